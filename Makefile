@@ -1,0 +1,71 @@
+# Mezzo: `make help` lists what there is to do.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+PACKAGES := sdk/python services/chassis services/allocator services/registry services/agent services/gateway
+SOURCES := sdk services tests scripts
+PROTOS := $(shell find protos -name '*.proto')
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# ---------------------------------------------------------------------------------------------------- install
+
+.venv/installed: requirements-dev.txt requirements-uv.txt scripts/install.sh $(PROTOS) $(addsuffix /pyproject.toml,$(PACKAGES)) sdk/python/generate.py
+	@sh scripts/install.sh $(PACKAGES)
+	@touch $@
+
+.PHONY: install
+install: .venv/installed ## Install everything into .venv
+
+.PHONY: proto
+proto: .venv/installed ## Generate the Python code of the protos
+	@$(PYTHON) sdk/python/generate.py
+
+.PHONY: lock
+lock: .venv/installed ## Pin the newest versions of all dependencies, with hashes
+	@sh scripts/lock.sh
+
+# -------------------------------------------------------------------------------------------------------- run
+
+.PHONY: run
+run: .venv/installed ## Run a whole cluster on this machine, and twenty tasks on it (ARGS=… for flags of `mezzo local`)
+	@exec mezzo local $(ARGS)
+
+# ------------------------------------------------------------------------------------------------------ check
+
+.PHONY: check
+check: .venv/installed ## Check format, style, types, import rules and protos
+	@ruff format --check $(SOURCES)
+	@ruff check $(SOURCES)
+	@mypy $(SOURCES)
+	@lint-imports --config pyproject.toml
+	@buf lint protos
+
+.PHONY: format
+format: .venv/installed ## Format the code and mend what can be mended
+	@ruff format $(SOURCES)
+	@ruff check --fix $(SOURCES)
+
+.PHONY: test
+test: .venv/installed ## Install what the tests need, and run them all (ARGS=… for pytest)
+	@sh scripts/install-test-programs.sh
+	@$(PYTHON) -m pytest $(ARGS)
+
+.PHONY: sim
+sim: .venv/installed ## Run the simulator: make sim SEED=7 STEPS=20000
+	@$(PYTHON) -m tests.simulation --seed=$(or $(SEED),1) --steps=$(or $(STEPS),10000)
+
+.PHONY: bench
+bench: .venv/installed ## Measure, beside the published figures, and write docs/benchmarks.md
+	@$(PYTHON) -m tests.bench $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what was built and cached
+	@rm -rf .venv .cache .hypothesis build dist
+	@find sdk services -name '*_pb2*.py*' -delete
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
