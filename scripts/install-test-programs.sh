@@ -25,3 +25,16 @@ if [ -n "$packages" ]; then
         echo "Not installed, and not root:$packages; the tests that need them are skipped"
     fi
 fi
+
+# Clients that others wrote live in an environment of their own, so that nothing of theirs mixes with ours.
+clients=.cache/clients
+if [ ! -e "$clients/installed" ] || [ tests/compat/requirements.txt -nt "$clients/installed" ]; then
+    rm -rf "$clients"
+    .venv/bin/python -m venv "$clients"
+    "$clients/bin/python" -m pip install -q --disable-pip-version-check --no-deps --ignore-requires-python \
+        --require-hashes -r tests/compat/requirements.txt
+    if [ -d /usr/lib/python3/dist-packages/http_parser ]; then
+        cp -r /usr/lib/python3/dist-packages/http_parser "$("$clients/bin/python" -c 'import site; print(site.getsitepackages()[0])')"
+    fi
+    touch "$clients/installed"
+fi
