@@ -29,7 +29,7 @@ class MezzoError(Exception):
 class InvalidRequest(MezzoError):
     """A field of a request is wrong.
 
-    `field` is its path (`accept.operations[0].launch.task_infos[2].task_id`), empty where the request as a whole is meant.
+    `field` is its path (`accept.operations[0].launch.task_infos[2].task_id`), empty where the whole request is meant.
     """
 
     def __init__(self, field: str, message: str) -> None:
