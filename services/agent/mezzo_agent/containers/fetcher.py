@@ -1,0 +1,311 @@
+"""Puts what a command's URIs name into its sandbox before the command runs.
+
+http:// and https://, file://, absolute paths, and paths relative to --frameworks_home; the flags `executable`,
+`extract`, `cache` and `output_file` of CommandInfo.URI. Source: docs/fetcher.md of apache/mesos.
+
+URIs of one command are fetched one after another, those of different commands at the same time. Files are read and
+written with the rights of the task's user. Each outcome is a line in the sandbox's stderr, where its owner looks.
+"""
+
+import asyncio
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+import structlog
+from mesos.v1.mesos_pb2 import CommandInfo
+
+from mezzo_agent.containers.archives import ArchiveError, is_archive, unpack
+from mezzo_agent.containers.confined import ConfinedFolder, OutsideError, parts_of
+from mezzo_agent.containers.fetcher_cache import CacheBypass, FetcherCache
+from mezzo_agent.containers.identity import FileWorker
+from mezzo_agent.containers.users import Credentials
+
+_log = structlog.get_logger(__name__)
+
+CHUNK_BYTES = 1 << 20
+FETCH_BYTES_MAX = 64 << 30
+"""The most that one URI may bring into a sandbox, as it comes and again unpacked."""
+REDIRECTS_MAX = 20
+_USER_INFO = re.compile(r"^([a-z]+://)[^/@]*@")
+
+
+def without_password(uri: str) -> str:
+    """The URI as it may be shown."""
+    return _USER_INFO.sub(r"\1", uri)
+
+
+class FetchError(Exception):
+    """A URI could not be fetched; the message names it and says why."""
+
+    def __init__(self, uri: str, reason: str) -> None:
+        super().__init__(f"cannot fetch '{without_password(uri)}': {reason}")
+        self.uri = uri
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a URI leads: a URL for the HTTP client, or a file of this machine. `name` is what it is called."""
+
+    name: str
+    url: str | None = None
+    file: Path | None = None
+
+
+def locate(uri: str, frameworks_home: Path | None) -> Source:
+    """Raises FetchError for a URI that nothing here can follow."""
+    if "://" not in uri:
+        path = Path(uri)
+        if not path.is_absolute():
+            if frameworks_home is None:
+                raise FetchError(uri, "it is a relative path, and --frameworks_home is not set")
+            path = frameworks_home / path
+        return Source(_name(uri, uri), file=path)
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise FetchError(uri, str(error)) from None
+    if parts.scheme in ("http", "https"):
+        if not parts.hostname:
+            raise FetchError(uri, "it names no host")
+        return Source(_name(uri, parts.path), url=uri)
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost"):
+            raise FetchError(uri, f"files of the host '{parts.netloc}' cannot be read from here")
+        local = unquote(uri.removeprefix("file://").removeprefix(parts.netloc))
+        return Source(_name(uri, local), file=Path(local))
+    raise FetchError(uri, f"the scheme '{parts.scheme}' is not known here; http, https and file are")
+
+
+def _name(uri: str, path: str) -> str:
+    name = path.rstrip("/").rpartition("/")[2]
+    if name in ("", ".", "..") or path.endswith("/"):
+        raise FetchError(uri, "its path names no file")
+    return name
+
+
+class Fetcher:
+    """One for each agent. Call `open` before the first fetch, `close` after the last."""
+
+    def __init__(
+        self,
+        cache_dir: Path,
+        cache_bytes_max: int,
+        stall_timeout_secs: float,
+        frameworks_home: Path | None = None,
+        bytes_max: int = FETCH_BYTES_MAX,
+    ) -> None:
+        self._cache = FetcherCache(cache_dir, cache_bytes_max)
+        self._stall_timeout_secs = stall_timeout_secs
+        self._frameworks_home = frameworks_home
+        self._bytes_max = bytes_max
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        await asyncio.to_thread(self._cache.clear)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    @property
+    def cache_bytes_used(self) -> int:
+        return self._cache.bytes_used
+
+    async def fetch(
+        self, uris: Iterable[CommandInfo.URI], sandbox: Path, user: str, credentials: Credentials | None
+    ) -> None:
+        """Fetches all of them, in order; raises FetchError at the first that fails.
+
+        `user` is whose cache it is; `credentials`, where the agent is root, whose rights count.
+        """
+        async with FileWorker(credentials) as worker:
+            for uri in uris:
+                try:
+                    await self._fetch_one(uri, worker, sandbox, user)
+                except FetchError as error:
+                    await worker.run(_note, sandbox, str(error))
+                    raise
+                except (aiohttp.ClientError, ArchiveError, OutsideError, OSError) as error:
+                    failure = FetchError(uri.value, _reason(error, self._stall_timeout_secs))
+                    await worker.run(_note, sandbox, str(failure))
+                    raise failure from error
+                await worker.run(_note, sandbox, f"fetched '{without_password(uri.value)}'")
+
+    async def _fetch_one(self, uri: CommandInfo.URI, worker: FileWorker, sandbox: Path, user: str) -> None:
+        source = locate(uri.value, self._frameworks_home)
+        if uri.output_file.startswith("/"):
+            raise FetchError(uri.value, f"its output_file '{uri.output_file}' is an absolute path")
+        target = uri.output_file or source.name
+        delivery = _Delivery(sandbox, parts_of(target), uri.executable, uri.extract, self._bytes_max)
+
+        async def size() -> int | None:
+            return await self._size(source, worker)
+
+        async def download(path: Path, expected: int) -> int:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            try:
+                return await self._transfer(source, worker, descriptor, expected, CacheBypass)
+            finally:
+                os.close(descriptor)
+
+        if uri.cache:
+            try:
+                async with self._cache.hold(user, uri.value, size, download) as cached:
+                    with cached.open("rb") as file:
+                        await worker.run(delivery.from_cache, file)
+                    return
+            except CacheBypass as bypass:
+                _log.info("fetching without the cache", uri=without_password(uri.value), reason=str(bypass))
+        descriptor = await worker.run(delivery.create)
+        try:
+            await self._transfer(source, worker, descriptor, self._bytes_max, ArchiveError)
+        finally:
+            os.close(descriptor)
+        await worker.run(delivery.unpack_in_place)
+
+    async def _size(self, source: Source, worker: FileWorker) -> int | None:
+        """How many bytes the source has, or None if it does not say."""
+        if source.file is not None:
+            return await worker.run(_file_size, source.file)
+        try:
+            async with self._http().head(str(source.url), allow_redirects=True, max_redirects=REDIRECTS_MAX) as answer:
+                return (answer.content_length or None) if answer.ok else None
+        except (aiohttp.ClientError, TimeoutError):
+            return None  # the download itself will say what is wrong
+
+    async def _transfer(
+        self, source: Source, worker: FileWorker, out: int, bytes_max: int, too_large: type[Exception]
+    ) -> int:
+        if source.file is not None:
+            return await worker.run(_copy_file, source.file, out, bytes_max, too_large)
+        received = 0
+        async with self._http().get(str(source.url), max_redirects=REDIRECTS_MAX) as answer:
+            if answer.status != 200:
+                raise FetchError(str(source.url), f"the server answered {answer.status} {answer.reason}")
+            async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
+                received += len(chunk)
+                if received > bytes_max:
+                    raise too_large(f"it has more than {bytes_max} bytes")
+                await worker.run(_write_all, out, chunk)
+        return received
+
+    def _http(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(
+                total=None, sock_connect=self._stall_timeout_secs, sock_read=self._stall_timeout_secs
+            )
+            # The bytes as they are: `a.tar.gz` must not arrive unpacked because a server calls that an encoding.
+            # And nothing of one task's session for the next.
+            self._session = aiohttp.ClientSession(
+                timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._session
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """Where a URI's content goes in the sandbox, and as what. Its methods run in the task's name, in a thread."""
+
+    sandbox: Path
+    target: tuple[str, ...]
+    executable: bool
+    extract: bool
+    bytes_max: int
+
+    @property
+    def _unpacks(self) -> bool:
+        return self.extract and not self.executable and is_archive(self.target[-1])
+
+    def create(self) -> int:
+        with ConfinedFolder(self.sandbox) as inside:
+            return inside.create_file(self.target, 0o755 if self.executable else 0o644)
+
+    def unpack_in_place(self) -> None:
+        if not self._unpacks:
+            return
+        with ConfinedFolder(self.sandbox) as inside:
+            descriptor = inside.open_file(self.target)
+        with open(descriptor, "rb") as file:
+            self._unpack(file)
+
+    def from_cache(self, file: IO[bytes]) -> None:
+        if self._unpacks:
+            self._unpack(file)
+            return
+        descriptor = self.create()
+        try:
+            _copy(file.fileno(), descriptor, self.bytes_max, ArchiveError)
+        finally:
+            os.close(descriptor)
+
+    def _unpack(self, file: IO[bytes]) -> None:
+        unpack(file, "/".join(self.target), self.sandbox, self.bytes_max)
+
+
+def _open_source(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return descriptor
+
+
+def _file_size(path: Path) -> int:
+    descriptor = _open_source(path)
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
+def _copy_file(path: Path, out: int, bytes_max: int, too_large: type[Exception]) -> int:
+    descriptor = _open_source(path)
+    try:
+        return _copy(descriptor, out, bytes_max, too_large)
+    finally:
+        os.close(descriptor)
+
+
+def _copy(source: int, out: int, bytes_max: int, too_large: type[Exception]) -> int:
+    copied = 0
+    while count := os.sendfile(out, source, copied, CHUNK_BYTES):
+        copied += count
+        if copied > bytes_max:
+            raise too_large(f"it has more than {bytes_max} bytes")
+    return copied
+
+
+def _write_all(descriptor: int, chunk: bytes) -> None:
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _note(sandbox: Path, line: str) -> None:
+    """Adds a line to the sandbox's stderr."""
+    try:
+        with ConfinedFolder(sandbox) as inside:
+            descriptor = inside.append_file(("stderr",))
+        try:
+            _write_all(descriptor, f"{line}\n".encode(errors="replace"))
+        finally:
+            os.close(descriptor)
+    except (OSError, OutsideError) as error:
+        _log.warning("cannot write to a sandbox's stderr", sandbox=str(sandbox), line=line, error=str(error))
+
+
+def _reason(error: Exception, stall_timeout_secs: float) -> str:
+    if isinstance(error, TimeoutError):
+        return f"nothing has come for {stall_timeout_secs:g} seconds"
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, aiohttp.ClientError):
+        return f"{error.strerror}: '{error.filename}'" if error.filename else error.strerror
+    return str(error) or type(error).__name__

@@ -1,0 +1,376 @@
+"""The launcher: a small process that forks one monitor for each container, and nothing else.
+
+The agent is a large process (gRPC, protobuf, half a gigabyte on a busy machine); forking it costs tens of milliseconds
+and an agent that dies must not take an exit status with it. So the agent starts this file once, as a program of its
+own session, with nothing imported that a monitor does not need, and sends it orders:
+
+    agent ──orders──▶ launcher ──fork──▶ monitor ──fork, exec──▶ task
+      ▲◀────────────────────reports─────────┘
+      └── the container's runtime folder: `processes` and `exit`, written by the monitor
+
+The monitor is the task's parent for as long as the task lives. It outlives the agent and the launcher, it adopts every
+process that the task leaves behind (it is a child subreaper), writes the exit status to disk, kills what is left of
+the tree and ends. A task therefore never lacks a parent that will write down how it ended, unless the monitor itself is
+killed.
+
+This file is run by its path (`python -I -S launcher.py <reports fd>`) and must import nothing of mezzo_agent, nor
+anything else that a monitor can do without: each monitor carries it along. What both sides agree on, in full:
+
+- Orders arrive on standard input: four bytes, little endian, the length of the body; then the body, a `marshal` of
+  `(token, folder, argv, environment, sandbox, stdout, stderr, credentials, rlimits)`. Agent and launcher are the same
+  interpreter, so marshal's format cannot differ between them.
+- Reports are written to a SOCK_SEQPACKET socket, one packet each (so that monitors may share it), a marshal of
+  `(token, kind, text)`: STARTED with the target of `processes`, FAILED or ABANDONED with the reason. ENDED is the
+  launcher's own: a monitor ended badly, and may have reported nothing.
+- `processes` is a symbolic link whose target is `<monitor pid>.<start time>-<task pid>.<start time>`. A link is made
+  in one system call, whole or not at all, and only if there is none: whoever makes it first decides whether the
+  container runs. An agent that recovers makes the link itself (target `abandoned`) where it finds none.
+- `exit` is one line, the wait status in decimal or `-` when there is none, and then a message, perhaps empty.
+"""
+
+import ctypes
+import errno
+import gc
+import marshal
+import os
+import resource
+import select
+import signal
+import sys
+import time
+
+STARTED, FAILED, ABANDONED, ENDED = range(4)
+
+ORDER_BYTES_MAX = 64 << 20
+REPORT_CHARACTERS_MAX = 4096
+STRAGGLER_SECONDS_MAX = 30
+"""How long a monitor waits for processes that do not die of SIGKILL (they hang in the kernel) before it gives up."""
+
+WAITED_FOR = (signal.SIGCHLD, signal.SIGTERM)
+"""A monitor keeps these two blocked and takes them one by one, so that none slips in between looking and waiting.
+SIGTERM is the agent's order to kill the whole tree."""
+
+_PR_SET_CHILD_SUBREAPER = 36
+_CHILD_FAILED = 127
+_SHELL = "/bin/sh"
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# token, runtime folder, argv, environment, sandbox, stdout, stderr, (uid, gid, groups) or None, rlimits
+Order = tuple[
+    int,
+    str,
+    list[str],
+    dict[str, str],
+    str,
+    str,
+    str,
+    tuple[int, int, list[int]] | None,
+    list[tuple[int, int, int]],
+]
+
+
+class Monitor:
+    """Parent of one task: starts it, waits for it, writes down how it ended, leaves nothing behind."""
+
+    def __init__(self, order: Order, reports: int) -> None:
+        self.token, self.folder, self.argv, self.environment, self.sandbox = order[:5]
+        self.stdout, self.stderr, self.credentials, self.rlimits = order[5:]
+        self.reports = reports
+        self.task = 0
+        self.failed = False
+        self.sweeping = False
+
+    def run(self) -> None:
+        os.setsid()
+        become_subreaper()
+        os.umask(0o022)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        try:
+            failure = self.start()
+        except OSError as error:
+            failure = f"cannot start the task: {error}"
+        if failure is not None:
+            self.failed = self.sweeping = True
+            self.write_exit(None, failure)
+            self.report(FAILED, failure)
+        os.close(self.reports)
+        self.wait()
+
+    def start(self) -> str | None:
+        """Starts the task. Returns None once the program runs, or else the reason why it does not."""
+        try:
+            output = open_log(self.stdout, self.credentials)
+            errors = open_log(self.stderr, self.credentials)
+        except OSError as error:
+            return f"cannot open the log file '{error.filename}': {error.strerror}"
+        go_read, go_write = os.pipe()
+        failure_read, failure_write = os.pipe()
+        task = os.fork()
+        if task == 0:
+            os.close(go_write)
+            self.become_task(output, errors, go_read, failure_write)
+        for descriptor in (failure_write, output, errors):
+            os.close(descriptor)
+        self.task = task
+        monitor = os.getpid()
+        target = f"{monitor}.{start_time(monitor)}-{task}.{start_time(task)}"
+        if not self.record(target):
+            self.report(ABANDONED, "the container was given up before it started")
+            os._exit(0)  # the task reads the end of `go` and ends by itself
+        os.write(go_write, b"g")
+        os.close(go_write)
+        os.close(go_read)  # not earlier: writing to a task that has failed already must not fail
+        failure = read_all(failure_read).decode(errors="replace")
+        if failure:
+            return failure
+        self.report(STARTED, target)
+        return None
+
+    def become_task(self, output: int, errors: int, go: int, failure: int) -> None:
+        """Runs in the new child: never returns."""
+        doing = "create a session"
+        try:
+            os.setsid()
+            os.dup2(output, 1)
+            os.dup2(errors, 2)
+            for number in (
+                signal.SIGPIPE,
+                signal.SIGXFSZ,
+            ):  # an interpreter ignores them; a program must not inherit that
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            doing = "set a resource limit"
+            for kind, soft, hard in self.rlimits:
+                doing = f"set resource limit {kind} to {soft}:{hard}"
+                resource.setrlimit(kind, (soft, hard))
+            if self.credentials is not None:
+                uid, gid, groups = self.credentials
+                doing = f"become user {uid}"
+                os.setgroups(groups)
+                os.setresgid(gid, gid, gid)
+                os.setresuid(uid, uid, uid)
+            doing = f"enter the sandbox '{self.sandbox}'"
+            os.chdir(self.sandbox)
+            doing = f"execute '{self.argv[0]}'"
+            if os.read(go, 1) == b"g":
+                execute(self.argv, self.environment)
+        except BaseException as error:  # noqa: BLE001  the only way to tell the parent, whatever it was
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            os.write(failure, f"cannot {doing}: {reason}".encode(errors="replace"))
+        finally:
+            os._exit(_CHILD_FAILED)
+
+    def record(self, target: str) -> bool:
+        """Writes which processes these are, before the task's program is let go. False if the agent was first."""
+        try:
+            os.symlink(target, f"{self.folder}/processes")
+        except (FileExistsError, FileNotFoundError):
+            return False
+        return True
+
+    def wait(self) -> None:
+        """Reaps the task and whatever it left to us, until there is nobody."""
+        deadline = float("inf")
+        while self.reap():
+            if self.sweeping:
+                deadline = min(deadline, time.monotonic() + STRAGGLER_SECONDS_MAX)
+                kill_children()
+                received = signal.sigtimedwait(WAITED_FOR, max(0.0, deadline - time.monotonic()))
+                if received is None:
+                    raise TimeoutError(f"processes of {self.folder} do not die")
+            elif signal.sigwait(WAITED_FOR) == signal.SIGTERM:
+                self.sweeping = True
+                kill_group(self.task)
+                kill_children()
+
+    def reap(self) -> bool:
+        """Takes note of every child that has ended. False when no child is left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self.task:
+                if not self.failed:
+                    self.write_exit(status, "")
+                self.sweeping = True
+                kill_group(self.task)
+
+    def write_exit(self, status: int | None, message: str) -> None:
+        path = f"{self.folder}/exit"
+        descriptor = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.write(descriptor, f"{'-' if status is None else status}\n{message}".encode(errors="replace"))
+        os.fsync(descriptor)
+        os.close(descriptor)
+        os.rename(f"{path}.new", path)
+
+    def report(self, kind: int, text: str) -> None:
+        send_report(self.reports, self.token, kind, text)
+
+
+def send_report(reports: int, token: int, kind: int, text: str) -> None:
+    try:
+        os.write(reports, marshal.dumps((token, kind, text[:REPORT_CHARACTERS_MAX])))
+    except OSError as error:
+        # The agent is gone. It, or the next one, reads the runtime folder.
+        if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
+            raise
+
+
+def become_subreaper() -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def open_log(path: str, credentials: tuple[int, int, list[int]] | None) -> int:
+    """Opens a file for appending that belongs to the task's user; never through a link that somebody left there."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o640)
+    if credentials is not None:
+        os.fchown(descriptor, credentials[0], credentials[1])
+    return descriptor
+
+
+def execute(argv: list[str], environment: dict[str, str]) -> None:
+    """execvpe(3) with the PATH of the new environment. Returns only by raising OSError."""
+    program = argv[0]
+    candidates = [program]
+    if "/" not in program:
+        path = environment.get("PATH", _DEFAULT_PATH)
+        candidates = [f"{folder or '.'}/{program}" for folder in path.split(":")]
+    denied: OSError | None = None
+    for candidate in candidates:
+        try:
+            os.execve(candidate, argv, environment)  # noqa: S606  it is what was asked for
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError as error:
+            denied = error
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                raise
+            # A script without an interpreter line, as execvp(3) has it.
+            os.execve(_SHELL, ["sh", candidate, *argv[1:]], environment)  # noqa: S606
+    raise denied or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def kill_children() -> None:
+    """SIGKILL to every child. Those that they leave behind become our children before we reap them."""
+    with open("/proc/thread-self/children", "rb") as file:
+        for pid in file.read().split():
+            kill(int(pid))
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def kill_group(group: int) -> None:
+    """SIGKILL to a whole process group at once, which even a process that forks all the time does not escape."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot: with its pid, a name that is never given again."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[19])
+
+
+def read_all(descriptor: int) -> bytes:
+    chunks = []
+    while chunk := os.read(descriptor, 4096):
+        chunks.append(chunk)
+    os.close(descriptor)
+    return b"".join(chunks)
+
+
+class Launcher:
+    """Reads orders, forks monitors, and tells when one of them ended badly."""
+
+    def __init__(self, reports: int) -> None:
+        self.reports = reports
+        self.tokens: dict[int, int] = {}
+        self.unread = bytearray()
+        self.signals, wakeup = os.pipe()
+        os.set_blocking(self.signals, False)
+        os.set_blocking(wakeup, False)
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def run(self) -> None:
+        """Serves until the agent closes the pipe of orders, by intention or by dying."""
+        poll = select.poll()
+        poll.register(0, select.POLLIN)
+        poll.register(self.signals, select.POLLIN)
+        while True:
+            ready = [descriptor for descriptor, _ in poll.poll()]
+            if self.signals in ready:
+                os.read(self.signals, 4096)
+                self.reap()
+            if 0 in ready:
+                chunk = os.read(0, 1 << 18)
+                if not chunk:
+                    return
+                self.unread += chunk
+                self.obey()
+
+    def obey(self) -> None:
+        while len(self.unread) >= 4:
+            length = int.from_bytes(self.unread[:4], "little")
+            if length > ORDER_BYTES_MAX:
+                raise ValueError(f"an order of {length} bytes")
+            if len(self.unread) < 4 + length:
+                return
+            order: Order = marshal.loads(self.unread[4 : 4 + length])  # noqa: S302  the agent wrote it
+            del self.unread[: 4 + length]
+            self.fork(order)
+
+    def fork(self, order: Order) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            send_report(self.reports, order[0], FAILED, f"cannot fork: {error.strerror}")
+            return
+        if pid:
+            self.tokens[pid] = order[0]
+            return
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
+            signal.set_wakeup_fd(-1)
+            Monitor(order, self.reports).run()
+            os._exit(0)
+        except BaseException:  # noqa: BLE001  nothing may return into the launcher's loop
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(1)
+
+    def reap(self) -> None:
+        while self.tokens:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            token = self.tokens.pop(pid)
+            if status != 0:
+                send_report(self.reports, token, ENDED, f"the monitor ended with wait status {status}")
+
+
+def main() -> None:
+    gc.disable()
+    gc.freeze()
+    reports = int(sys.argv[1])
+    os.set_inheritable(reports, False)  # no task may hold it
+    Launcher(reports).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""The runtime folder of a container: what the agent, the monitor and the next agent tell each other through the disk.
+
+    <runtime_dir>/containers/<container>/
+        container     written by the agent before it orders the launch: whatever it needs to take the container up again
+        processes     made by the monitor before the task's program runs: see launcher.py
+        exit          written by the monitor when the task has ended
+
+It lies outside the sandbox, where no task can write (mode 0700).
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from mezzo_agent.containers.processes import ProcessId
+
+_ABANDONED = "abandoned"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The two processes that every running container has."""
+
+    monitor: ProcessId
+    task: ProcessId
+
+    @classmethod
+    def parse(cls, target: str) -> Self:
+        """Reads `<monitor pid>.<start time>-<task pid>.<start time>`. Raises ValueError."""
+        monitor, task = (ProcessId(*map(int, name.split("."))) for name in target.split("-"))
+        return cls(monitor, task)
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a task ended: the wait status as waitpid(2) gives it, or None where there is none, and why."""
+
+    wait_status: int | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeFolder:
+    """One container's folder. Every method touches the disk, and only a little: none is slow enough for a thread."""
+
+    path: Path
+
+    def create(self, record: bytes) -> None:
+        """Makes the folder with its record, at once or not at all. Raises FileExistsError if there is one."""
+        new = self.path.with_name(f".new-{self.path.name}")
+        shutil.rmtree(new, ignore_errors=True)  # of an agent that died while it made it
+        new.mkdir(mode=0o700, parents=True)
+        (new / "container").write_bytes(record)
+        try:
+            new.rename(self.path)
+        except OSError:
+            shutil.rmtree(new)
+            raise FileExistsError(f"there is a container in {self.path}") from None
+
+    def record(self) -> bytes:
+        return (self.path / "container").read_bytes()
+
+    def processes(self) -> Processes | None:
+        """None if the container never ran."""
+        try:
+            target = os.readlink(self.path / "processes")
+        except FileNotFoundError:
+            return None
+        return None if target == _ABANDONED else Processes.parse(target)
+
+    def abandon(self) -> bool:
+        """Makes sure that a container that has not started never will. False if a monitor has been faster."""
+        try:
+            os.symlink(_ABANDONED, self.path / "processes")
+        except FileExistsError:
+            return os.readlink(self.path / "processes") == _ABANDONED
+        return True
+
+    def exit(self) -> Exit | None:
+        """None while the task runs, or if nobody wrote down how it ended."""
+        try:
+            status, _, message = (self.path / "exit").read_text(errors="replace").partition("\n")
+        except FileNotFoundError:
+            return None
+        return Exit(None if status == "-" else int(status), message)
+
+    def remove(self) -> None:
+        """Forgets the container. It moves out of sight first, so that half a folder is never taken for a container."""
+        old = self.path.with_name(f".old-{self.path.name}")
+        try:
+            self.path.rename(old)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(old)
+
+
+def containers(runtime_dir: Path) -> list[RuntimeFolder]:
+    """Every container that an agent has left here, in the order of their names."""
+    root = runtime_dir / "containers"
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in sorted(os.listdir(root)):
+        if name.startswith((".new-", ".old-")):
+            shutil.rmtree(root / name)
+    return [RuntimeFolder(root / name) for name in sorted(os.listdir(root))]
+
+
+def same_boot(runtime_dir: Path) -> bool:
+    """Whether the machine has not been restarted since `remember_boot`. Pids and start times say nothing after that."""
+    try:
+        return (runtime_dir / "boot_id").read_text() == BOOT_ID.read_text()
+    except FileNotFoundError:
+        return False
+
+
+def remember_boot(runtime_dir: Path) -> None:
+    new = runtime_dir / "boot_id.new"
+    new.write_text(BOOT_ID.read_text())
+    new.replace(runtime_dir / "boot_id")

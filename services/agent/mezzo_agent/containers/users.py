@@ -1,0 +1,36 @@
+"""Who a task runs as: a user's name resolved to the numbers that the kernel wants."""
+
+import os
+import pwd
+from dataclasses import dataclass
+
+
+class UnknownUserError(Exception):
+    """The machine has no user of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+    @classmethod
+    def of(cls, name: str) -> "Credentials":
+        """Looks the user up, with all the groups that the group database gives it (what initgroups(3) would set).
+
+        May block, where the databases are on the network: call it off the event loop.
+        """
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            raise UnknownUserError(f"there is no user '{name}' on this machine") from None
+        return cls(entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(name, entry.pw_gid)))
+
+
+def current_user() -> str:
+    """The name of the user that the agent runs as, or the uid in decimal if it has no name."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
