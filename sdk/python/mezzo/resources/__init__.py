@@ -1,0 +1,27 @@
+"""The algebra of resources: what an agent has, a framework is offered, and a task uses.
+
+A `Resources` is an immutable value: amounts by kind, where a kind is everything that makes two amounts different things
+(name, reservations, disk, who it is allocated to, …). Scalars are exact to three decimals. The semantics are Mesos'
+(docs/attributes-resources.md, reservation.md, persistent-volume.md, shared-resources.md of apache/mesos).
+"""
+
+from mezzo.resources.kind import Disk, Form, Kind, Reservation
+from mezzo.resources.quantities import Quantities
+from mezzo.resources.scalar import ResourceError, from_thousandths, to_thousandths
+from mezzo.resources.text import parse, parse_quantities
+from mezzo.resources.value import Resources, validate
+
+__all__ = [
+    "Disk",
+    "Form",
+    "Kind",
+    "Quantities",
+    "Reservation",
+    "ResourceError",
+    "Resources",
+    "from_thousandths",
+    "parse",
+    "parse_quantities",
+    "to_thousandths",
+    "validate",
+]

@@ -1,0 +1,116 @@
+"""Both text syntaxes of `--resources` (docs/attributes-resources.md of apache/mesos).
+
+cpus:8;mem(ads):4096;ports:[31000-32000];disks:{sda1,sdb1}
+[{"name": "cpus", "type": "SCALAR", "scalar": {"value": 8}, "role": "ads"}, …]
+"""
+
+from __future__ import annotations
+
+import re
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo import jsonpb
+from mezzo.resources.quantities import Quantities
+from mezzo.resources.scalar import ResourceError, to_thousandths
+from mezzo.resources.value import Resources, validate
+
+_NAME = re.compile(r"\s*(?P<name>[^():;\s][^():;]*?)\s*(?:\(\s*(?P<role>[^()]*?)\s*\))?\s*\Z")
+_RANGE = re.compile(r"\s*(\d+)\s*-\s*(\d+)\s*\Z")
+
+
+def parse(text: str, default_role: str = "*") -> Resources:
+    """Resources in either syntax; what names no role is reserved for `default_role`. Raises `ResourceError`."""
+    stripped = text.strip()
+    messages = _from_json(stripped) if stripped.startswith("[{") or stripped == "[]" else _from_list(stripped)
+    for message in messages:
+        if not message.reservations and message.role == "*" and not message.HasField("reservation"):
+            message.role = default_role
+    validate(messages)
+    return Resources.of(messages)
+
+
+def parse_quantities(text: str) -> Quantities:
+    """Scalars by name, as in `cpus:0.01;mem:32`. Raises `ResourceError`."""
+    totals: dict[str, int] = {}
+    for name, value in pairs(text):
+        totals[name] = totals.get(name, 0) + to_thousandths(_number(value, name), name)
+    return Quantities(totals)
+
+
+def _from_json(text: str) -> list[mesos.Resource]:
+    try:
+        return jsonpb.parse_list(mesos.Resource, text)
+    except jsonpb.JsonError as error:
+        raise ResourceError(error.field, error.message) from None
+
+
+def pairs(text: str) -> list[tuple[str, str]]:
+    """The `name:value` parts of a list separated by semicolons."""
+    found = []
+    for part in filter(str.strip, text.split(";")):
+        name, colon, value = part.partition(":")
+        if not colon or not value.strip():
+            raise ResourceError(part.strip(), "expected name:value")
+        found.append((name.strip(), value.strip()))
+    return found
+
+
+def _from_list(text: str) -> list[mesos.Resource]:
+    messages = []
+    for left, value in pairs(text):
+        matched = _NAME.match(left)
+        if not matched:
+            raise ResourceError(left, "expected a name, or a name and a role in parentheses")
+        message = mesos.Resource(name=matched["name"])
+        fill_value(message, value, matched["name"])
+        if matched["role"] is not None:
+            message.role = matched["role"]
+        messages.append(message)
+    return messages
+
+
+def fill_value(message: mesos.Resource | mesos.Attribute, text: str, field: str) -> None:
+    """Set the type and the value of a message from text: a number, `[ranges]`, `{a set}`, or anything else as text."""
+    if text.startswith("["):
+        message.type = mesos.Value.RANGES
+        for begin, end in _ranges(text, field):
+            message.ranges.range.add(begin=begin, end=end)
+    elif text.startswith("{"):
+        message.type = mesos.Value.SET
+        if not text.endswith("}"):
+            raise ResourceError(field, f"{text!r} has no closing brace")
+        message.set.item.extend(item.strip() for item in text[1:-1].split(",") if item.strip())
+    elif (number := _as_number(text)) is not None:
+        message.type = mesos.Value.SCALAR
+        message.scalar.value = number
+    elif isinstance(message, mesos.Attribute):
+        message.type = mesos.Value.TEXT
+        message.text.value = text
+    else:
+        raise ResourceError(field, f"{text!r} is neither a number, nor [ranges], nor {{a set}}")
+
+
+def _ranges(text: str, field: str) -> list[tuple[int, int]]:
+    if not text.endswith("]"):
+        raise ResourceError(field, f"{text!r} has no closing bracket")
+    pairs = []
+    for part in filter(str.strip, text[1:-1].split(",")):
+        matched = _RANGE.match(part)
+        if not matched:
+            raise ResourceError(field, f"{part.strip()!r} is not a range like 31000-32000")
+        pairs.append((int(matched[1]), int(matched[2])))
+    return pairs
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _number(text: str, field: str) -> float:
+    number = _as_number(text)
+    if number is None:
+        raise ResourceError(field, f"{text!r} is not a number")
+    return number

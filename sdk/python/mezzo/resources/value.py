@@ -1,0 +1,444 @@
+"""The value itself: amounts by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import ClassVar
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.resources import ranges as rangesets
+from mezzo.resources.kind import UNRESERVED_ROLE, Form, Kind, Reservation
+from mezzo.resources.quantities import Quantities
+from mezzo.resources.ranges import Ranges
+from mezzo.resources.scalar import THOUSANDTHS, ResourceError, text_of, to_thousandths
+
+SCALAR, RANGES, SET = mesos.Value.SCALAR, mesos.Value.RANGES, mesos.Value.SET
+
+# Thousandths of a scalar; copies of an indivisible one; ranges; names.
+Amount = int | Ranges | frozenset[str]
+
+
+class Resources:
+    """An immutable collection of resources, at most one amount of each kind and none of them empty.
+
+    Built with `Resources.of` (messages) or `mezzo.resources.parse` (text). Arithmetic raises `ResourceError` where the
+    outcome would be negative.
+    """
+
+    __slots__ = ("_amounts", "_hash")
+
+    EMPTY: ClassVar[Resources]
+
+    def __init__(self, amounts: Mapping[Kind, Amount]) -> None:
+        """Take amounts that are not empty. Callers outside this package use `of`."""
+        self._amounts = amounts
+        self._hash: int | None = None
+
+    # ------------------------------------------------------------------------------------------------ making
+
+    @classmethod
+    def of(cls, messages: Iterable[mesos.Resource], field: str = "resources") -> Resources:
+        """From messages of either form. Raises `ResourceError` that names the field below `field`."""
+        amounts: dict[Kind, Amount] = {}
+        for index, message in enumerate(messages):
+            try:
+                kind = Kind.of(message)
+                amount = _amount_of(message, kind)
+            except ResourceError as error:
+                raise error.below(f"{field}[{index}]") from None
+            if amount:
+                _add(amounts, kind, amount)
+        return cls(amounts) if amounts else cls.EMPTY
+
+    @staticmethod
+    def parse(text: str, default_role: str = UNRESERVED_ROLE) -> Resources:
+        """From either text syntax of `--resources`; see `mezzo.resources.text`."""
+        from mezzo.resources.text import parse
+
+        return parse(text, default_role)
+
+    def messages(self, form: Form = Form.REFINED) -> list[mesos.Resource]:
+        """Fresh messages, one for each kind, and one for each copy of a shared one."""
+        built: list[mesos.Resource] = []
+        for kind, amount in self._amounts.items():
+            message = kind.message(form)
+            if kind.size is not None:
+                assert isinstance(amount, int)
+                built.extend([message] * amount)
+                continue
+            if isinstance(amount, int):
+                message.scalar.value = amount / THOUSANDTHS
+            elif isinstance(amount, frozenset):
+                message.set.item.extend(sorted(amount))
+            else:
+                add = message.ranges.range.add
+                for begin, end in amount:
+                    add(begin=begin, end=end)
+            built.append(message)
+        return built
+
+    # -------------------------------------------------------------------------------------------- arithmetic
+
+    def __add__(self, other: Resources) -> Resources:
+        if not other._amounts:
+            return self
+        if not self._amounts:
+            return other
+        total = dict(self._amounts)
+        for kind, amount in other._amounts.items():
+            _add(total, kind, amount)
+        return Resources(total)
+
+    def __sub__(self, other: Resources) -> Resources:
+        if not other._amounts:
+            return self
+        rest = dict(self._amounts)
+        for kind, amount in other._amounts.items():
+            held = rest.get(kind)
+            if held is None or not _covers(held, amount):
+                raise ResourceError("", f"{self} does not contain {Resources({kind: amount})}")
+            left = _less(held, amount)
+            if left:
+                rest[kind] = left
+            else:
+                del rest[kind]
+        return Resources(rest) if rest else Resources.EMPTY
+
+    def minus_what_is_there(self, other: Resources) -> Resources:
+        """What is left of this after taking as much of `other` as it contains."""
+        rest = dict(self._amounts)
+        for kind, amount in other._amounts.items():
+            held = rest.get(kind)
+            if held is None:
+                continue
+            left = max(0, held - amount) if isinstance(held, int) and isinstance(amount, int) else _less(held, amount)
+            if left:
+                rest[kind] = left
+            else:
+                del rest[kind]
+        return Resources(rest) if rest else Resources.EMPTY
+
+    def contains(self, other: Resources) -> bool:
+        held_by_kind = self._amounts
+        for kind, amount in other._amounts.items():
+            held = held_by_kind.get(kind)
+            if held is None or not _covers(held, amount):
+                return False
+        return True
+
+    @staticmethod
+    def sum(parts: Iterable[Resources]) -> Resources:
+        """The sum of many, built in one pass."""
+        total: dict[Kind, Amount] = {}
+        for part in parts:
+            for kind, amount in part._amounts.items():  # noqa: SLF001  its own class
+                _add(total, kind, amount)
+        return Resources(total) if total else Resources.EMPTY
+
+    # --------------------------------------------------------------------------------------------- selecting
+
+    def filter(self, predicate: Callable[[Kind], bool]) -> Resources:
+        """What is of the kinds that the predicate is true of."""
+        kept = {kind: amount for kind, amount in self._amounts.items() if predicate(kind)}
+        if len(kept) == len(self._amounts):
+            return self
+        return Resources(kept) if kept else Resources.EMPTY
+
+    def reserved(self, role: str | None = None) -> Resources:
+        """What is reserved: for exactly this role, or for any."""
+        if role is None:
+            return self.filter(lambda kind: bool(kind.reservations))
+        return self.filter(lambda kind: bool(kind.reservations) and kind.role == role)
+
+    def reserved_by_role(self) -> dict[str, Resources]:
+        """What is reserved, by role."""
+        roles = sorted({kind.role for kind in self._amounts if kind.reservations})
+        return {role: self.reserved(role) for role in roles}
+
+    def allocatable_to(self, role: str) -> Resources:
+        """What may be offered to a role: the unreserved, and what is reserved for it or for a role above it."""
+        return self.filter(lambda kind: not kind.reservations or kind.role == role or role.startswith(f"{kind.role}/"))
+
+    def unreserved(self) -> Resources:
+        return self.filter(lambda kind: not kind.reservations)
+
+    def revocable(self) -> Resources:
+        return self.filter(lambda kind: kind.revocable)
+
+    def nonrevocable(self) -> Resources:
+        return self.filter(lambda kind: not kind.revocable)
+
+    def shared(self) -> Resources:
+        return self.filter(lambda kind: kind.shared)
+
+    def nonshared(self) -> Resources:
+        return self.filter(lambda kind: not kind.shared)
+
+    def scalars(self) -> Resources:
+        return self.filter(lambda kind: kind.value_type == SCALAR)
+
+    def persistent_volumes(self) -> Resources:
+        return self.filter(lambda kind: kind.persistent_volume)
+
+    def named(self, name: str) -> Resources:
+        return self.filter(lambda kind: kind.name == name)
+
+    def find(self, targets: Resources) -> Resources | None:
+        """As much as `targets` asks for, wherever it is; None where there is not enough.
+
+        Each target is looked for first as it is, then reserved for the target's role, then unreserved, then anywhere.
+        """
+        found = Resources.EMPTY
+        rest = self
+        for kind, amount in targets._amounts.items():
+            wanted: Amount = amount
+            for candidate in _by_preference(rest._amounts, kind):
+                taken = _common(rest._amounts[candidate], wanted)
+                if not taken:
+                    continue
+                piece = Resources({candidate: taken})
+                found, rest = found + piece, rest - piece
+                wanted = _less(wanted, taken)
+                if not wanted:
+                    break
+            if wanted:
+                return None
+        return found
+
+    # ------------------------------------------------------------------------------------------ transforming
+
+    def map_kinds(self, change: Callable[[Kind], Kind]) -> Resources:
+        """The same amounts, each of another kind; what becomes the same kind is added up."""
+        amounts: dict[Kind, Amount] = {}
+        for kind, amount in self._amounts.items():
+            _add(amounts, change(kind), amount)
+        return Resources(amounts) if amounts else Resources.EMPTY
+
+    def allocated_to(self, role: str) -> Resources:
+        return self.map_kinds(lambda kind: kind.allocated_to(role))
+
+    def unallocated(self) -> Resources:
+        return self.map_kinds(lambda kind: kind.allocated_to(None))
+
+    def allocations(self) -> dict[str, Resources]:
+        """By the role they are allocated to; what is allocated to none is left out."""
+        roles = {kind.allocation_role: None for kind in self._amounts if kind.allocation_role is not None}
+        if len(roles) == 1 and all(kind.allocation_role is not None for kind in self._amounts):
+            return {next(iter(roles)): self}
+        return {role: self.filter(lambda kind, role=role: kind.allocation_role == role) for role in roles}  # type: ignore[misc]
+
+    def flatten(self, *reservations: Reservation) -> Resources:
+        """The same under one stack of reservations; unreserved where none is given."""
+        return self.map_kinds(lambda kind: kind.reserved_by(reservations))
+
+    def to_unreserved(self) -> Resources:
+        return self.flatten()
+
+    def push_reservation(self, reservation: Reservation) -> Resources:
+        """Reserved once more, or refined."""
+        return self.map_kinds(lambda kind: kind.reserved_by((*kind.reservations, reservation)))
+
+    def pop_reservation(self) -> Resources:
+        """With the last reservation undone; raises `ResourceError` where there is none."""
+        if any(not kind.reservations for kind in self._amounts):
+            raise ResourceError("", f"{self} is not reserved throughout")
+        return self.map_kinds(lambda kind: kind.reserved_by(kind.reservations[:-1]))
+
+    # ----------------------------------------------------------------------------------------------- reading
+
+    def get(self, name: str) -> int:
+        """How much there is of a scalar, in thousandths, whatever its kind; shared ones count once."""
+        return sum(_thousandths(kind, amount) for kind, amount in self._amounts.items() if kind.name == name)
+
+    def names(self) -> frozenset[str]:
+        return frozenset(kind.name for kind in self._amounts)
+
+    def quantities(self) -> Quantities:
+        """Amounts by name."""
+        totals: dict[str, int] = {}
+        for kind, amount in self._amounts.items():
+            totals[kind.name] = totals.get(kind.name, 0) + _thousandths(kind, amount)
+        return Quantities(totals)
+
+    def _scalar(self, name: str) -> float | None:
+        found = any(kind.name == name and kind.value_type == SCALAR for kind in self._amounts)
+        return self.get(name) / THOUSANDTHS if found else None
+
+    @property
+    def cpus(self) -> float | None:
+        return self._scalar("cpus")
+
+    @property
+    def mem(self) -> float | None:
+        """MiB."""
+        return self._scalar("mem")
+
+    @property
+    def disk(self) -> float | None:
+        """MiB."""
+        return self._scalar("disk")
+
+    @property
+    def gpus(self) -> float | None:
+        return self._scalar("gpus")
+
+    @property
+    def ports(self) -> Ranges:
+        """All ports, reserved or not."""
+        return self.ranges_of("ports")
+
+    def ranges_of(self, name: str) -> Ranges:
+        found = (amount for kind, amount in self._amounts.items() if kind.name == name and isinstance(amount, tuple))
+        return rangesets.normalise(each for amount in found for each in amount)
+
+    def items(self) -> Iterator[tuple[Kind, Amount]]:
+        return iter(self._amounts.items())
+
+    def __iter__(self) -> Iterator[Kind]:
+        return iter(self._amounts)
+
+    def __len__(self) -> int:
+        return len(self._amounts)
+
+    def __bool__(self) -> bool:
+        return bool(self._amounts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Resources) and self._amounts == other._amounts
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(frozenset(self._amounts.items()))
+        return self._hash
+
+    def __str__(self) -> str:
+        return "; ".join(
+            f"{kind}:{_text_of(kind, amount)}" for kind, amount in self._amounts.items() for _ in _copies(kind, amount)
+        )
+
+    def __repr__(self) -> str:
+        return f"Resources({str(self)!r})"
+
+
+Resources.EMPTY = Resources({})
+
+
+def validate(messages: Iterable[mesos.Resource], field: str = "resources") -> None:
+    """Check resources as a client sends them; raises `ResourceError` naming the field."""
+    seen: set[Kind] = set()
+    for index, message in enumerate(messages):
+        try:
+            if not message.name:
+                raise ResourceError("name", "is required")
+            kind = Kind.of(message)
+            _amount_of(message, kind)
+            if kind.persistent_volume and kind in seen and not kind.shared:
+                raise ResourceError("disk.persistence.id", "the same persistent volume is named twice")
+            if kind.disk and kind.name != "disk":
+                raise ResourceError("disk", f"{kind.name} is no disk")
+            if kind.shared and not kind.persistent_volume:
+                raise ResourceError("shared", "only persistent volumes can be shared")
+        except ResourceError as error:
+            raise error.below(f"{field}[{index}]") from None
+        seen.add(kind)
+
+
+def _amount_of(message: mesos.Resource, kind: Kind) -> Amount:
+    value_type = message.type
+    if value_type == SCALAR:
+        if not message.HasField("scalar"):
+            raise ResourceError("scalar", "is required for a SCALAR")
+        thousandths = to_thousandths(message.scalar.value)
+        return thousandths if kind.size is None else int(thousandths > 0)
+    if value_type == RANGES:
+        if not message.HasField("ranges"):
+            raise ResourceError("ranges", "is required for RANGES")
+        pairs = [(each.begin, each.end) for each in message.ranges.range]
+        for index, (begin, end) in enumerate(pairs):
+            if begin > end:
+                raise ResourceError(f"ranges.range[{index}]", f"begins at {begin}, after its end {end}")
+        return rangesets.normalise(pairs)
+    if value_type == SET:
+        if not message.HasField("set"):
+            raise ResourceError("set", "is required for a SET")
+        items = frozenset(message.set.item)
+        if len(items) != len(message.set.item):
+            raise ResourceError("set.item", "an item is named twice")
+        return items
+    raise ResourceError("type", "must be SCALAR, RANGES or SET")
+
+
+def _add(amounts: dict[Kind, Amount], kind: Kind, amount: Amount) -> None:
+    held = amounts.get(kind)
+    if held is None:
+        amounts[kind] = amount
+    elif isinstance(held, int):
+        amounts[kind] = held + amount  # type: ignore[operator]
+    elif isinstance(held, tuple):
+        amounts[kind] = rangesets.union(held, amount)  # type: ignore[arg-type]
+    else:
+        amounts[kind] = held | amount  # type: ignore[operator]
+
+
+# A kind has one type of amount, so both sides of these are always alike.
+
+
+def _covers(held: Amount, amount: Amount) -> bool:
+    if isinstance(held, tuple):
+        return rangesets.contains(held, amount)  # type: ignore[arg-type]
+    return held >= amount  # type: ignore[operator]
+
+
+def _less(held: Amount, amount: Amount) -> Amount:
+    if isinstance(held, tuple):
+        return rangesets.subtract(held, amount)  # type: ignore[arg-type]
+    return held - amount  # type: ignore[operator]
+
+
+def _common(held: Amount, wanted: Amount) -> Amount:
+    if isinstance(held, int):
+        return min(held, wanted)
+    if isinstance(held, tuple):
+        return rangesets.intersection(held, wanted)  # type: ignore[arg-type]
+    return held & wanted  # type: ignore[operator]
+
+
+def _by_preference(amounts: Mapping[Kind, Amount], target: Kind) -> list[Kind]:
+    """The kinds that can stand in for a target, the best first."""
+
+    def rank(kind: Kind) -> int:
+        if kind is target:
+            return 0
+        if kind.role == target.role:
+            return 1
+        return 2 if not kind.reservations else 3
+
+    alike = [
+        kind
+        for kind in amounts
+        if (kind.name, kind.value_type, kind.disk, kind.revocable, kind.shared, kind.size)
+        == (target.name, target.value_type, target.disk, target.revocable, target.shared, target.size)
+    ]
+    return sorted(alike, key=rank)
+
+
+def _thousandths(kind: Kind, amount: Amount) -> int:
+    if isinstance(amount, int):
+        if kind.size is None:
+            return amount
+        return kind.size if kind.shared else kind.size * amount
+    if isinstance(amount, tuple):
+        return rangesets.count(amount) * THOUSANDTHS
+    return len(amount) * THOUSANDTHS
+
+
+def _copies(kind: Kind, amount: Amount) -> range:
+    return range(amount if kind.size is not None and isinstance(amount, int) else 1)
+
+
+def _text_of(kind: Kind, amount: Amount) -> str:
+    if isinstance(amount, int):
+        return text_of(amount if kind.size is None else kind.size)
+    if isinstance(amount, tuple):
+        return rangesets.text_of(amount)
+    return "{" + ", ".join(sorted(amount)) + "}"
