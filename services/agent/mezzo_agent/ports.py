@@ -1,0 +1,135 @@
+"""What the agent's core and shell need from outside: something that runs containers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.resources import Resources
+
+ContainerId = str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerConfig:
+    """Everything that is needed to start a container."""
+
+    container_id: ContainerId
+    framework_id: str
+    executor_id: str
+    # Set for a command task; None for a custom executor.
+    task_id: str | None
+    # With the URIs to fetch.
+    command: mesos.CommandInfo
+    # The whole environment, the command's own variables included.
+    environment: Mapping[str, str]
+    sandbox: Path
+    # None: the agent's own.
+    user: str | None
+    resources: Resources
+    container: mesos.ContainerInfo | None = None
+    # By resource name: how far it may go above its resources. Infinity: without bound.
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def stdout(self) -> Path:
+        return self.sandbox / "stdout"
+
+    @property
+    def stderr(self) -> Path:
+        return self.sandbox / "stderr"
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A container that has started."""
+
+    container_id: ContainerId
+    # Of its first process, as the agent's machine numbers it.
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Termination:
+    """How a container ended."""
+
+    # As wait(2) encodes it; None when nobody knows.
+    wait_status: int | None
+    # Says more than the status does; empty where there is no more to say.
+    message: str = ""
+    reason: mesos.TaskStatus.Reason.ValueType | None = None
+    limitation: mesos.TaskResourceLimitation | None = None
+
+
+class RecoveredState(StrEnum):
+    RUNNING = "running"
+    ENDED = "ended"
+    # It was to be started, and never was, or nothing is left that could tell.
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveredContainer:
+    """What an agent that starts finds of a container that an earlier one launched."""
+
+    container_id: ContainerId
+    state: RecoveredState
+    pid: int | None = None
+    # Set for ENDED.
+    termination: Termination | None = None
+
+
+class LaunchError(Exception):
+    """A container could not be started; nothing of it is left running."""
+
+    def __init__(self, reason: mesos.TaskStatus.Reason.ValueType, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class Containerizer(Protocol):
+    """Runs containers that outlive the agent process."""
+
+    async def launch(self, config: ContainerConfig) -> Launched:
+        """Fetch the URIs into the sandbox and start the process; raises `LaunchError`.
+
+        Everything that is needed to find the container again is on disk before its process starts.
+        """
+        ...
+
+    async def recover(self, checkpointed: Iterable[ContainerId]) -> dict[ContainerId, RecoveredContainer]:
+        """What became of containers launched by an earlier agent. Those that are not asked for are destroyed."""
+        ...
+
+    async def wait(self, container_id: ContainerId) -> Termination:
+        """Complete when the container has ended; at once where it ended before. Also across restarts."""
+        ...
+
+    async def kill(self, container_id: ContainerId, signal: int) -> None:
+        """Send a signal: to the task's process group; SIGKILL to its whole process tree."""
+        ...
+
+    async def destroy(self, container_id: ContainerId) -> None:
+        """End everything that runs in it."""
+        ...
+
+    async def usage(self, container_id: ContainerId) -> mesos.ResourceStatistics:
+        """What it uses now."""
+        ...
+
+    async def status(self, container_id: ContainerId) -> mesos.ContainerStatus:
+        """What is known of it."""
+        ...
+
+    async def update(self, container_id: ContainerId, resources: Resources) -> None:
+        """Change what it may use."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything; containers go on."""
+        ...
