@@ -1,0 +1,167 @@
+"""ACCEPT: which offers it stands on, what it wants done with them, and what is left over.
+
+A call that stands on offers that are not valid starts nothing: each of its tasks is lost (REASON_INVALID_OFFERS). A
+task that makes no sense, or does not fit, is an error of its own (REASON_TASK_INVALID) and does not touch the others.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo.errors import InvalidRequest, LimitExceeded
+from mezzo.resources import Resources
+
+from . import allocator_messages, endings, launch, offers, statuses
+from .books import Agent, Framework, Offer
+from .settings import OFFERS_PER_CALL_MAX, TASKS_PER_CALL_MAX
+from .turn import Turn
+
+Operation = mesos.Offer.Operation
+Status = mesos.TaskStatus
+DEFAULT_FILTERS = mesos.Filters(refuse_seconds=5.0)
+"""What a framework that says nothing of filters is taken to have said."""
+
+
+@dataclass(slots=True)
+class Pool:
+    """The offers of one ACCEPT, taken together, and what of them is not used yet."""
+
+    framework: Framework
+    agent: Agent
+    role: str
+    remaining: Resources
+
+
+def filters_of(call: scheduler.Call.Accept | scheduler.Call.Decline) -> mesos.Filters:
+    """The filters that a framework sets, or those that it is taken to set."""
+    return call.filters if call.HasField("filters") else DEFAULT_FILTERS
+
+
+def check_limits(call: scheduler.Call.Accept) -> None:
+    """Refuse a call that is too large to be looked at in one turn.
+
+    Raises:
+        LimitExceeded: it has too many offers or tasks.
+    """
+    if len(call.offer_ids) > OFFERS_PER_CALL_MAX:
+        raise LimitExceeded(f"accept.offer_ids: has {len(call.offer_ids)}; at most {OFFERS_PER_CALL_MAX} are allowed")
+    tasks = sum(len(one.launch.task_infos) + len(one.launch_group.task_group.tasks) for one in call.operations)
+    if tasks > TASKS_PER_CALL_MAX:
+        raise LimitExceeded(f"accept.operations: have {tasks} tasks; at most {TASKS_PER_CALL_MAX} are allowed")
+
+
+def accept(turn: Turn, framework: Framework, call: scheduler.Call.Accept) -> None:
+    """Use offers.
+
+    Raises:
+        LimitExceeded: the call has too many offers or tasks.
+    """
+    check_limits(call)
+    try:
+        accepted = _valid_offers(turn, framework, call)
+    except InvalidRequest as error:
+        _refuse_all(turn, framework, call, str(error))
+        return
+    pool = _take(turn, framework, accepted)
+    for index, operation in enumerate(call.operations):
+        if operation.type == Operation.LAUNCH:
+            for number, task in enumerate(operation.launch.task_infos):
+                launch.launch(turn, pool, task, f"accept.operations[{index}].launch.task_infos[{number}]")
+        elif operation.type == Operation.LAUNCH_GROUP:
+            launch.launch_group(turn, pool, operation.launch_group, f"accept.operations[{index}].launch_group")
+        else:
+            _not_done(turn, pool, operation)
+    if pool.remaining:
+        turn.books.give_back(pool.agent, pool.remaining)
+        allocator_messages.recovered(turn, framework, pool.agent, pool.role, pool.remaining, filters_of(call))
+
+
+def _valid_offers(turn: Turn, framework: Framework, call: scheduler.Call.Accept) -> list[Offer]:
+    if not call.offer_ids:
+        raise InvalidRequest("accept.offer_ids", "names no offer")
+    found: list[Offer] = []
+    seen: set[str] = set()
+    for index, offer_id in enumerate(call.offer_ids):
+        field = f"accept.offer_ids[{index}]"
+        if offer_id.value in seen:
+            raise InvalidRequest(field, f"offer {offer_id.value} is named twice")
+        seen.add(offer_id.value)
+        offer = turn.books.offers.get(offer_id.value)
+        if offer is None:
+            raise InvalidRequest(field, f"offer {offer_id.value} is no longer valid")
+        if offer.framework is not framework:
+            raise InvalidRequest(field, f"offer {offer_id.value} was made to another framework")
+        first = found[0] if found else offer
+        if offer.agent is not first.agent:
+            raise InvalidRequest(
+                field, f"offers of two agents, {first.agent.id} and {offer.agent.id}, cannot be combined"
+            )
+        if offer.role != first.role:
+            raise InvalidRequest(field, f"offers for two roles, '{first.role}' and '{offer.role}', cannot be combined")
+        found.append(offer)
+    return found
+
+
+def _take(turn: Turn, framework: Framework, accepted: list[Offer]) -> Pool:
+    remaining = accepted[0].resources
+    for offer in accepted:
+        turn.books.use_offer(offer)
+        offers.closed(turn, offer)
+    for offer in accepted[1:]:
+        remaining = remaining + offer.resources
+    turn.counters["offers_accepted"] += len(accepted)
+    return Pool(framework, accepted[0].agent, accepted[0].role, remaining)
+
+
+def _tasks(call: scheduler.Call.Accept) -> Iterator[mesos.TaskInfo]:
+    for operation in call.operations:
+        if operation.type == Operation.LAUNCH:
+            yield from operation.launch.task_infos
+        elif operation.type == Operation.LAUNCH_GROUP:
+            yield from operation.launch_group.task_group.tasks
+
+
+def _refuse_all(turn: Turn, framework: Framework, call: scheduler.Call.Accept, why: str) -> None:
+    """Nothing is started. The offers of the call that were valid are used up all the same."""
+    offers.decline(turn, framework, call.offer_ids, filters_of(call))
+    state = statuses.lost(framework, mesos.TASK_DROPPED)
+    for task in _tasks(call):
+        status = statuses.status(
+            turn, task.task_id.value, state, Status.REASON_INVALID_OFFERS,
+            f"task launched with invalid offers: {why}", task.agent_id.value,
+        )  # fmt: skip
+        endings.count(turn, state, status)
+        statuses.send(turn, framework, status)
+    for operation in call.operations:
+        if operation.type not in (Operation.LAUNCH, Operation.LAUNCH_GROUP):
+            answer_operation(turn, framework, operation, mesos.OPERATION_DROPPED, f"invalid offers: {why}", "")
+
+
+def _not_done(turn: Turn, pool: Pool, operation: mesos.Offer.Operation) -> None:
+    name = Operation.Type.Name(operation.type) if operation.type in Operation.Type.values() else "of an unknown type"
+    why = f"operation {name} is not supported by this version of Mezzo"
+    answer_operation(turn, pool.framework, operation, mesos.OPERATION_ERROR, why, pool.agent.id)
+
+
+def answer_operation(
+    turn: Turn,
+    framework: Framework,
+    operation: mesos.Offer.Operation,
+    state: "mesos.OperationState.ValueType",
+    why: str,
+    agent_id: str,
+) -> None:
+    """Say what became of an operation: to the framework when it gave it an id, and to the log."""
+    turn.counters[f"operations/{mesos.OperationState.Name(state).lower().removeprefix('operation_')}"] += 1
+    turn.warn("operation not done", framework_id=framework.id, operation_id=operation.id.value, why=why)
+    if not operation.HasField("id"):
+        return
+    event = scheduler.Event(type=scheduler.Event.UPDATE_OPERATION_STATUS)
+    status = event.update_operation_status.status
+    status.operation_id.value = operation.id.value
+    status.state = state
+    status.message = why
+    if agent_id:
+        status.agent_id.value = agent_id
+    turn.to_framework(framework, event)

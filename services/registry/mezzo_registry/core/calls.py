@@ -1,0 +1,161 @@
+"""The calls of frameworks: who may make them, whether they are whole, and who carries them out."""
+
+from collections.abc import Callable
+from typing import Any
+
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo.errors import Forbidden, InvalidRequest, LimitExceeded, MezzoError, Unimplemented
+
+from . import accept, allocator_messages, frameworks, offers, reconciliation, teardown, updates
+from .books import Framework
+from .effects import Refuse
+from .events import FrameworkCalled
+from .settings import OFFERS_PER_CALL_MAX
+from .turn import Turn
+from .validation.required import check_required
+from .validation.roles import check_roles
+
+Call = scheduler.Call
+Handler = Callable[[Turn, Framework, scheduler.Call], None]
+
+
+def called(turn: Turn, event: FrameworkCalled) -> None:
+    """A framework made a call: carry it out, or refuse it and change nothing."""
+    try:
+        framework, handler = _admit(turn, event)
+        handler(turn, framework, event.call)
+    except MezzoError as error:
+        turn.counters["calls_refused"] += 1
+        turn.order(Refuse(event.request, error))
+
+
+def _admit(turn: Turn, event: FrameworkCalled) -> tuple[Framework, Handler]:
+    """The framework that calls, and what carries the call out.
+
+    Raises:
+        InvalidRequest: the call is not whole, or not from the stream of a known framework.
+        Forbidden: the framework is not subscribed.
+        Unimplemented: nobody carries such a call out.
+    """
+    call = event.call
+    entry = _TABLE.get(call.type)
+    if entry is None:
+        raise _wrong_type(call)
+    field, handler = entry
+    check_required(call)
+    if not call.framework_id.value:
+        raise InvalidRequest("framework_id.value", "must be set")
+    if field and not call.HasField(field):  # type: ignore[arg-type]
+        raise InvalidRequest(field, f"must be set for a call of type {Call.Type.Name(call.type)}")
+    framework = turn.books.frameworks.get(call.framework_id.value)
+    if framework is None:
+        raise InvalidRequest("framework_id.value", f"there is no framework '{call.framework_id.value}'")
+    if framework.stream_id is None:
+        raise Forbidden(f"framework '{framework.id}' is not subscribed")
+    if not event.stream_id:
+        raise InvalidRequest("stream_id", "must be set")
+    if event.stream_id != framework.stream_id:
+        raise InvalidRequest("stream_id", f"is not that of the subscription of framework '{framework.id}'")
+    return framework, handler
+
+
+def _wrong_type(call: scheduler.Call) -> MezzoError:
+    if call.type == Call.SUBSCRIBE:
+        return InvalidRequest("type", "SUBSCRIBE opens a stream; it is no call on one")
+    if not call.HasField("type") or call.type == Call.UNKNOWN or call.type not in Call.Type.values():
+        return InvalidRequest("type", "must be set, and known")
+    return Unimplemented(f"call {Call.Type.Name(call.type)} is not supported by this version of Mezzo")
+
+
+def _teardown(turn: Turn, framework: Framework, _call: scheduler.Call) -> None:
+    turn.counters["messages_unregister_framework"] += 1
+    teardown.tear_down(turn, framework, "it asked for its teardown")
+
+
+def _accept(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
+    turn.counters["messages_launch_tasks"] += 1
+    accept.accept(turn, framework, call.accept)
+
+
+def _decline(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
+    turn.counters["messages_decline_offers"] += 1
+    offer_ids = call.decline.offer_ids
+    if len(offer_ids) > OFFERS_PER_CALL_MAX:
+        raise LimitExceeded(f"decline.offer_ids: has {len(offer_ids)}; at most {OFFERS_PER_CALL_MAX} are allowed")
+    offers.decline(turn, framework, offer_ids, accept.filters_of(call.decline))
+
+
+def _revive(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
+    turn.counters["messages_revive_offers"] += 1
+    _check_own_roles(framework, call.revive.roles, "revive.roles")
+    frameworks.revive(turn, framework, call.revive.roles)
+
+
+def _suppress(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
+    turn.counters["messages_suppress_offers"] += 1
+    _check_own_roles(framework, call.suppress.roles, "suppress.roles")
+    frameworks.suppress(turn, framework, call.suppress.roles)
+
+
+def _check_own_roles(framework: Framework, roles: Any, field: str) -> None:
+    check_roles(roles, field)
+    for index, role in enumerate(roles):
+        if role not in framework.roles:
+            raise InvalidRequest(f"{field}[{index}]", f"the framework does not have the role '{role}'")
+
+
+def _kill(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
+    turn.counters["messages_kill_task"] += 1
+    kill = call.kill
+    policy = kill.kill_policy if kill.HasField("kill_policy") else None
+    if policy is not None and policy.grace_period.nanoseconds < 0:
+        raise InvalidRequest("kill.kill_policy.grace_period", "must not be negative")
+    updates.kill(turn, framework, kill.task_id.value, kill.agent_id.value, policy)
+
+
+def _shutdown(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
+    updates.shutdown_executor(turn, framework, call.shutdown)
+
+
+def _acknowledge(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
+    turn.counters["messages_status_update_acknowledgement"] += 1
+    if len(call.acknowledge.uuid) != updates.UUID_BYTES:
+        raise InvalidRequest(
+            "acknowledge.uuid", f"has {len(call.acknowledge.uuid)} bytes; a uuid has {updates.UUID_BYTES}"
+        )
+    updates.acknowledge(turn, framework, call.acknowledge)
+
+
+def _reconcile(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
+    turn.counters["messages_reconcile_tasks"] += 1
+    reconciliation.reconcile(turn, framework, call.reconcile.tasks)
+
+
+def _message(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
+    updates.message_to_executor(turn, framework, call.message)
+
+
+def _request(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
+    turn.counters["messages_resource_request"] += 1
+    allocator_messages.requested(turn, framework, list(call.request.requests))
+
+
+def _update_framework(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
+    frameworks.update(turn, framework, call.update_framework)
+
+
+_TABLE: dict["scheduler.Call.Type.ValueType", tuple[str, Handler]] = {
+    Call.TEARDOWN: ("", _teardown),
+    Call.ACCEPT: ("accept", _accept),
+    Call.DECLINE: ("decline", _decline),
+    Call.REVIVE: ("", _revive),
+    Call.SUPPRESS: ("", _suppress),
+    Call.KILL: ("kill", _kill),
+    Call.SHUTDOWN: ("shutdown", _shutdown),
+    Call.ACKNOWLEDGE: ("acknowledge", _acknowledge),
+    Call.RECONCILE: ("reconcile", _reconcile),
+    Call.MESSAGE: ("message", _message),
+    Call.REQUEST: ("request", _request),
+    Call.UPDATE_FRAMEWORK: ("update_framework", _update_framework),
+}
+"""Type → the field that must be set, or "", and what carries the call out."""

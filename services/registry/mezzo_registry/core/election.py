@@ -1,0 +1,65 @@
+"""The beginning of a term: what the store holds becomes the books; and what is forgotten as terms go by."""
+
+from mezzo.resources import ResourceError, Resources
+
+from . import departure, records, resource_forms
+from .books import Agent
+from .effects import Persist
+from .events import Elected, TimerFired
+from .states import AgentState
+from .turn import Turn
+
+GARBAGE = "garbage"
+"""The timer of --registry_gc_interval."""
+
+
+def elected(turn: Turn, event: Elected) -> None:
+    """This registry leads. The agents that the store knows have --agent_reregister_timeout to come back."""
+    books = turn.books
+    for info in event.admitted:
+        total = Resources.EMPTY
+        try:
+            total = resource_forms.value_of(info.resources)
+        except ResourceError as error:
+            turn.warn("stored resources of an agent make no sense", agent_id=info.id.value, why=str(error))
+        agent = Agent(
+            number=books.number(),
+            info=info,
+            total=total,
+            state=AgentState.RECOVERED,
+            heard_at=turn.now,
+            available=total,
+        )
+        books.add_agent(agent)
+        books.recovered.add(agent.id)
+    for agent_id, since in sorted(event.unreachable.items(), key=lambda item: item[1]):
+        books.unreachable[agent_id] = since
+    books.gone.update(event.gone)
+    turn.start_timer(departure.PINGS, turn.settings.agent_ping_timeout)
+    turn.start_timer(GARBAGE, turn.settings.registry_gc_interval)
+    if books.recovered:
+        turn.start_timer(departure.REREGISTRATION, turn.settings.agent_reregister_timeout)
+    turn.note(
+        "elected",
+        registry_id=turn.identity.registry_id,
+        agents=len(books.agents),
+        unreachable=len(books.unreachable),
+        gone=len(books.gone),
+    )
+
+
+def garbage_due(turn: Turn, event: TimerFired) -> None:
+    """Forget unreachable agents that are too old, or too many: the oldest first."""
+    books, settings = turn.books, turn.settings
+    turn.start_timer(event.timer.purpose, settings.registry_gc_interval)
+    forgotten: list[str] = []
+    surplus = len(books.unreachable) - settings.registry_max_agent_count
+    for agent_id, since in books.unreachable.items():
+        if len(forgotten) >= surplus and turn.now - since <= settings.registry_max_agent_age:
+            break
+        forgotten.append(agent_id)
+    for agent_id in forgotten:
+        del books.unreachable[agent_id]
+    if forgotten:
+        turn.order(Persist(records.forget_unreachable(forgotten)))
+        turn.note("unreachable agents forgotten", agents=len(forgotten))

@@ -1,0 +1,104 @@
+"""How tasks end in the books, when not by an acknowledged update of their agent."""
+
+from mesos.v1 import mesos_pb2 as mesos
+
+from . import allocator_messages, observers, statuses
+from .books import Framework, Task
+from .states import TERMINAL, state_name
+from .turn import Turn
+
+
+def count(turn: Turn, state: "mesos.TaskState.ValueType", status: mesos.TaskStatus) -> None:
+    """Count an ending under Mesos' names."""
+    name = state_name(state).lower()
+    turn.counters[f"tasks_{name.removeprefix('task_')}"] += 1
+    if status.HasField("reason"):
+        source = mesos.TaskStatus.Source.Name(status.source).lower()
+        reason = mesos.TaskStatus.Reason.Name(status.reason).lower()
+        turn.counters[f"{name}/{source}/{reason}"] += 1
+
+
+def end(
+    turn: Turn,
+    task: Task,
+    state: "mesos.TaskState.ValueType",
+    reason: "mesos.TaskStatus.Reason.ValueType",
+    message: str,
+) -> None:
+    """The registry ends a task: it holds nothing any longer, its framework is told, and it is remembered."""
+    assert state in TERMINAL
+    status = statuses.of_task(turn, task, state, reason, message)
+    if not task.terminal:
+        turn.books.end_task(task, state)
+        allocator_messages.recovered(turn, task.framework, task.agent, task.role, task.resources)
+        count(turn, state, status)
+    statuses.remember(task, status)
+    statuses.send(turn, task.framework, status)
+    complete(turn, task)
+
+
+def never_started(
+    turn: Turn,
+    task: Task,
+    state: "mesos.TaskState.ValueType",
+    reason: "mesos.TaskStatus.Reason.ValueType",
+    message: str,
+) -> None:
+    """A task that stands in no book any longer has come to nothing: its framework is told, and it is remembered."""
+    status = statuses.of_task(turn, task, state, reason, message)
+    task.state = state
+    task.launch = None
+    count(turn, state, status)
+    statuses.remember(task, status)
+    statuses.send(turn, task.framework, status)
+    _remember(turn, task.framework, task)
+    observers.task_updated(turn, task, status, observers.COMPLETED)
+
+
+def complete(turn: Turn, task: Task) -> None:
+    """Nothing is left to wait for: strike the task out and remember it among the completed."""
+    task.pending = None
+    task.launch = None
+    turn.books.drop_task(task)
+    _remember(turn, task.framework, task)
+    if turn.observed:
+        last = task.statuses[-1] if task.statuses else mesos.TaskStatus(state=task.state)
+        observers.task_updated(turn, task, last, observers.COMPLETED)
+
+
+def _remember(turn: Turn, framework: Framework, task: Task) -> None:
+    framework.completed.append(task)
+    while len(framework.completed) > turn.settings.max_completed_tasks_per_framework:
+        observers.task_forgotten(turn, framework.completed.popleft(), observers.COMPLETED)
+
+
+def become_unreachable(turn: Turn, task: Task) -> None:
+    """The task's agent is out of reach. The task may run on; it holds nothing in the books any longer."""
+    framework, agent = task.framework, task.agent
+    if task.terminal:
+        complete(turn, task)
+        return
+    state = statuses.lost(framework, mesos.TASK_UNREACHABLE)
+    status = statuses.of_task(
+        turn,
+        task,
+        state,
+        mesos.TaskStatus.REASON_AGENT_REMOVED,
+        f"agent {agent.info.hostname} has been silent for too long",
+    )
+    status.unreachable_time.CopyFrom(statuses.time_info(turn.now))
+    turn.books.drop_task(task)
+    allocator_messages.recovered(turn, framework, agent, task.role, task.resources)
+    task.state = state
+    task.launch = None
+    task.pending = None
+    count(turn, state, status)
+    statuses.remember(task, status)
+    statuses.send(turn, framework, status)
+    framework.unreachable[task.id] = task
+    turn.books.unreachable_tasks.setdefault(agent.id, {})[task.key] = task
+    observers.task_updated(turn, task, status, observers.UNREACHABLE)
+    while len(framework.unreachable) > turn.settings.max_unreachable_tasks_per_framework:
+        _, oldest = framework.unreachable.popitem(last=False)
+        turn.books.unreachable_tasks.get(oldest.agent.id, {}).pop(oldest.key, None)
+        observers.task_forgotten(turn, oldest, observers.UNREACHABLE)

@@ -1,0 +1,151 @@
+"""The registry in numbers, under the names that Mesos' master gave them in /metrics/snapshot."""
+
+from collections import Counter
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.resources import Resources
+
+from .books import Books
+from .states import AgentState, FrameworkState, state_name
+from .turn import Turn
+
+COUNTED = (
+    "dropped_messages",
+    "invalid_executor_to_framework_messages",
+    "invalid_framework_to_executor_messages",
+    "invalid_status_update_acknowledgements",
+    "invalid_status_updates",
+    "messages_decline_offers",
+    "messages_executor_to_framework",
+    "messages_exited_executor",
+    "messages_framework_to_executor",
+    "messages_kill_task",
+    "messages_launch_tasks",
+    "messages_reconcile_tasks",
+    "messages_register_framework",
+    "messages_register_slave",
+    "messages_reregister_framework",
+    "messages_reregister_slave",
+    "messages_resource_request",
+    "messages_revive_offers",
+    "messages_status_update",
+    "messages_status_update_acknowledgement",
+    "messages_suppress_offers",
+    "messages_unregister_framework",
+    "messages_unregister_slave",
+    "recovery_slave_removals",
+    "slave_registrations",
+    "slave_removals",
+    "slave_removals/reason_registered",
+    "slave_removals/reason_unhealthy",
+    "slave_removals/reason_unregistered",
+    "slave_reregistrations",
+    "slave_shutdowns_canceled",
+    "slave_shutdowns_completed",
+    "slave_shutdowns_scheduled",
+    "slave_unreachable_canceled",
+    "slave_unreachable_completed",
+    "slave_unreachable_scheduled",
+    "tasks_dropped",
+    "tasks_error",
+    "tasks_failed",
+    "tasks_finished",
+    "tasks_gone",
+    "tasks_gone_by_operator",
+    "tasks_killed",
+    "tasks_lost",
+    "valid_executor_to_framework_messages",
+    "valid_framework_to_executor_messages",
+    "valid_status_update_acknowledgements",
+    "valid_status_updates",
+)
+"""Counters that are told even while they are zero."""
+
+RESOURCES = ("cpus", "gpus", "mem", "disk")
+ACTIVE_STATES = (mesos.TASK_STAGING, mesos.TASK_STARTING, mesos.TASK_RUNNING, mesos.TASK_KILLING)
+
+
+def measure(turn: Turn) -> dict[str, float]:
+    """All numbers, by name. Walks all tasks: for whoever scrapes, not for each event."""
+    books = turn.books
+    numbers = {f"master/{name}": 0.0 for name in COUNTED}
+    for name, count in turn.counters.items():
+        numbers[f"master/{name}"] = float(count)
+    numbers["master/elected"] = 1.0
+    numbers["master/uptime_secs"] = max(0.0, turn.now - turn.identity.started_at)
+    numbers["master/outstanding_offers"] = float(len(books.offers))
+    numbers["master/operator_event_stream_subscribers"] = float(len(books.observers))
+    numbers.update(_agents(books))
+    numbers.update(_frameworks(books))
+    numbers.update(_tasks(books))
+    numbers.update(_resources(books))
+    return numbers
+
+
+def _agents(books: Books) -> dict[str, float]:
+    states = Counter(agent.state for agent in books.agents.values())
+    connected = float(states[AgentState.CONNECTED])
+    disconnected = float(states[AgentState.DISCONNECTED])
+    return {
+        "master/slaves_active": connected,
+        "master/slaves_connected": connected,
+        "master/slaves_inactive": disconnected,
+        "master/slaves_disconnected": disconnected,
+        "master/slaves_unreachable": float(len(books.unreachable)),
+    }
+
+
+def _frameworks(books: Books) -> dict[str, float]:
+    states = Counter(framework.state for framework in books.frameworks.values())
+    connected = float(states[FrameworkState.CONNECTED])
+    away = float(states[FrameworkState.DISCONNECTED] + states[FrameworkState.RECOVERED])
+    return {
+        "master/frameworks_active": connected,
+        "master/frameworks_connected": connected,
+        "master/frameworks_inactive": away,
+        "master/frameworks_disconnected": away,
+    }
+
+
+def _tasks(books: Books) -> dict[str, float]:
+    states = Counter(task.state for framework in books.frameworks.values() for task in framework.tasks.values())
+    numbers = {
+        f"master/tasks_{state_name(state).lower().removeprefix('task_')}": float(states[state])
+        for state in ACTIVE_STATES
+    }
+    numbers["master/tasks_unreachable"] = float(sum(len(one.unreachable) for one in books.frameworks.values()))
+    return numbers
+
+
+def _resources(books: Books) -> dict[str, float]:
+    total, used, held = Counter[str](), Counter[str](), Counter[str]()
+    revocable_total, revocable_used = Counter[str](), Counter[str]()
+    for agent in books.agents.values():
+        if agent.registered_at is None:
+            continue
+        _add(total, agent.total.nonrevocable())
+        _add(revocable_total, agent.total.revocable())
+        for task in agent.tasks.values():
+            if not task.terminal:
+                _add(used, task.resources.nonrevocable())
+                _add(revocable_used, task.resources.revocable())
+        for executor in agent.executors.values():
+            _add(used, executor.resources.nonrevocable())
+            _add(revocable_used, executor.resources.revocable())
+        for offer in agent.offers.values():
+            _add(held, offer.resources)
+    numbers: dict[str, float] = {}
+    for kind, of_all, of_used in (("", total, used), ("_revocable", revocable_total, revocable_used)):
+        for name in RESOURCES:
+            numbers[f"master/{name}{kind}_total"] = of_all[name] / 1000
+            numbers[f"master/{name}{kind}_used"] = of_used[name] / 1000
+            numbers[f"master/{name}{kind}_percent"] = of_used[name] / of_all[name] if of_all[name] else 0.0
+    for name in ("cpus", "mem", "disk"):
+        numbers[f"allocator/mesos/resources/{name}/total"] = total[name] / 1000
+        numbers[f"allocator/mesos/resources/{name}/offered_or_allocated"] = (used[name] + held[name]) / 1000
+    return numbers
+
+
+def _add(sums: Counter[str], resources: Resources) -> None:
+    for name in RESOURCES:
+        sums[name] += resources.get(name)

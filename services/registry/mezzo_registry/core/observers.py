@@ -1,0 +1,249 @@
+"""What observers are told: a snapshot when they join, then every change. Nothing is built when nobody watches."""
+
+from collections.abc import Iterator
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.master import master_pb2 as master
+from mezzo.operator.v1 import operator_pb2 as operator
+
+from . import resource_forms
+from .books import Agent, Executor, Framework, Offer, Task
+from .effects import PublishSnapshot
+from .events import ObserverJoined, ObserverLeft
+from .states import AgentState, FrameworkState
+from .statuses import time_info
+from .turn import Turn
+
+Change = operator.StateChange
+ACTIVE = operator.TASK_LIST_ACTIVE
+UNREACHABLE = operator.TASK_LIST_UNREACHABLE
+COMPLETED = operator.TASK_LIST_COMPLETED
+
+
+def joined(turn: Turn, event: ObserverJoined) -> None:
+    """Give an observer everything, and every change from now on."""
+    turn.books.observers.add(event.observer)
+    turn.order(PublishSnapshot(event.observer, list(_snapshot(turn))))
+
+
+def left(turn: Turn, event: ObserverLeft) -> None:
+    """An observer watches no longer."""
+    turn.books.observers.discard(event.observer)
+
+
+def _snapshot(turn: Turn) -> Iterator[operator.StateChange]:
+    books, identity = turn.books, turn.identity
+    begin = operator.SnapshotBegin(
+        master_info=identity.master_info,
+        start_time=identity.started_at,
+        elected_time=identity.elected_at,
+        flags=dict(identity.flags),
+        version=identity.version,
+    )
+    yield Change(snapshot_begin=begin)
+    for role in books.roles:
+        yield Change(role_changed=operator.RoleChanged(role=role, weight=1.0))
+    for agent in books.agents.values():
+        yield agent_message(agent)
+    for framework in (*books.completed.values(), *books.frameworks.values()):
+        yield framework_message(framework)
+        for task in framework.completed:
+            yield Change(task_added=operator.TaskAdded(task=task_message(task), list=COMPLETED))
+        for task in framework.unreachable.values():
+            yield Change(task_added=operator.TaskAdded(task=task_message(task), list=UNREACHABLE))
+        for task in framework.tasks.values():
+            yield Change(task_added=operator.TaskAdded(task=task_message(task), list=ACTIVE))
+        for executor in framework.executors.values():
+            yield _executor_message(executor)
+    for offer in books.offers.values():
+        yield Change(offer_added=operator.OfferAdded(offer=offer.message))
+    yield Change(snapshot_end=operator.SnapshotEnd())
+
+
+def agent_message(agent: Agent) -> operator.StateChange:
+    """An agent as it is."""
+    change = Change()
+    changed = change.agent_changed
+    changed.connected = agent.connected
+    changed.recovered = agent.state is AgentState.RECOVERED
+    told = changed.agent
+    told.agent_info.CopyFrom(agent.info)
+    told.active = agent.connected
+    told.deactivated = False
+    told.version = agent.version
+    if agent.pid:
+        told.pid = agent.pid
+    if agent.registered_at is not None:
+        told.registered_time.CopyFrom(time_info(agent.registered_at))
+    if agent.reregistered_at is not None:
+        told.reregistered_time.CopyFrom(time_info(agent.reregistered_at))
+    told.total_resources.extend(resource_forms.plain(agent.total))
+    told.capabilities.extend(agent.capabilities)
+    return change
+
+
+def framework_message(framework: Framework) -> operator.StateChange:
+    """A framework as it is."""
+    change = Change()
+    changed = change.framework_changed
+    changed.completed = framework.state is FrameworkState.COMPLETED
+    changed.client_address = framework.client_address
+    told: master.Response.GetFrameworks.Framework = changed.framework
+    told.framework_info.CopyFrom(framework.info)
+    told.active = framework.connected
+    told.connected = framework.connected
+    told.recovered = framework.state is FrameworkState.RECOVERED
+    if framework.registered_at is not None:
+        told.registered_time.CopyFrom(time_info(framework.registered_at))
+    if framework.reregistered_at is not None:
+        told.reregistered_time.CopyFrom(time_info(framework.reregistered_at))
+    if framework.unregistered_at is not None:
+        told.unregistered_time.CopyFrom(time_info(framework.unregistered_at))
+    if framework.constraints is not None:
+        told.offer_constraints.CopyFrom(framework.constraints)
+    return change
+
+
+def task_message(task: Task) -> mesos.Task:
+    """A task as it is, in the form that operators read."""
+    source = task.source
+    if isinstance(source, mesos.Task):
+        told = mesos.Task()
+        told.CopyFrom(source)
+        del told.statuses[:]
+        told.ClearField("status_update_state")
+        told.ClearField("status_update_uuid")
+    else:
+        told = _task_of_info(task, source)
+    told.state = task.state
+    told.statuses.extend(task.statuses)
+    if task.pending is not None:
+        told.status_update_state = task.pending.state
+        told.status_update_uuid = task.pending.uuid
+    return told
+
+
+def _task_of_info(task: Task, info: mesos.TaskInfo) -> mesos.Task:
+    told = mesos.Task(name=info.name)
+    told.task_id.value = task.id
+    told.framework_id.value = task.framework.id
+    told.agent_id.value = task.agent.id
+    told.state = task.state
+    told.resources.extend(info.resources)
+    if task.executor_id:
+        told.executor_id.value = task.executor_id
+    for field in ("labels", "discovery", "container", "health_check", "kill_policy"):
+        if info.HasField(field):
+            getattr(told, field).CopyFrom(getattr(info, field))
+    if info.command.user:
+        told.user = info.command.user
+    elif task.framework.info.user:
+        told.user = task.framework.info.user
+    for name, limit in info.limits.items():
+        told.limits[name].CopyFrom(limit)
+    return told
+
+
+def agent_changed(turn: Turn, agent: Agent) -> None:
+    """Tell of an agent."""
+    if turn.observed:
+        turn.publish(agent_message(agent))
+
+
+def agent_gone(turn: Turn, agent_id: str, *, unreachable: bool) -> None:
+    """Tell that an agent is no longer there."""
+    if turn.observed:
+        gone = operator.AgentGone(unreachable=unreachable)
+        gone.agent_id.value = agent_id
+        turn.publish(Change(agent_gone=gone))
+
+
+def framework_changed(turn: Turn, framework: Framework) -> None:
+    """Tell of a framework."""
+    if turn.observed:
+        turn.publish(framework_message(framework))
+
+
+def framework_forgotten(turn: Turn, framework: Framework) -> None:
+    """Tell that a completed framework is no longer remembered."""
+    if turn.observed:
+        forgotten = operator.FrameworkForgotten()
+        forgotten.framework_id.value = framework.id
+        turn.publish(Change(framework_forgotten=forgotten))
+
+
+def roles_changed(turn: Turn, roles: list[str]) -> None:
+    """Tell of roles that somebody has now."""
+    if turn.observed:
+        for role in roles:
+            turn.publish(Change(role_changed=operator.RoleChanged(role=role, weight=1.0)))
+
+
+def task_added(turn: Turn, task: Task, where: "operator.TaskList.ValueType" = ACTIVE) -> None:
+    """Tell of a task, all that is known of it."""
+    if turn.observed:
+        turn.publish(Change(task_added=operator.TaskAdded(task=task_message(task), list=where)))
+
+
+def task_updated(turn: Turn, task: Task, status: mesos.TaskStatus, where: "operator.TaskList.ValueType") -> None:
+    """Tell of a task's newest status, and in which list it stands now."""
+    if not turn.observed:
+        return
+    change = Change()
+    updated = change.task_updated
+    updated.framework_id.value = task.framework.id
+    updated.agent_id.value = task.agent.id
+    updated.status.CopyFrom(status)
+    updated.latest.task_id.value = task.id
+    updated.latest.state = task.state
+    updated.list = where
+    updated.unacknowledged = task.pending is not None
+    turn.publish(change)
+
+
+def task_forgotten(turn: Turn, task: Task, where: "operator.TaskList.ValueType") -> None:
+    """Tell that a task is no longer remembered in a list."""
+    if turn.observed:
+        change = Change()
+        forgotten = change.task_forgotten
+        forgotten.framework_id.value = task.framework.id
+        forgotten.task_id.value = task.id
+        forgotten.agent_id.value = task.agent.id
+        forgotten.list = where
+        turn.publish(change)
+
+
+def _executor_message(executor: Executor) -> operator.StateChange:
+    added = operator.ExecutorAdded(executor_info=executor.info)
+    added.agent_id.value = executor.agent.id
+    return Change(executor_added=added)
+
+
+def executor_added(turn: Turn, executor: Executor) -> None:
+    """Tell of an executor."""
+    if turn.observed:
+        turn.publish(_executor_message(executor))
+
+
+def executor_removed(turn: Turn, executor: Executor) -> None:
+    """Tell that an executor has ended."""
+    if turn.observed:
+        removed = operator.ExecutorRemoved()
+        removed.framework_id.value = executor.framework.id
+        removed.agent_id.value = executor.agent.id
+        removed.executor_id.value = executor.info.executor_id.value
+        turn.publish(Change(executor_removed=removed))
+
+
+def offer_added(turn: Turn, offer: Offer) -> None:
+    """Tell of an offer that is out."""
+    if turn.observed:
+        turn.publish(Change(offer_added=operator.OfferAdded(offer=offer.message)))
+
+
+def offer_removed(turn: Turn, offer: Offer) -> None:
+    """Tell that an offer is no longer out."""
+    if turn.observed:
+        removed = operator.OfferRemoved()
+        removed.offer_id.value = offer.id
+        turn.publish(Change(offer_removed=removed))

@@ -1,0 +1,138 @@
+"""Offers: made of the allocator's advice, taken back when what they stand on is gone."""
+
+from collections.abc import Iterable
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo.allocator.v1 import allocator_pb2 as allocator
+from mezzo.resources import ResourceError
+
+from . import allocator_messages, observers, resource_forms
+from .books import Agent, Framework, Offer
+from .events import AllocationsMade, TimerFired
+from .turn import Turn
+
+OFFER_TIMEOUT = "offer timeout"
+"""The timer of --offer_timeout; its subject is the offer's id."""
+
+
+def offer_form(agent: Agent) -> mesos.Offer:
+    """The part of an offer that is the same in all offers of an agent."""
+    form = mesos.Offer(hostname=agent.info.hostname)
+    form.agent_id.CopyFrom(agent.info.id)
+    form.attributes.extend(agent.info.attributes)
+    if agent.info.HasField("domain"):
+        form.domain.CopyFrom(agent.info.domain)
+    process, _, address = agent.pid.rpartition("@")
+    host, _, port = address.rpartition(":")
+    if port.isdigit():
+        form.url.scheme = "http"
+        form.url.address.hostname = agent.info.hostname
+        form.url.address.ip = host.strip("[]")
+        form.url.address.port = int(port)
+        form.url.path = f"/{process}"
+    return form
+
+
+def allocations_made(turn: Turn, event: AllocationsMade) -> None:
+    """Turn advice into offers where it fits the books; give the rest back."""
+    outgoing: dict[int, scheduler.Event] = {}
+    for allocation in event.allocations.allocations:
+        offer = _make(turn, allocation)
+        if offer is None:
+            continue
+        events = outgoing.get(allocation.framework)
+        if events is None:
+            events = outgoing[allocation.framework] = scheduler.Event(type=scheduler.Event.OFFERS)
+        events.offers.offers.append(offer.message)
+        observers.offer_added(turn, offer)
+    for number, offers in outgoing.items():
+        turn.to_framework(turn.books.frameworks_by_number[number], offers)
+
+
+def _make(turn: Turn, allocation: allocator.Allocation) -> Offer | None:
+    books, role = turn.books, allocation.role
+    framework = books.frameworks_by_number.get(allocation.framework)
+    agent = books.agents_by_number.get(allocation.agent)
+    if framework is None or agent is None:
+        return None  # both sides know that it is gone; what it held went with it
+    try:
+        resources = resource_forms.value_of(allocation.resources)
+    except ResourceError as error:
+        turn.warn("allocation refused", agent_id=agent.id, framework_id=framework.id, why=str(error))
+        return None
+    fits = agent.connected and framework.connected and role in framework.roles and agent.available.contains(resources)
+    if not fits or not resources:
+        turn.counters["allocations_refused"] += 1
+        allocator_messages.recovered(turn, framework, agent, role, resources)
+        return None
+    offer = Offer(
+        id=f"{turn.identity.registry_id}-O{books.next_offer}",
+        framework=framework,
+        agent=agent,
+        role=role,
+        resources=resources,
+        message=mesos.Offer(),
+    )
+    books.next_offer += 1
+    _fill(offer)
+    books.add_offer(offer)
+    turn.counters["offers_sent"] += 1
+    if turn.settings.offer_timeout is not None:
+        turn.start_timer(OFFER_TIMEOUT, turn.settings.offer_timeout, offer.id)
+    return offer
+
+
+def _fill(offer: Offer) -> None:
+    message, framework, agent = offer.message, offer.framework, offer.agent
+    message.CopyFrom(agent.offer_form)
+    message.id.value = offer.id
+    message.framework_id.value = framework.id
+    if framework.multi_role:
+        message.resources.extend(resource_forms.allocated(offer.resources, offer.role, framework.form))
+        message.allocation_info.role = offer.role
+    else:
+        message.resources.extend(resource_forms.plain(offer.resources, framework.form))
+    if agent.executors:
+        for framework_id, executor_id in agent.executors:
+            if framework_id == framework.id:
+                message.executor_ids.add(value=executor_id)
+
+
+def remove(turn: Turn, offer: Offer, filters: mesos.Filters | None = None) -> None:
+    """The offer is no longer out; what it held goes back to the allocator, with `filters` when it was declined."""
+    turn.books.drop_offer(offer)
+    allocator_messages.recovered(turn, offer.framework, offer.agent, offer.role, offer.resources, filters)
+    closed(turn, offer)
+
+
+def closed(turn: Turn, offer: Offer) -> None:
+    """What has to be done for every offer that is no longer out, however it ended."""
+    if turn.settings.offer_timeout is not None:
+        turn.cancel_timer(OFFER_TIMEOUT, offer.id)
+    observers.offer_removed(turn, offer)
+
+
+def rescind(turn: Turn, offer: Offer) -> None:
+    """Take an offer back and tell its framework."""
+    remove(turn, offer)
+    turn.counters["offers_rescinded"] += 1
+    event = scheduler.Event(type=scheduler.Event.RESCIND)
+    event.rescind.offer_id.value = offer.id
+    turn.to_framework(offer.framework, event)
+
+
+def timed_out(turn: Turn, event: TimerFired) -> None:
+    """An offer was out for longer than --offer_timeout."""
+    offer = turn.books.offers.get(event.timer.subject)
+    if offer is not None:
+        rescind(turn, offer)
+
+
+def decline(turn: Turn, framework: Framework, offer_ids: Iterable[mesos.OfferID], filters: mesos.Filters) -> None:
+    """A framework does not want offers. Those that are no longer out need no declining."""
+    for offer_id in offer_ids:
+        offer = turn.books.offers.get(offer_id.value)
+        if offer is not None and offer.framework is framework:
+            remove(turn, offer, filters)
+            turn.counters["offers_declined"] += 1

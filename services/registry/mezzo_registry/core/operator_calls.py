@@ -1,0 +1,106 @@
+"""The calls of operators."""
+
+from collections.abc import Callable
+
+from mesos.v1.master import master_pb2 as master
+from mezzo.errors import InvalidRequest, MezzoError, NotFound, Unimplemented
+
+from . import measures, teardown, updates
+from .books import Framework
+from .effects import Answer, Refuse
+from .events import OperatorCalled, OperatorKilledTask
+from .turn import Turn
+from .validation.required import check_required
+
+Call = master.Call
+Response = master.Response
+Handler = Callable[[Turn, master.Call], master.Response | None]
+
+
+def called(turn: Turn, event: OperatorCalled) -> None:
+    """An operator made a call: carry it out, or refuse it and change nothing."""
+    try:
+        response = _handler(event.call)(turn, event.call)
+    except MezzoError as error:
+        turn.order(Refuse(event.request, error))
+    else:
+        turn.order(Answer(event.request, response))
+
+
+def _handler(call: master.Call) -> Handler:
+    if not call.HasField("type") or call.type == Call.UNKNOWN or call.type not in Call.Type.values():
+        raise InvalidRequest("type", "must be set, and known")
+    check_required(call)
+    handler = _TABLE.get(call.type)
+    if handler is None:
+        raise Unimplemented(f"call {Call.Type.Name(call.type)} is not supported by this version of Mezzo")
+    return handler
+
+
+def killed_task(turn: Turn, event: OperatorKilledTask) -> None:
+    """An operator wants a task killed."""
+    framework = turn.books.frameworks.get(event.framework_id)
+    if framework is None:
+        turn.order(Refuse(event.request, NotFound(f"framework_id.value: there is no framework '{event.framework_id}'")))
+        return
+    task = framework.tasks.get(event.task_id)
+    if task is None or task.terminal:
+        turn.order(Refuse(event.request, NotFound(f"task_id.value: the framework runs no task '{event.task_id}'")))
+        return
+    updates.kill(turn, framework, task.id, task.agent.id)
+    turn.note("task killed by an operator", framework_id=framework.id, task_id=task.id)
+    turn.order(Answer(event.request))
+
+
+def _framework(turn: Turn, framework_id: str, field: str) -> Framework:
+    framework = turn.books.frameworks.get(framework_id)
+    if framework is None:
+        raise InvalidRequest(field, f"there is no framework '{framework_id}'")
+    return framework
+
+
+def _teardown(turn: Turn, call: master.Call) -> None:
+    if not call.HasField("teardown"):
+        raise InvalidRequest("teardown", "must be set for a call of type TEARDOWN")
+    framework = _framework(turn, call.teardown.framework_id.value, "teardown.framework_id.value")
+    teardown.tear_down(turn, framework, "an operator tore it down")
+
+
+def _get_metrics(turn: Turn, call: master.Call) -> master.Response:
+    if not call.HasField("get_metrics"):
+        raise InvalidRequest("get_metrics", "must be set for a call of type GET_METRICS")
+    response = Response(type=Response.GET_METRICS)
+    for name, value in sorted(measures.measure(turn).items()):
+        response.get_metrics.metrics.add(name=name, value=value)
+    return response
+
+
+def _get_health(_turn: Turn, _call: master.Call) -> master.Response:
+    response = Response(type=Response.GET_HEALTH)
+    response.get_health.healthy = True
+    return response
+
+
+def _get_flags(turn: Turn, _call: master.Call) -> master.Response:
+    response = Response(type=Response.GET_FLAGS)
+    response.get_flags.SetInParent()
+    for name, value in sorted(turn.identity.flags.items()):
+        response.get_flags.flags.add(name=name, value=value)
+    return response
+
+
+def _get_master(turn: Turn, _call: master.Call) -> master.Response:
+    response = Response(type=Response.GET_MASTER)
+    response.get_master.master_info.CopyFrom(turn.identity.master_info)
+    response.get_master.start_time = turn.identity.started_at
+    response.get_master.elected_time = turn.identity.elected_at
+    return response
+
+
+_TABLE: dict["master.Call.Type.ValueType", Handler] = {
+    Call.TEARDOWN: _teardown,
+    Call.GET_METRICS: _get_metrics,
+    Call.GET_HEALTH: _get_health,
+    Call.GET_FLAGS: _get_flags,
+    Call.GET_MASTER: _get_master,
+}

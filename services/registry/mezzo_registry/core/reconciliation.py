@@ -1,0 +1,73 @@
+"""RECONCILE: what the registry can say of tasks that a framework asks about (docs/reconciliation.md of Mesos)."""
+
+from collections.abc import Sequence
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo.errors import LimitExceeded
+
+from . import statuses
+from .books import Framework, Task
+from .settings import TASKS_PER_CALL_MAX
+from .turn import Turn
+
+Status = mesos.TaskStatus
+REASON = Status.REASON_RECONCILIATION
+
+
+def reconcile(turn: Turn, framework: Framework, asked: Sequence[scheduler.Call.Reconcile.Task]) -> None:
+    """Answer for each task asked about; for all that the registry knows when none is named.
+
+    Raises:
+        LimitExceeded: too many tasks are asked about at once.
+    """
+    if len(asked) > TASKS_PER_CALL_MAX:
+        raise LimitExceeded(f"reconcile.tasks: has {len(asked)}; at most {TASKS_PER_CALL_MAX} are allowed")
+    if not asked:
+        for task in list(framework.tasks.values()):
+            _answer_known(turn, framework, task)
+    for one in asked:
+        answer_one(turn, framework, one.task_id.value, one.agent_id.value)
+
+
+def answer_one(turn: Turn, framework: Framework, task_id: str, agent_id: str) -> None:
+    """Say what is known of one task. Nothing is said while its agent may yet come back from before the election."""
+    books = turn.books
+    task = framework.tasks.get(task_id)
+    if task is not None:
+        _answer_known(turn, framework, task)
+        return
+    missed = framework.unreachable.get(task_id)
+    if missed is not None:
+        _answer_unreachable(turn, framework, task_id, missed.agent.id)
+        return
+    if agent_id in books.recovered or (not agent_id and books.recovered):
+        return
+    if agent_id in books.agents:
+        state, message = mesos.TASK_GONE, "Reconciliation: its agent does not know the task"
+    elif agent_id in books.unreachable:
+        _answer_unreachable(turn, framework, task_id, agent_id)
+        return
+    elif agent_id in books.gone:
+        state, message = mesos.TASK_GONE_BY_OPERATOR, "Reconciliation: its agent was marked gone"
+    else:
+        state, message = mesos.TASK_UNKNOWN, "Reconciliation: nobody knows the task"
+    made = statuses.status(turn, task_id, statuses.lost(framework, state), REASON, message, agent_id)
+    statuses.send(turn, framework, made)
+
+
+def _answer_known(turn: Turn, framework: Framework, task: Task) -> None:
+    """The state that the framework has been told, if an update is on its way; else the newest."""
+    state = task.pending.state if task.pending is not None else task.state
+    statuses.send(
+        turn, framework, statuses.of_task(turn, task, state, REASON, "Reconciliation: newest state of the task")
+    )
+
+
+def _answer_unreachable(turn: Turn, framework: Framework, task_id: str, agent_id: str) -> None:
+    state = statuses.lost(framework, mesos.TASK_UNREACHABLE)
+    made = statuses.status(turn, task_id, state, REASON, "Reconciliation: its agent is out of reach", agent_id)
+    since = turn.books.unreachable.get(agent_id)
+    if since is not None:
+        made.unreachable_time.CopyFrom(statuses.time_info(since))
+    statuses.send(turn, framework, made)

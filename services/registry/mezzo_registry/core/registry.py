@@ -1,0 +1,133 @@
+"""The registry: owns the truth about agents, frameworks, tasks and offers. Events in, effects out."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from . import (
+    allocator_messages,
+    calls,
+    departure,
+    election,
+    events,
+    frameworks,
+    invariants,
+    measures,
+    observers,
+    offers,
+    operator_calls,
+    registration,
+    teardown,
+    updates,
+)
+from .books import Books
+from .effects import Effect
+from .failures import InvalidTransition
+from .settings import STORY_EVENTS_MAX, Identity, Settings
+from .turn import Turn
+
+STORY_LINES_MAX = 10
+STORY_LINE_CHARACTERS_MAX = 500
+
+
+class Registry:
+    """One term of leadership. The same events, at the same times, give the same effects.
+
+    Not for several threads. What a peer says wrongly becomes a `Refuse`, a closed stream or a counted drop; what
+    `handle` raises is a mistake in here.
+    """
+
+    def __init__(self, identity: Identity, settings: Settings | None = None) -> None:
+        self._turn = Turn(identity, settings or Settings())
+        self._past: deque[tuple[float, events.Event]] = deque(maxlen=STORY_EVENTS_MAX)
+
+    @property
+    def books(self) -> Books:
+        """What is held to be true. For reading."""
+        return self._turn.books
+
+    def handle(self, event: events.Event, *, now: float) -> list[Effect]:
+        """What follows from an event that happened at `now`, in seconds since the epoch.
+
+        Raises:
+            InvalidTransition: the event cannot have happened, with the story of what it names.
+        """
+        turn = self._turn
+        turn.now = now
+        ordered: list[Effect] = []
+        turn.effects = ordered
+        self._past.append((now, event))
+        try:
+            _TABLE[type(event)](turn, event)
+        except InvalidTransition as error:
+            error.tell(self.story(error.name))
+            raise
+        return ordered
+
+    def story(self, name: str) -> tuple[str, ...]:
+        """The last events that name an agent, framework, task or offer, oldest first."""
+        lines = []
+        for at, event in self._past:
+            text = " ".join(repr(event).split())
+            if name in text:
+                lines.append(f"{at:.3f} {text[:STORY_LINE_CHARACTERS_MAX]}")
+        return tuple(lines[-STORY_LINES_MAX:])
+
+    def measure(self, *, now: float) -> dict[str, float]:
+        """The registry in numbers, by Mesos' names."""
+        self._turn.now = now
+        return measures.measure(self._turn)
+
+    def validate(self) -> None:
+        """Check the books against each other.
+
+        Raises:
+            InvariantViolation: they contradict themselves.
+        """
+        invariants.validate(self._turn.books)
+
+
+def _allocator_connected(turn: Turn, _event: events.AllocatorConnected) -> None:
+    allocator_messages.connected(turn)
+
+
+def _allocator_disconnected(turn: Turn, _event: events.AllocatorDisconnected) -> None:
+    allocator_messages.disconnected(turn)
+
+
+def _timer_fired(turn: Turn, event: events.TimerFired) -> None:
+    _TIMERS[event.timer.purpose](turn, event)
+
+
+_TABLE: dict[type, Callable[[Turn, Any], None]] = {
+    events.Elected: election.elected,
+    events.AgentRegistering: registration.registering,
+    events.AgentStored: registration.stored,
+    events.AgentHeard: registration.heard,
+    events.AgentDisconnected: departure.disconnected,
+    events.AgentLeaving: departure.leaving,
+    events.AgentMarkedUnreachable: departure.marked_unreachable,
+    events.TaskUpdated: updates.task_updated,
+    events.ExecutorExited: updates.executor_exited,
+    events.ExecutorSpoke: updates.executor_spoke,
+    events.FrameworkSubscribing: frameworks.subscribing,
+    events.FrameworkStreamClosed: frameworks.stream_closed,
+    events.FrameworkCalled: calls.called,
+    events.AllocatorConnected: _allocator_connected,
+    events.AllocatorDisconnected: _allocator_disconnected,
+    events.AllocationsMade: offers.allocations_made,
+    events.OperatorCalled: operator_calls.called,
+    events.OperatorKilledTask: operator_calls.killed_task,
+    events.ObserverJoined: observers.joined,
+    events.ObserverLeft: observers.left,
+    events.TimerFired: _timer_fired,
+}
+
+_TIMERS: dict[str, Callable[[Turn, events.TimerFired], None]] = {
+    departure.PINGS: departure.pinged,
+    departure.REMOVAL_PERMIT: departure.removal_permitted,
+    departure.REREGISTRATION: departure.reregistration_ended,
+    election.GARBAGE: election.garbage_due,
+    frameworks.FAILOVER: teardown.timed_out,
+    offers.OFFER_TIMEOUT: offers.timed_out,
+}

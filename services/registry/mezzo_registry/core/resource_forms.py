@@ -1,0 +1,50 @@
+"""Between resources as messages and resources as values, remembering the forms met lately.
+
+Most tasks of a framework ask for the same, most offers of a cluster look alike: parsing and printing each of them anew
+would be the dearest thing that the registry does.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.resources import Form, Resources
+
+FORMS_MAX: Final = 4096
+"""How many forms are remembered each way before all are forgotten."""
+
+_values: dict[bytes, Resources] = {}
+_messages: dict[tuple[Resources, str, Form], list[mesos.Resource]] = {}
+
+
+def value_of(messages: Sequence[mesos.Resource], field: str = "resources") -> Resources:
+    """The value of some messages, without their allocations.
+
+    Raises:
+        ResourceError: a message is wrong; the error names what of `field`.
+    """
+    key = b"|".join([message.SerializePartialToString() for message in messages])
+    value = _values.get(key)
+    if value is None:
+        value = Resources.of(messages, field).unallocated()
+        if len(_values) >= FORMS_MAX:
+            _values.clear()
+        _values[key] = value
+    return value
+
+
+def allocated(resources: Resources, role: str, form: Form = Form.REFINED) -> list[mesos.Resource]:
+    """The messages of resources that are allocated to a role. Shared: to be copied from, never changed."""
+    key = (resources, role, form)
+    messages = _messages.get(key)
+    if messages is None:
+        messages = (resources.allocated_to(role) if role else resources).messages(form)
+        if len(_messages) >= FORMS_MAX:
+            _messages.clear()
+        _messages[key] = messages
+    return messages
+
+
+def plain(resources: Resources, form: Form = Form.REFINED) -> list[mesos.Resource]:
+    """The messages of resources without allocation. Shared: to be copied from, never changed."""
+    return allocated(resources, "", form)

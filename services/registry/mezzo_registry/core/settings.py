@@ -1,0 +1,67 @@
+"""What a registry is told once, when it is elected: who it is, and the flags that its decisions depend on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mesos.v1 import mesos_pb2 as mesos
+
+TASKS_PER_CALL_MAX = 10_000
+"""Most tasks in one ACCEPT, and most task statuses asked for in one RECONCILE."""
+
+OFFERS_PER_CALL_MAX = 100_000
+"""Most offer ids in one ACCEPT or DECLINE."""
+
+FAILOVER_TIMEOUT_SECONDS_MAX = 9_223_372_036.0
+"""Mesos counts nanoseconds in 63 bits; a longer time-out is refused."""
+
+STORY_EVENTS_MAX = 2_000
+"""How many events back the story in an `InvalidTransition` can reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who leads: fixed for one term of leadership."""
+
+    registry_id: str
+    master_info: mesos.MasterInfo
+    version: str = "0.0.0"
+    started_at: float = 0.0
+    """When the process started. Seconds since the epoch."""
+    elected_at: float = 0.0
+    flags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """`permits` removals in each `per_seconds`."""
+
+    permits: int
+    per_seconds: float
+
+    @property
+    def seconds_between(self) -> float:
+        """From one permit to the next."""
+        return self.per_seconds / self.permits
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The flags that decisions depend on, under the names that Mesos gave them. Times in seconds."""
+
+    agent_ping_timeout: float = 15.0
+    max_agent_ping_timeouts: int = 5
+    agent_reregister_timeout: float = 600.0
+    agent_removal_rate_limit: RateLimit | None = None
+    offer_timeout: float | None = None
+    scheduler_heartbeat_interval: float = 15.0
+    max_completed_frameworks: int = 50
+    max_completed_tasks_per_framework: int = 1000
+    max_unreachable_tasks_per_framework: int = 1000
+    registry_gc_interval: float = 900.0
+    registry_max_agent_age: float = 14 * 86_400.0
+    registry_max_agent_count: int = 102_400
+
+    @property
+    def agent_silence_limit(self) -> float:
+        """After so many seconds without a word an agent is unreachable."""
+        return self.agent_ping_timeout * self.max_agent_ping_timeouts

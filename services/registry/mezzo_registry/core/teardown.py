@@ -1,0 +1,77 @@
+"""How frameworks end: torn down by themselves or an operator, or away for longer than their failover time-out."""
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.agent.v1 import agent_session_pb2 as agent_session
+
+from . import allocator_messages, endings, observers, offers
+from .books import Framework
+from .effects import CloseFrameworkStream
+from .events import TimerFired
+from .frameworks import FAILOVER
+from .states import FrameworkState
+from .turn import Turn
+
+
+def timed_out(turn: Turn, event: TimerFired) -> None:
+    """A framework did not come back in time."""
+    framework = turn.books.frameworks.get(event.timer.subject)
+    if framework is not None and not framework.connected:
+        tear_down(turn, framework, "it did not come back within its failover time-out")
+
+
+def tear_down(turn: Turn, framework: Framework, reason: str) -> None:
+    """End a framework: its tasks are killed, its executors shut down, and its id is never valid again."""
+    books = turn.books
+    turn.cancel_timer(FAILOVER, framework.id)
+    for offer in list(framework.offers.values()):
+        offers.remove(turn, offer)
+    shutdown = agent_session.ShutdownFramework()
+    shutdown.framework_id.value = framework.id
+    message = agent_session.RegistryMessage(shutdown_framework=shutdown)
+    for agent_id in list(framework.agents):
+        turn.to_agent(books.agents[agent_id], message)
+        books.agents[agent_id].told.pop(framework.id, None)
+    for task in list(framework.tasks.values()):
+        if task.terminal:
+            endings.complete(turn, task)
+        else:
+            endings.end(
+                turn,
+                task,
+                mesos.TASK_KILLED,
+                mesos.TaskStatus.REASON_FRAMEWORK_REMOVED,
+                f"framework {framework.id} was removed: {reason}",
+            )
+    _forget_unreachable(turn, framework)
+    for executor in list(framework.executors.values()):
+        books.drop_executor(executor)
+        allocator_messages.recovered(turn, framework, executor.agent, executor.role, executor.resources)
+        observers.executor_removed(turn, executor)
+    if framework.stream_id is not None:
+        books.frameworks_by_stream.pop(framework.stream_id, None)
+        turn.order(CloseFrameworkStream(framework.stream_id))
+        framework.stream_id = None
+    framework.move(FrameworkState.COMPLETED)
+    framework.unregistered_at = turn.now
+    roles = framework.roles
+    books.drop_framework(framework)
+    framework.roles = roles
+    allocator_messages.framework_removed(turn, framework)
+    _remember(turn, framework)
+    turn.note("framework removed", framework_id=framework.id, name=framework.info.name, why=reason)
+
+
+def _forget_unreachable(turn: Turn, framework: Framework) -> None:
+    for task in framework.unreachable.values():
+        turn.books.unreachable_tasks.get(task.agent.id, {}).pop(task.key, None)
+        observers.task_forgotten(turn, task, observers.UNREACHABLE)
+    framework.unreachable.clear()
+
+
+def _remember(turn: Turn, framework: Framework) -> None:
+    books = turn.books
+    books.completed[framework.id] = framework
+    observers.framework_changed(turn, framework)
+    while len(books.completed) > turn.settings.max_completed_frameworks:
+        _, oldest = books.completed.popitem(last=False)
+        observers.framework_forgotten(turn, oldest)

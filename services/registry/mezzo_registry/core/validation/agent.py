@@ -1,0 +1,77 @@
+"""What an agent tells of itself when it registers. One that contradicts itself is refused before it can do harm."""
+
+from mezzo.agent.v1 import agent_session_pb2 as agent_session
+from mezzo.errors import InvalidRequest
+from mezzo.resources import Resources
+from mezzo_registry.core import resource_forms
+from mezzo_registry.core.states import TERMINAL
+
+from .identifiers import check_identifier
+from .required import check_required
+
+
+def check_register(register: agent_session.Register) -> Resources:
+    """Refuse an agent whose snapshot makes no sense. Returns all that it has, without allocation.
+
+    Raises:
+        InvalidRequest: with the first field that is wrong.
+    """
+    check_required(register, "register.")
+    info = register.agent_info
+    if not info.hostname:
+        raise InvalidRequest("register.agent_info.hostname", "must not be empty")
+    if not 0 <= info.port <= 65_535:
+        raise InvalidRequest("register.agent_info.port", f"is {info.port}; must be from 0 to 65535")
+    if info.id.value:
+        check_identifier(info.id.value, "register.agent_info.id.value")
+    elif register.tasks or register.executors:
+        raise InvalidRequest("register.tasks", "an agent without an id cannot have tasks or executors")
+    resource_forms.value_of(info.resources, "register.agent_info.resources")
+    total = resource_forms.value_of(register.total_resources, "register.total_resources")
+    if any(resource.HasField("allocation_info") for resource in register.total_resources):
+        raise InvalidRequest("register.total_resources", "must not be allocated")
+    _check_holdings(register, total, _check_frameworks(register))
+    return total
+
+
+def _check_frameworks(register: agent_session.Register) -> set[str]:
+    frameworks = set()
+    for index, framework in enumerate(register.frameworks):
+        check_identifier(framework.id.value, f"register.frameworks[{index}].id.value")
+        frameworks.add(framework.id.value)
+    return frameworks
+
+
+def _check_holdings(register: agent_session.Register, total: Resources, frameworks: set[str]) -> None:
+    held = Resources.EMPTY
+    seen_tasks, seen_executors = set(), set()
+    for index, task in enumerate(register.tasks):
+        field = f"register.tasks[{index}]"
+        check_identifier(task.task_id.value, f"{field}.task_id.value")
+        if task.framework_id.value not in frameworks:
+            raise InvalidRequest(f"{field}.framework_id.value", f"'{task.framework_id.value}' is not in 'frameworks'")
+        if task.agent_id.value != register.agent_info.id.value:
+            raise InvalidRequest(f"{field}.agent_id.value", f"'{task.agent_id.value}' is another agent")
+        key = (task.framework_id.value, task.task_id.value)
+        if key in seen_tasks:
+            raise InvalidRequest(f"{field}.task_id.value", f"task '{task.task_id.value}' is there twice")
+        seen_tasks.add(key)
+        resources = resource_forms.value_of(task.resources, f"{field}.resources")
+        if task.state not in TERMINAL:
+            held = held + resources
+    for index, executor in enumerate(register.executors):
+        field = f"register.executors[{index}]"
+        check_identifier(executor.executor_id.value, f"{field}.executor_id.value")
+        if executor.framework_id.value not in frameworks:
+            raise InvalidRequest(
+                f"{field}.framework_id.value", f"'{executor.framework_id.value}' is not in 'frameworks'"
+            )
+        key = (executor.framework_id.value, executor.executor_id.value)
+        if key in seen_executors:
+            raise InvalidRequest(f"{field}.executor_id.value", f"executor '{key[1]}' is there twice")
+        seen_executors.add(key)
+        held = held + resource_forms.value_of(executor.resources, f"{field}.resources")
+    if not total.contains(held):
+        raise InvalidRequest(
+            "register.total_resources", f"{total} do not contain what tasks and executors hold: {held}"
+        )

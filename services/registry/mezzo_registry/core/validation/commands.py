@@ -1,0 +1,57 @@
+"""Commands, their environment, and the containers that they run in."""
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.errors import InvalidRequest
+
+Variable = mesos.Environment.Variable
+
+
+def check_command(command: mesos.CommandInfo, field: str) -> None:
+    """Refuse a command that could not be started.
+
+    Raises:
+        InvalidRequest: a variable of its environment has neither a value nor a secret, or a URI is empty.
+    """
+    for index, variable in enumerate(command.environment.variables):
+        _check_variable(variable, f"{field}.environment.variables[{index}]")
+    for index, uri in enumerate(command.uris):
+        if not uri.value:
+            raise InvalidRequest(f"{field}.uris[{index}].value", "must not be empty")
+
+
+def _check_variable(variable: mesos.Environment.Variable, field: str) -> None:
+    if not variable.name:
+        raise InvalidRequest(f"{field}.name", "must not be empty")
+    if variable.type == Variable.SECRET:
+        if not variable.HasField("secret"):
+            raise InvalidRequest(f"{field}.secret", f"variable '{variable.name}' of type SECRET must have a secret")
+        if variable.HasField("value"):
+            raise InvalidRequest(f"{field}.value", f"variable '{variable.name}' of type SECRET must not have a value")
+    elif variable.type == Variable.VALUE:
+        if not variable.HasField("value"):
+            raise InvalidRequest(f"{field}.value", f"variable '{variable.name}' of type VALUE must have a value")
+        if variable.HasField("secret"):
+            raise InvalidRequest(f"{field}.secret", f"variable '{variable.name}' of type VALUE must not have a secret")
+    else:
+        raise InvalidRequest(f"{field}.type", f"variable '{variable.name}' is of a type that is not known")
+
+
+def check_container(container: mesos.ContainerInfo, field: str) -> None:
+    """Refuse a container that contradicts itself.
+
+    Raises:
+        InvalidRequest: a DOCKER container says nothing of Docker, names itself, or a volume has no source.
+    """
+    if container.type == mesos.ContainerInfo.DOCKER:
+        if not container.HasField("docker"):
+            raise InvalidRequest(f"{field}.docker", "must be set for a container of type DOCKER")
+        for parameter in container.docker.parameters:
+            if parameter.key == "name":
+                raise InvalidRequest(
+                    f"{field}.docker.parameters", "must not set 'name': the agent names its containers"
+                )
+    for index, volume in enumerate(container.volumes):
+        if not volume.container_path:
+            raise InvalidRequest(f"{field}.volumes[{index}].container_path", "must not be empty")
+        if volume.HasField("host_path") + volume.HasField("image") + volume.HasField("source") > 1:
+            raise InvalidRequest(f"{field}.volumes[{index}]", "must have only one of host_path, image and source")

@@ -1,0 +1,132 @@
+"""What a framework tells of itself."""
+
+import math
+from collections.abc import Iterable
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo.errors import InvalidRequest
+from mezzo_registry.core.settings import FAILOVER_TIMEOUT_SECONDS_MAX
+
+from .identifiers import check_identifier
+from .labels import check_labels
+from .roles import ANY, check_role, check_roles
+
+Capability = mesos.FrameworkInfo.Capability
+
+
+def has_capability(info: mesos.FrameworkInfo, capability: "Capability.Type.ValueType") -> bool:
+    """Whether the framework says that it understands something."""
+    return any(one.type == capability for one in info.capabilities)
+
+
+def roles_of(info: mesos.FrameworkInfo) -> tuple[str, ...]:
+    """The roles in which a framework is offered resources."""
+    if has_capability(info, Capability.MULTI_ROLE):
+        return tuple(info.roles)
+    return (info.role or ANY,)
+
+
+def check_framework_info(info: mesos.FrameworkInfo, field: str) -> None:
+    """Refuse a framework that describes itself wrongly.
+
+    Raises:
+        InvalidRequest: its roles, id, failover time-out, offer filters or labels make no sense.
+    """
+    if info.id.value:
+        check_identifier(info.id.value, f"{field}.id.value")
+    if has_capability(info, Capability.MULTI_ROLE):
+        if info.HasField("role"):
+            raise InvalidRequest(f"{field}.role", "must not be set by a framework with MULTI_ROLE, which has 'roles'")
+        check_roles(info.roles, f"{field}.roles")
+    else:
+        if info.roles:
+            raise InvalidRequest(f"{field}.roles", "must not be set by a framework without the capability MULTI_ROLE")
+        if info.HasField("role"):
+            check_role(info.role, f"{field}.role")
+    timeout = info.failover_timeout
+    if not math.isfinite(timeout) or not 0 <= timeout <= FAILOVER_TIMEOUT_SECONDS_MAX:
+        raise InvalidRequest(
+            f"{field}.failover_timeout", f"is {timeout:g} seconds; must be from 0 to {FAILOVER_TIMEOUT_SECONDS_MAX:.0f}"
+        )
+    _check_offer_filters(info, f"{field}.offer_filters")
+    check_labels(info.labels, f"{field}.labels.labels")
+
+
+def _check_offer_filters(info: mesos.FrameworkInfo, field: str) -> None:
+    roles = roles_of(info)
+    for role, filters in info.offer_filters.items():
+        if role not in roles:
+            raise InvalidRequest(f"{field}['{role}']", "is for a role that the framework does not have")
+        for group in filters.min_allocatable_resources.quantities:
+            for name, quantity in group.quantities.items():
+                if not math.isfinite(quantity.value) or quantity.value < 0:
+                    raise InvalidRequest(f"{field}['{role}']", f"wants {quantity.value:g} of {name}")
+
+
+def check_suppressed_roles(suppressed: Iterable[str], info: mesos.FrameworkInfo, field: str) -> None:
+    """Refuse to suppress roles that the framework does not have.
+
+    Raises:
+        InvalidRequest: a role is no role, named twice, or not the framework's.
+    """
+    suppressed = list(suppressed)
+    check_roles(suppressed, field)
+    roles = roles_of(info)
+    for index, role in enumerate(suppressed):
+        if role not in roles:
+            raise InvalidRequest(f"{field}[{index}]", f"the framework does not have the role '{role}'")
+
+
+def check_offer_constraints(constraints: scheduler.OfferConstraints, info: mesos.FrameworkInfo, field: str) -> None:
+    """Refuse offer constraints that nothing could satisfy for want of meaning.
+
+    Raises:
+        InvalidRequest: a role is not the framework's, or a group, selector or predicate is empty.
+    """
+    roles = roles_of(info)
+    for role, role_constraints in constraints.role_constraints.items():
+        where = f"{field}.role_constraints['{role}']"
+        if role not in roles:
+            raise InvalidRequest(where, "is for a role that the framework does not have")
+        if not role_constraints.groups:
+            raise InvalidRequest(f"{where}.groups", "must have at least one group")
+        for index, group in enumerate(role_constraints.groups):
+            if not group.attribute_constraints:
+                raise InvalidRequest(f"{where}.groups[{index}]", "must have at least one constraint")
+            for constraint in group.attribute_constraints:
+                _check_constraint(constraint, f"{where}.groups[{index}]")
+
+
+def _check_constraint(constraint: scheduler.AttributeConstraint, field: str) -> None:
+    selector = constraint.selector
+    which = selector.WhichOneof("selector")
+    if which is None:
+        raise InvalidRequest(f"{field}.selector", "must name an attribute or a pseudo-attribute")
+    if which == "pseudoattribute_type" and not selector.pseudoattribute_type:
+        raise InvalidRequest(f"{field}.selector.pseudoattribute_type", "is not known")
+    if constraint.predicate.WhichOneof("predicate") is None:
+        raise InvalidRequest(f"{field}.predicate", "must be set, and known")
+
+
+def check_update(old: mesos.FrameworkInfo, new: mesos.FrameworkInfo, field: str) -> None:
+    """Refuse a change of what a framework cannot change while it lives.
+
+    Raises:
+        InvalidRequest: the principal, the user or `checkpoint` would change.
+    """
+    check_principal(old, new, field)
+    if old.user != new.user:
+        raise InvalidRequest(f"{field}.user", f"cannot change from '{old.user}' to '{new.user}'")
+    if old.checkpoint != new.checkpoint:
+        raise InvalidRequest(f"{field}.checkpoint", f"cannot change from {old.checkpoint} to {new.checkpoint}")
+
+
+def check_principal(old: mesos.FrameworkInfo, new: mesos.FrameworkInfo, field: str) -> None:
+    """Refuse another principal.
+
+    Raises:
+        InvalidRequest: the principal would change.
+    """
+    if old.principal != new.principal:
+        raise InvalidRequest(f"{field}.principal", f"cannot change from '{old.principal}' to '{new.principal}'")

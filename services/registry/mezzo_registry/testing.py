@@ -1,0 +1,368 @@
+"""A cluster as a registry's core sees it, for tests: plays every peer, and keeps what the core ordered."""
+
+import itertools
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo.agent.v1 import agent_session_pb2 as agent_session
+from mezzo.allocator.v1 import allocator_pb2 as allocator
+from mezzo.resources import Resources
+from mezzo_registry.core import Identity, Registry, Settings, effects, events
+
+START = 1_800_000_000.0
+REGISTRY_ID = "0f2e6a1c-3f5a-4d6e-9a57-5d8f3f6f0a10"
+Call = scheduler.Call
+Status = mesos.TaskStatus
+
+
+@dataclass
+class FakeAgent:
+    """What a test knows of an agent that it plays."""
+
+    session: int
+    id: str
+    register: agent_session.Register
+
+
+@dataclass
+class FakeFramework:
+    """What a test knows of a framework that it plays."""
+
+    id: str
+    stream_id: str
+    info: mesos.FrameworkInfo
+    inbox: list[scheduler.Event] = field(default_factory=list)
+
+
+class Cluster:
+    """Plays every peer of one registry. `said` is all that the registry ordered in the last exchange."""
+
+    def __init__(self, settings: Settings | None = None, elected: events.Elected | None = None) -> None:
+        master_info = mesos.MasterInfo(id=REGISTRY_ID, ip=16777343, port=5050, hostname="127.0.0.1")
+        self.identity = Identity(registry_id=REGISTRY_ID, master_info=master_info, started_at=START, elected_at=START)
+        self.registry = Registry(self.identity, settings)
+        self.now = START
+        self.said: list[effects.Effect] = []
+        self.timers: dict[events.Timer, float] = {}
+        self.store: dict[tuple[str, str], bytes] = {}
+        self.held_back: list[events.Event] | None = None
+        self._sessions = itertools.count(1)
+        self._streams = itertools.count(1)
+        self._requests = itertools.count(1)
+        self.tell(elected or events.Elected())
+
+    # --- exchanges ----------------------------------------------------------------------------------------------------
+
+    def tell(self, event: events.Event) -> list[effects.Effect]:
+        """Hand the registry an event and carry out what it orders of time and store. Returns all effects."""
+        self.said = []
+        self._tell(event)
+        return self.said
+
+    def _tell(self, event: events.Event) -> None:
+        ordered = self.registry.handle(event, now=self.now)
+        self.said.extend(ordered)
+        for effect in ordered:
+            if isinstance(effect, effects.StartTimer):
+                self.timers[effect.timer] = self.now + effect.after_seconds
+            elif isinstance(effect, effects.CancelTimer):
+                self.timers.pop(effect.timer, None)
+            elif isinstance(effect, effects.Persist):
+                self._persist(effect)
+
+    def _persist(self, effect: effects.Persist) -> None:
+        for write in effect.writes:
+            if write.value is None:
+                self.store.pop((write.table, write.key), None)
+            else:
+                self.store[write.table, write.key] = write.value
+        if effect.then is None:
+            return
+        if self.held_back is not None:
+            self.held_back.append(effect.then)
+        else:
+            self._tell(effect.then)
+
+    def hold_store(self) -> None:
+        """From now on writes are not durable until `release_store`."""
+        self.held_back = []
+
+    def release_store(self) -> list[effects.Effect]:
+        """Everything written is durable now."""
+        waiting, self.held_back = self.held_back or [], None
+        self.said = []
+        for event in waiting:
+            self._tell(event)
+        return self.said
+
+    def advance(self, seconds: float) -> list[effects.Effect]:
+        """Let time pass; timers fire on the way. Returns all effects."""
+        self.said = []
+        until = self.now + seconds
+        while self.timers:
+            timer = min(self.timers, key=lambda one: self.timers[one])
+            if self.timers[timer] > until:
+                break
+            self.now = max(self.now, self.timers.pop(timer))
+            self._tell(events.TimerFired(timer))
+        self.now = until
+        return self.said
+
+    # --- what was ordered ---------------------------------------------------------------------------------------------
+
+    def to_agent(self, agent: FakeAgent) -> list[agent_session.RegistryMessage]:
+        """What the agent was sent in the last exchange."""
+        return [
+            one.message for one in self.said if isinstance(one, effects.SendToAgent) and one.session == agent.session
+        ]
+
+    def to_framework(self, framework: FakeFramework) -> list[scheduler.Event]:
+        """What the framework was sent in the last exchange."""
+        return self.on_stream(framework.stream_id)
+
+    def on_stream(self, stream_id: str) -> list[scheduler.Event]:
+        """What was sent on a stream in the last exchange."""
+        return [
+            one.event for one in self.said if isinstance(one, effects.SendToFramework) and one.stream_id == stream_id
+        ]
+
+    def statuses(self, framework: FakeFramework) -> list[mesos.TaskStatus]:
+        """The updates that the framework was sent in the last exchange."""
+        return [event.update.status for event in self.to_framework(framework) if event.type == scheduler.Event.UPDATE]
+
+    def states(self, framework: FakeFramework) -> list[tuple[str, str]]:
+        """Task id and state of those updates."""
+        return [(one.task_id.value, mesos.TaskState.Name(one.state)) for one in self.statuses(framework)]
+
+    def to_allocator(self) -> list[allocator.RegistryMessage]:
+        """What the allocator was sent in the last exchange."""
+        return [one.message for one in self.said if isinstance(one, effects.SendToAllocator)]
+
+    def recovered(self) -> list[str]:
+        """What the allocator got back in the last exchange, as text."""
+        return [
+            str(Resources.of(one.recovered.resources))
+            for one in self.to_allocator()
+            if one.WhichOneof("message") == "recovered"
+        ]
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        """The effects of one kind in the last exchange."""
+        return [one for one in self.said if isinstance(one, kind)]
+
+    def refusal(self) -> str:
+        """Why the last call was refused."""
+        (refused,) = self.of(effects.Refuse)
+        return f"{type(refused.error).__name__}: {refused.error}"
+
+    # --- peers --------------------------------------------------------------------------------------------------------
+
+    def register_message(
+        self, resources: str = "cpus:4;mem:4096;disk:10000;ports:[31000-32000]", **changes: Any
+    ) -> agent_session.Register:
+        """What a new agent says."""
+        message = agent_session.Register(version="0.1.0", pid=changes.pop("pid", ""))
+        message.agent_info.hostname = changes.pop("hostname", "node")
+        message.agent_info.port = 5051
+        message.agent_info.id.value = changes.pop("id", "")
+        messages = Resources.parse(resources).messages()
+        message.agent_info.resources.extend(messages)
+        message.total_resources.extend(messages)
+        for name, values in changes.items():
+            getattr(message, name).extend(values)
+        return message
+
+    def connect(self, register: agent_session.Register) -> int:
+        """An agent opens a session. Returns its number."""
+        session = next(self._sessions)
+        self.tell(events.AgentRegistering(session, register))
+        return session
+
+    def agent(self, resources: str = "cpus:4;mem:4096;disk:10000;ports:[31000-32000]", **changes: Any) -> FakeAgent:
+        """A new agent that is admitted."""
+        register = self.register_message(resources, **changes)
+        session = self.connect(register)
+        agent = FakeAgent(session, "", register)
+        agent.id = self.to_agent(agent)[0].registered.agent_id.value
+        register.agent_info.id.value = agent.id
+        return agent
+
+    def come_back(self, agent: FakeAgent, **changes: Any) -> list[effects.Effect]:
+        """An agent opens another session, with the tasks, executors and frameworks given."""
+        for name in ("tasks", "executors", "frameworks"):
+            del getattr(agent.register, name)[:]
+            getattr(agent.register, name).extend(changes.get(name, ()))
+        agent.session = self.connect(agent.register)
+        return self.said
+
+    def disconnect(self, agent: FakeAgent) -> list[effects.Effect]:
+        """An agent's stream breaks."""
+        return self.tell(events.AgentDisconnected(agent.session, "connection reset"))
+
+    def framework_info(self, *capabilities: str, **fields: Any) -> mesos.FrameworkInfo:
+        """A framework's description."""
+        info = mesos.FrameworkInfo(user="root", name="test", **fields)
+        for name in capabilities:
+            info.capabilities.add(type=mesos.FrameworkInfo.Capability.Type.Value(name))
+        return info
+
+    def subscribe(self, info: mesos.FrameworkInfo, **fields: Any) -> str:
+        """A framework subscribes. Returns the id of its stream."""
+        call = Call(type=Call.SUBSCRIBE)
+        call.subscribe.framework_info.CopyFrom(info)
+        call.subscribe.suppressed_roles.extend(fields.get("suppressed_roles", ()))
+        if info.id.value:
+            call.framework_id.CopyFrom(info.id)
+        stream_id = f"stream-{next(self._streams)}"
+        self.tell(events.FrameworkSubscribing(next(self._requests), stream_id, call, "10.0.0.1:4000"))
+        return stream_id
+
+    def framework(self, *capabilities: str, **fields: Any) -> FakeFramework:
+        """A framework that is subscribed."""
+        info = self.framework_info(*capabilities, **fields)
+        stream_id = self.subscribe(info)
+        framework_id = self.on_stream(stream_id)[0].subscribed.framework_id
+        info.id.CopyFrom(framework_id)
+        return FakeFramework(framework_id.value, stream_id, info)
+
+    def resubscribe(self, framework: FakeFramework) -> list[effects.Effect]:
+        """The framework subscribes again, under its id."""
+        framework.stream_id = self.subscribe(framework.info)
+        return self.said
+
+    def close(self, framework: FakeFramework) -> list[effects.Effect]:
+        """The framework's stream breaks."""
+        return self.tell(events.FrameworkStreamClosed(framework.stream_id))
+
+    def allocator(self) -> list[effects.Effect]:
+        """An allocator comes."""
+        return self.tell(events.AllocatorConnected())
+
+    def number_of(self, framework: FakeFramework) -> int:
+        """The framework's name on the allocator's session."""
+        return self.registry.books.frameworks[framework.id].number
+
+    def allocate(
+        self, framework: FakeFramework, agent: FakeAgent, resources: str = "cpus:2;mem:1024", role: str = "*"
+    ) -> list[effects.Effect]:
+        """The allocator advises one offer."""
+        books = self.registry.books
+        allocation = allocator.Allocation(
+            framework=books.frameworks[framework.id].number, agent=books.agents[agent.id].number, role=role
+        )
+        allocation.resources.extend(Resources.parse(resources).messages())
+        return self.tell(events.AllocationsMade(allocator.Allocations(allocations=[allocation])))
+
+    def offer(
+        self, framework: FakeFramework, agent: FakeAgent, resources: str = "cpus:2;mem:1024", role: str = "*"
+    ) -> mesos.Offer:
+        """The offer that the framework is made of one allocation."""
+        self.allocate(framework, agent, resources, role)
+        (event,) = [one for one in self.to_framework(framework) if one.type == scheduler.Event.OFFERS]
+        (offer,) = event.offers.offers
+        return offer
+
+    def call(
+        self, framework: FakeFramework, call: scheduler.Call, stream_id: str | None = None
+    ) -> list[effects.Effect]:
+        """The framework makes a call."""
+        if not call.HasField("framework_id"):
+            call.framework_id.value = framework.id
+        stream = framework.stream_id if stream_id is None else stream_id
+        return self.tell(events.FrameworkCalled(next(self._requests), stream, call))
+
+    def task_info(self, offer_or_agent: Any, name: str = "t1", resources: str = "cpus:1;mem:128") -> mesos.TaskInfo:
+        """A plain command task."""
+        info = mesos.TaskInfo(name=name)
+        info.task_id.value = name
+        info.agent_id.value = (
+            offer_or_agent.id if isinstance(offer_or_agent, FakeAgent) else offer_or_agent.agent_id.value
+        )
+        info.command.value = "true"
+        info.resources.extend(Resources.parse(resources).messages() if resources else [])
+        return info
+
+    def accept(
+        self, framework: FakeFramework, offers: list[mesos.Offer], *tasks: mesos.TaskInfo, refuse: float | None = None
+    ) -> list[effects.Effect]:
+        """The framework launches tasks on offers."""
+        call = Call(type=Call.ACCEPT)
+        call.accept.offer_ids.extend(offer.id for offer in offers)
+        operation = call.accept.operations.add(type=mesos.Offer.Operation.LAUNCH)
+        operation.launch.task_infos.extend(tasks)
+        if refuse is not None:
+            call.accept.filters.refuse_seconds = refuse
+        return self.call(framework, call)
+
+    def launched(
+        self, framework: FakeFramework, agent: FakeAgent, name: str = "t1", resources: str = "cpus:1;mem:128"
+    ) -> mesos.TaskInfo:
+        """A task that is on its way to its agent."""
+        offer = self.offer(framework, agent)
+        self.accept(framework, [offer], self.task_info(offer, name, resources))
+        sent = [one for one in self.to_agent(agent) if one.WhichOneof("message") == "run_task"]
+        return sent[0].run_task.task
+
+    def update(
+        self, framework: FakeFramework, agent: FakeAgent, name: str, state: str, **fields: Any
+    ) -> tuple[bytes, list[effects.Effect]]:
+        """The agent sends an update. Returns its uuid, and the effects."""
+        update = agent_session.TaskUpdate()
+        update.framework_id.value = framework.id
+        status = update.status
+        status.task_id.value = name
+        status.agent_id.value = agent.id
+        status.state = mesos.TaskState.Value(state)
+        status.source = Status.SOURCE_EXECUTOR
+        status.timestamp = self.now
+        status.uuid = uuid.uuid5(uuid.NAMESPACE_OID, f"{name} {state} {self.now}").bytes
+        latest = fields.pop("latest", None)
+        if latest:
+            update.latest.CopyFrom(status)
+            update.latest.state = mesos.TaskState.Value(latest)
+        for key, value in fields.items():
+            setattr(status, key, value)
+        return status.uuid, self.tell(events.TaskUpdated(agent.session, update))
+
+    def acknowledge(
+        self, framework: FakeFramework, agent: FakeAgent, name: str, identifier: bytes
+    ) -> list[effects.Effect]:
+        """The framework acknowledges an update."""
+        call = Call(type=Call.ACKNOWLEDGE)
+        call.acknowledge.agent_id.value = agent.id
+        call.acknowledge.task_id.value = name
+        call.acknowledge.uuid = identifier
+        return self.call(framework, call)
+
+    def running(self, framework: FakeFramework, agent: FakeAgent, name: str = "t1") -> mesos.TaskInfo:
+        """A task that runs, as its framework has acknowledged."""
+        info = self.launched(framework, agent, name)
+        identifier, _ = self.update(framework, agent, name, "TASK_RUNNING")
+        self.acknowledge(framework, agent, name, identifier)
+        return info
+
+    def snapshot_task(
+        self, framework: FakeFramework, agent: FakeAgent, info: mesos.TaskInfo, state: str = "TASK_RUNNING"
+    ) -> mesos.Task:
+        """A task as an agent reports it when it registers."""
+        task = mesos.Task(name=info.name, state=mesos.TaskState.Value(state))
+        task.task_id.CopyFrom(info.task_id)
+        task.framework_id.value = framework.id
+        task.agent_id.value = agent.id
+        task.resources.extend(info.resources)
+        return task
+
+    def reconcile(self, framework: FakeFramework, *task_ids: str, agent_id: str = "") -> list[tuple[str, str]]:
+        """The framework reconciles. Returns the answers: task id and state."""
+        call = Call(type=Call.RECONCILE)
+        call.reconcile.SetInParent()
+        for task_id in task_ids:
+            one = call.reconcile.tasks.add()
+            one.task_id.value = task_id
+            if agent_id:
+                one.agent_id.value = agent_id
+        self.call(framework, call)
+        return self.states(framework)

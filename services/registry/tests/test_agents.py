@@ -1,0 +1,276 @@
+"""How agents come and go."""
+
+from collections.abc import Callable
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.agent.v1 import agent_session_pb2 as agent_session
+from mezzo.errors import Conflict, InvalidRequest
+from mezzo.resources import Resources
+from mezzo_registry.core import RateLimit, Settings, effects, events, records
+from mezzo_registry.testing import REGISTRY_ID, START, Cluster, FakeAgent
+
+MakeCluster = Callable[..., Cluster]
+
+
+def refused_field(cluster: Cluster) -> str:
+    (closed,) = cluster.of(effects.CloseAgentSession)
+    assert isinstance(closed.error, InvalidRequest)
+    return closed.error.field
+
+
+def test_new_agent_gets_an_id_once_the_store_has_it(cluster: Cluster) -> None:
+    cluster.hold_store()
+    agent = FakeAgent(cluster.connect(cluster.register_message()), "", agent_session.Register())
+    assert cluster.to_agent(agent) == []
+    assert cluster.to_allocator() == []
+
+    cluster.release_store()
+    (message,) = cluster.to_agent(agent)
+    assert message.registered.agent_id.value == f"{REGISTRY_ID}-S0"
+    assert message.registered.heartbeat_interval_seconds == 15.0
+    assert message.registered.heartbeat_timeout_seconds == 75.0
+    assert [one.agent_update.active for one in cluster.to_allocator()] == [True]
+
+
+def test_agents_are_numbered_in_the_order_in_which_they_come(cluster: Cluster) -> None:
+    assert [cluster.agent().id for _ in range(3)] == [f"{REGISTRY_ID}-S{number}" for number in range(3)]
+
+
+def test_admitted_agent_is_in_the_store(cluster: Cluster) -> None:
+    agent = cluster.agent()
+    stored = mesos.AgentInfo.FromString(cluster.store[records.ADMITTED, agent.id])
+    assert stored.hostname == "node"
+    assert stored.id.value == agent.id
+
+
+def test_second_session_of_an_agent_ends_the_first(cluster: Cluster) -> None:
+    agent = cluster.agent()
+    first = agent.session
+    cluster.come_back(agent)
+    (closed,) = cluster.of(effects.CloseAgentSession)
+    assert closed.session == first
+    assert isinstance(closed.error, Conflict)
+    assert cluster.to_agent(agent)[0].registered.agent_id.value == agent.id
+
+
+def test_end_of_the_first_session_does_not_touch_the_second(cluster: Cluster) -> None:
+    agent = cluster.agent()
+    first = agent.session
+    cluster.come_back(agent)
+    assert cluster.tell(events.AgentDisconnected(first, "closed")) == []
+
+
+def test_disconnected_agent_is_not_offered(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent)
+    cluster.disconnect(agent)
+    (rescind,) = cluster.to_framework(framework)
+    assert rescind.rescind.offer_id == offer.id
+    assert cluster.recovered() == ["cpus(allocated: *):2; mem(allocated: *):1024"]
+    assert [one.agent_update.active for one in cluster.to_allocator()][-1] is False
+
+
+def test_silent_agent_is_unreachable_after_five_pings(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework("PARTITION_AWARE")
+    cluster.running(framework, agent)
+    cluster.advance(74)
+    assert cluster.states(framework) == []
+
+    cluster.advance(16)
+    assert cluster.states(framework) == [("t1", "TASK_UNREACHABLE")]
+    assert (records.UNREACHABLE, agent.id) in cluster.store
+    assert (records.ADMITTED, agent.id) not in cluster.store
+    (status,) = [one for one in cluster.to_framework(framework) if one.HasField("update")]
+    assert status.update.status.reason == mesos.TaskStatus.REASON_AGENT_REMOVED
+    assert status.update.status.unreachable_time.nanoseconds > START * 1e9
+    assert [one.failure.agent_id.value for one in cluster.to_framework(framework) if one.HasField("failure")] == [
+        agent.id
+    ]
+
+
+def test_task_of_an_unreachable_agent_is_lost_to_a_framework_that_is_not_partition_aware(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.running(framework, agent)
+    cluster.advance(90)
+    assert cluster.states(framework) == [("t1", "TASK_LOST")]
+
+
+def test_heartbeats_keep_an_agent(cluster: Cluster) -> None:
+    agent = cluster.agent()
+    for _ in range(20):
+        cluster.advance(15)
+        cluster.tell(events.AgentHeard(agent.session))
+    assert agent.id in cluster.registry.books.agents
+
+
+def test_unreachable_agent_comes_back_with_its_tasks(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework("PARTITION_AWARE")
+    info = cluster.running(framework, agent)
+    cluster.advance(90)
+    cluster.come_back(agent, tasks=[cluster.snapshot_task(framework, agent, info)], frameworks=[framework.info])
+    assert cluster.states(framework) == [("t1", "TASK_RUNNING")]
+    assert cluster.statuses(framework)[0].reason == mesos.TaskStatus.REASON_AGENT_REREGISTERED
+    assert (records.ADMITTED, agent.id) in cluster.store
+    assert (records.UNREACHABLE, agent.id) not in cluster.store
+    assert cluster.reconcile(framework, "t1") == [("t1", "TASK_RUNNING")]
+
+
+def test_task_that_an_unreachable_agent_does_not_bring_back_is_gone(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework("PARTITION_AWARE")
+    cluster.running(framework, agent)
+    cluster.advance(90)
+    cluster.come_back(agent)
+    assert cluster.states(framework) == [("t1", "TASK_GONE")]
+
+
+def test_removals_wait_for_the_rate_limit(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(Settings(agent_removal_rate_limit=RateLimit(1, 600.0)))
+    for _ in range(3):
+        cluster.agent()
+    cluster.advance(90)
+    assert len(cluster.registry.books.unreachable) == 1
+    cluster.advance(600)
+    assert len(cluster.registry.books.unreachable) == 2
+    cluster.advance(600)
+    assert len(cluster.registry.books.unreachable) == 3
+
+
+def test_agent_that_speaks_again_while_its_removal_waits_is_kept(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(Settings(agent_removal_rate_limit=RateLimit(1, 600.0)))
+    agents = [cluster.agent() for _ in range(2)]
+    cluster.advance(90)
+    (left,) = [agent for agent in agents if agent.id in cluster.registry.books.agents]
+    for _ in range(100):
+        cluster.tell(events.AgentHeard(left.session))
+        cluster.advance(10)
+    assert left.id in cluster.registry.books.agents
+    assert cluster.registry.measure(now=cluster.now)["master/slave_unreachable_canceled"] == 1
+
+
+def test_agent_that_comes_back_while_it_is_marked_unreachable_stays_admitted(cluster: Cluster) -> None:
+    agent = cluster.agent()
+    cluster.hold_store()
+    cluster.advance(90)
+    cluster.come_back(agent)
+    cluster.release_store()
+    assert agent.id in cluster.registry.books.agents
+    assert (records.ADMITTED, agent.id) in cluster.store
+    assert (records.UNREACHABLE, agent.id) not in cluster.store
+
+
+def test_leaving_agent_is_removed_and_its_tasks_are_lost(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.running(framework, agent)
+    cluster.tell(events.AgentLeaving(agent.session, "drained"))
+    assert cluster.states(framework) == [("t1", "TASK_LOST")]
+    assert cluster.statuses(framework)[0].reason == mesos.TaskStatus.REASON_AGENT_REMOVED
+    assert cluster.recovered() == ["cpus(allocated: *):1; mem(allocated: *):128"]
+    assert cluster.store == {}
+
+
+def test_agents_of_the_store_have_ten_minutes_to_come_back(make_cluster: MakeCluster) -> None:
+    info = mesos.AgentInfo(hostname="node")
+    info.id.value = "old-S0"
+    info.resources.extend(Resources.parse("cpus:4;mem:1024").messages())
+    cluster = make_cluster(elected=events.Elected(admitted=(info,)))
+    cluster.advance(599)
+    assert "old-S0" in cluster.registry.books.agents
+    cluster.advance(2)
+    assert "old-S0" in cluster.registry.books.unreachable
+
+
+def test_agent_of_the_store_comes_back_with_its_tasks(make_cluster: MakeCluster) -> None:
+    info = mesos.AgentInfo(hostname="node")
+    info.id.value = "old-S0"
+    cluster = make_cluster(elected=events.Elected(admitted=(info,)))
+    register = cluster.register_message(id="old-S0")
+    agent = FakeAgent(0, "old-S0", register)
+    framework_info = cluster.framework_info(id=mesos.FrameworkID(value="old-0000"))
+    task = mesos.Task(name="t1", state=mesos.TASK_RUNNING)
+    task.task_id.value, task.framework_id.value, task.agent_id.value = "t1", "old-0000", "old-S0"
+    task.resources.extend(Resources.parse("cpus:1").allocated_to("*").messages())
+    cluster.come_back(agent, tasks=[task], frameworks=[framework_info])
+    assert cluster.to_agent(agent)[0].HasField("registered")
+    assert "old-S0" not in cluster.registry.books.recovered
+
+    stream = cluster.subscribe(framework_info)
+    assert cluster.on_stream(stream)[0].subscribed.framework_id.value == "old-0000"
+    for _ in range(65):
+        cluster.advance(10)
+        cluster.tell(events.AgentHeard(agent.session))
+    assert "t1" in cluster.registry.books.frameworks["old-0000"].tasks
+
+
+def test_agent_that_lost_its_id_replaces_its_old_self_at_the_same_address(cluster: Cluster) -> None:
+    old = cluster.agent(pid="slave(1)@10.0.0.1:5051")
+    cluster.disconnect(old)
+    new = cluster.agent(pid="slave(1)@10.0.0.1:5051")
+    assert set(cluster.registry.books.agents) == {new.id}
+
+
+def test_agent_that_was_marked_gone_is_told_to_shut_down(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(elected=events.Elected(gone={"gone-S1": START}))
+    session = cluster.connect(cluster.register_message(id="gone-S1"))
+    assert cluster.to_agent(FakeAgent(session, "", agent_session.Register()))[0].HasField("shutdown")
+    assert [one.session for one in cluster.of(effects.CloseAgentSession)] == [session]
+
+
+def test_agent_without_a_hostname_is_refused(cluster: Cluster) -> None:
+    cluster.connect(cluster.register_message(hostname=""))
+    assert refused_field(cluster) == "register.agent_info.hostname"
+    assert cluster.registry.books.agents == {}
+
+
+def test_agent_with_negative_resources_is_refused(cluster: Cluster) -> None:
+    register = cluster.register_message()
+    register.total_resources[0].scalar.value = -1
+    cluster.connect(register)
+    assert refused_field(cluster).startswith("register.total_resources")
+
+
+def test_agent_whose_tasks_hold_more_than_it_has_is_refused(cluster: Cluster) -> None:
+    agent, framework = cluster.agent("cpus:4;mem:1024"), cluster.framework()
+    info = cluster.running(framework, agent)
+    task = cluster.snapshot_task(framework, agent, info)
+    task.resources[0].scalar.value = 5
+    cluster.come_back(agent, tasks=[task], frameworks=[framework.info])
+    assert refused_field(cluster) == "register.total_resources"
+    assert cluster.registry.books.agents[agent.id].tasks.keys() == {(framework.id, "t1")}
+
+
+def test_agent_that_reports_a_task_twice_is_refused(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    task = cluster.snapshot_task(framework, agent, cluster.running(framework, agent))
+    cluster.come_back(agent, tasks=[task, task], frameworks=[framework.info])
+    assert refused_field(cluster) == "register.tasks[1].task_id.value"
+
+
+def test_agent_that_reports_a_task_of_another_agent_is_refused(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    task = cluster.snapshot_task(framework, agent, cluster.running(framework, agent))
+    task.agent_id.value = "another"
+    cluster.come_back(agent, tasks=[task], frameworks=[framework.info])
+    assert refused_field(cluster) == "register.tasks[0].agent_id.value"
+
+
+def test_agent_without_an_id_that_has_tasks_is_refused(cluster: Cluster) -> None:
+    cluster.connect(cluster.register_message(tasks=[mesos.Task(
+        name="t", task_id=mesos.TaskID(value="t"), framework_id=mesos.FrameworkID(value="f"),
+        agent_id=mesos.AgentID(value="a"), state=mesos.TASK_RUNNING,
+    )]))  # fmt: skip
+    assert refused_field(cluster) == "register.tasks"
+
+
+def test_forgotten_unreachable_agents_are_the_oldest_and_those_beyond_the_count(make_cluster: MakeCluster) -> None:
+    marked = {f"S{number}": START - number for number in range(5)}
+    cluster = make_cluster(Settings(registry_max_agent_count=2), events.Elected(unreachable=marked))
+    cluster.advance(900)
+    assert set(cluster.registry.books.unreachable) == {"S0", "S1"}
+
+
+def test_changed_description_of_an_agent_is_stored(cluster: Cluster) -> None:
+    agent = cluster.agent()
+    agent.register.agent_info.attributes.add(name="rack", type=mesos.Value.TEXT).text.value = "r1"
+    cluster.come_back(agent)
+    stored = mesos.AgentInfo.FromString(cluster.store[records.ADMITTED, agent.id])
+    assert [one.name for one in stored.attributes] == ["rack"]

@@ -1,0 +1,324 @@
+"""How frameworks subscribe, come back, fail over and end."""
+
+from collections.abc import Callable
+
+import pytest
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo_registry.core import Settings, effects, events
+from mezzo_registry.testing import REGISTRY_ID, Cluster
+
+Event = scheduler.Event
+Call = scheduler.Call
+MakeCluster = Callable[..., Cluster]
+
+
+def types(sent: list[scheduler.Event]) -> list[str]:
+    return [Event.Type.Name(event.type) for event in sent]
+
+
+def test_subscription_is_answered_with_an_id_and_a_heartbeat_at_once(cluster: Cluster) -> None:
+    stream = cluster.subscribe(cluster.framework_info())
+    subscribed, heartbeat = cluster.on_stream(stream)
+    assert subscribed.subscribed.framework_id.value == f"{REGISTRY_ID}-0000"
+    assert subscribed.subscribed.heartbeat_interval_seconds == 15.0
+    assert subscribed.subscribed.master_info.id == REGISTRY_ID
+    assert heartbeat.type == Event.HEARTBEAT
+
+
+def test_allocator_is_told_of_a_new_framework(cluster: Cluster) -> None:
+    framework = cluster.framework()
+    (message,) = cluster.to_allocator()
+    assert message.framework_update.framework_info.id.value == framework.id
+    assert message.framework_update.active
+
+
+def test_framework_with_an_id_that_nobody_knows_is_taken_as_it_is(cluster: Cluster) -> None:
+    stream = cluster.subscribe(cluster.framework_info(id=mesos.FrameworkID(value="never-seen")))
+    assert cluster.on_stream(stream)[0].subscribed.framework_id.value == "never-seen"
+
+
+def test_second_subscription_closes_the_older_stream_with_an_error(cluster: Cluster) -> None:
+    framework = cluster.framework()
+    older = framework.stream_id
+    cluster.resubscribe(framework)
+    (error,) = cluster.on_stream(older)
+    assert error.error.message.startswith("Framework failed over")
+    assert [one.stream_id for one in cluster.of(effects.CloseFrameworkStream)] == [older]
+    assert types(cluster.to_framework(framework)) == ["SUBSCRIBED", "HEARTBEAT"]
+
+
+def test_end_of_the_older_stream_does_not_touch_the_newer(cluster: Cluster) -> None:
+    framework = cluster.framework()
+    older = framework.stream_id
+    cluster.resubscribe(framework)
+    assert cluster.tell(events.FrameworkStreamClosed(older)) == []
+    assert cluster.registry.books.frameworks[framework.id].connected
+
+
+def test_offers_do_not_survive_a_new_subscription(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.offer(framework, agent)
+    cluster.resubscribe(framework)
+    assert cluster.recovered() == ["cpus(allocated: *):2; mem(allocated: *):1024"]
+    assert cluster.registry.books.offers == {}
+
+
+def test_update_that_is_not_acknowledged_comes_again_with_a_new_subscription(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework(failover_timeout=60.0)
+    cluster.launched(framework, agent)
+    identifier, _ = cluster.update(framework, agent, "t1", "TASK_RUNNING")
+    cluster.close(framework)
+    cluster.resubscribe(framework)
+    assert [one.uuid for one in cluster.statuses(framework)] == [identifier]
+
+
+def test_framework_that_stays_away_for_its_failover_timeout_is_removed(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework(failover_timeout=60.0)
+    cluster.running(framework, agent)
+    cluster.close(framework)
+    cluster.advance(59)
+    assert framework.id in cluster.registry.books.frameworks
+    cluster.advance(2)
+    assert framework.id in cluster.registry.books.completed
+    assert [one.WhichOneof("message") for one in cluster.to_agent(agent)] == ["shutdown_framework"]
+    assert cluster.recovered() == ["cpus(allocated: *):1; mem(allocated: *):128"]
+    assert cluster.to_allocator()[-1].HasField("framework_removed")
+
+
+def test_framework_that_comes_back_in_time_is_kept(cluster: Cluster) -> None:
+    framework = cluster.framework(failover_timeout=60.0)
+    cluster.close(framework)
+    cluster.advance(30)
+    cluster.resubscribe(framework)
+    cluster.advance(60)
+    assert cluster.registry.books.frameworks[framework.id].connected
+
+
+def test_framework_without_a_failover_timeout_is_removed_when_its_stream_ends(cluster: Cluster) -> None:
+    framework = cluster.framework()
+    cluster.close(framework)
+    cluster.advance(0)
+    assert framework.id in cluster.registry.books.completed
+
+
+def test_removed_framework_cannot_come_back(cluster: Cluster) -> None:
+    framework = cluster.framework()
+    cluster.call(framework, Call(type=Call.TEARDOWN))
+    cluster.resubscribe(framework)
+    (error,) = cluster.to_framework(framework)
+    assert "was removed" in error.error.message
+
+
+def test_teardown_kills_everything_and_closes_the_stream(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.running(framework, agent)
+    cluster.offer(framework, agent, "cpus:1")
+    cluster.call(framework, Call(type=Call.TEARDOWN))
+    assert cluster.states(framework) == [("t1", "TASK_KILLED")]
+    assert cluster.statuses(framework)[0].reason == mesos.TaskStatus.REASON_FRAMEWORK_REMOVED
+    assert [one.WhichOneof("message") for one in cluster.to_agent(agent)] == ["shutdown_framework"]
+    assert [one.stream_id for one in cluster.of(effects.CloseFrameworkStream)] == [framework.stream_id]
+    assert cluster.recovered() == ["cpus(allocated: *):1", "cpus(allocated: *):1; mem(allocated: *):128"]
+
+
+def test_oldest_completed_framework_is_forgotten(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(Settings(max_completed_frameworks=2))
+    frameworks = [cluster.framework() for _ in range(3)]
+    for framework in frameworks:
+        cluster.call(framework, Call(type=Call.TEARDOWN))
+    assert list(cluster.registry.books.completed) == [one.id for one in frameworks[1:]]
+
+
+@pytest.mark.parametrize(
+    ("info", "field"),
+    [
+        ({"roles": ["a", "a"], "capabilities": ["MULTI_ROLE"]}, "roles[1]"),
+        ({"role": "a", "capabilities": ["MULTI_ROLE"]}, "role"),
+        ({"roles": ["."], "capabilities": ["MULTI_ROLE"]}, "roles[0]"),
+        ({"roles": ["a b"], "capabilities": ["MULTI_ROLE"]}, "roles[0]"),
+        ({"roles": ["a"], "capabilities": []}, "roles"),
+        ({"role": "a//b", "capabilities": []}, "role"),
+        ({"role": "/a", "capabilities": []}, "role"),
+        ({"role": "a/*", "capabilities": []}, "role"),
+        ({"role": "-a", "capabilities": []}, "role"),
+        ({"role": "", "capabilities": []}, "role"),
+        ({"failover_timeout": -1.0, "capabilities": []}, "failover_timeout"),
+        ({"failover_timeout": 1e12, "capabilities": []}, "failover_timeout"),
+        ({"id": mesos.FrameworkID(value="a/b"), "capabilities": []}, "id.value"),
+    ],
+)
+def test_framework_that_makes_no_sense_gets_an_error_event(
+    cluster: Cluster, info: dict[str, object], field: str
+) -> None:
+    capabilities = info.pop("capabilities")
+    assert isinstance(capabilities, list)
+    stream = cluster.subscribe(cluster.framework_info(*capabilities, **info))
+    (error,) = cluster.on_stream(stream)
+    assert error.error.message.startswith(f"subscribe.framework_info.{field}: ")
+    assert [one.stream_id for one in cluster.of(effects.CloseFrameworkStream)] == [stream]
+    assert cluster.registry.books.frameworks == {}
+
+
+@pytest.mark.parametrize(("user", "name"), [("", "x"), ("root", ""), ("", "")])
+def test_empty_user_and_name_are_fine(cluster: Cluster, user: str, name: str) -> None:
+    stream = cluster.subscribe(mesos.FrameworkInfo(user=user, name=name))
+    assert types(cluster.on_stream(stream)) == ["SUBSCRIBED", "HEARTBEAT"]
+
+
+def subscribe_call(**fields: object) -> scheduler.Call:
+    call = Call(type=Call.SUBSCRIBE)
+    call.subscribe.framework_info.user = "root"
+    call.subscribe.framework_info.name = "x"
+    return call
+
+
+def test_subscription_with_two_different_ids_is_refused(cluster: Cluster) -> None:
+    call = subscribe_call()
+    call.framework_id.value = "a"
+    cluster.tell(events.FrameworkSubscribing(1, "s", call))
+    assert cluster.refusal().startswith("InvalidRequest: subscribe.framework_info.id.value")
+
+
+def test_subscription_without_a_name_is_refused(cluster: Cluster) -> None:
+    call = subscribe_call()
+    call.subscribe.framework_info.ClearField("name")
+    cluster.tell(events.FrameworkSubscribing(1, "s", call))
+    assert cluster.refusal() == "InvalidRequest: subscribe.framework_info.name: must be set"
+
+
+def test_subscription_without_a_body_is_refused(cluster: Cluster) -> None:
+    cluster.tell(events.FrameworkSubscribing(1, "s", Call(type=Call.SUBSCRIBE)))
+    assert cluster.refusal().startswith("InvalidRequest: subscribe: must be set")
+
+
+def test_suppressed_role_that_is_not_the_frameworks_gets_an_error_event(cluster: Cluster) -> None:
+    stream = cluster.subscribe(cluster.framework_info(), suppressed_roles=["other"])
+    (error,) = cluster.on_stream(stream)
+    assert error.error.message.startswith("subscribe.suppressed_roles[0]: ")
+
+
+def test_framework_cannot_come_back_under_another_principal(cluster: Cluster) -> None:
+    framework = cluster.framework(principal="alice", failover_timeout=60.0)
+    framework.info.principal = "bob"
+    cluster.resubscribe(framework)
+    assert cluster.to_framework(framework)[0].error.message.startswith("subscribe.framework_info.principal: ")
+
+
+def test_user_and_checkpoint_do_not_change_with_a_new_subscription(cluster: Cluster) -> None:
+    framework = cluster.framework(checkpoint=True)
+    framework.info.user, framework.info.checkpoint, framework.info.webui_url = "other", False, "http://x"
+    cluster.resubscribe(framework)
+    kept = cluster.registry.books.frameworks[framework.id].info
+    assert (kept.user, kept.checkpoint, kept.webui_url) == ("root", True, "http://x")
+
+
+def test_agents_that_run_its_tasks_are_told_how_a_framework_describes_itself_now(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.agent()
+    cluster.running(framework, agent)
+    framework.info.webui_url = "http://x"
+    cluster.resubscribe(framework)
+    (told,) = cluster.of(effects.SendToAgent)
+    assert told.session == agent.session
+    assert told.message.framework_update.framework_info.webui_url == "http://x"
+
+
+def update_call(framework_info: mesos.FrameworkInfo) -> scheduler.Call:
+    call = Call(type=Call.UPDATE_FRAMEWORK)
+    call.update_framework.framework_info.CopyFrom(framework_info)
+    return call
+
+
+def test_removed_role_takes_its_offers_with_it(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework("MULTI_ROLE", roles=["a", "b"])
+    offers = [cluster.offer(framework, agent, "cpus:1", role) for role in ("a", "b")]
+    del framework.info.roles[1]
+    cluster.call(framework, update_call(framework.info))
+    assert [one.rescind.offer_id for one in cluster.to_framework(framework)] == [offers[1].id]
+    assert cluster.registry.books.roles == {"a": 1}
+
+
+@pytest.mark.parametrize(("field", "value"), [("user", "other"), ("checkpoint", True), ("principal", "bob")])
+def test_update_of_what_cannot_change_is_refused(cluster: Cluster, field: str, value: object) -> None:
+    framework = cluster.framework()
+    setattr(framework.info, field, value)
+    cluster.call(framework, update_call(framework.info))
+    assert cluster.refusal().startswith(f"InvalidRequest: update_framework.framework_info.{field}: ")
+    assert cluster.to_allocator() == []
+
+
+def test_suppress_and_revive_reach_the_allocator(cluster: Cluster) -> None:
+    framework = cluster.framework("MULTI_ROLE", roles=["a", "b"])
+    suppress = Call(type=Call.SUPPRESS)
+    suppress.suppress.roles.append("a")
+    cluster.call(framework, suppress)
+    assert [list(one.suppress.roles) for one in cluster.to_allocator()] == [["a"]]
+    cluster.call(framework, Call(type=Call.REVIVE))
+    assert [one.WhichOneof("message") for one in cluster.to_allocator()] == ["revive"]
+
+
+def test_revive_of_a_role_that_is_not_the_frameworks_is_refused(cluster: Cluster) -> None:
+    framework = cluster.framework()
+    revive = Call(type=Call.REVIVE)
+    revive.revive.roles.append("other")
+    cluster.call(framework, revive)
+    assert cluster.refusal().startswith("InvalidRequest: revive.roles[0]: ")
+
+
+# --- who may call -----------------------------------------------------------------------------------------------------
+
+
+def test_call_without_a_stream_id_is_refused(cluster: Cluster) -> None:
+    cluster.call(cluster.framework(), Call(type=Call.REVIVE), stream_id="")
+    assert cluster.refusal() == "InvalidRequest: stream_id: must be set"
+
+
+def test_call_with_anothers_stream_id_is_refused(cluster: Cluster) -> None:
+    framework, other = cluster.framework(), cluster.framework()
+    cluster.call(framework, Call(type=Call.TEARDOWN), stream_id=other.stream_id)
+    assert cluster.refusal().startswith("InvalidRequest: stream_id: is not that of the subscription")
+    assert framework.id in cluster.registry.books.frameworks
+
+
+def test_call_of_an_unknown_framework_is_refused(cluster: Cluster) -> None:
+    framework = cluster.framework()
+    call = Call(type=Call.TEARDOWN)
+    call.framework_id.value = "nope"
+    cluster.call(framework, call)
+    assert cluster.refusal() == "InvalidRequest: framework_id.value: there is no framework 'nope'"
+
+
+def test_call_without_a_framework_id_is_refused(cluster: Cluster) -> None:
+    cluster.tell(events.FrameworkCalled(1, "s", Call(type=Call.TEARDOWN)))
+    assert cluster.refusal() == "InvalidRequest: framework_id.value: must be set"
+
+
+def test_call_of_a_framework_that_is_not_subscribed_is_forbidden(cluster: Cluster) -> None:
+    framework = cluster.framework(failover_timeout=60.0)
+    cluster.close(framework)
+    cluster.call(framework, Call(type=Call.REVIVE))
+    assert cluster.refusal().startswith("Forbidden: ")
+
+
+def test_call_without_its_body_is_refused(cluster: Cluster) -> None:
+    cluster.call(cluster.framework(), Call(type=Call.KILL))
+    assert cluster.refusal() == "InvalidRequest: kill: must be set for a call of type KILL"
+
+
+def test_call_without_a_required_field_is_refused(cluster: Cluster) -> None:
+    call = Call(type=Call.KILL)
+    call.kill.SetInParent()
+    cluster.call(cluster.framework(), call)
+    assert cluster.refusal() == "InvalidRequest: kill.task_id: must be set"
+
+
+def test_call_without_a_type_is_refused(cluster: Cluster) -> None:
+    cluster.call(cluster.framework(), Call())
+    assert cluster.refusal() == "InvalidRequest: type: must be set, and known"
+
+
+def test_call_that_nobody_carries_out_is_named(cluster: Cluster) -> None:
+    cluster.call(cluster.framework(), Call(type=Call.ACCEPT_INVERSE_OFFERS))
+    assert cluster.refusal().startswith("Unimplemented: call ACCEPT_INVERSE_OFFERS ")

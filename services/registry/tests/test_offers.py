@@ -1,0 +1,444 @@
+"""Offers, what is accepted of them, and what is declined."""
+
+from collections.abc import Callable
+
+import pytest
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo.allocator.v1 import allocator_pb2 as allocator
+from mezzo.resources import Resources
+from mezzo_registry.core import Settings, events
+from mezzo_registry.testing import REGISTRY_ID, Cluster, FakeFramework
+
+Call = scheduler.Call
+Operation = mesos.Offer.Operation
+MakeCluster = Callable[..., Cluster]
+
+
+def errors(cluster: Cluster, framework: FakeFramework) -> list[tuple[str, str, str]]:
+    """Task, state and reason of the updates of the last exchange."""
+    return [
+        (one.task_id.value, mesos.TaskState.Name(one.state), mesos.TaskStatus.Reason.Name(one.reason))
+        for one in cluster.statuses(framework)
+    ]
+
+
+def test_allocation_becomes_an_offer(cluster: Cluster) -> None:
+    agent = cluster.agent(pid="slave(1)@10.0.0.7:5051")
+    framework = cluster.framework("MULTI_ROLE", roles=["web"])
+    offer = cluster.offer(framework, agent, "cpus:2;mem:64", "web")
+    assert offer.id.value == f"{REGISTRY_ID}-O0"
+    assert offer.framework_id.value == framework.id
+    assert offer.agent_id.value == agent.id
+    assert offer.hostname == "node"
+    assert (offer.url.address.ip, offer.url.address.port, offer.url.path) == ("10.0.0.7", 5051, "/slave(1)")
+    assert offer.allocation_info.role == "web"
+    assert {one.allocation_info.role for one in offer.resources} == {"web"}
+
+
+def test_offers_carry_no_allocation_for_frameworks_without_multi_role(cluster: Cluster) -> None:
+    offer = cluster.offer(cluster.framework(), cluster.agent())
+    assert not offer.HasField("allocation_info")
+    assert not any(one.HasField("allocation_info") for one in offer.resources)
+    assert {one.role for one in offer.resources} == {"*"}
+
+
+def test_offers_of_one_cycle_come_in_one_event(cluster: Cluster) -> None:
+    framework = cluster.framework()
+    numbers = [cluster.registry.books.agents[cluster.agent().id].number for _ in range(3)]
+    allocations = allocator.Allocations()
+    for number in numbers:
+        one = allocations.allocations.add(framework=cluster.number_of(framework), agent=number, role="*")
+        one.resources.extend(Resources.parse("cpus:1").messages())
+    cluster.tell(events.AllocationsMade(allocations))
+    (event,) = cluster.to_framework(framework)
+    assert len(event.offers.offers) == 3
+
+
+def test_allocation_that_does_not_fit_the_books_is_given_back(cluster: Cluster) -> None:
+    agent, framework = cluster.agent("cpus:4"), cluster.framework()
+    cluster.offer(framework, agent, "cpus:3")
+    cluster.allocate(framework, agent, "cpus:2")
+    assert cluster.to_framework(framework) == []
+    assert cluster.recovered() == ["cpus(allocated: *):2"]
+
+
+@pytest.mark.parametrize("away", ["agent", "framework"])
+def test_allocation_for_whoever_is_away_is_given_back(cluster: Cluster, away: str) -> None:
+    agent, framework = cluster.agent(), cluster.framework(failover_timeout=60.0)
+    if away == "agent":
+        cluster.disconnect(agent)
+    else:
+        cluster.close(framework)
+    cluster.allocate(framework, agent, "cpus:2")
+    assert cluster.recovered() == ["cpus(allocated: *):2"]
+
+
+def test_allocation_for_a_role_that_the_framework_left_is_given_back(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.allocate(framework, agent, "cpus:2", "other")
+    assert cluster.recovered() == ["cpus(allocated: other):2"]
+
+
+def test_offer_that_nobody_answers_is_rescinded_after_the_offer_timeout(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(Settings(offer_timeout=30.0))
+    cluster.allocator()
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent)
+    cluster.advance(31)
+    assert [one.rescind.offer_id for one in cluster.to_framework(framework)] == [offer.id]
+    assert cluster.recovered() == ["cpus(allocated: *):2; mem(allocated: *):1024"]
+
+
+def test_offer_that_was_used_is_not_rescinded(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(Settings(offer_timeout=30.0))
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.accept(framework, [cluster.offer(framework, agent)])
+    cluster.advance(31)
+    assert cluster.to_framework(framework) == []
+
+
+def decline(*offers: str, refuse: float | None = None) -> scheduler.Call:
+    call = Call(type=Call.DECLINE)
+    call.decline.SetInParent()
+    call.decline.offer_ids.extend(mesos.OfferID(value=offer) for offer in offers)
+    if refuse is not None:
+        call.decline.filters.refuse_seconds = refuse
+    return call
+
+
+def test_declined_offer_goes_back_with_its_filter(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent)
+    cluster.call(framework, decline(offer.id.value, refuse=120.0))
+    (message,) = cluster.to_allocator()
+    assert message.recovered.filters.refuse_seconds == 120.0
+    assert cluster.registry.books.offers == {}
+
+
+def test_offer_that_is_declined_without_a_filter_is_refused_for_five_seconds(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent)
+    cluster.call(framework, decline(offer.id.value))
+    assert [one.recovered.filters.refuse_seconds for one in cluster.to_allocator()] == [5.0]
+
+
+def test_declining_nothing_and_the_unknown_is_no_error(cluster: Cluster) -> None:
+    framework = cluster.framework()
+    assert cluster.call(framework, decline()) == []
+    assert cluster.call(framework, decline("no-such-offer")) == []
+
+
+def test_offer_of_another_framework_cannot_be_declined(cluster: Cluster) -> None:
+    agent, framework, other = cluster.agent(), cluster.framework(), cluster.framework()
+    offer = cluster.offer(framework, agent)
+    cluster.call(other, decline(offer.id.value))
+    assert offer.id.value in cluster.registry.books.offers
+
+
+# --- ACCEPT -----------------------------------------------------------------------------------------------------------
+
+
+def test_launched_task_is_sent_to_its_agent(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework("MULTI_ROLE", roles=["web"])
+    offer = cluster.offer(framework, agent, "cpus:2;mem:1024", "web")
+    cluster.accept(framework, [offer], cluster.task_info(offer), refuse=0.0)
+    update, run = cluster.to_agent(agent)
+    assert update.framework_update.framework_info.id.value == framework.id
+    assert run.run_task.framework_id.value == framework.id
+    assert run.run_task.task.task_id.value == "t1"
+    assert {one.allocation_info.role for one in run.run_task.task.resources} == {"web"}
+    (back,) = cluster.to_allocator()
+    assert str(Resources.of(back.recovered.resources)) == "cpus(allocated: web):1; mem(allocated: web):896"
+    assert back.recovered.filters.HasField("refuse_seconds")
+    assert back.recovered.filters.refuse_seconds == 0.0
+
+
+def test_agent_is_told_of_a_framework_once(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.launched(framework, agent, "t1")
+    cluster.launched(framework, agent, "t2")
+    assert [one.WhichOneof("message") for one in cluster.to_agent(agent)] == ["run_task"]
+
+
+def test_accept_without_tasks_is_a_decline(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.accept(framework, [cluster.offer(framework, agent)])
+    (back,) = cluster.to_allocator()
+    assert back.recovered.filters.refuse_seconds == 5.0
+    assert cluster.recovered() == ["cpus(allocated: *):2; mem(allocated: *):1024"]
+
+
+def test_several_offers_of_one_agent_are_used_as_one(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offers = [cluster.offer(framework, agent, "cpus:1;mem:128") for _ in range(2)]
+    cluster.accept(framework, offers, cluster.task_info(agent, "wide", "cpus:2;mem:200"))
+    assert [one.WhichOneof("message") for one in cluster.to_agent(agent)] == ["framework_update", "run_task"]
+    assert cluster.recovered() == ["mem(allocated: *):56"]
+
+
+def test_task_on_an_offer_that_is_gone_is_lost(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    gone = mesos.Offer(id=mesos.OfferID(value="no-such-offer-O99"))
+    cluster.accept(framework, [gone], cluster.task_info(agent))
+    assert errors(cluster, framework) == [("t1", "TASK_LOST", "REASON_INVALID_OFFERS")]
+    (status,) = cluster.statuses(framework)
+    assert "no-such-offer-O99 is no longer valid" in status.message
+    assert status.agent_id.value == agent.id
+    assert status.source == mesos.TaskStatus.SOURCE_MASTER
+    assert not status.HasField("uuid")
+
+
+def test_task_on_an_offer_that_is_gone_is_dropped_for_a_partition_aware_framework(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework("PARTITION_AWARE")
+    cluster.accept(framework, [mesos.Offer(id=mesos.OfferID(value="gone"))], cluster.task_info(agent))
+    assert errors(cluster, framework) == [("t1", "TASK_DROPPED", "REASON_INVALID_OFFERS")]
+
+
+def test_offers_of_two_agents_cannot_be_combined(cluster: Cluster) -> None:
+    agents, framework = [cluster.agent(), cluster.agent()], cluster.framework()
+    offers = [cluster.offer(framework, agent) for agent in agents]
+    cluster.accept(framework, offers, cluster.task_info(agents[0]))
+    assert errors(cluster, framework) == [("t1", "TASK_LOST", "REASON_INVALID_OFFERS")]
+    assert cluster.registry.books.offers == {}
+    assert len(cluster.recovered()) == 2
+
+
+def test_offers_for_two_roles_cannot_be_combined(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework("MULTI_ROLE", roles=["a", "b"])
+    offers = [cluster.offer(framework, agent, "cpus:1;mem:128", role) for role in ("a", "b")]
+    cluster.accept(framework, offers, cluster.task_info(agent))
+    assert errors(cluster, framework) == [("t1", "TASK_LOST", "REASON_INVALID_OFFERS")]
+
+
+def test_offer_named_twice_makes_the_call_invalid(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent)
+    cluster.accept(framework, [offer, offer], cluster.task_info(agent))
+    assert errors(cluster, framework) == [("t1", "TASK_LOST", "REASON_INVALID_OFFERS")]
+
+
+def test_offer_of_another_framework_cannot_be_used(cluster: Cluster) -> None:
+    agent, framework, other = cluster.agent(), cluster.framework(), cluster.framework()
+    offer = cluster.offer(framework, agent)
+    cluster.accept(other, [offer], cluster.task_info(agent))
+    assert errors(cluster, other) == [("t1", "TASK_LOST", "REASON_INVALID_OFFERS")]
+    assert offer.id.value in cluster.registry.books.offers
+
+
+def test_accept_of_no_offers_starts_nothing(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.accept(framework, [], cluster.task_info(agent))
+    assert errors(cluster, framework) == [("t1", "TASK_LOST", "REASON_INVALID_OFFERS")]
+
+
+def change(path: str, value: object) -> Callable[[mesos.TaskInfo], None]:
+    """Sets a field of a task."""
+
+    def set_field(info: mesos.TaskInfo) -> None:
+        *parents, name = path.split(".")
+        target: object = info
+        for parent in parents:
+            target = getattr(target, parent)
+        setattr(target, name, value)
+
+    return set_field
+
+
+@pytest.mark.parametrize(
+    ("spoil", "field"),
+    [
+        (change("task_id.value", "bad/id"), "task_id.value"),
+        (change("task_id.value", ""), "task_id.value"),
+        (change("task_id.value", ".."), "task_id.value"),
+        (change("task_id.value", "x" * 256), "task_id.value"),
+        (change("agent_id.value", "other"), "agent_id.value"),
+        (change("kill_policy.grace_period.nanoseconds", -1), "kill_policy.grace_period"),
+        (change("max_completion_time.nanoseconds", -1), "max_completion_time"),
+        (lambda info: info.ClearField("resources"), "resources"),
+        (lambda info: info.ClearField("command"), ""),
+        (lambda info: setattr(info.executor.executor_id, "value", "e"), ""),
+        (lambda info: setattr(info.resources[0].scalar, "value", -1), "resources[0].scalar.value"),
+        (lambda info: setattr(info.resources[0].allocation_info, "role", "x"), "resources[0].allocation_info.role"),
+        (lambda info: info.command.environment.variables.add(name="A"), "command.environment.variables[0].value"),
+        (lambda info: setattr(info.health_check, "type", mesos.HealthCheck.HTTP), "health_check.http"),
+        (lambda info: setattr(info.check, "type", mesos.CheckInfo.TCP), "check.tcp"),
+        (change("container.type", mesos.ContainerInfo.DOCKER), "container.docker"),
+        (lambda info: setattr(info.limits["disk"], "value", 1), "limits['disk']"),
+        (lambda info: setattr(info.limits["cpus"], "value", 0.5), "limits['cpus']"),
+        (lambda info: info.labels.labels.add(key="k", value="x" * 300_000), "labels.labels"),
+    ],
+)
+def test_task_that_makes_no_sense_is_an_error_that_names_the_field(
+    cluster: Cluster, spoil: Callable[[mesos.TaskInfo], None], field: str
+) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent)
+    info = cluster.task_info(offer)
+    spoil(info)
+    cluster.accept(framework, [offer], info, cluster.task_info(offer, "good"))
+    ((_, state, reason),) = errors(cluster, framework)
+    assert (state, reason) == ("TASK_ERROR", "REASON_TASK_INVALID")
+    where = "accept.operations[0].launch.task_infos[0]"
+    assert cluster.statuses(framework)[0].message.startswith(f"{where}.{field}: " if field else f"{where}: ")
+    runs = [one.run_task.task.task_id.value for one in cluster.to_agent(agent) if one.HasField("run_task")]
+    assert runs == ["good"]
+
+
+def test_task_larger_than_its_offer_is_an_error(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent)
+    cluster.accept(framework, [offer], cluster.task_info(offer, "too-big", "cpus:10000;mem:32"))
+    assert errors(cluster, framework) == [("too-big", "TASK_ERROR", "REASON_TASK_INVALID")]
+    message = cluster.statuses(framework)[0].message
+    assert "cpus(allocated: *):10000; mem(allocated: *):32" in message
+    assert "available cpus(allocated: *):2; mem(allocated: *):1024" in message
+    assert cluster.recovered() == ["cpus(allocated: *):2; mem(allocated: *):1024"]
+
+
+def test_task_id_that_is_in_use_is_an_error(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.launched(framework, agent, "t1")
+    offer = cluster.offer(framework, agent)
+    cluster.accept(framework, [offer], cluster.task_info(offer, "t1"))
+    assert errors(cluster, framework) == [("t1", "TASK_ERROR", "REASON_TASK_INVALID")]
+
+
+def test_two_tasks_of_one_id_in_one_call_start_once(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent)
+    cluster.accept(framework, [offer], cluster.task_info(offer), cluster.task_info(offer))
+    assert errors(cluster, framework) == [("t1", "TASK_ERROR", "REASON_TASK_INVALID")]
+
+
+def executor(name: str = "e1", resources: str = "cpus:0.5;mem:64") -> mesos.ExecutorInfo:
+    info = mesos.ExecutorInfo()
+    info.executor_id.value = name
+    info.command.value = "./executor"
+    info.resources.extend(Resources.parse(resources).messages())
+    return info
+
+
+def test_custom_executor_is_paid_for_once(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent, "cpus:2;mem:1024")
+    tasks = [cluster.task_info(offer, name, "cpus:0.5;mem:100") for name in ("t1", "t2")]
+    for task in tasks:
+        task.ClearField("command")
+        task.executor.CopyFrom(executor())
+    cluster.accept(framework, [offer], *tasks)
+    assert cluster.recovered() == ["cpus(allocated: *):0.5; mem(allocated: *):760"]
+    sent = [one.run_task.task for one in cluster.to_agent(agent) if one.HasField("run_task")]
+    assert {one.executor.framework_id.value for one in sent} == {framework.id}
+    again = cluster.offer(framework, agent, "cpus:0.5;mem:100")
+    assert [one.value for one in again.executor_ids] == ["e1"]
+
+
+def test_executor_that_differs_from_the_running_one_is_an_error(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent, "cpus:2;mem:1024")
+    tasks = [cluster.task_info(offer, name, "cpus:0.1;mem:10") for name in ("t1", "t2")]
+    for task, resources in zip(tasks, ("cpus:0.5;mem:64", "cpus:0.6;mem:64"), strict=True):
+        task.ClearField("command")
+        task.executor.CopyFrom(executor(resources=resources))
+    cluster.accept(framework, [offer], *tasks)
+    assert errors(cluster, framework) == [("t2", "TASK_ERROR", "REASON_TASK_INVALID")]
+
+
+def group_call(offer: mesos.Offer, *tasks: mesos.TaskInfo) -> scheduler.Call:
+    call = Call(type=Call.ACCEPT)
+    call.accept.offer_ids.append(offer.id)
+    operation = call.accept.operations.add(type=Operation.LAUNCH_GROUP)
+    operation.launch_group.executor.type = mesos.ExecutorInfo.DEFAULT
+    operation.launch_group.executor.executor_id.value = "pod"
+    operation.launch_group.executor.resources.extend(Resources.parse("cpus:0.1;mem:32").messages())
+    operation.launch_group.task_group.tasks.extend(tasks)
+    return call
+
+
+def test_task_group_is_sent_as_one(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent, "cpus:2;mem:1024")
+    tasks = [cluster.task_info(offer, name, "cpus:0.5;mem:100") for name in ("t1", "t2")]
+    cluster.call(framework, group_call(offer, *tasks))
+    (run,) = [one.run_task_group for one in cluster.to_agent(agent) if one.HasField("run_task_group")]
+    assert [one.task_id.value for one in run.task_group.tasks] == ["t1", "t2"]
+    assert run.executor.framework_id.value == framework.id
+    assert cluster.recovered() == ["cpus(allocated: *):0.9; mem(allocated: *):792"]
+
+
+def test_one_bad_task_spoils_its_group(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent, "cpus:2;mem:1024")
+    tasks = [cluster.task_info(offer, name) for name in ("t1", "bad/id")]
+    cluster.call(framework, group_call(offer, *tasks))
+    assert errors(cluster, framework) == [
+        ("t1", "TASK_ERROR", "REASON_TASK_GROUP_INVALID"),
+        ("bad/id", "TASK_ERROR", "REASON_TASK_GROUP_INVALID"),
+    ]
+    assert cluster.to_agent(agent) == []
+    assert cluster.recovered() == ["cpus(allocated: *):2; mem(allocated: *):1024"]
+
+
+def test_operation_that_is_not_supported_is_answered(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent)
+    call = Call(type=Call.ACCEPT)
+    call.accept.offer_ids.append(offer.id)
+    operation = call.accept.operations.add(type=Operation.RESERVE)
+    operation.id.value = "op-1"
+    operation.reserve.SetInParent()
+    cluster.call(framework, call)
+    (event,) = cluster.to_framework(framework)
+    status = event.update_operation_status.status
+    assert status.operation_id.value == "op-1"
+    assert status.state == mesos.OPERATION_ERROR
+    assert "RESERVE" in status.message
+    assert cluster.recovered() == ["cpus(allocated: *):2; mem(allocated: *):1024"]
+
+
+def test_accept_with_too_many_tasks_is_refused(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent)
+    info = cluster.task_info(offer)
+    cluster.accept(framework, [offer], *[info] * 10_001)
+    assert cluster.refusal().startswith("LimitExceeded: accept.operations: have 10001 tasks")
+    assert offer.id.value in cluster.registry.books.offers
+
+
+# --- the allocator ----------------------------------------------------------------------------------------------------
+
+
+def test_new_allocator_is_given_everything(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster()
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.running(framework, agent)
+    cluster.offer(framework, agent, "cpus:1")
+    cluster.allocator()
+    begin, told_framework, told_agent, end = cluster.to_allocator()
+    assert begin.begin.registry_id == REGISTRY_ID
+    assert told_framework.framework_update.framework == cluster.number_of(framework)
+    (holding,) = told_agent.agent_update.holdings
+    assert holding.framework == cluster.number_of(framework)
+    assert str(Resources.of(holding.resources)) == "cpus(allocated: *):2; mem(allocated: *):128"
+    assert end.HasField("snapshot_end")
+
+
+def test_running_tasks_do_not_need_an_allocator(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.launched(framework, agent)
+    cluster.tell(events.AllocatorDisconnected())
+    identifier, _ = cluster.update(framework, agent, "t1", "TASK_FINISHED")
+    assert cluster.states(framework) == [("t1", "TASK_FINISHED")]
+    assert cluster.to_allocator() == []
+    cluster.acknowledge(framework, agent, "t1", identifier)
+    assert cluster.registry.books.frameworks[framework.id].tasks == {}
+
+
+def test_requests_are_passed_on(cluster: Cluster) -> None:
+    framework = cluster.framework()
+    call = Call(type=Call.REQUEST)
+    call.request.requests.add().resources.extend(Resources.parse("cpus:1").messages())
+    cluster.call(framework, call)
+    assert [len(one.request.requests) for one in cluster.to_allocator()] == [1]
