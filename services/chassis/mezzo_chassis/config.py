@@ -1,0 +1,247 @@
+"""Configuration: one frozen dataclass for each service, read from flags, environment, file and defaults, in that order.
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Config:
+        port: int = flag(5050, "Where HTTP is served.")
+        agent_ping_timeout: float = flag("15secs", "How long …", parse=duration)
+
+    config = load(Config, argv, service="registry")
+
+Each field is the flag `--port`, the environment variable `MEZZO_REGISTRY_PORT`, and the key `port` of the file that
+`--config` names (TOML or JSON). Flags are called what Mesos calls them; dashes do as well as underscores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from mezzo_chassis.errors import Exit
+
+C = TypeVar("C")
+
+_UNITS_SECONDS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "ms": 1e-3,
+    "secs": 1.0,
+    "mins": 60.0,
+    "hrs": 3600.0,
+    "days": 86400.0,
+    "weeks": 604800.0,
+}
+_UNITS_BYTES = {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
+_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*\Z")
+
+
+def duration(text: str) -> float:
+    """Seconds, from Mesos' form (`15secs`, `500ms`, `1weeks`) or a plain number of seconds."""
+    return _quantity(text, _UNITS_SECONDS, "secs", "a length of time like 500ms, 15secs or 10mins")
+
+
+def byte_count(text: str) -> int:
+    """Bytes, from Mesos' form (`10MB`) or a plain number of bytes."""
+    return round(_quantity(text, {unit: float(size) for unit, size in _UNITS_BYTES.items()}, "B", "a size like 10MB"))
+
+
+def fraction(text: str) -> float:
+    """A number from 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise ValueError(f"{text!r} is not between 0 and 1")
+    return number
+
+
+def boolean(text: str) -> bool:
+    try:
+        return {"true": True, "1": True, "false": False, "0": False}[text.strip().lower()]
+    except KeyError:
+        raise ValueError(f"{text!r} is neither true nor false") from None
+
+
+def port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise ValueError(f"{number} is not a port")
+    return number
+
+
+def address(text: str) -> tuple[str, int]:
+    """`host:port`."""
+    host, colon, number = text.rpartition(":")
+    if not colon or not host or not number.isdigit():
+        raise ValueError(f"{text!r} is not host:port")
+    return host.strip("[]"), port(number)
+
+
+def folder(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _quantity(text: str, units: dict[str, float], plain: str, expected: str) -> float:
+    matched = _QUANTITY.match(text)
+    unit = (matched[2] or plain) if matched else ""
+    if not matched or unit not in units:
+        raise ValueError(f"{text!r} is not {expected}")
+    return float(matched[1]) * units[unit]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Flag:
+    help: str
+    default: str | None
+    parse: Callable[[str], Any]
+    secret: bool
+
+
+def flag(default: Any, help: str, *, parse: Callable[[str], Any] | None = None, secret: bool = False) -> Any:  # noqa: A002
+    """A field that can be set. `default` is written as on the command line; None leaves the field None.
+
+    `parse` turns text into the value and raises `ValueError`; without it the type of `default` decides.
+    """
+    text = None if default is None else _plain_text(default)
+    read = parse or _PARSERS.get(type(default), str)
+    value = None if text is None else read(text)
+    return dataclasses.field(default=value, metadata={"flag": _Flag(help, text, read, secret)})
+
+
+_PARSERS: dict[type, Callable[[str], Any]] = {bool: boolean, int: int, float: float, str: str}
+
+
+def _plain_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class _Value(click.ParamType[Any]):
+    """A value of a flag, read by its own parser."""
+
+    def __init__(self, parse: Callable[[str], Any]) -> None:
+        self.name = parse.__name__
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def load(config_class: type[C], argv: Sequence[str] | None, *, service: str, version: str = "") -> C:
+    """The configuration of a service. A wrong value ends the program with a line that names the flag (code 2)."""
+    fields = [field for field in dataclasses.fields(config_class) if "flag" in field.metadata]  # type: ignore[arg-type]
+    command = click.Command(
+        name=f"mezzo {service}",
+        params=[*(_option(field, service) for field in fields), _config_option(service)],
+        callback=config_class,
+        help=(sys.modules[config_class.__module__].__doc__ or "").strip(),
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+        epilog="Every flag is also an environment variable, and a key of the file that --config names.",
+    )
+    if version:
+        click.version_option(version, prog_name=f"mezzo-{service}")(command)
+    try:
+        config = command.main(args=list(argv) if argv is not None else None, standalone_mode=False)
+    except click.ClickException as error:
+        click.echo(f"mezzo {service}: {error.format_message()}", err=True)
+        raise SystemExit(Exit.BAD_CONFIGURATION) from None
+    except click.exceptions.Exit as done:
+        raise SystemExit(done.exit_code) from None
+    if not isinstance(config, config_class):  # --help and --version print and return a code
+        raise SystemExit(0)
+    return config
+
+
+def _option(field: dataclasses.Field[Any], service: str) -> click.Option:
+    given: _Flag = field.metadata["flag"]
+    names = [f"--{field.name}"]
+    if "_" in field.name:
+        names.append(f"--{field.name.replace('_', '-')}")
+    shown = "" if given.default in (None, "") or given.secret else f"  [default: {given.default}]"
+    return click.Option(
+        [*names, field.name],
+        type=_Value(given.parse),
+        default=given.default,
+        envvar=environment_name(service, field.name),
+        help=given.help + shown,
+        metavar=given.parse.__name__.upper(),
+    )
+
+
+def environment_name(service: str, name: str) -> str:
+    return f"MEZZO_{service}_{name}".upper()
+
+
+def _config_option(service: str) -> click.Option:
+    def use(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            context.default_map = _read_file(Path(value), {known.name for known in context.command.params}, parameter)
+
+    return click.Option(
+        ["--config"],
+        callback=use,
+        is_eager=True,
+        expose_value=False,
+        envvar=environment_name(service, "config"),
+        metavar="FILE",
+        help="A TOML or JSON file of flags.",
+    )
+
+
+def _read_file(path: Path, known: set[str | None], parameter: click.Parameter) -> dict[str, str]:
+    try:
+        text = path.read_text()
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{path} cannot be read: {error}", param=parameter) from None
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise click.BadParameter(f"{path} sets {', '.join(unknown)}, which is no flag", param=parameter)
+    return {name: _plain_text(value) for name, value in values.items()}
+
+
+def as_text(config: Any) -> dict[str, str]:
+    """Every flag and its value, as `/flags` tells them. Secrets are not told."""
+    texts = {}
+    for field in dataclasses.fields(config):
+        given: _Flag | None = field.metadata.get("flag")
+        value = getattr(config, field.name)
+        if given is None or value is None:
+            continue
+        texts[field.name] = "<secret>" if given.secret and value else _as_given(value, given)
+    return texts
+
+
+def _as_given(value: Any, given: _Flag) -> str:
+    if given.parse is duration:
+        return duration_text(value)
+    if given.parse is byte_count:
+        return bytes_text(value)
+    if given.parse is address:
+        return f"{value[0]}:{value[1]}"
+    return _plain_text(value)
+
+
+def duration_text(seconds: float) -> str:
+    """Mesos' form: the largest unit in which it is a whole number."""
+    nanoseconds = round(seconds * 1e9)
+    for unit, size in reversed(_UNITS_SECONDS.items()):
+        if nanoseconds and nanoseconds % round(size * 1e9) == 0:
+            return f"{nanoseconds // round(size * 1e9)}{unit}"
+    return "0ns"
+
+
+def bytes_text(count: int) -> str:
+    for unit, size in reversed(_UNITS_BYTES.items()):
+        if count and count % size == 0:
+            return f"{count // size}{unit}"
+    return "0B"

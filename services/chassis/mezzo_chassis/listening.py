@@ -1,0 +1,38 @@
+"""Ports: whether one is free, and who holds it where it is not."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import psutil
+
+from mezzo_chassis.errors import Exit, StartupError
+
+
+def check_port_is_free(host: str, port: int) -> None:
+    """Raise a `StartupError` that names whoever holds the port: gRPC's own error names nobody."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise cannot_listen(host, port, error) from None
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> StartupError:
+    holder = f" by {name}" if error.errno == errno.EADDRINUSE and (name := holder_of(port)) else ""
+    what = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+    return StartupError(Exit.PORT_IN_USE, f"{host}:{port} {what}{holder}")
+
+
+def holder_of(port: int) -> str | None:
+    """`name (process 123)` of whoever listens on a port, where this user may know it."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr[1] == port and connection.pid:
+                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
+    except psutil.Error:
+        return None
+    return None

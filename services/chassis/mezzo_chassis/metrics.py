@@ -1,0 +1,94 @@
+"""The Prometheus exporter, and the metrics that every service has.
+
+Names are `mezzo_<service>_<what>_<unit>`, in base units; labels are bounded: never the id of a task,
+framework or agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from mezzo_chassis.http.site import Site, start_site
+
+LOOP_LAG_INTERVAL_SECONDS = 0.5
+LATENCY_BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class ProcessMetrics:
+    """How the process itself is doing: build, event loop, garbage collection, and the usual of the process."""
+
+    def __init__(self, registry: CollectorRegistry, service: str, version: str) -> None:
+        ProcessCollector(registry=registry)
+        prefix = f"mezzo_{service}"
+        Gauge(f"{prefix}_build_info", "Always 1; which version this is.", ["version"], registry=registry).labels(
+            version
+        ).set(1)
+        self._lag = Histogram(
+            f"{prefix}_event_loop_lag_seconds",
+            "How much later than asked for the event loop came back.",
+            buckets=LATENCY_BUCKETS_SECONDS,
+            registry=registry,
+        )
+        self._pauses = Histogram(
+            f"{prefix}_gc_pause_seconds",
+            "How long garbage collections stopped the process, by generation.",
+            ["generation"],
+            buckets=LATENCY_BUCKETS_SECONDS,
+            registry=registry,
+        )
+        self._gc_started = 0.0
+
+    async def watch(self) -> None:
+        """Measure until cancelled."""
+        gc.callbacks.append(self._collected)
+        try:
+            while True:
+                before = time.perf_counter()
+                await asyncio.sleep(LOOP_LAG_INTERVAL_SECONDS)
+                self._lag.observe(max(0.0, time.perf_counter() - before - LOOP_LAG_INTERVAL_SECONDS))
+        finally:
+            gc.callbacks.remove(self._collected)
+
+    def _collected(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._gc_started = time.perf_counter()
+        else:
+            self._pauses.labels(info["generation"]).observe(time.perf_counter() - self._gc_started)
+
+
+class RpcMetrics:
+    """Rate, errors and duration of the calls that a gRPC server answers."""
+
+    def __init__(self, registry: CollectorRegistry, service: str) -> None:
+        prefix = f"mezzo_{service}_rpc"
+        self.handled = Counter(
+            f"{prefix}_handled_total", "Calls answered.", ["rpc_service", "method", "code"], registry=registry
+        )
+        self.duration = Histogram(
+            f"{prefix}_duration_seconds",
+            "How long calls took; streams for as long as they lasted.",
+            ["rpc_service", "method"],
+            buckets=LATENCY_BUCKETS_SECONDS,
+            registry=registry,
+        )
+        self.active = Gauge(
+            f"{prefix}_active", "Calls that are being answered now.", ["rpc_service", "method"], registry=registry
+        )
+
+
+async def start_exporter(host: str, port: int, registry: CollectorRegistry) -> Site:
+    """Serve the registry's metrics at `/metrics`. Raises `StartupError` where the port is in use."""
+
+    async def metrics(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+
+    application = web.Application()
+    application.router.add_get("/metrics", metrics)
+    return await start_site(application, host, port)
