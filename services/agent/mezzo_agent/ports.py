@@ -118,6 +118,10 @@ class Containerizer(Protocol):
         """End everything that runs in it."""
         ...
 
+    def forget(self, container_id: ContainerId) -> None:
+        """Drop what is remembered of a container that has ended: how it ended is on the agent's disk by now."""
+        ...
+
     async def usage(self, container_id: ContainerId) -> mesos.ResourceStatistics:
         """What it uses now."""
         ...
