@@ -20,8 +20,8 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 import structlog
-from mesos.v1.mesos_pb2 import CommandInfo
 
+from mesos.v1.mesos_pb2 import CommandInfo
 from mezzo_agent.containers.archives import ArchiveError, is_archive, unpack
 from mezzo_agent.containers.confined import ConfinedFolder, OutsideError, parts_of
 from mezzo_agent.containers.fetcher_cache import CacheBypass, FetcherCache

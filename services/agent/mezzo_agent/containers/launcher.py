@@ -17,7 +17,7 @@ This file is run by its path (`python -I -S launcher.py <reports fd>`) and must 
 anything else that a monitor can do without: each monitor carries it along. What both sides agree on, in full:
 
 - Orders arrive on standard input: four bytes, little endian, the length of the body; then the body, a `marshal` of
-  `(token, folder, argv, environment, sandbox, stdout, stderr, credentials, rlimits)`. Agent and launcher are the same
+  `(token, folder, program, argv, environment, sandbox, credentials, rlimits)`. Agent and launcher are the same
   interpreter, so marshal's format cannot differ between them.
 - Reports are written to a SOCK_SEQPACKET socket, one packet each (so that monitors may share it), a marshal of
   `(token, kind, text)`: STARTED with the target of `processes`, FAILED or ABANDONED with the reason. ENDED is the
@@ -55,14 +55,13 @@ _CHILD_FAILED = 127
 _SHELL = "/bin/sh"
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# token, runtime folder, argv, environment, sandbox, stdout, stderr, (uid, gid, groups) or None, rlimits
+# token, runtime folder, program, argv, environment, sandbox, (uid, gid, groups) or None, (resource, soft, hard)s
 Order = tuple[
     int,
     str,
+    str,
     list[str],
     dict[str, str],
-    str,
-    str,
     str,
     tuple[int, int, list[int]] | None,
     list[tuple[int, int, int]],
@@ -73,8 +72,8 @@ class Monitor:
     """Parent of one task: starts it, waits for it, writes down how it ended, leaves nothing behind."""
 
     def __init__(self, order: Order, reports: int) -> None:
-        self.token, self.folder, self.argv, self.environment, self.sandbox = order[:5]
-        self.stdout, self.stderr, self.credentials, self.rlimits = order[5:]
+        self.token, self.folder, self.program, self.argv, self.environment, self.sandbox = order[:6]
+        self.credentials, self.rlimits = order[6:]
         self.reports = reports
         self.task = 0
         self.failed = False
@@ -101,8 +100,8 @@ class Monitor:
     def start(self) -> str | None:
         """Starts the task. Returns None once the program runs, or else the reason why it does not."""
         try:
-            output = open_log(self.stdout, self.credentials)
-            errors = open_log(self.stderr, self.credentials)
+            output = open_log(f"{self.sandbox}/stdout", self.credentials)
+            errors = open_log(f"{self.sandbox}/stderr", self.credentials)
         except OSError as error:
             return f"cannot open the log file '{error.filename}': {error.strerror}"
         go_read, go_write = os.pipe()
@@ -153,9 +152,9 @@ class Monitor:
                 os.setresuid(uid, uid, uid)
             doing = f"enter the sandbox '{self.sandbox}'"
             os.chdir(self.sandbox)
-            doing = f"execute '{self.argv[0]}'"
+            doing = f"execute '{self.program}'"
             if os.read(go, 1) == b"g":
-                execute(self.argv, self.environment)
+                execute(self.program, self.argv, self.environment)
         except BaseException as error:  # noqa: BLE001  the only way to tell the parent, whatever it was
             reason = error.strerror if isinstance(error, OSError) else str(error)
             os.write(failure, f"cannot {doing}: {reason}".encode(errors="replace"))
@@ -235,9 +234,8 @@ def open_log(path: str, credentials: tuple[int, int, list[int]] | None) -> int:
     return descriptor
 
 
-def execute(argv: list[str], environment: dict[str, str]) -> None:
+def execute(program: str, argv: list[str], environment: dict[str, str]) -> None:
     """execvpe(3) with the PATH of the new environment. Returns only by raising OSError."""
-    program = argv[0]
     candidates = [program]
     if "/" not in program:
         path = environment.get("PATH", _DEFAULT_PATH)

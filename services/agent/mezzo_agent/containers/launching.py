@@ -28,7 +28,7 @@ class StartError(Exception):
     """The task's program was not started; the message says why."""
 
 
-class LauncherDiedError(Exception):
+class LauncherDied(Exception):
     """The launcher ended before it did anything about the order: it may be given to another."""
 
 
@@ -37,6 +37,7 @@ class Order:
     """What a monitor is to start. `rlimits` are (resource, soft, hard) with the numbers of setrlimit(2)."""
 
     folder: Path
+    program: str
     argv: tuple[str, ...]
     environment: dict[str, str]
     sandbox: Path
@@ -49,11 +50,10 @@ class Order:
             (
                 token,
                 str(self.folder),
+                self.program,
                 list(self.argv),
                 self.environment,
                 str(self.sandbox),
-                str(self.sandbox / "stdout"),
-                str(self.sandbox / "stderr"),
                 None if who is None else (who.uid, who.gid, list(who.groups)),
                 list(self.rlimits),
             )
@@ -100,9 +100,9 @@ class Launcher:
         return self._process.pid
 
     async def launch(self, order: Order) -> Processes:
-        """Returns once the task's program runs. Raises StartError or LauncherDiedError."""
+        """Returns once the task's program runs. Raises StartError or LauncherDied."""
         if not self.alive:
-            raise LauncherDiedError("the launcher has died")
+            raise LauncherDied("the launcher has died")
         self._tokens += 1
         token = self._tokens
         message = order.encode(token)
@@ -162,7 +162,7 @@ class Launcher:
         self._reports.close()
         for waiting in self._pending.values():
             if not waiting.done():
-                waiting.set_exception(LauncherDiedError("the launcher died before it reported"))
+                waiting.set_exception(LauncherDied("the launcher died before it reported"))
         self._drained.set()
 
 

@@ -63,6 +63,11 @@ class RuntimeFolder:
     def record(self) -> bytes:
         return (self.path / "container").read_bytes()
 
+    def replace_record(self, record: bytes) -> None:
+        new = self.path / "container.new"
+        new.write_bytes(record)
+        new.replace(self.path / "container")
+
     def processes(self) -> Processes | None:
         """None if the container never ran."""
         try:

@@ -18,7 +18,7 @@ SANDBOX_MODE = 0o750
 NAME_BYTES_MAX = 255
 
 
-class InvalidNameError(ValueError):
+class InvalidName(ValueError):
     """An id that cannot be the name of a folder."""
 
 
@@ -45,32 +45,29 @@ class SandboxName:
 
 
 def check_name(what: str, name: str) -> None:
-    """Raises InvalidNameError for a name that would lead elsewhere, or that no file system takes."""
+    """Raises InvalidName for a name that would lead elsewhere, or that no file system takes."""
     if not name or name in {".", ".."}:
-        raise InvalidNameError(f"the {what} id '{name}' cannot name a folder")
+        raise InvalidName(f"the {what} id '{name}' cannot name a folder")
     if "/" in name or "\0" in name:
-        raise InvalidNameError(f"the {what} id '{name}' contains a slash or a null character")
+        raise InvalidName(f"the {what} id '{name}' contains a slash or a null character")
     if len(os.fsencode(name)) > NAME_BYTES_MAX:
-        raise InvalidNameError(f"the {what} id '{name[:32]}…' is longer than {NAME_BYTES_MAX} bytes")
+        raise InvalidName(f"the {what} id '{name[:32]}…' is longer than {NAME_BYTES_MAX} bytes")
 
 
 def runs(work_dir: Path, agent: str, framework: str, executor: str) -> Path:
     return work_dir / "slaves" / agent / "frameworks" / framework / "executors" / executor / "runs"
 
 
-def create(work_dir: Path, name: SandboxName, owner: Credentials | None = None) -> Path:
+def create(sandbox: Path, owner: Credentials | None = None) -> None:
     """Makes the sandbox, mode 0750, owned by the task's user, and points `latest` at it.
 
     Making one that is there already is not an error (an agent that died in between does it again). Raises OSError.
     """
-    sandbox = name.path(work_dir)
-    sandbox.parent.mkdir(parents=True, exist_ok=True)
-    sandbox.mkdir(mode=SANDBOX_MODE, exist_ok=True)
-    sandbox.chmod(SANDBOX_MODE)  # whatever the umask took away
+    sandbox.mkdir(parents=True, exist_ok=True)
+    sandbox.chmod(SANDBOX_MODE)
     if owner is not None:
         os.chown(sandbox, owner.uid, owner.gid, follow_symlinks=False)
     point_latest(sandbox)
-    return sandbox
 
 
 def point_latest(folder: Path) -> None:

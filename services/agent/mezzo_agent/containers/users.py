@@ -5,7 +5,7 @@ import pwd
 from dataclasses import dataclass
 
 
-class UnknownUserError(Exception):
+class UnknownUser(Exception):
     """The machine has no user of that name."""
 
 
@@ -24,7 +24,7 @@ class Credentials:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
-            raise UnknownUserError(f"there is no user '{name}' on this machine") from None
+            raise UnknownUser(f"there is no user '{name}' on this machine") from None
         return cls(entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(name, entry.pw_gid)))
 
 

@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from mezzo_agent.containers.gc import GarbageCollector, disk_usage, due, maximum_age_secs
 
 WEEK_SECS = 7 * 86400.0

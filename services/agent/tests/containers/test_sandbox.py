@@ -1,11 +1,19 @@
 from pathlib import Path
 
 import pytest
-from mezzo_agent.containers.sandbox import InvalidNameError, SandboxName, create, point_latest, real_path
+
+from mezzo_agent.containers import sandbox as sandboxes
+from mezzo_agent.containers.sandbox import InvalidName, SandboxName, point_latest, real_path
 
 
 def name(container: str = "c1") -> SandboxName:
     return SandboxName("agent-S0", "fw-0000", "ex:1", container)
+
+
+def create(work_dir: Path, of: SandboxName) -> Path:
+    path = of.path(work_dir)
+    sandboxes.create(path)
+    return path
 
 
 def test_a_sandbox_lies_where_mesos_has_it(tmp_path: Path) -> None:
@@ -33,7 +41,7 @@ def test_making_a_sandbox_again_is_no_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "nul\0", "x" * 256])
 def test_an_id_that_would_lead_elsewhere_is_refused(bad: str) -> None:
-    with pytest.raises(InvalidNameError):
+    with pytest.raises(InvalidName):
         SandboxName("agent", "fw", bad, "c1")
 
 

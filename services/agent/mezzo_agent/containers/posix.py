@@ -1,0 +1,347 @@
+"""The POSIX containerizer: a task is a plain process in a session of its own.
+
+It needs no privileges, and isolates nothing.
+
+What it shares with the containerizers to come (sandboxes, fetching, logs, the launcher and its monitors) stands in the
+modules beside this one; here it is put together as `mezzo_agent.ports.Containerizer`.
+"""
+
+import asyncio
+import json
+import os
+import signal as signals
+from collections import OrderedDict
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import structlog
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.errors import NotFound
+from mezzo.resources import Resources
+from mezzo_agent.containers import runtime, sandbox
+from mezzo_agent.containers.command import InvalidCommand, program_of, rlimits_of
+from mezzo_agent.containers.fetcher import Fetcher, FetchError
+from mezzo_agent.containers.launching import LauncherDied, Launchers, Order, StartError
+from mezzo_agent.containers.logs import LogRotation
+from mezzo_agent.containers.runtime import Exit, Processes, RuntimeFolder
+from mezzo_agent.containers.sandbox import InvalidName
+from mezzo_agent.containers.supervision import Supervision
+from mezzo_agent.containers.usage import Allowance, UsageMeter
+from mezzo_agent.containers.users import Credentials, UnknownUser, current_user
+from mezzo_agent.ports import (
+    ContainerConfig,
+    ContainerId,
+    Launched,
+    LaunchError,
+    RecoveredContainer,
+    RecoveredState,
+    Termination,
+)
+
+_log = structlog.get_logger(__name__)
+
+ENDED_CONTAINERS_MAX = 1000
+"""How many ended containers are remembered, should the agent die before it has made use of how they ended."""
+LAUNCH_ATTEMPTS_MAX = 3
+REBOOTED = "the machine was restarted while the task ran, or the agent's runtime_dir is not that of its last run"
+NEVER_STARTED = "the agent died before the task was started"
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What the next agent has to know of a container that this one launched."""
+
+    container_id: ContainerId
+    sandbox: Path
+    allowance: Allowance
+
+    def encode(self) -> bytes:
+        record = {"container_id": self.container_id, "sandbox": str(self.sandbox), "allowance": asdict(self.allowance)}
+        return json.dumps(record).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        record: dict[str, Any] = json.loads(data)
+        return cls(record["container_id"], Path(record["sandbox"]), Allowance(**record["allowance"]))
+
+
+@dataclass(slots=True, eq=False)
+class _Container:
+    id: ContainerId
+    folder: RuntimeFolder
+    sandbox: Path
+    allowance: Allowance
+    termination: asyncio.Future[Termination] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    starting: asyncio.Task[Processes] | None = None
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    supervision: Supervision | None = None
+    supervising: asyncio.Task[None] | None = None
+
+
+@dataclass(slots=True)
+class ContainerCounts:
+    """Since the agent started; the names are those of Mesos' metrics."""
+
+    launch_errors: int = 0
+    fetches_succeeded: int = 0
+    fetches_failed: int = 0
+
+
+class PosixContainerizer:
+    """Implements `mezzo_agent.ports.Containerizer`. Call `recover` first, and `close` last."""
+
+    def __init__(
+        self,
+        runtime_dir: Path,
+        *,
+        fetcher: Fetcher,
+        logs: LogRotation,
+        meter: UsageMeter,
+        switch_user: bool = True,
+    ) -> None:
+        """`runtime_dir` outlives the agent, and belongs to it alone. `switch_user` matters only to root's agent: any
+        other runs every task as its own user.
+        """
+        self._runtime_dir = runtime_dir
+        self._fetcher = fetcher
+        self._logs = logs
+        self._meter = meter
+        self._switch_user = switch_user and os.geteuid() == 0
+        self._launchers = Launchers(runtime_dir)
+        self._containers: dict[ContainerId, _Container] = {}
+        self._ended: OrderedDict[ContainerId, None] = OrderedDict()
+        self._rotating: asyncio.Task[None] | None = None
+        self.counts = ContainerCounts()
+
+    # --- launching
+
+    async def launch(self, config: ContainerConfig) -> Launched:
+        """See `Containerizer`. Several at a time are launched side by side."""
+        if config.container_id in self._containers:
+            raise _launch_error(f"there is a container '{config.container_id}' already")
+        try:
+            sandbox.check_name("container", config.container_id)
+        except InvalidName as error:
+            raise _launch_error(str(error)) from None
+        allowance = Allowance.of(config.resources, config.limits)
+        folder = RuntimeFolder(self._runtime_dir / "containers" / config.container_id)
+        container = _Container(config.container_id, folder, config.sandbox, allowance)
+        self._containers[container.id] = container
+        container.starting = asyncio.create_task(self._start(container, config))
+        try:
+            processes = await container.starting
+        except asyncio.CancelledError:
+            await self._undo(container)
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise
+            raise _launch_error("the container was destroyed before its task had started") from None
+        except (InvalidCommand, UnknownUser, FetchError, StartError, LauncherDied, OSError) as error:
+            await self._undo(container)
+            self.counts.launch_errors += 1
+            raise _launch_error(str(error)) from error
+        else:
+            self._supervise(container, processes)
+        finally:
+            container.starting = None
+            container.settled.set()
+        return Launched(container.id, processes.task.pid)
+
+    async def _start(self, container: _Container, config: ContainerConfig) -> Processes:
+        program, argv = program_of(config.command)
+        rlimits = rlimits_of(config.container.rlimit_info) if config.container is not None else ()
+        credentials = await self._credentials(config.user)
+        sandbox.create(config.sandbox, credentials)
+        container.folder.create(_Record(container.id, config.sandbox, container.allowance).encode())
+        if config.command.uris:
+            await self._fetch(config, credentials)
+        environment = dict(config.environment)
+        order = Order(container.folder.path, program, argv, environment, config.sandbox, credentials, rlimits)
+        for _ in range(LAUNCH_ATTEMPTS_MAX):
+            launcher = await self._launchers.current()
+            try:
+                return await launcher.launch(order)
+            except LauncherDied:
+                if container.folder.processes() is not None:
+                    raise  # its monitor was killed too, halfway
+        raise LauncherDied(f"{LAUNCH_ATTEMPTS_MAX} launchers died")
+
+    async def _credentials(self, user: str | None) -> Credentials | None:
+        if not self._switch_user or user is None:
+            return None
+        return await asyncio.to_thread(Credentials.of, user)
+
+    async def _fetch(self, config: ContainerConfig, credentials: Credentials | None) -> None:
+        user = config.user if credentials is not None and config.user is not None else current_user()
+        try:
+            await self._fetcher.fetch(config.command.uris, config.sandbox, user, credentials)
+        except FetchError:
+            self.counts.fetches_failed += 1
+            raise
+        self.counts.fetches_succeeded += 1
+
+    async def _undo(self, container: _Container) -> None:
+        """Makes sure that a container whose launch has failed neither runs nor ever will."""
+        with suppress(FileNotFoundError):  # it had not come as far as a folder
+            if not container.folder.abandon():
+                processes = container.folder.processes()
+                if processes is not None:
+                    supervision = Supervision(container.folder, processes, str(container.sandbox))
+                    await supervision.destroy()
+                    await supervision.wait()
+            container.folder.remove()
+        del self._containers[container.id]
+
+    # --- what becomes of it
+
+    def _supervise(self, container: _Container, processes: Processes) -> None:
+        container.supervision = Supervision(container.folder, processes, str(container.sandbox))
+        self._logs.watch(container.id, container.sandbox, processes.monitor)
+        container.supervising = asyncio.create_task(self._see_out(container, container.supervision))
+
+    async def _see_out(self, container: _Container, supervision: Supervision) -> None:
+        found = await supervision.wait()
+        self._end(container, Termination(found.wait_status, found.message))
+
+    def _end(self, container: _Container, termination: Termination) -> None:
+        self._logs.forget(container.id)
+        container.termination.set_result(termination)
+        self._ended[container.id] = None
+        while len(self._ended) > ENDED_CONTAINERS_MAX:
+            self.forget(next(iter(self._ended)))
+
+    async def wait(self, container_id: ContainerId) -> Termination:
+        """See `Containerizer`. Raises NotFound."""
+        return await asyncio.shield(self._container(container_id).termination)
+
+    async def kill(self, container_id: ContainerId, signal: int) -> None:
+        """See `Containerizer`. A container that has not started is destroyed instead. Raises NotFound."""
+        container = self._container(container_id)
+        if signal == signals.SIGKILL or container.supervision is None:
+            await self.destroy(container_id)
+        elif container.supervision.running:
+            container.supervision.kill(signal)
+
+    async def destroy(self, container_id: ContainerId) -> None:
+        """See `Containerizer`. How it ended stays known. One that is unknown, or has ended, is no error."""
+        container = self._containers.get(container_id)
+        if container is None:
+            return
+        if container.starting is not None:
+            container.starting.cancel()
+            await container.settled.wait()
+        if container.supervision is not None:
+            await container.supervision.destroy()
+            await asyncio.shield(container.termination)
+
+    def forget(self, container_id: ContainerId) -> None:
+        """Drops what is remembered of a container that has ended: its end has been made use of."""
+        container = self._containers.get(container_id)
+        if container is not None and container.termination.done():
+            del self._containers[container_id]
+            self._ended.pop(container_id, None)
+            container.folder.remove()
+
+    # --- what is known of it
+
+    async def usage(self, container_id: ContainerId) -> mesos.ResourceStatistics:
+        """See `Containerizer`. Raises NotFound, also for a container that does not run."""
+        container = self._container(container_id)
+        if container.supervision is None or not container.supervision.running:
+            raise NotFound(f"the container '{container_id}' does not run")
+        return await self._meter.measure(container.supervision.processes.monitor.pid, container.allowance)
+
+    async def status(self, container_id: ContainerId) -> mesos.ContainerStatus:
+        """See `Containerizer`. Raises NotFound."""
+        container = self._container(container_id)
+        status = mesos.ContainerStatus(container_id=mesos.ContainerID(value=container_id))
+        if container.supervision is not None:
+            status.executor_pid = container.supervision.processes.task.pid
+        return status
+
+    async def update(self, container_id: ContainerId, resources: Resources) -> None:
+        """See `Containerizer`. Nothing is enforced here: it changes what usage is compared with. Raises NotFound."""
+        container = self._container(container_id)
+        container.allowance = Allowance.of(resources, {})
+        container.folder.replace_record(_Record(container.id, container.sandbox, container.allowance).encode())
+
+    def _container(self, container_id: ContainerId) -> _Container:
+        try:
+            return self._containers[container_id]
+        except KeyError:
+            raise NotFound(f"there is no container '{container_id}'") from None
+
+    # --- across restarts
+
+    async def recover(self, checkpointed: Iterable[ContainerId]) -> dict[ContainerId, RecoveredContainer]:
+        """See `Containerizer`."""
+        self._runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await self._fetcher.open()
+        wanted = set(checkpointed)
+        same_boot = runtime.same_boot(self._runtime_dir)
+        found = dict.fromkeys(wanted, RecoveredState.UNKNOWN)
+        orphans = []
+        for folder in runtime.containers(self._runtime_dir):
+            state = self._take_up(folder, same_boot)
+            if folder.path.name in wanted:
+                found[folder.path.name] = state
+            else:
+                orphans.append(folder.path.name)
+        runtime.remember_boot(self._runtime_dir)
+        await asyncio.gather(*map(self._destroy_and_forget, orphans))
+        self._rotating = asyncio.create_task(self._logs.run())
+        return {container_id: await self._recovered(container_id, state) for container_id, state in found.items()}
+
+    def _take_up(self, folder: RuntimeFolder, same_boot: bool) -> RecoveredState:
+        record = _Record.decode(folder.record())
+        container = _Container(record.container_id, folder, record.sandbox, record.allowance)
+        self._containers[container.id] = container
+        ended = folder.exit()
+        processes = folder.processes()
+        if processes is None and not folder.abandon():
+            processes = folder.processes()  # an order that was on its way has been obeyed just now
+        if not same_boot:
+            # Pids of before the restart say nothing about the processes of now.
+            ended = ended or Exit(None, REBOOTED if processes is not None else NEVER_STARTED)
+            self._end(container, Termination(ended.wait_status, ended.message))
+            return RecoveredState.ENDED
+        if processes is None:
+            self._end(container, Termination(None, NEVER_STARTED))
+            return RecoveredState.UNKNOWN
+        self._supervise(container, processes)
+        return RecoveredState.RUNNING
+
+    async def _recovered(self, container_id: ContainerId, state: RecoveredState) -> RecoveredContainer:
+        container = self._containers.get(container_id)
+        if container is None or state == RecoveredState.UNKNOWN:
+            return RecoveredContainer(container_id, RecoveredState.UNKNOWN)
+        if container.supervision is not None and container.supervision.running:
+            return RecoveredContainer(container_id, state, container.supervision.processes.task.pid)
+        termination = await asyncio.shield(container.termination)
+        return RecoveredContainer(container_id, RecoveredState.ENDED, termination=termination)
+
+    async def _destroy_and_forget(self, container_id: ContainerId) -> None:
+        await self.destroy(container_id)
+        self.forget(container_id)
+
+    async def close(self) -> None:
+        """See `Containerizer`."""
+        containers = self._containers.values()
+        working = (self._rotating, *(c.supervising for c in containers), *(c.starting for c in containers))
+        tasks: list[asyncio.Future[Any]] = [task for task in working if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for container in containers:
+            if container.supervision is not None:
+                container.supervision.close()
+        await self._launchers.close()
+        await self._fetcher.close()
+
+
+def _launch_error(message: str) -> LaunchError:
+    return LaunchError(mesos.TaskStatus.REASON_CONTAINER_LAUNCH_FAILED, message)
