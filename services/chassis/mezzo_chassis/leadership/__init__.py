@@ -1,0 +1,23 @@
+"""Who leads: standing for election, and finding out who was elected, through ZooKeeper."""
+
+from mezzo_chassis.leadership.candidate import Candidate, Epoch, Leadership, Session, StandaloneCandidate
+from mezzo_chassis.leadership.contender import Contender
+from mezzo_chassis.leadership.detector import Detector, FixedDetector, LeaderDetector
+from mezzo_chassis.leadership.payload import LeaderInfo, master_info_json
+from mezzo_chassis.leadership.zookeeper import ZooKeeperUrl, connect
+
+__all__ = [
+    "Candidate",
+    "Contender",
+    "Detector",
+    "Epoch",
+    "FixedDetector",
+    "LeaderDetector",
+    "LeaderInfo",
+    "Leadership",
+    "Session",
+    "StandaloneCandidate",
+    "ZooKeeperUrl",
+    "connect",
+    "master_info_json",
+]

@@ -1,0 +1,54 @@
+"""What a leader's node says of it: Mesos' `MasterInfo` as JSON, and where its gRPC server is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo import jsonpb
+
+GRPC_ADDRESS_KEY = "grpc_address"
+
+
+def master_info_json(info: mesos.MasterInfo, grpc_address: str) -> bytes:
+    """The node of a registry. Clients written for Mesos ignore the key that they do not know."""
+    return orjson.dumps({**jsonpb.to_dict(info), GRPC_ADDRESS_KEY: grpc_address})
+
+
+def address_json(grpc_address: str) -> bytes:
+    """The node of a service that only speaks gRPC."""
+    return orjson.dumps({GRPC_ADDRESS_KEY: grpc_address})
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderInfo:
+    """Who leads, as its node says."""
+
+    # host:port
+    grpc_address: str
+    # As JSON; empty where the leader is no registry, or is known by its address alone.
+    master_info: dict[str, Any]
+
+    @classmethod
+    def parse(cls, payload: bytes) -> LeaderInfo | None:
+        """None for a node that is none of ours."""
+        try:
+            value = orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            return None
+        if not isinstance(value, dict) or not isinstance(value.get(GRPC_ADDRESS_KEY), str):
+            return None
+        address = value.pop(GRPC_ADDRESS_KEY)
+        return cls(address, value)
+
+    @property
+    def http_address(self) -> str | None:
+        """`host:port` of the HTTP API that it advertises."""
+        if not self.master_info:
+            return None
+        known = self.master_info.get("address", {})
+        host = known.get("hostname") or known.get("ip") or self.master_info.get("hostname")
+        return f"{host}:{self.master_info['port']}" if host else None

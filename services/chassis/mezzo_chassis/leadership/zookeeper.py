@@ -1,0 +1,118 @@
+"""The connection to ZooKeeper: its URL, its session, and the hop from kazoo's threads to the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+from kazoo.client import KazooClient
+from kazoo.protocol.states import KazooState
+from kazoo.retry import KazooRetry
+from kazoo.security import ACL, CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
+
+from mezzo_chassis.leadership.candidate import Session
+
+CONNECT_RETRY_SECONDS_MAX = 1.0
+
+T = TypeVar("T")
+
+_SESSIONS = {
+    KazooState.CONNECTED: Session.CONNECTED,
+    KazooState.SUSPENDED: Session.SUSPENDED,
+    KazooState.LOST: Session.LOST,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ZooKeeperUrl:
+    """`zk://[user:password@]host:port,…/path`, as Mesos writes it."""
+
+    hosts: str
+    path: str
+    credential: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> ZooKeeperUrl:
+        """Raises `ValueError` that says what is wrong."""
+        scheme, separator, rest = text.partition("://")
+        if scheme != "zk" or not separator:
+            raise ValueError(f"{text!r} is not zk://host:port,…/path")
+        authority, _, path = rest.partition("/")
+        credential, _, hosts = authority.rpartition("@")
+        if not hosts:
+            raise ValueError(f"{text!r} names no host")
+        for host in hosts.split(","):
+            name, colon, number = host.rpartition(":")
+            if not colon or not name or not number.isdigit():
+                raise ValueError(f"{host!r} in {text!r} is not host:port")
+        if not path.strip("/"):
+            raise ValueError(f"{text!r} names no path: nodes cannot stand at ZooKeeper's root")
+        return cls(hosts, "/" + path.strip("/"), unquote(credential) or None)
+
+    def below(self, name: str) -> ZooKeeperUrl:
+        return ZooKeeperUrl(self.hosts, f"{self.path}/{name}", self.credential)
+
+    @property
+    def acl(self) -> list[ACL]:
+        """With a credential only its owner writes; everybody may read, to find the leader."""
+        return [*CREATOR_ALL_ACL, *READ_ACL_UNSAFE] if self.credential else list(OPEN_ACL_UNSAFE)
+
+    def __str__(self) -> str:
+        return f"zk://{self.hosts}{self.path}"
+
+
+def connect(url: ZooKeeperUrl, session_timeout_seconds: float, on_session: Callable[[Session], None]) -> KazooClient:
+    """A started client. `on_session` is called on the event loop for each change of the session.
+
+    It connects, and reconnects, by itself, for ever.
+    """
+    loop = asyncio.get_running_loop()
+    retry = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": CONNECT_RETRY_SECONDS_MAX}
+    client = KazooClient(
+        hosts=url.hosts,
+        timeout=session_timeout_seconds,
+        auth_data=[("digest", url.credential)] if url.credential else None,
+        connection_retry=KazooRetry(**retry),
+        command_retry=KazooRetry(max_tries=0),
+    )
+
+    def changed(state: str) -> None:
+        # Called on kazoo's own thread.
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(on_session, _SESSIONS[state])
+
+    client.add_listener(changed)
+    client.start_async()
+    return client
+
+
+def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+    """Call one of kazoo's `…_async` functions; the outcome arrives on the event loop."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def deliver(value: Any, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(value)
+
+    def done(outcome: Any) -> None:
+        # Called on kazoo's own thread.
+        error = outcome.exception
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(deliver, None if error else outcome.value, error)
+
+    function(*args, **kwargs).rawlink(done)
+    return future
+
+
+async def close(client: KazooClient) -> None:
+    """End the session, so that its nodes go at once."""
+    await asyncio.to_thread(client.stop)
+    await asyncio.to_thread(client.close)
