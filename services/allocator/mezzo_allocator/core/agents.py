@@ -1,0 +1,227 @@
+"""The agents: what each has, what is free of it, and who holds the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mesos.v1.mesos_pb2 import AgentInfo
+from mezzo.resources import Resources
+from mezzo_allocator.core.arrays import NEEDS_REVOCABLE, ROOT, Ints, Stock
+from mezzo_allocator.core.parts import NEEDS_SHARED, Columns, Divider, PartKey, Portion, widened
+from mezzo_allocator.core.roles import RoleTree
+
+AGENTS_AT_START = 64
+PART_RUN_MIN = 1
+
+
+@dataclass(slots=True, eq=False)
+class Agent:
+    """One agent. Its parts are rows `first` to `first + len(keys)` of the stock."""
+
+    number: int
+    row: int
+    info: AgentInfo
+    total: Resources = Resources.EMPTY
+    portions: tuple[Portion, ...] = ()
+    shared: Resources = Resources.EMPTY
+    active: bool = False
+    keys: list[PartKey] = field(default_factory=list)
+    first: int = 0
+    room: int = 0
+    held: dict[int, list[Resources]] = field(default_factory=dict)
+    in_flight: list[tuple[int, int, Resources]] = field(default_factory=list)
+    """What cycles gave out and the registry has perhaps not seen yet: (cycle, client, resources)."""
+
+
+class AgentBook:
+    """All agents and the stock, the arrays of what is free.
+
+    `contents[p]` is exactly what is free in part p; `arrays.free[p]` its scalars. Both change together.
+    """
+
+    def __init__(self, columns: Columns, tree: RoleTree, divider: Divider) -> None:
+        self._tree = tree
+        self._divider = divider
+        self.by_number: dict[int, Agent] = {}
+        self.by_row: list[Agent | None] = []
+        self.active = np.zeros(AGENTS_AT_START, dtype=bool)
+        self.contents: list[Resources] = []
+        self._free_rows: list[int] = []
+        self._free_runs: dict[int, list[int]] = {}  # length -> first rows
+        self._parts_used = 0
+        self.parts_most = 1
+        self.arrays = Stock(
+            part_first=np.zeros(AGENTS_AT_START, dtype=np.int32),
+            part_length=np.zeros(AGENTS_AT_START, dtype=np.int32),
+            part_role=np.zeros(AGENTS_AT_START, dtype=np.int32),
+            part_needs=np.zeros(AGENTS_AT_START, dtype=np.uint8),
+            part_atomic=np.zeros(AGENTS_AT_START, dtype=np.uint8),
+            stocked=np.zeros(AGENTS_AT_START, dtype=np.uint8),
+            free=np.zeros((AGENTS_AT_START, columns.width), dtype=np.int64),
+        )
+        columns.on_widen.append(self._widen)
+
+    @property
+    def capacity(self) -> int:
+        """How many agents the arrays have room for."""
+        return int(self.arrays.part_first.shape[0])
+
+    def _widen(self, width: int) -> None:
+        self.arrays = self.arrays._replace(free=widened(self.arrays.free, width))
+        for agent in self.by_number.values():
+            agent.portions = tuple(p._replace(vector=widened(p.vector, width)) for p in agent.portions)
+
+    # -- agents --------------------------------------------------------------------------------------------------------
+
+    def add(self, number: int, info: AgentInfo) -> Agent:
+        """Adds an agent that has nothing yet."""
+        row = self._free_rows.pop() if self._free_rows else len(self.by_row)
+        agent = Agent(number, row, info)
+        if row == len(self.by_row):
+            self.by_row.append(agent)
+            if row >= self.capacity:
+                self.active = np.concatenate([self.active, np.zeros(self.capacity, dtype=bool)])
+                more = np.zeros(self.capacity, dtype=np.int32)
+                self.arrays = self.arrays._replace(
+                    part_first=np.concatenate([self.arrays.part_first, more]),
+                    part_length=np.concatenate([self.arrays.part_length, more]),
+                )
+        self.by_row[row] = agent
+        self.by_number[number] = agent
+        self.arrays.part_length[row] = 0
+        return agent
+
+    def remove(self, agent: Agent) -> None:
+        """Forgets an agent that nobody holds anything of any more."""
+        self.set_total(agent, Resources.EMPTY)
+        self._vacate(agent)
+        self.set_active(agent, active=False)
+        del self.by_number[agent.number]
+        self.by_row[agent.row] = None
+        self._free_rows.append(agent.row)
+
+    def set_active(self, agent: Agent, *, active: bool) -> None:
+        """Says whether an agent may be offered."""
+        agent.active = active
+        self.active[agent.row] = active
+
+    def set_total(self, agent: Agent, total: Resources) -> None:
+        """Sets what an agent has; all of it is free afterwards, so holdings are to be taken off again."""
+        portions = self._divider.split(total)
+        for portion in agent.portions:
+            self._tree.add_total(-portion.vector)
+        for portion in portions:
+            self._tree.add_total(portion.vector)
+        self._shelve(agent, [p for p in portions if not p.key.needs & NEEDS_SHARED])
+        agent.total = total
+        agent.portions = portions
+        agent.shared = total.shared()
+
+    def _shelve(self, agent: Agent, portions: list[Portion]) -> None:
+        """Lays out the parts of an agent, everything free."""
+        released = [self._tree.roles[key.role] for key in agent.keys]
+        nodes = [self._tree.use_role(portion.key.role) if portion.key.role else ROOT for portion in portions]
+        for node in released:
+            if node != ROOT:
+                self._tree.release_role(node)
+        if len(portions) > agent.room:
+            self._vacate(agent)
+            self._occupy(agent, len(portions))
+        agent.keys = [portion.key for portion in portions]
+        arrays = self.arrays
+        for part, (portion, node) in enumerate(zip(portions, nodes, strict=True), start=agent.first):
+            arrays.part_role[part] = node
+            arrays.part_needs[part] = portion.key.needs
+            arrays.part_atomic[part] = bool(portion.key.atomic)
+            arrays.stocked[part] = 1
+            arrays.free[part] = portion.vector
+            self.contents[part] = portion.resources
+        arrays.part_first[agent.row] = agent.first
+        arrays.part_length[agent.row] = len(portions)
+        self._blank(agent.first + len(portions), agent.first + agent.room)
+
+    def _occupy(self, agent: Agent, parts: int) -> None:
+        room = PART_RUN_MIN
+        while room < parts:
+            room *= 2
+        runs = self._free_runs.get(room)
+        if runs:
+            agent.first = runs.pop()
+        else:
+            agent.first = self._parts_used
+            self._parts_used += room
+            self.contents.extend([Resources.EMPTY] * room)
+            while self._parts_used > self.arrays.free.shape[0]:
+                self._grow_parts()
+        agent.room = room
+        self.parts_most = max(self.parts_most, room)
+
+    def _grow_parts(self) -> None:
+        old = self.arrays
+        length = old.free.shape[0] * 2
+        grown = {}
+        for name in ("part_role", "part_needs", "part_atomic", "stocked", "free"):
+            source = getattr(old, name)
+            target = np.zeros((length, *source.shape[1:]), dtype=source.dtype)
+            target[: source.shape[0]] = source
+            grown[name] = target
+        self.arrays = old._replace(**grown)
+
+    def _vacate(self, agent: Agent) -> None:
+        if agent.room:
+            self._blank(agent.first, agent.first + agent.room)
+            self._free_runs.setdefault(agent.room, []).append(agent.first)
+            agent.room = 0
+            agent.keys = []
+            self.arrays.part_length[agent.row] = 0
+
+    def _blank(self, begin: int, end: int) -> None:
+        self.arrays.stocked[begin:end] = 0
+        self.arrays.part_role[begin:end] = ROOT
+        self.arrays.free[begin:end] = 0
+        for part in range(begin, end):
+            self.contents[part] = Resources.EMPTY
+
+    # -- stock ---------------------------------------------------------------------------------------------------------
+
+    def part_of(self, agent: Agent, key: PartKey) -> int | None:
+        """The row of a part, None where the agent has no such part."""
+        try:
+            return agent.first + agent.keys.index(key)
+        except ValueError:
+            return None
+
+    def put_back(self, part: int, portion: Portion) -> None:
+        """Adds to what is free in a part."""
+        self.contents[part] = self.contents[part] + portion.resources
+        self.arrays.free[part] += portion.vector
+        self.arrays.stocked[part] = 1
+
+    def take_off(self, part: int, portion: Portion) -> None:
+        """Takes from what is free in a part; raises ResourceError where it is not there."""
+        rest = self.contents[part] - portion.resources
+        self.contents[part] = rest
+        self.arrays.free[part] -= portion.vector
+        self.arrays.stocked[part] = 1 if rest else 0
+
+    def parts(self, agent: Agent) -> Iterator[tuple[int, PartKey]]:
+        """The rows and keys of an agent's parts."""
+        return enumerate(agent.keys, start=agent.first)
+
+    def free_of(self, agent: Agent) -> Resources:
+        """All that is free of an agent, what is shared left out."""
+        return Resources.sum(self.contents[part] for part, _ in self.parts(agent))
+
+    def plain_free(self) -> Ints:
+        """What is free, unreserved and not revocable on all active agents together: [R]."""
+        arrays = self.arrays
+        rows = np.flatnonzero(self.active)
+        lengths = arrays.part_length[rows]
+        offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        parts = np.repeat(arrays.part_first[rows], lengths) + offsets
+        plain = (arrays.part_role[parts] == ROOT) & (arrays.part_needs[parts] & NEEDS_REVOCABLE == 0)
+        total: Ints = arrays.free[parts[plain]].sum(axis=0)
+        return total

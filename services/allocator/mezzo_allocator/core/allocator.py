@@ -1,0 +1,268 @@
+"""The allocator's core: events in, effects out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mezzo.errors import Conflict, NotFound
+from mezzo.resources import Resources
+from mezzo_allocator.core import events as ev
+from mezzo_allocator.core.books import Books
+from mezzo_allocator.core.cycle import Cycle
+from mezzo_allocator.core.frameworks import Framework
+from mezzo_allocator.core.loops import REFERENCE, Loops
+from mezzo_allocator.core.policy import Policy
+from mezzo_allocator.core.quota import RoleQuota
+from mezzo_allocator.core.validation import validate
+
+REFUSE_SECONDS_DEFAULT = 5.0
+REFUSE_SECONDS_MAX = 365 * 24 * 3600.0
+
+
+class Allocator:
+    """Decides who is offered what.
+
+    Nothing is decided before the snapshot has ended. The caller starts a cycle with `CycleStarted` when `pending` says
+    that there is something to look at or `wake_at` has come, and sends `FullPassWanted` each interval.
+    """
+
+    def __init__(self, policy: Policy | None = None, loops: Loops = REFERENCE) -> None:
+        self.policy = policy or Policy()
+        self._loops = loops
+        self._handlers: dict[type, Callable[[Any, float], list[ev.Effect]]] = {
+            ev.SessionBegun: self._begin,
+            ev.SnapshotEnded: self._end_snapshot,
+            ev.AgentChanged: self._change_agent,
+            ev.AgentRemoved: self._remove_agent,
+            ev.FrameworkChanged: self._change_framework,
+            ev.FrameworkRemoved: self._remove_framework,
+            ev.ResourcesRecovered: self._recover,
+            ev.ResourcesAllocated: self._allocate,
+            ev.OffersRevived: self._revive,
+            ev.OffersSuppressed: self._suppress,
+            ev.ResourcesRequested: self._hear_request,
+            ev.RoleConfigured: self._configure_role,
+            ev.FullPassWanted: self._want_full_pass,
+            ev.CycleStarted: self._start_cycle,
+        }
+        self._reset()
+
+    def _reset(self) -> None:
+        self.books = Books(self.policy, self._loops)
+        self._cycle = Cycle(self.books)
+        self._complete = False
+
+    def handle(self, event: ev.Event, *, now: float) -> list[ev.Effect]:
+        """Takes an event in and returns what follows. `now` is seconds on a clock that never goes back.
+
+        Raises NotFound where an event names somebody who was never announced, Conflict where it gives back what is not
+        held: the two sides of the session then disagree, and it should be begun anew.
+        """
+        return self._handlers[type(event)](event, now)
+
+    def use_loops(self, loops: Loops) -> None:
+        """Goes on with another form of the inner loop; it decides the same."""
+        self._loops = self.books.quota.loops = loops
+
+    @property
+    def pending(self) -> bool:
+        """Whether a cycle would find anything to look at."""
+        return self._complete and bool(self.books.dirty or self.books.full_pass)
+
+    def wake_at(self) -> float | None:
+        """When the next refusal ends, and a cycle is due although no event has come."""
+        return self.books.filters.next_end() if self._complete else None
+
+    def validate(self) -> None:
+        """Raises InvariantViolation where the books contradict themselves."""
+        validate(self.books)
+
+    # -- the session ---------------------------------------------------------------------------------------------------
+
+    def _begin(self, event: ev.SessionBegun, now: float) -> list[ev.Effect]:
+        del now
+        self._reset()
+        self.books.eligibility.live_in(event.domain)
+        return []
+
+    def _end_snapshot(self, event: ev.SnapshotEnded, now: float) -> list[ev.Effect]:
+        del event, now
+        self._complete = True
+        self.books.full_pass = True
+        return [ev.Ready()]
+
+    def _want_full_pass(self, event: ev.FullPassWanted, now: float) -> list[ev.Effect]:
+        del event, now
+        self.books.full_pass = True
+        return []
+
+    def _start_cycle(self, event: ev.CycleStarted, now: float) -> list[ev.Effect]:
+        if not self._complete:
+            return []
+        self.books.dirty.update(self.books.filters.expire(now))
+        return [self._cycle.run(self._loops, event.agents_max, now)]
+
+    # -- agents --------------------------------------------------------------------------------------------------------
+
+    def _change_agent(self, event: ev.AgentChanged, now: float) -> list[ev.Effect]:
+        del now
+        books = self.books
+        agent = books.agents.by_number.get(event.agent)
+        in_flight: list[tuple[int, int, Resources]] = []
+        holders = []
+        if agent is None:
+            agent = books.agents.add(event.agent, event.info)
+            books.fit()
+        else:
+            if event.cycle is not None:
+                in_flight = [entry for entry in agent.in_flight if entry[0] > event.cycle]
+            holders = books.release_all(agent)
+            books.count_reservations(agent, -1)
+        agent.info = event.info
+        books.agents.set_total(agent, event.total)
+        books.count_reservations(agent, 1)
+        for number, resources in event.holdings:
+            framework = books.frameworks.by_number.get(number)
+            if framework is None:
+                raise NotFound(f"agent {event.agent}: framework {number} holds resources but was never announced")
+            for role, held in resources.allocations().items():
+                books.take(agent, books.client(framework, role), held.unallocated())
+        for entry in in_flight:
+            client = books.frameworks.clients.get(entry[1])
+            if client is not None and books.agents.free_of(agent).contains(entry[2].nonshared()):
+                books.take(agent, client, entry[2])
+                agent.in_flight.append(entry)
+        for client in holders:
+            books.retire(client)
+        books.agents.set_active(agent, active=event.active)
+        books.eligibility.judge_agent(agent, event.capabilities, books.frameworks.clients.values())
+        books.touch(agent)
+        return []
+
+    def _remove_agent(self, event: ev.AgentRemoved, now: float) -> list[ev.Effect]:
+        del now
+        books = self.books
+        agent = books.agents.by_number.get(event.agent)
+        if agent is None:
+            return []
+        holders = books.release_all(agent)
+        books.count_reservations(agent, -1)
+        books.filters.drop_agent(agent.row)
+        books.dirty.discard(agent.row)
+        books.agents.remove(agent)
+        for client in holders:
+            books.retire(client)
+        return []
+
+    # -- frameworks ----------------------------------------------------------------------------------------------------
+
+    def _change_framework(self, event: ev.FrameworkChanged, now: float) -> list[ev.Effect]:
+        books = self.books
+        framework = books.frameworks.by_number.get(event.framework)
+        if framework is None:
+            framework = books.frameworks.add(event.framework, event.info.id.value)
+        left = books.frameworks.describe(framework, event.info)
+        books.fit()
+        framework.active = event.active
+        framework.suppressed = set(event.suppressed_roles)
+        framework.constraints = dict(event.constraints)
+        agents = books.agents.by_number.values()
+        for client in framework.clients.values():
+            books.eligibility.judge_client(client, framework.constraints.get(client.role), agents)
+            books.frameworks.settle_activity(client, now=now)
+        for client in left:
+            books.dirty.update(books.filters.clear(client.number))
+            books.retire(client)
+        # New capabilities or constraints may open agents to it that nothing else would make anybody look at.
+        books.full_pass = books.full_pass or framework.active
+        return []
+
+    def _remove_framework(self, event: ev.FrameworkRemoved, now: float) -> list[ev.Effect]:
+        framework = self.books.frameworks.by_number.get(event.framework)
+        if framework is None:
+            return []
+        framework.removed = True
+        framework.active = False
+        for client in list(framework.clients.values()):
+            client.subscribed = False
+            self.books.frameworks.settle_activity(client, now=now)
+            # What it still holds are allocations on their way to the registry, which will give them back.
+            self.books.retire(client)
+        if not framework.clients and framework.number in self.books.frameworks.by_number:
+            self.books.frameworks.remove(framework)
+        return []
+
+    def _revive(self, event: ev.OffersRevived, now: float) -> list[ev.Effect]:
+        framework = self._framework(event.framework)
+        for client in self.books.frameworks.named_roles(framework, event.roles):
+            framework.suppressed.discard(client.role)
+            self.books.dirty.update(self.books.filters.clear(client.number))
+            if self.books.frameworks.settle_activity(client, now=now):
+                self.books.full_pass = True
+        return []
+
+    def _suppress(self, event: ev.OffersSuppressed, now: float) -> list[ev.Effect]:
+        framework = self._framework(event.framework)
+        for client in self.books.frameworks.named_roles(framework, event.roles):
+            framework.suppressed.add(client.role)
+            self.books.frameworks.settle_activity(client, now=now)
+        return []
+
+    def _hear_request(self, event: ev.ResourcesRequested, now: float) -> list[ev.Effect]:
+        del now
+        self._framework(event.framework)
+        return []
+
+    def _framework(self, number: int) -> Framework:
+        framework = self.books.frameworks.by_number.get(number)
+        if framework is None:
+            raise NotFound(f"framework {number} was never announced")
+        return framework
+
+    # -- resources -----------------------------------------------------------------------------------------------------
+
+    def _recover(self, event: ev.ResourcesRecovered, now: float) -> list[ev.Effect]:
+        books = self.books
+        agent = books.agents.by_number.get(event.agent)
+        if agent is None:
+            return []  # it is gone, and what was held of it went with it
+        framework = self._framework(event.framework)
+        for role, held in event.resources.allocations().items():
+            client = framework.clients.get(role)
+            if client is None:
+                raise Conflict(f"framework {event.framework} holds nothing in role {role}, and gives back {held}")
+            resources = held.unallocated()
+            books.give_back(agent, client, resources)
+            if event.refuse_seconds is not None and client.subscribed:
+                seconds = event.refuse_seconds if event.refuse_seconds >= 0 else REFUSE_SECONDS_DEFAULT
+                # As in Mesos a refusal outlives one interval, or whoever refuses for no time would be asked at once.
+                seconds = max(min(seconds, REFUSE_SECONDS_MAX), self.policy.allocation_interval_seconds)
+                books.filters.refuse(agent.row, client.number, resources, now + seconds)
+            books.retire(client)
+        books.touch(agent)
+        return []
+
+    def _allocate(self, event: ev.ResourcesAllocated, now: float) -> list[ev.Effect]:
+        del now
+        books = self.books
+        agent = books.agents.by_number.get(event.agent)
+        if agent is None:
+            return []
+        framework = self._framework(event.framework)
+        for role, resources in event.resources.allocations().items():
+            books.take(agent, books.client(framework, role), resources.unallocated())
+        books.touch(agent)
+        return []
+
+    # -- roles ---------------------------------------------------------------------------------------------------------
+
+    def _configure_role(self, event: ev.RoleConfigured, now: float) -> list[ev.Effect]:
+        del now
+        books = self.books
+        books.tree.set_weight(event.role, event.weight)
+        if books.quota.configure(event.role, RoleQuota.of(event.guarantees, event.limits)):
+            books.recount_quota()
+        books.filters.reconsider_all()
+        books.full_pass = True
+        return []

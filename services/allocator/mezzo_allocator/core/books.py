@@ -1,0 +1,186 @@
+"""Everything the allocator knows of a cluster, and the moves that keep its parts consistent with each other."""
+
+from __future__ import annotations
+
+from mezzo.errors import Conflict
+from mezzo.resources import ResourceError, Resources
+from mezzo_allocator.core.agents import Agent, AgentBook
+from mezzo_allocator.core.arrays import NEEDS_REVOCABLE, ROOT, Ints
+from mezzo_allocator.core.eligibility import Eligibility
+from mezzo_allocator.core.filters import RefuseFilters
+from mezzo_allocator.core.frameworks import Client, Framework, FrameworkBook
+from mezzo_allocator.core.loops import Loops
+from mezzo_allocator.core.parts import NEEDS_SHARED, Columns, Divider, PartKey, Portion
+from mezzo_allocator.core.policy import Policy
+from mezzo_allocator.core.quota import QuotaBook
+from mezzo_allocator.core.roles import RoleTree
+
+
+class Books:
+    """The state of one session.
+
+    What a client takes of an agent moves in four places: the part it comes from, the agent's list of holders, the
+    allocations of every node on the client's path, and the consumption of every quota on it.
+    """
+
+    def __init__(self, policy: Policy, loops: Loops) -> None:
+        self.columns = Columns()
+        self.divider = Divider(self.columns)
+        self.tree = RoleTree(self.columns)
+        for name in sorted(policy.excluded_from_shares):
+            self.tree.exclude_from_shares(self.columns.index(name))
+        self.agents = AgentBook(self.columns, self.tree, self.divider)
+        self.frameworks = FrameworkBook(self.columns, self.tree, policy.minimum)
+        self.filters = RefuseFilters(self.agents.capacity, self.frameworks.words)
+        self.eligibility = Eligibility(
+            self.agents.capacity, self.frameworks.words, self.columns, filter_gpus=policy.filter_gpus
+        )
+        self.quota = QuotaBook(self.columns, self.tree, self.frameworks, loops)
+        self.dirty: set[int] = set()
+        self.full_pass = False
+
+    def fit(self) -> None:
+        """Makes the bit matrices as large as there are agents and clients."""
+        shape = (self.agents.capacity, self.frameworks.words)
+        if self.filters.bits.shape != shape:
+            self.filters.reshape(*shape)
+            self.eligibility.reshape(*shape)
+
+    def touch(self, agent: Agent) -> None:
+        """Says that something about an agent has changed that a cycle should look at."""
+        self.filters.stock_changed(agent.row)
+        if agent.active:
+            self.dirty.add(agent.row)
+        else:
+            self.dirty.discard(agent.row)
+
+    # -- clients -------------------------------------------------------------------------------------------------------
+
+    def client(self, framework: Framework, role: str) -> Client:
+        """The client of a framework in a role; one that holds something need not be subscribed."""
+        client = framework.clients.get(role)
+        if client is None:
+            client = self.frameworks.client(framework, role)
+            self.fit()
+            self.eligibility.judge_client(client, framework.constraints.get(role), self.agents.by_number.values())
+        return client
+
+    def retire(self, client: Client) -> None:
+        """Forgets a client that neither wants nor holds anything, and a framework that is gone with its last client."""
+        if client.subscribed or client.holdings:
+            return
+        self.dirty.update(self.filters.clear(client.number))
+        self.eligibility.forget_client(client)
+        self.frameworks.remove_client(client)
+        if client.framework.removed and not client.framework.clients:
+            self.frameworks.remove(client.framework)
+
+    # -- holdings ------------------------------------------------------------------------------------------------------
+
+    def take(self, agent: Agent, client: Client, resources: Resources) -> None:
+        """Gives resources of an agent to a client; raises Conflict where they are not free."""
+        for portion in self.divider.split(resources):
+            if not portion.key.needs & NEEDS_SHARED:
+                part = self.agents.part_of(agent, portion.key)
+                if part is None:
+                    raise Conflict(f"agent {agent.number} has no {portion.resources}")
+                try:
+                    self.agents.take_off(part, portion)
+                except ResourceError as error:
+                    free = self.agents.contents[part]
+                    raise Conflict(f"agent {agent.number} has {free} free, not {portion.resources}") from error
+                self.account(client, portion.key, portion.vector, 1)
+        self.note_holding(agent, client, resources)
+
+    def note_holding(self, agent: Agent, client: Client, resources: Resources) -> None:
+        """Writes down who holds resources that were taken off the stock and accounted for."""
+        pieces = agent.held.get(client.number)
+        if pieces is None:
+            agent.held[client.number] = [resources]
+            client.holdings += 1
+        else:
+            pieces.append(resources)
+
+    def give_back(self, agent: Agent, client: Client, resources: Resources) -> None:
+        """Takes resources of an agent back from a client; raises Conflict where it does not hold them."""
+        held = Resources.sum(agent.held.get(client.number, ()))
+        try:
+            rest = held - resources
+        except ResourceError as error:
+            raise Conflict(
+                f"framework {client.framework.number} holds {held or 'nothing'} of agent {agent.number} "
+                f"in role {client.role}, and gives back {resources}"
+            ) from error
+        if rest:
+            agent.held[client.number] = [rest]
+        elif agent.held.pop(client.number, None) is not None:
+            client.holdings -= 1
+        agent.in_flight = [entry for entry in agent.in_flight if entry[1] != client.number]
+        for portion in self.divider.split(resources):
+            if portion.key.needs & NEEDS_SHARED:
+                continue
+            part = self.agents.part_of(agent, portion.key)
+            if part is None:
+                raise Conflict(f"agent {agent.number} never had {portion.resources}")
+            self.agents.put_back(part, portion)
+            self.account(client, portion.key, portion.vector, -1)
+
+    def untake(self, agent: Agent, client: Client, part: int, resources: Resources, vector: Ints) -> None:
+        """Undoes the taking of a part that nobody was told of."""
+        portion = Portion(agent.keys[part - agent.first], resources, vector)
+        self.agents.put_back(part, portion)
+        self.account(client, portion.key, vector, -1)
+
+    def visible_to(self, agent: Agent, role: str, needs_met: int) -> Resources:
+        """What a client in a role, with these capabilities, may see of what is free of an agent."""
+        return Resources.sum(
+            self.agents.contents[part]
+            for part, key in self.agents.parts(agent)
+            if not key.needs & ~needs_met and within(role, key.role)
+        )
+
+    def release_all(self, agent: Agent) -> list[Client]:
+        """Takes back all that is held of an agent whose parts are about to be replaced; returns who held it."""
+        holders = [self.frameworks.clients[number] for number in agent.held]
+        for client in holders:
+            for portion in self.divider.split(Resources.sum(agent.held[client.number])):
+                if not portion.key.needs & NEEDS_SHARED:
+                    self.account(client, portion.key, portion.vector, -1)
+            client.holdings -= 1
+        agent.held.clear()
+        agent.in_flight = []
+        return holders
+
+    def account(self, client: Client, key: PartKey, vector: Ints, sign: int) -> None:
+        """Counts what a client took (sign 1) or gave back (-1) on its path, and against quotas."""
+        self.tree.add_allocation(client.path, vector if sign > 0 else -vector)
+        if self.quota.on and not key.needs & NEEDS_REVOCABLE:
+            role = int(self.tree.arrays.role[client.node])
+            self.quota.count(role, self.tree.roles[key.role], vector, sign)
+
+    def count_reservations(self, agent: Agent, sign: int) -> None:
+        """Counts what an agent has reserved against the quotas of the roles: it counts there whoever holds it."""
+        if not self.quota.on:
+            return
+        for portion in agent.portions:
+            if portion.key.role and not portion.key.needs & NEEDS_REVOCABLE:
+                node = self.tree.roles[portion.key.role]
+                self.quota.count(node, ROOT, portion.vector, sign)
+
+    def recount_quota(self) -> None:
+        """Counts the consumption of all roles from the holdings and reservations of all agents."""
+        self.quota.clear_consumption()
+        for agent in self.agents.by_number.values():
+            self.count_reservations(agent, 1)
+            for number, pieces in agent.held.items():
+                client = self.frameworks.clients[number]
+                role = int(self.tree.arrays.role[client.node])
+                for portion in self.divider.split(Resources.sum(pieces)):
+                    if not portion.key.needs & (NEEDS_REVOCABLE | NEEDS_SHARED):
+                        reserved_for = self.tree.roles[portion.key.role]
+                        self.quota.count(role, reserved_for, portion.vector, 1)
+
+
+def within(role: str, holder: str) -> bool:
+    """Whether a role may see what is reserved for `holder` ("": nobody): its own, and its ancestors'."""
+    return not holder or role == holder or role.startswith(f"{holder}/")

@@ -1,0 +1,156 @@
+"""How an agent's resources are divided: into parts that the same clients may see, and into columns of numbers.
+
+A part is what one role (or nobody) has reserved and what asks the same capabilities of a framework. A coarse-grained
+offer takes parts whole; only quota cuts into an unreserved part. The exact resources (port ranges, volumes, labels)
+travel with the part as a `Resources` value; the arrays know its scalars alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mesos.v1.mesos_pb2 import Resource, Value
+from mezzo.resources import Kind, Resources, from_thousandths, to_thousandths
+from mezzo_allocator.core.arrays import NEEDS_REFINEMENT, NEEDS_REVOCABLE, Ints
+
+NEEDS_SHARED = 4
+
+WIDTH_STEP = 4
+MEMO_SIZE_MAX = 65_536
+
+
+class PartKey(NamedTuple):
+    """What tells one part of an agent from another."""
+
+    role: str  # that it is reserved for; "" if for none
+    needs: int  # bits of NEEDS_*
+    atomic: str  # set for an unreserved disk that cannot be divided: which disk
+
+
+class Portion(NamedTuple):
+    """Resources of one part, with their scalars."""
+
+    key: PartKey
+    resources: Resources
+    vector: Ints  # [R]
+
+
+class Columns:
+    """Numbers the scalar resources: cpus, mem, disk and gpus first, others as they appear."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = ["cpus", "mem", "disk", "gpus"]
+        self.width = WIDTH_STEP
+        self.on_widen: list[Callable[[int], None]] = []
+        self._index = {name: position for position, name in enumerate(self.names)}
+
+    def index(self, name: str) -> int:
+        """The column of a resource, which is new if need be; arrays are then widened before this returns."""
+        position = self._index.get(name)
+        if position is None:
+            position = self._index[name] = len(self.names)
+            self.names.append(name)
+            if position >= self.width:
+                self.width += WIDTH_STEP
+                for widen in self.on_widen:
+                    widen(self.width)
+        return position
+
+    def vector(self, amounts: Iterable[tuple[str, int]]) -> Ints:
+        """[R] thousandths from (name, thousandths), names that occur twice added up."""
+        cells = [(self.index(name), thousandths) for name, thousandths in amounts]
+        vector = np.zeros(self.width, dtype=np.int64)
+        for position, thousandths in cells:
+            vector[position] += thousandths
+        return vector
+
+    def named(self, vector: Sequence[int] | Ints) -> dict[str, int]:
+        """The thousandths of a vector by name, zeros left out."""
+        return {name: int(vector[position]) for position, name in enumerate(self.names) if vector[position]}
+
+
+def widened(array: Ints, width: int, fill: int = 0) -> Ints:
+    """A copy of an array whose last axis, the columns, has grown to `width`."""
+    shape = (*array.shape[:-1], width)
+    copy = np.full(shape, fill, dtype=np.int64)
+    copy[..., : array.shape[-1]] = array
+    return copy
+
+
+class Divider:
+    """Splits resources into portions, and cuts them; remembers what it did, for most agents and tasks are alike."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self._portions: dict[Resources, tuple[Portion, ...]] = {}
+        self._cuts: dict[tuple[Resources, tuple[int, ...]], tuple[Resources, Resources]] = {}
+        columns.on_widen.append(lambda _: self._portions.clear())
+
+    def split(self, resources: Resources) -> tuple[Portion, ...]:
+        """Divides resources, which are nobody's in particular (not `allocated_to`), by part."""
+        portions = self._portions.get(resources)
+        if portions is None:
+            if len(self._portions) >= MEMO_SIZE_MAX:
+                self._portions.clear()
+            portions = self._split(resources)
+            self._portions[resources] = portions
+        return portions
+
+    def _split(self, resources: Resources) -> tuple[Portion, ...]:
+        amounts = scalars_of(resources)
+        for name, _ in amounts:
+            self._columns.index(name)
+        keys = {kind: part_key(kind) for kind in resources}
+        portions = []
+        for key in dict.fromkeys(keys.values()):
+            part = resources.filter(lambda kind, key=key: keys[kind] == key)  # type: ignore[misc]
+            portions.append(Portion(key, part, self._columns.vector(scalars_of(part))))
+        return tuple(portions)
+
+    def cut(self, resources: Resources, amounts: Ints) -> tuple[Resources, Resources]:
+        """Cuts `amounts` [R] of scalars, and everything that is no scalar, off; returns this and the rest."""
+        key = (resources, tuple(amounts.tolist()))
+        pair = self._cuts.get(key)
+        if pair is None:
+            if len(self._cuts) >= MEMO_SIZE_MAX:
+                self._cuts.clear()
+            pair = self._cuts[key] = self._cut(resources, amounts)
+        return pair
+
+    def _cut(self, resources: Resources, amounts: Ints) -> tuple[Resources, Resources]:
+        wanted = self._columns.named(amounts)
+        taken: list[Resource] = []
+        for message in resources.messages():
+            if message.type == Value.SCALAR:
+                amount = min(wanted.get(message.name, 0), to_thousandths(message.scalar.value))
+                if amount == 0:
+                    continue
+                wanted[message.name] -= amount
+                message.scalar.value = from_thousandths(amount)
+            taken.append(message)
+        cut_off = Resources.of(taken)
+        return cut_off, resources - cut_off
+
+
+def scalars_of(resources: Resources) -> list[tuple[str, int]]:
+    """Names and thousandths of the scalars among resources."""
+    amounts = []
+    for kind, amount in resources.items():
+        if kind.value_type == Value.SCALAR and isinstance(amount, int):
+            amounts.append((kind.name, amount if kind.size is None else kind.size * amount))
+    return amounts
+
+
+def part_key(kind: Kind) -> PartKey:
+    """To which part of an agent a resource belongs."""
+    needs = NEEDS_REVOCABLE if kind.revocable else 0
+    if len(kind.reservations) > 1:
+        needs |= NEEDS_REFINEMENT
+    if kind.shared:
+        needs |= NEEDS_SHARED
+    role = kind.reservations[-1].role if kind.reservations else ""
+    whole = not role and kind.disk is not None and kind.disk.indivisible
+    return PartKey(role, needs, kind.template.hex() if whole else "")

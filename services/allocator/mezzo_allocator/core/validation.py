@@ -1,0 +1,88 @@
+"""Whether the books are right: every number that is kept incrementally, counted anew."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from mezzo.resources import Resources
+from mezzo_allocator.core.agents import Agent
+from mezzo_allocator.core.arrays import NEEDS_REVOCABLE, ROOT, Ints
+from mezzo_allocator.core.books import Books
+from mezzo_allocator.core.kernel import precedes
+from mezzo_allocator.core.parts import NEEDS_SHARED
+
+
+class InvariantViolation(AssertionError):
+    """The books contradict themselves; the message says where."""
+
+
+def validate(books: Books) -> None:
+    """Raises InvariantViolation. Costs as much as the cluster is large; for tests and simulation."""
+    allocated = np.zeros_like(books.tree.arrays.alloc)
+    consumed = np.zeros_like(books.tree.arrays.alloc)
+    totals = np.zeros_like(books.tree.arrays.totals)
+    holdings: dict[int, int] = {}
+    for agent in books.agents.by_number.values():
+        _validate_agent(books, agent)
+        for portion in agent.portions:
+            totals += portion.vector
+            if portion.key.role and not portion.key.needs & NEEDS_REVOCABLE:
+                _climb(books, books.tree.roles[portion.key.role], ROOT, portion.vector, consumed)
+        for number, pieces in agent.held.items():
+            holdings[number] = holdings.get(number, 0) + 1
+            client = books.frameworks.clients[number]
+            for portion in books.divider.split(Resources.sum(pieces).nonshared()):
+                allocated[client.path] += portion.vector
+                if not portion.key.needs & NEEDS_REVOCABLE:
+                    role = int(books.tree.arrays.role[client.node])
+                    _climb(books, role, books.tree.roles[portion.key.role], portion.vector, consumed)
+    _expect((books.tree.arrays.totals == totals).all(), "the cluster's totals differ from the sum of its agents'")
+    used = len(books.tree.name)
+    alike = books.tree.arrays.alloc[1:used] == allocated[1:used]
+    _expect(alike.all(), f"allocations differ at nodes {np.flatnonzero(~alike.all(axis=1)) + 1}")
+    for client in books.frameworks.clients.values():
+        _expect(client.holdings == holdings.get(client.number, 0), f"{client.framework.id} in {client.role}: holdings")
+    if books.quota.on:
+        alike = books.quota.arrays.consumed[:used] == consumed[: books.quota.arrays.consumed.shape[0]][:used]
+        _expect(alike.all(), f"consumption differs at nodes {np.flatnonzero(~alike.all(axis=1))}")
+    _validate_order(books)
+    books.filters.validate()
+
+
+def _expect(holds: bool | np.bool_, message: str) -> None:
+    if not holds:
+        raise InvariantViolation(message)
+
+
+def _climb(books: Books, role: int, reserved_for: int, vector: Ints, consumed: Ints) -> None:
+    while role not in (reserved_for, ROOT):
+        consumed[role] += vector
+        role = int(books.tree.arrays.parent[role])
+
+
+def _validate_agent(books: Books, agent: Agent) -> None:
+    free = books.agents.free_of(agent)
+    held = Resources.sum(Resources.sum(pieces) for pieces in agent.held.values()).nonshared()
+    _expect(free + held == agent.total.nonshared(), f"agent {agent.number}: {free} free and {held} held")
+    for part, key in books.agents.parts(agent):
+        contents = books.agents.contents[part]
+        vector = sum((p.vector for p in books.divider.split(contents)), np.zeros_like(books.tree.arrays.totals))
+        _expect((books.agents.arrays.free[part] == vector).all(), f"agent {agent.number}: part {key} counts wrong")
+        stocked = bool(books.agents.arrays.stocked[part])
+        _expect(stocked == bool(contents), f"agent {agent.number}: part {key} stocked {stocked}")
+        node = books.tree.roles[key.role]
+        _expect(books.agents.arrays.part_role[part] == node, f"agent {agent.number}: part {key} at another role")
+        _expect(key.needs & NEEDS_SHARED == 0, f"agent {agent.number}: shared resources in stock")
+    _expect(bool(books.agents.active[agent.row]) == agent.active, f"agent {agent.number}: active or not")
+
+
+def _validate_order(books: Books) -> None:
+    if not books.tree.in_order:
+        return
+    tree = books.tree.arrays
+    for node in range(len(books.tree.name)):
+        children = tree.order[tree.first[node] : tree.first[node] + tree.active[node]]
+        for left, right in itertools.pairwise(children):
+            _expect(precedes(tree, left, right), f"children of {books.tree.name[node]!r} are out of order")

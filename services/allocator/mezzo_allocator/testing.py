@@ -1,0 +1,160 @@
+"""A cluster to talk to the core about: names instead of numbers, text instead of messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo
+from mesos.v1.scheduler.scheduler_pb2 import OfferConstraints
+from mezzo.resources import Resources
+from mezzo_allocator.core import events as ev
+from mezzo_allocator.core.allocator import Allocator
+from mezzo_allocator.core.constraints import constraints_by_role
+from mezzo_allocator.core.loops import REFERENCE, Loops
+from mezzo_allocator.core.policy import Policy
+
+Offers = list[tuple[str, str, str]]
+
+CAPABILITY = FrameworkInfo.Capability
+
+
+class Conversation:
+    """Drives an allocator as a registry would, and checks its books after each step."""
+
+    def __init__(self, policy: Policy | None = None, loops: Loops = REFERENCE) -> None:
+        self.core = Allocator(policy, loops)
+        self.now = 100.0
+        self._frameworks: dict[str, int] = {}
+        self._agents: dict[str, int] = {}
+        self.say(ev.SessionBegun("registry"))
+        self.say(ev.SnapshotEnded())
+        self.cycle()
+
+    def say(self, event: ev.Event) -> list[ev.Effect]:
+        effects = self.core.handle(event, now=self.now)
+        self.core.validate()
+        return effects
+
+    # -- what there is -------------------------------------------------------------------------------------------------
+
+    def framework(
+        self,
+        name: str,
+        *roles: str,
+        capabilities: Iterable[int] = (),
+        suppressed: Iterable[str] = (),
+        active: bool = True,
+        minimum: list[dict[str, float]] | None = None,
+        constraints: OfferConstraints | None = None,
+    ) -> None:
+        info = FrameworkInfo(user="nobody", name=name)
+        info.id.value = name
+        info.roles.extend(roles or ["*"])
+        for capability in {*capabilities, CAPABILITY.MULTI_ROLE}:
+            info.capabilities.add(type=FrameworkInfo.Capability.Type.ValueType(capability))
+        if minimum is not None:
+            for role in info.roles:
+                alternatives = info.offer_filters[role].min_allocatable_resources
+                alternatives.SetInParent()
+                for alternative in minimum:
+                    amounts = alternatives.quantities.add()
+                    for resource, value in alternative.items():
+                        amounts.quantities[resource].value = value
+        number = self._frameworks.setdefault(name, len(self._frameworks) + 1)
+        compiled = constraints_by_role(constraints) if constraints is not None else {}
+        self.say(ev.FrameworkChanged(number, info, frozenset(suppressed), active, compiled))
+
+    def agent(
+        self,
+        name: str,
+        resources: str | Resources,
+        *,
+        holdings: Mapping[tuple[str, str], str] | None = None,
+        active: bool = True,
+        info: AgentInfo | None = None,
+        capabilities: Iterable[int] = (),
+        cycle: int | None = None,
+    ) -> None:
+        total = resources if isinstance(resources, Resources) else Resources.parse(resources)
+        held = [
+            (self._frameworks[framework], Resources.parse(text).allocated_to(role))
+            for (framework, role), text in (holdings or {}).items()
+        ]
+        number = self._agents.setdefault(name, len(self._agents) + 1)
+        described = info or AgentInfo(hostname=name)
+        self.say(ev.AgentChanged(number, described, total, held, active, frozenset(capabilities), cycle))
+
+    def role(
+        self,
+        name: str,
+        weight: float = 1.0,
+        guarantees: Mapping[str, float] | None = None,
+        limits: Mapping[str, float] | None = None,
+    ) -> None:
+        self.say(ev.RoleConfigured(name, weight, guarantees or {}, limits or {}))
+
+    def remove_framework(self, name: str) -> None:
+        self.say(ev.FrameworkRemoved(self._frameworks[name]))
+
+    def remove_agent(self, name: str) -> None:
+        self.say(ev.AgentRemoved(self._agents[name]))
+
+    # -- what happens --------------------------------------------------------------------------------------------------
+
+    def cycle(self, after: float = 0.0, agents_max: int = 10_000) -> list[ev.Allocation]:
+        """Runs one cycle; returns its allocations."""
+        self.now += after
+        (outcome,) = self.say(ev.CycleStarted(agents_max))
+        assert isinstance(outcome, ev.Allocated)
+        return list(outcome.allocations)
+
+    def offers(self, after: float = 0.0) -> Offers:
+        """Runs one cycle; returns (framework, agent, resources) in the order of the decisions."""
+        return [self.told(allocation) for allocation in self.cycle(after)]
+
+    def told(self, allocation: ev.Allocation) -> tuple[str, str, str]:
+        return self.framework_of(allocation), self.agent_of(allocation), brief(Resources.sum(allocation.resources))
+
+    def framework_of(self, allocation: ev.Allocation) -> str:
+        return next(name for name, number in self._frameworks.items() if number == allocation.framework)
+
+    def agent_of(self, allocation: ev.Allocation) -> str:
+        return next(name for name, number in self._agents.items() if number == allocation.agent)
+
+    def recover(
+        self, framework: str, agent: str, resources: str | Resources, role: str = "*", refuse: float | None = None
+    ) -> None:
+        back = resources if isinstance(resources, Resources) else Resources.parse(resources)
+        numbers = self._frameworks[framework], self._agents[agent]
+        self.say(ev.ResourcesRecovered(*numbers, back.allocated_to(role), refuse))
+
+    def decline(self, allocation: ev.Allocation, seconds: float = 5.0) -> None:
+        back = Resources.sum(allocation.resources).allocated_to(allocation.role)
+        self.say(ev.ResourcesRecovered(allocation.framework, allocation.agent, back, seconds))
+
+    def use(self, allocation: ev.Allocation, resources: str, seconds: float = 5.0) -> None:
+        """Launches something with a part of an offer; the rest is declined."""
+        rest = Resources.sum(allocation.resources) - Resources.parse(resources)
+        back = rest.allocated_to(allocation.role)
+        self.say(ev.ResourcesRecovered(allocation.framework, allocation.agent, back, seconds))
+
+    def take(self, framework: str, agent: str, resources: str, role: str = "*") -> None:
+        numbers = self._frameworks[framework], self._agents[agent]
+        self.say(ev.ResourcesAllocated(*numbers, Resources.parse(resources).allocated_to(role)))
+
+    def revive(self, framework: str, *roles: str) -> None:
+        self.say(ev.OffersRevived(self._frameworks[framework], roles))
+
+    def suppress(self, framework: str, *roles: str) -> None:
+        self.say(ev.OffersSuppressed(self._frameworks[framework], roles))
+
+
+def brief(resources: Resources) -> str:
+    """Resources as the tests write them: `cpus:1;mem(eng):512`, by name."""
+    texts = []
+    for kind in resources:
+        role = "" if kind.role == "*" else f"({kind.role})"
+        one = resources.filter(lambda other, kind=kind: other is kind)  # type: ignore[misc]
+        amount = str(one).rpartition(":")[2] if kind.size is None else str(kind.size / 1000)
+        texts.append(f"{kind.name}{role}:{amount}")
+    return ";".join(sorted(texts))
