@@ -300,18 +300,17 @@ class PosixContainerizer:
         record = _Record.decode(folder.record())
         container = _Container(record.container_id, folder, record.sandbox, record.allowance)
         self._containers[container.id] = container
-        ended = folder.exit()
         processes = folder.processes()
         if processes is None and not folder.abandon():
             processes = folder.processes()  # an order that was on its way has been obeyed just now
-        if not same_boot:
-            # Pids of before the restart say nothing about the processes of now.
-            ended = ended or Exit(None, REBOOTED if processes is not None else NEVER_STARTED)
-            self._end(container, Termination(ended.wait_status, ended.message))
-            return RecoveredState.ENDED
         if processes is None:
             self._end(container, Termination(None, NEVER_STARTED))
             return RecoveredState.UNKNOWN
+        if not same_boot:
+            # Pids of before the restart say nothing about the processes of now.
+            ended = folder.exit() or Exit(None, REBOOTED)
+            self._end(container, Termination(ended.wait_status, ended.message))
+            return RecoveredState.ENDED
         self._supervise(container, processes)
         return RecoveredState.RUNNING
 

@@ -29,13 +29,13 @@ class ProcessId:
         return found is not None and found.start_time == self.start_time and not found.ended
 
     def open(self) -> int | None:
-        """A pidfd, or None if the process has ended and been reaped. The caller closes it."""
+        """A pidfd, or None if the process has ended. The caller closes it."""
         try:
             pidfd = os.pidfd_open(self.pid)
         except ProcessLookupError:
             return None
         found = read_process(self.pid)
-        if found is None or found.start_time != self.start_time:
+        if found is None or found.start_time != self.start_time or found.ended:
             os.close(pidfd)
             return None
         return pidfd
@@ -171,11 +171,14 @@ def orphans(task: ProcessId, mark: str) -> list[ProcessId]:
     """
     table = ProcessTable.scan()
     wanted = mark.encode()
+    leader = table.get(task.pid)
+    # A pid is not given again while a session is named by it. So if somebody else has it, the task's session is empty.
+    same_session = leader is None or leader.id == task
     roots = [
         process
         for process in table
         if process.id == task
-        or (process.session == task.pid and process.start_time >= task.start_time)
+        or (same_session and process.session == task.pid and process.start_time >= task.start_time)
         or (wanted and process.start_time >= task.start_time and wanted in _environment(process.pid))
     ]
     found = {process.id for process in roots}

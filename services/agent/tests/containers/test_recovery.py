@@ -1,0 +1,303 @@
+"""Containers across the death of every process that has to do with them: agent, launcher, monitor, machine."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from mezzo_agent.containers.launching import Order, StartError
+from mezzo_agent.containers.posix import PosixContainerizer
+from mezzo_agent.containers.processes import ProcessId, read_process
+from mezzo_agent.containers.runtime import BOOT_ID, Processes, RuntimeFolder
+from mezzo_agent.ports import ContainerConfig, RecoveredContainer, RecoveredState, Termination
+
+Configure = Callable[..., ContainerConfig]
+Until = Callable[[Callable[[], bool]], Awaitable[None]]
+Agent = Callable[[], PosixContainerizer]
+
+AGENT = Path(__file__).with_name("agent_process.py")
+
+
+class AgentProcess:
+    """A real agent in a process of its own, to be killed."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def launch(self, **orders: str) -> dict[str, int]:
+        """Orders containers by id; returns the pids of their tasks once all of them run."""
+        self.order(**orders)
+        assert self.process.stdout is not None
+        lines = [(await self.process.stdout.readline()).split() for _ in orders]
+        return {name.decode(): int(pid) for name, pid in lines}
+
+    def order(self, **orders: str) -> None:
+        assert self.process.stdin is not None
+        for name, shell in orders.items():
+            self.process.stdin.write(json.dumps({"id": name, "shell": shell}).encode() + b"\n")
+
+    async def kill(self) -> None:
+        self.process.kill()
+        await self.process.wait()
+
+
+@pytest.fixture
+async def doomed(tmp_path: Path, runtime_dir: Path) -> AsyncIterator[AgentProcess]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, AGENT, tmp_path / "work", runtime_dir, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    yield AgentProcess(process)
+    if process.returncode is None:
+        process.kill()
+    await process.communicate()
+
+
+@asynccontextmanager
+async def successor(
+    agent: Agent, *checkpointed: str
+) -> AsyncIterator[tuple[PosixContainerizer, dict[str, RecoveredContainer]]]:
+    """The next agent, having recovered; afterwards everything is destroyed."""
+    containers = agent()
+    try:
+        yield containers, await containers.recover(checkpointed)
+    finally:
+        await containers.close()
+        last = agent()
+        await last.recover(())
+        await last.close()
+
+
+def processes_of(runtime_dir: Path, container_id: str) -> Processes:
+    found = RuntimeFolder(runtime_dir / "containers" / container_id).processes()
+    assert found is not None
+    return found
+
+
+async def test_tasks_outlive_a_killed_agent_and_the_next_one_learns_how_they_end(
+    doomed: AgentProcess, agent: Agent, tmp_path: Path, until: Until
+) -> None:
+    pids = await doomed.launch(
+        finishing="while [ ! -e go ]; do sleep 0.01; done; exit 3",
+        running="sleep 1000",
+        later="while [ ! -e go ]; do sleep 0.01; done; kill -TERM $$",
+    )
+    await doomed.kill()
+    work = tmp_path / "work" / "runs"
+    (work / "finishing" / "go").touch()
+    await until(lambda: (tmp_path / "runtime/containers/finishing/exit").exists())
+
+    async with successor(agent, "finishing", "running", "later") as (containers, found):
+        assert found["running"] == RecoveredContainer("running", RecoveredState.RUNNING, pids["running"])
+        assert found["later"].state == RecoveredState.RUNNING
+        assert await containers.wait("finishing") == Termination(3 << 8)
+        (work / "later" / "go").touch()
+        assert await containers.wait("later") == Termination(signal.SIGTERM)
+        await containers.destroy("running")
+        assert await containers.wait("running") == Termination(signal.SIGKILL)
+
+
+async def test_an_exit_status_stays_known_through_any_number_of_restarts(
+    doomed: AgentProcess, agent: Agent, runtime_dir: Path, until: Until
+) -> None:
+    await doomed.launch(task="exit 7")
+    await until(lambda: (runtime_dir / "containers/task/exit").exists())
+    await doomed.kill()
+    for _ in range(2):
+        containers = agent()
+        found = await containers.recover(["task"])
+        assert found["task"] in (
+            RecoveredContainer("task", RecoveredState.ENDED, termination=Termination(7 << 8)),
+            RecoveredContainer("task", RecoveredState.RUNNING, found["task"].pid),  # its monitor is about to end
+        )
+        assert await containers.wait("task") == Termination(7 << 8)
+        await containers.close()
+    async with successor(agent, "task") as (containers, found):
+        assert found["task"].termination == Termination(7 << 8)
+
+
+async def test_containers_that_nobody_asks_for_are_destroyed(
+    doomed: AgentProcess, agent: Agent, runtime_dir: Path
+) -> None:
+    await doomed.launch(wanted="sleep 1000", orphan="sleep 1000", done="true")
+    orphan = processes_of(runtime_dir, "orphan").task
+    await doomed.kill()
+    async with successor(agent, "wanted", "unheard-of") as (_, found):
+        assert not orphan.exists()
+        assert found["wanted"].state == RecoveredState.RUNNING
+        assert found["unheard-of"] == RecoveredContainer("unheard-of", RecoveredState.UNKNOWN)
+        assert [path.name for path in (runtime_dir / "containers").iterdir()] == ["wanted"]
+
+
+async def test_an_agent_killed_in_the_middle_of_many_launches_leaves_each_container_running_or_not_at_all(
+    doomed: AgentProcess, agent: Agent, runtime_dir: Path
+) -> None:
+    names = [f"c{number}" for number in range(200)]
+    await doomed.launch(first="true")
+    doomed.order(**dict.fromkeys(names, "sleep 1000"))
+    assert doomed.process.stdout is not None
+    await doomed.process.stdout.readline()
+    await doomed.kill()
+    async with successor(agent, *names) as (containers, found):
+        running = [name for name in names if found[name].state == RecoveredState.RUNNING]
+        assert len(running) > 0
+        for name in running:
+            assert processes_of(runtime_dir, name).task.exists()
+        for name in set(names).difference(running):
+            assert found[name].state == RecoveredState.UNKNOWN
+        await asyncio.gather(*(containers.destroy(name) for name in names))
+
+
+async def test_a_killed_launcher_takes_no_container_with_it_and_is_replaced(
+    containers: PosixContainerizer, configure: Configure, until: Until, runtime_dir: Path
+) -> None:
+    before = configure("while [ ! -e go ]; do sleep 0.01; done; exit 8")
+    await containers.launch(before)
+    launcher = await containers._launchers.current()
+    os.kill(launcher.pid, signal.SIGKILL)
+    after = configure("exit 9")
+    await containers.launch(after)
+    assert (await containers._launchers.current()).pid != launcher.pid
+    (before.sandbox / "go").touch()
+    assert await containers.wait(before.container_id) == Termination(8 << 8)
+    assert await containers.wait(after.container_id) == Termination(9 << 8)
+
+
+async def test_launches_under_way_when_the_launcher_is_killed_are_made_by_the_next_one(
+    containers: PosixContainerizer, configure: Configure
+) -> None:
+    configs = [configure("exit 3") for _ in range(50)]
+    launches = [asyncio.create_task(containers.launch(config)) for config in configs]
+    await asyncio.wait(launches, return_when=asyncio.FIRST_COMPLETED)
+    os.kill((await containers._launchers.current()).pid, signal.SIGKILL)
+    await asyncio.gather(*launches)
+    assert {(await containers.wait(config.container_id)).wait_status for config in configs} == {3 << 8}
+
+
+DAEMON = "(setsid sh -c 'setsid sleep 1000 & echo $! > daemon' &) ; while [ ! -s daemon ]; do sleep 0.01; done; "
+
+
+def daemon_of(config: ContainerConfig) -> ProcessId:
+    found = read_process(int((config.sandbox / "daemon").read_text()))
+    assert found is not None
+    return found.id
+
+
+async def test_a_task_whose_monitor_is_killed_is_killed_too_and_ends_without_a_status(
+    containers: PosixContainerizer, configure: Configure, until: Until, runtime_dir: Path
+) -> None:
+    config, other = (
+        configure(DAEMON + "echo up; sleep 1000"),
+        configure("while [ ! -e go ]; do sleep 0.01; done; exit 2"),
+    )
+    await containers.launch(config)
+    await containers.launch(other)
+    await until(lambda: config.stdout.read_text() == "up\n")
+    processes, daemon = processes_of(runtime_dir, config.container_id), daemon_of(config)
+    processes.monitor.signal(signal.SIGKILL)
+    termination = await containers.wait(config.container_id)
+    assert termination.wait_status is None
+    assert "killed" in termination.message
+    assert not processes.task.exists()
+    assert not daemon.exists()
+
+    (other.sandbox / "go").touch()
+    assert await containers.wait(other.container_id) == Termination(2 << 8)
+
+
+async def test_a_monitor_killed_while_no_agent_runs_is_made_up_for_by_the_next_agent(
+    doomed: AgentProcess, agent: Agent, runtime_dir: Path, until: Until, tmp_path: Path
+) -> None:
+    await doomed.launch(task=DAEMON + "sleep 1000")
+    marker = tmp_path / "work/runs/task/daemon"
+    await until(lambda: marker.exists() and marker.read_text() != "")
+    daemon = read_process(int(marker.read_text()))
+    assert daemon is not None
+    processes = processes_of(runtime_dir, "task")
+    await doomed.kill()
+    processes.monitor.signal(signal.SIGKILL)
+    await until(lambda: not processes.monitor.exists())
+    async with successor(agent, "task") as (_, found):
+        assert found["task"].state == RecoveredState.ENDED
+        assert found["task"].termination is not None
+        assert found["task"].termination.wait_status is None
+        assert not processes.task.exists()
+        assert not daemon.id.exists()
+
+
+async def test_a_monitor_that_is_stopped_does_not_keep_its_container_from_being_destroyed(
+    containers: PosixContainerizer, configure: Configure, runtime_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mezzo_agent.containers.supervision.DESTROY_SECS_MAX", 0.05)
+    config = configure("sleep 1000")
+    await containers.launch(config)
+    processes = processes_of(runtime_dir, config.container_id)
+    processes.monitor.signal(signal.SIGSTOP)
+    await containers.destroy(config.container_id)
+    assert not processes.monitor.exists()
+    assert not processes.task.exists()
+
+
+async def test_a_container_that_was_ordered_but_never_started_never_will(
+    agent: Agent, runtime_dir: Path, tmp_path: Path
+) -> None:
+    folder = RuntimeFolder(runtime_dir / "containers" / "late")
+    record = {"container_id": "late", "sandbox": str(tmp_path), "allowance": {}}
+    folder.create(json.dumps(record).encode())
+    async with successor(agent, "late") as (containers, found):
+        assert found["late"].state == RecoveredState.UNKNOWN
+        # The order was still in the pipe of the old launcher; it is obeyed only now.
+        order = Order(folder.path, "/bin/sh", ("sh", "-c", "touch ran"), {}, tmp_path)
+        with pytest.raises(StartError, match="given up"):
+            await (await containers._launchers.current()).launch(order)
+        assert not (tmp_path / "ran").exists()
+
+
+async def test_a_pid_that_the_kernel_gave_to_somebody_else_is_left_alone(
+    agent: Agent, runtime_dir: Path, tmp_path: Path
+) -> None:
+    somebody = await asyncio.create_subprocess_exec("sleep", "1000", start_new_session=True)
+    try:
+        found = read_process(somebody.pid)
+        assert found is not None
+        earlier = f"{somebody.pid}.{found.start_time - 1}"
+        folder = RuntimeFolder(runtime_dir / "containers" / "gone")
+        record = {"container_id": "gone", "sandbox": str(tmp_path / "sandbox"), "allowance": {}}
+        folder.create(json.dumps(record).encode())
+        (folder.path / "processes").symlink_to(f"{earlier}-{earlier}")
+        runtime_dir.joinpath("boot_id").write_text(BOOT_ID.read_text())
+        async with successor(agent, "gone") as (containers, recovered):
+            assert recovered["gone"].state == RecoveredState.ENDED
+            await containers.destroy("gone")
+        assert found.id.exists()
+    finally:
+        somebody.kill()
+        await somebody.wait()
+
+
+async def test_after_a_restart_of_the_machine_no_pid_is_believed(
+    doomed: AgentProcess, agent: Agent, runtime_dir: Path, until: Until
+) -> None:
+    await doomed.launch(ended="exit 4", running="sleep 1000")
+    await until(lambda: (runtime_dir / "containers/ended/exit").exists())
+    running = processes_of(runtime_dir, "running")
+    await doomed.kill()
+    (runtime_dir / "boot_id").write_text("another boot\n")
+    containers = agent()
+    try:
+        found = await containers.recover(["ended", "running"])
+        assert found["ended"].termination == Termination(4 << 8)
+        assert found["running"].termination is not None
+        assert found["running"].termination.wait_status is None
+        assert "restarted" in found["running"].termination.message
+        assert running.task.exists()  # for all that the agent knows it is somebody else's
+    finally:
+        running.monitor.signal(signal.SIGTERM)
+        await until(lambda: not running.monitor.exists())
+        await containers.close()
