@@ -1,0 +1,115 @@
+"""What a request says and how its answer is encoded, with the status codes that Mesos gives for what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import orjson
+from aiohttp import web
+from google.protobuf.message import DecodeError, Message
+
+from mezzo import jsonpb
+from mezzo.errors import InvalidRequest
+
+JSON: Final = "application/json"
+PROTOBUF: Final = "application/x-protobuf"
+RECORDIO: Final = "application/recordio"
+JAVASCRIPT: Final = "text/javascript"
+COMPRESS_BYTES_MIN = 4096
+
+M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """An encoding of messages."""
+
+    content_type: str
+    dump: Callable[[Message], bytes]
+    # As a record on a stream: there are clients that need records of JSON to be ASCII on one line.
+    dump_record: Callable[[Message], bytes]
+
+
+def _serialize(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+FORMATS: Final = {
+    JSON: Format(JSON, jsonpb.dumps, jsonpb.dumps_ascii),
+    PROTOBUF: Format(PROTOBUF, _serialize, _serialize),
+}
+
+
+async def read_message(request: web.Request, message_class: type[M]) -> M:
+    """The message in a request's body, by its Content-Type.
+
+    Raises 415 for a type that is none of ours, and `InvalidRequest` naming the header or the field otherwise. A type
+    with parameters (`; charset=utf-8`) is none of ours either: so it is in Mesos.
+    """
+    content_type = request.headers.get("Content-Type")
+    if content_type is None:
+        raise InvalidRequest("Content-Type", "the header is required")
+    if content_type not in FORMATS:
+        raise unsupported_media_type(content_type)
+    body = await request.read()
+    if content_type == JSON:
+        return jsonpb.parse(message_class, body)
+    return parse_protobuf(message_class, body)
+
+
+def unsupported_media_type(content_type: str) -> web.HTTPException:
+    expected = " or ".join(FORMATS)
+    return web.HTTPUnsupportedMediaType(text=f"Content-Type: expected {expected}, found {content_type}")
+
+
+def parse_protobuf(message_class: type[M], body: bytes) -> M:
+    """A message from its wire form. Raises `InvalidRequest`."""
+    message = message_class()
+    try:
+        message.MergeFromString(body)
+    except DecodeError:
+        raise InvalidRequest("", f"the body is not a {message_class.DESCRIPTOR.name} in protobuf") from None
+    jsonpb.check_initialized(message)
+    return message
+
+
+def answer_format(request: web.Request, header: str = "Accept") -> Format:
+    """The encoding that the client wants; JSON where it does not care. Raises 406 for one that is none of ours."""
+    accept = request.headers.get(header)
+    if accept is None:
+        return FORMATS[JSON]
+    wanted = [part.partition(";")[0].strip() for part in accept.split(",")]
+    for media_type in wanted:
+        if media_type in FORMATS:
+            return FORMATS[media_type]
+    if any(media_type in ("*/*", "application/*", "") for media_type in wanted):
+        return FORMATS[JSON]
+    raise web.HTTPNotAcceptable(text=f"{header}: expected {' or '.join(FORMATS)}, found {accept}")
+
+
+def message_response(request: web.Request, message: Message) -> web.Response:
+    """A message in the encoding that the client wants."""
+    form = answer_format(request)
+    return _compressed(web.Response(body=form.dump(message), content_type=form.content_type))
+
+
+def json_response(request: web.Request, document: object) -> web.Response:
+    """A document as JSON; wrapped into a call where the query has `jsonp`; compressed where that pays."""
+    return json_bytes_response(request, orjson.dumps(document))
+
+
+def json_bytes_response(request: web.Request, body: bytes) -> web.Response:
+    """The same of JSON that is encoded already."""
+    callback = request.query.get("jsonp")
+    if callback:
+        return _compressed(web.Response(body=b"%b(%b);" % (callback.encode(), body), content_type=JAVASCRIPT))
+    return _compressed(web.Response(body=body, content_type=JSON))
+
+
+def _compressed(response: web.Response) -> web.Response:
+    if isinstance(response.body, bytes) and len(response.body) >= COMPRESS_BYTES_MIN:
+        # Takes effect only where the client accepts it.
+        response.enable_compression()
+    return response

@@ -1,0 +1,99 @@
+"""Which handler answers a path, in all the ways in which Mesos' clients write it.
+
+`/state`, `/state/`, `/state.json`, `/master/state` and, on an agent, `/slave(1)/state.json` are one thing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+
+from aiohttp import web
+
+from mezzo.errors import MezzoError
+from mezzo_chassis.errors import http_status
+from mezzo_chassis.log import bind_correlation_id, get_logger
+
+CORRELATION_HEADER = "X-Correlation-Id"
+READ = ("GET", "HEAD", "POST")
+POST = ("POST",)
+REQUEST_BYTES_MAX = 16 * 1024 * 1024
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = get_logger(__name__)
+
+
+class Routes:
+    """A table of paths, and the one handler that dispatches by it."""
+
+    def __init__(self, prefix: str) -> None:
+        """Leave a first part of paths out of account that matches the pattern `prefix`, such as `master`."""
+        self._exact: dict[str, tuple[tuple[str, ...], Handler]] = {}
+        self._below: list[tuple[str, tuple[str, ...], Handler]] = []
+        self._prefix = re.compile(rf"/{prefix}(?=/|\Z)")
+
+    def add(self, path: str, handler: Handler, methods: Iterable[str] = READ) -> None:
+        """Answer exactly this path, however it is written."""
+        self._exact[path] = (tuple(methods), handler)
+
+    def add_below(self, prefix: str, handler: Handler, methods: Iterable[str] = READ) -> None:
+        """Answer every path that begins with `prefix` and is not in the table itself; the longest prefix wins."""
+        self._below.append((prefix, tuple(methods), handler))
+        self._below.sort(key=lambda each: -len(each[0]))
+
+    def application(self, request_bytes_max: int = REQUEST_BYTES_MAX) -> web.Application:
+        """An application that answers by this table."""
+        application = web.Application(client_max_size=request_bytes_max, middlewares=[around])
+        application.router.add_route("*", "/{path:.*}", self._dispatch)
+        return application
+
+    def normalise(self, path: str) -> str:
+        """The one form of a path."""
+        shortened = self._prefix.sub("", path, count=1).rstrip("/") or "/"
+        if shortened not in self._exact and shortened.endswith(".json"):
+            shortened = shortened.removesuffix(".json")
+        return shortened
+
+    def _find(self, path: str) -> tuple[tuple[str, ...], Handler] | None:
+        normal = self.normalise(path)
+        if normal in self._exact:
+            return self._exact[normal]
+        for prefix, methods, handler in self._below:
+            if normal == prefix or normal.startswith(f"{prefix}/"):
+                return methods, handler
+        return None
+
+    async def _dispatch(self, request: web.Request) -> web.StreamResponse:
+        found = self._find(request.path)
+        if found is None:
+            raise web.HTTPNotFound(text="404 Not Found.")
+        methods, handler = found
+        if request.method not in methods:
+            allowed = ", ".join(methods)
+            text = f"405 Method Not Allowed. This path takes {allowed}, not {request.method}."
+            raise web.HTTPMethodNotAllowed(request.method, methods, text=text)
+        return await handler(request)
+
+
+@web.middleware
+async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A correlation id around every request, and a plain text answer for everything that goes wrong."""
+    correlation_id = bind_correlation_id(request.headers.get(CORRELATION_HEADER))
+    try:
+        response = await handler(request)
+    except web.HTTPException as answer:
+        answer.headers[CORRELATION_HEADER] = correlation_id
+        raise
+    except MezzoError as error:
+        return web.Response(status=http_status(error), text=str(error), headers={CORRELATION_HEADER: correlation_id})
+    except ConnectionResetError:
+        # The client went away while it was answered.
+        raise web.HTTPServiceUnavailable from None
+    except Exception as error:
+        log.exception("request failed", path=request.path)
+        text = f"{type(error).__name__}: {error}"
+        return web.Response(status=500, text=text, headers={CORRELATION_HEADER: correlation_id})
+    if not response.prepared:
+        response.headers[CORRELATION_HEADER] = correlation_id
+    return response
