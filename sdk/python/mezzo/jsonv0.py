@@ -1,0 +1,175 @@
+"""The JSON of Mesos' older endpoints (`/state`, `/slaves`, `/tasks`, …): shapes alone, for whoever serves them.
+
+They differ from the messages of v1: names of old (`slave_id`), resources as sums by name, enums and ids flattened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo import jsonpb
+from mezzo.resources import Form, Resources
+from mezzo.resources.ranges import text_of as ranges_text
+
+Document = dict[str, Any]
+
+ALWAYS = ("disk", "mem", "gpus", "cpus")
+
+
+def resources(value: Resources) -> Document:
+    """Sums by name: scalars as numbers, the common ones always there; ranges and sets as text."""
+    document: Document = dict.fromkeys(ALWAYS, 0.0)
+    for name in sorted(value.names()):
+        part = value.named(name)
+        kind = next(iter(part))
+        if kind.value_type == mesos.Value.SCALAR:
+            document[name] = part.get(name) / 1000
+        elif kind.value_type == mesos.Value.RANGES:
+            document[name] = ranges_text(part.ranges_of(name))
+        else:
+            items = sorted(item for _, amount in part.items() if isinstance(amount, frozenset) for item in amount)
+            document[name] = "{" + ", ".join(items) + "}"
+    return document
+
+
+def resources_of(messages: Iterable[mesos.Resource]) -> Document:
+    return resources(Resources.of(messages))
+
+
+def resources_full(value: Resources) -> list[Document]:
+    """Every resource as it is, in the form that operators see."""
+    return [jsonpb.to_dict(message) for message in value.messages(Form.ENDPOINT)]
+
+
+def reserved_resources(value: Resources) -> Document:
+    """Sums of what is reserved, by role."""
+    return {role: resources(part) for role, part in value.reserved_by_role().items()}
+
+
+def reserved_resources_full(value: Resources) -> Document:
+    return {role: resources_full(part) for role, part in value.reserved_by_role().items()}
+
+
+def attributes(messages: Iterable[mesos.Attribute]) -> Document:
+    """By name: numbers as numbers, everything else as text."""
+    return {message.name: _attribute_value(message) for message in messages}
+
+
+def _attribute_value(message: mesos.Attribute) -> Any:
+    if message.type == mesos.Value.SCALAR:
+        return message.scalar.value
+    if message.type == mesos.Value.RANGES:
+        return ranges_text(tuple((each.begin, each.end) for each in message.ranges.range))
+    if message.type == mesos.Value.SET:
+        return "{" + ", ".join(message.set.item) + "}"
+    return message.text.value
+
+
+def labels(message: mesos.Labels) -> list[Document]:
+    return [jsonpb.to_dict(label) for label in message.labels]
+
+
+def capabilities(messages: Iterable[mesos.FrameworkInfo.Capability | mesos.AgentInfo.Capability]) -> list[str]:
+    """The names of capabilities."""
+    return [type(message).Type.Name(message.type) for message in messages]
+
+
+def task_status(message: mesos.TaskStatus) -> Document:
+    document: Document = {
+        "state": mesos.TaskState.Name(message.state),
+        "timestamp": message.timestamp,
+    }
+    if message.HasField("labels"):
+        document["labels"] = labels(message.labels)
+    if message.HasField("container_status"):
+        status = jsonpb.to_dict(message.container_status)
+        # The process is told by v1 alone.
+        status.pop("executor_pid", None)
+        document["container_status"] = status
+    if message.HasField("healthy"):
+        document["healthy"] = message.healthy
+    if message.HasField("check_status"):
+        document["check_status"] = jsonpb.to_dict(message.check_status)
+    return document
+
+
+def task(message: mesos.Task) -> Document:
+    role = next((each.allocation_info.role for each in message.resources if each.HasField("allocation_info")), "*")
+    document: Document = {
+        "id": message.task_id.value,
+        "name": message.name,
+        "framework_id": message.framework_id.value,
+        "executor_id": message.executor_id.value,
+        "slave_id": message.agent_id.value,
+        "state": mesos.TaskState.Name(message.state),
+        "resources": resources_of(message.resources),
+        "role": role,
+        "statuses": [task_status(status) for status in message.statuses],
+    }
+    if message.limits:
+        document["limits"] = {name: limit.value for name, limit in message.limits.items()}
+    if message.HasField("user"):
+        document["user"] = message.user
+    if message.HasField("labels"):
+        document["labels"] = labels(message.labels)
+    for name in ("discovery", "container", "health_check", "kill_policy", "max_completion_time"):
+        if message.HasField(name):  # type: ignore[arg-type]
+            document[name] = jsonpb.to_dict(getattr(message, name))
+    return document
+
+
+def command_info(message: mesos.CommandInfo) -> Document:
+    """A command; the values of its variables are told as they are, secrets not at all."""
+    document: Document = {
+        "shell": message.shell,
+        "argv": list(message.arguments),
+        "uris": [_uri(uri) for uri in message.uris],
+    }
+    if message.HasField("value"):
+        document["value"] = message.value
+    if message.HasField("user"):
+        document["user"] = message.user
+    if message.HasField("environment"):
+        document["environment"] = {
+            "variables": [
+                jsonpb.to_dict(variable)
+                for variable in message.environment.variables
+                if variable.type != mesos.Environment.Variable.SECRET
+            ]
+        }
+    return document
+
+
+def _uri(message: mesos.CommandInfo.URI) -> Document:
+    document: Document = {
+        "value": message.value,
+        "executable": message.executable,
+        "extract": message.extract,
+        "cache": message.cache,
+    }
+    if message.HasField("output_file"):
+        document["output_file"] = message.output_file
+    return document
+
+
+def executor_info(message: mesos.ExecutorInfo) -> Document:
+    document: Document = {
+        "executor_id": message.executor_id.value,
+        "name": message.name,
+        "framework_id": message.framework_id.value,
+        "command": command_info(message.command),
+        "resources": resources_of(message.resources),
+    }
+    if message.HasField("type"):
+        document["type"] = mesos.ExecutorInfo.Type.Name(message.type)
+    if message.HasField("source"):
+        document["source"] = message.source
+    if message.HasField("labels"):
+        document["labels"] = labels(message.labels)
+    if message.HasField("container"):
+        document["container"] = jsonpb.to_dict(message.container)
+    if message.HasField("discovery"):
+        document["discovery"] = jsonpb.to_dict(message.discovery)
+    return document
