@@ -1,0 +1,380 @@
+import asyncio
+import os
+import stat
+import tarfile
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from mesos.v1.mesos_pb2 import CommandInfo
+from mezzo_agent.containers.fetcher import Fetcher, FetchError, locate
+from mezzo_agent.containers.posix import PosixContainerizer
+from mezzo_agent.containers.users import Credentials
+from mezzo_agent.ports import ContainerConfig, LaunchError
+
+Configure = Callable[..., ContainerConfig]
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+
+
+class Server:
+    """A real HTTP server on loopback. It counts the downloads of each path."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.downloads: Counter[str] = Counter()
+        self.release = asyncio.Event()
+        self.stalling = asyncio.Event()
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_get("/slow", self._slow, allow_head=False)
+        app.router.add_get("/chunked", self._chunked, allow_head=False)
+        app.router.add_get("/moved", self._moved)
+        app.router.add_get("/{name}", self._file)
+        self._runner = web.AppRunner(app, shutdown_timeout=0)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        self.release.set()
+        await self._runner.cleanup()
+
+    async def _file(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name not in self.files:
+            raise web.HTTPNotFound
+        if request.method == "GET":
+            self.downloads[name] += 1
+        return web.Response(body=self.files[name])
+
+    async def _moved(self, _: web.Request) -> web.Response:
+        raise web.HTTPFound("/file")
+
+    async def _chunked(self, request: web.Request) -> web.StreamResponse:
+        self.downloads["chunked"] += 1
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b"of unknown size")
+        await answer.write_eof()
+        return answer
+
+    async def _slow(self, request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Length": "100"})
+        await answer.prepare(request)
+        await answer.write(b"a beginning")
+        self.stalling.set()
+        await self.release.wait()
+        return answer
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    server = Server()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Path:
+    sandbox = tmp_path / "sandbox"
+    sandbox.mkdir()
+    return sandbox
+
+
+@pytest.fixture
+async def fetcher(tmp_path: Path) -> AsyncIterator[Fetcher]:
+    fetcher = Fetcher(tmp_path / "cache", cache_bytes_max=1000, stall_timeout_secs=30, bytes_max=100_000)
+    await fetcher.open()
+    yield fetcher
+    await fetcher.close()
+
+
+def uri(value: str, **flags: object) -> CommandInfo.URI:
+    return CommandInfo.URI(value=value, **flags)  # type: ignore[arg-type]
+
+
+def tar(**files: bytes) -> bytes:
+    file = BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, BytesIO(content))
+    return file.getvalue()
+
+
+async def fetch(fetcher: Fetcher, sandbox: Path, *uris: CommandInfo.URI, user: str = "me") -> None:
+    await fetcher.fetch(uris, sandbox, user, None)
+
+
+async def test_a_file_comes_over_http_and_the_owner_reads_so_in_stderr(
+    fetcher: Fetcher, server: Server, sandbox: Path
+) -> None:
+    server.files["file"] = os.urandom(50_000)
+    await fetch(fetcher, sandbox, uri(f"{server.url}/file?token=x"))
+    assert (sandbox / "file").read_bytes() == server.files["file"]
+    assert (sandbox / "file").stat().st_mode & 0o777 == 0o644
+    assert f"fetched '{server.url}/file?token=x'" in (sandbox / "stderr").read_text()
+
+
+async def test_redirections_are_followed(fetcher: Fetcher, server: Server, sandbox: Path) -> None:
+    server.files["file"] = b"here"
+    await fetch(fetcher, sandbox, uri(f"{server.url}/moved"))
+    assert (sandbox / "moved").read_bytes() == b"here"
+
+
+async def test_files_of_this_machine_come_by_uri_and_by_path(fetcher: Fetcher, sandbox: Path, tmp_path: Path) -> None:
+    for name in ("one", "two", "three", "with space"):
+        (tmp_path / name).write_text(name)
+    await fetch(
+        fetcher,
+        sandbox,
+        uri(f"file://{tmp_path}/one"),
+        uri(f"file://localhost{tmp_path}/two"),
+        uri(f"{tmp_path}/three"),
+        uri(f"file://{tmp_path}/with%20space"),
+    )
+    for name in ("one", "two", "three", "with space"):
+        assert (sandbox / name).read_text() == name
+
+
+async def test_a_relative_path_starts_at_frameworks_home(tmp_path: Path, sandbox: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "executor").write_text("from home")
+    fetcher = Fetcher(tmp_path / "cache", 0, 30, frameworks_home=tmp_path / "home")
+    await fetch(fetcher, sandbox, uri("executor"))
+    assert (sandbox / "executor").read_text() == "from home"
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        ("relative/path", "--frameworks_home is not set"),
+        ("ftp://host/file", "scheme 'ftp' is not known"),
+        ("hdfs://host/file", "scheme 'hdfs' is not known"),
+        ("http:///file", "names no host"),
+        ("http://host", "names no file"),
+        ("http://host/", "names no file"),
+        ("http://host/folder/", "names no file"),
+        ("http://[bad/file", "IPv6"),
+        ("file://elsewhere/file", "host 'elsewhere'"),
+        ("/some/..", "names no file"),
+    ],
+)
+def test_a_uri_that_cannot_be_followed_is_named_with_the_reason(value: str, complaint: str) -> None:
+    with pytest.raises(FetchError) as raised:
+        locate(value, None)
+    assert value in str(raised.value)
+    assert complaint in str(raised.value)
+
+
+def test_a_password_in_a_uri_is_not_shown() -> None:
+    assert str(FetchError("https://me:secret@host/file", "why")) == "cannot fetch 'https://host/file': why"
+
+
+async def test_a_missing_file_is_an_error_that_names_it(fetcher: Fetcher, server: Server, sandbox: Path) -> None:
+    with pytest.raises(FetchError, match=f"{server.url}/nothing.*404"):
+        await fetch(fetcher, sandbox, uri(f"{server.url}/nothing"))
+    with pytest.raises(FetchError, match="No such file"):
+        await fetch(fetcher, sandbox, uri("file:///no/such/file"))
+    with pytest.raises(FetchError, match="not a regular file"):
+        await fetch(fetcher, sandbox, uri("/etc"))
+    assert "404" in (sandbox / "stderr").read_text()
+
+
+async def test_a_server_that_is_not_there_is_an_error(fetcher: Fetcher, server: Server, sandbox: Path) -> None:
+    await server.stop()
+    with pytest.raises(FetchError, match=f"cannot fetch '{server.url}/file'"):
+        await fetch(fetcher, sandbox, uri(f"{server.url}/file"))
+
+
+async def test_a_download_that_stalls_is_given_up(server: Server, sandbox: Path, tmp_path: Path) -> None:
+    fetcher = Fetcher(tmp_path / "cache", 0, stall_timeout_secs=0.05)
+    with pytest.raises(FetchError, match=r"nothing has come for 0\.05 seconds"):
+        await fetch(fetcher, sandbox, uri(f"{server.url}/slow"))
+    await fetcher.close()
+
+
+async def test_a_file_beyond_the_limit_is_refused(
+    fetcher: Fetcher, server: Server, sandbox: Path, tmp_path: Path
+) -> None:
+    server.files["large"] = bytes(100_001)
+    (tmp_path / "large").write_bytes(bytes(100_001))
+    for value in (f"{server.url}/large", f"{tmp_path}/large"):
+        with pytest.raises(FetchError, match="more than 100000 bytes"):
+            await fetch(fetcher, sandbox, uri(value))
+
+
+async def test_an_executable_is_made_one_and_not_unpacked(fetcher: Fetcher, server: Server, sandbox: Path) -> None:
+    server.files["a.tar.gz"] = tar(inner=b"x")
+    await fetch(fetcher, sandbox, uri(f"{server.url}/a.tar.gz", executable=True))
+    assert stat.S_IMODE((sandbox / "a.tar.gz").stat().st_mode) == 0o755
+    assert not (sandbox / "inner").exists()
+
+
+async def test_an_archive_is_unpacked_beside_itself_unless_that_is_not_wanted(
+    fetcher: Fetcher, server: Server, sandbox: Path
+) -> None:
+    server.files["a.tar.gz"] = tar(inner=b"x")
+    await fetch(fetcher, sandbox, uri(f"{server.url}/a.tar.gz", extract=False))
+    assert sorted(os.listdir(sandbox)) == ["a.tar.gz", "stderr"]
+    await fetch(fetcher, sandbox, uri(f"{server.url}/a.tar.gz"))
+    assert sorted(os.listdir(sandbox)) == ["a.tar.gz", "inner", "stderr"]
+
+
+async def test_a_damaged_archive_is_an_error_that_names_the_uri(
+    fetcher: Fetcher, server: Server, sandbox: Path
+) -> None:
+    server.files["a.zip"] = b"no zip"
+    with pytest.raises(FetchError, match=f"{server.url}/a.zip.*damaged"):
+        await fetch(fetcher, sandbox, uri(f"{server.url}/a.zip"))
+
+
+async def test_an_output_file_may_lie_in_folders_of_the_sandbox(
+    fetcher: Fetcher, server: Server, sandbox: Path
+) -> None:
+    server.files["file"] = b"content"
+    await fetch(fetcher, sandbox, uri(f"{server.url}/file", output_file="some/where/else"))
+    assert (sandbox / "some/where/else").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("output_file", ["/etc/motd", "../outside", "in/../../outside", "link/outside"])
+async def test_an_output_file_outside_the_sandbox_is_refused(
+    fetcher: Fetcher, server: Server, sandbox: Path, tmp_path: Path, output_file: str
+) -> None:
+    server.files["file"] = b"content"
+    (sandbox / "link").symlink_to(tmp_path)
+    with pytest.raises(FetchError, match=f"{server.url}/file"):
+        await fetch(fetcher, sandbox, uri(f"{server.url}/file", output_file=output_file))
+    assert not (tmp_path / "outside").exists()
+
+
+async def test_a_cached_uri_is_downloaded_once_for_any_number_of_tasks(
+    fetcher: Fetcher, server: Server, tmp_path: Path
+) -> None:
+    server.files["file"] = b"shared"
+    sandboxes = [tmp_path / f"sandbox-{number}" for number in range(10)]
+    for sandbox in sandboxes:
+        sandbox.mkdir()
+    await asyncio.gather(*(fetch(fetcher, sandbox, uri(f"{server.url}/file", cache=True)) for sandbox in sandboxes))
+    assert server.downloads["file"] == 1
+    assert {(sandbox / "file").read_bytes() for sandbox in sandboxes} == {b"shared"}
+    assert fetcher.cache_bytes_used == 6
+
+
+async def test_each_user_has_a_cache_of_its_own(fetcher: Fetcher, server: Server, sandbox: Path) -> None:
+    server.files["file"] = b"secret"
+    for user in ("one", "two", "one"):
+        await fetch(fetcher, sandbox, uri(f"{server.url}/file", cache=True), user=user)
+    assert server.downloads["file"] == 2
+
+
+async def test_of_a_cached_archive_only_the_content_comes_into_the_sandbox(
+    fetcher: Fetcher, server: Server, sandbox: Path
+) -> None:
+    server.files["a.tgz"] = tar(inner=b"x")
+    await fetch(fetcher, sandbox, uri(f"{server.url}/a.tgz", cache=True))
+    assert sorted(os.listdir(sandbox)) == ["inner", "stderr"]
+    await fetch(fetcher, sandbox, uri(f"{server.url}/a.tgz", cache=True, executable=True))
+    assert stat.S_IMODE((sandbox / "a.tgz").stat().st_mode) == 0o755
+    assert server.downloads["a.tgz"] == 1
+
+
+async def test_the_least_recently_used_file_makes_room(fetcher: Fetcher, server: Server, sandbox: Path) -> None:
+    for name in ("a", "b", "c"):
+        server.files[name] = bytes(400)
+    for name in ("a", "b", "a", "c", "a", "b"):  # c throws b out, which then throws c out
+        await fetch(fetcher, sandbox, uri(f"{server.url}/{name}", cache=True))
+    assert server.downloads == {"a": 1, "b": 2, "c": 1}
+    assert fetcher.cache_bytes_used == 800
+
+
+async def test_what_does_not_fit_into_the_cache_or_has_no_size_goes_past_it(
+    fetcher: Fetcher, server: Server, sandbox: Path
+) -> None:
+    server.files["large"] = bytes(1001)
+    await fetch(fetcher, sandbox, uri(f"{server.url}/large", cache=True), uri(f"{server.url}/chunked", cache=True))
+    assert (sandbox / "large").stat().st_size == 1001
+    assert (sandbox / "chunked").read_bytes() == b"of unknown size"
+    assert fetcher.cache_bytes_used == 0
+
+
+async def test_a_failed_download_leaves_nothing_in_the_cache_and_is_tried_again(
+    fetcher: Fetcher, server: Server, sandbox: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(FetchError):
+        await fetch(fetcher, sandbox, uri(f"{server.url}/later", cache=True))
+    assert os.listdir(tmp_path / "cache") == []
+    server.files["later"] = b"now"
+    await fetch(fetcher, sandbox, uri(f"{server.url}/later", cache=True))
+    assert (sandbox / "later").read_bytes() == b"now"
+
+
+async def test_a_local_file_is_cached_too(fetcher: Fetcher, sandbox: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("first")
+    await fetch(fetcher, sandbox, uri(f"{tmp_path}/file", cache=True))
+    (tmp_path / "file").unlink()
+    await fetch(fetcher, sandbox, uri(f"{tmp_path}/file", cache=True))
+    assert (sandbox / "file").read_text() == "first"
+
+
+@as_root
+async def test_a_file_that_the_user_may_not_read_is_not_fetched_for_it(
+    fetcher: Fetcher, sandbox: Path, tmp_path: Path
+) -> None:
+    nobody = Credentials.of("nobody")
+    os.chown(sandbox, nobody.uid, nobody.gid)
+    for path in [tmp_path, *tmp_path.parents]:
+        if str(path).startswith("/tmp/"):
+            path.chmod(0o755)
+    (tmp_path / "secret").write_text("root's")
+    (tmp_path / "secret").chmod(0o640)
+    (tmp_path / "public").write_text("everybody's")
+    for cache in (False, True):
+        with pytest.raises(FetchError, match="Permission denied"):
+            await fetcher.fetch([uri(f"{tmp_path}/secret", cache=cache)], sandbox, "nobody", nobody)
+    await fetcher.fetch([uri(f"{tmp_path}/public", output_file="a/b")], sandbox, "nobody", nobody)
+    assert {(sandbox / name).stat().st_uid for name in ("a", "a/b", "stderr")} == {nobody.uid}
+    assert os.geteuid() == 0
+    (tmp_path / "written-by-root").touch()
+    assert (tmp_path / "written-by-root").stat().st_uid == 0
+
+
+async def test_a_task_finds_what_was_fetched(
+    containers: PosixContainerizer, configure: Configure, server: Server
+) -> None:
+    server.files["program"] = b"#!/bin/sh\nexit 12\n"
+    config = configure("./program", uris=[uri(f"{server.url}/program", executable=True)])
+    await containers.launch(config)
+    assert (await containers.wait(config.container_id)).wait_status == 12 << 8
+    assert containers.counts.fetches_succeeded == 1
+
+
+async def test_a_task_whose_uri_cannot_be_fetched_is_not_started(
+    containers: PosixContainerizer, configure: Configure, server: Server, runtime_dir: Path
+) -> None:
+    config = configure("touch ran", uris=[uri(f"{server.url}/nothing")])
+    with pytest.raises(LaunchError, match=f"{server.url}/nothing"):
+        await containers.launch(config)
+    assert not (config.sandbox / "ran").exists()
+    assert list((runtime_dir / "containers").iterdir()) == []
+    assert containers.counts.fetches_failed == 1
+
+
+async def test_a_container_that_is_destroyed_while_it_fetches_is_not_started(
+    containers: PosixContainerizer, configure: Configure, server: Server
+) -> None:
+    config = configure("touch ran", uris=[uri(f"{server.url}/slow")])
+    launching = asyncio.create_task(containers.launch(config))
+    await server.stalling.wait()
+    await containers.destroy(config.container_id)
+    with pytest.raises(LaunchError, match="destroyed"):
+        await launching
+    assert not (config.sandbox / "ran").exists()
