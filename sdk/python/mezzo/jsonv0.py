@@ -73,7 +73,7 @@ def labels(message: mesos.Labels) -> list[Document]:
 
 def capabilities(messages: Iterable[mesos.FrameworkInfo.Capability | mesos.AgentInfo.Capability]) -> list[str]:
     """The names of capabilities."""
-    return [type(message).Type.Name(message.type) for message in messages]
+    return [jsonpb.to_dict(message)["type"] for message in messages]
 
 
 def task_status(message: mesos.TaskStatus) -> Document:

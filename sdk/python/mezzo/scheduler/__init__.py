@@ -1,0 +1,13 @@
+"""A framework's side of the scheduler API.
+
+    async with SchedulerClient(GrpcTransport("127.0.0.1:5060"), FrameworkInfo(user="", name="mine")) as scheduler:
+        async for event in scheduler.events():
+            ...
+
+The same client speaks gRPC to a registry, or Mesos' v1 HTTP API to a gateway or a Mesos master.
+"""
+
+from mezzo.scheduler.client import SchedulerClient
+from mezzo.scheduler.transport import GrpcTransport, HttpTransport, Transport
+
+__all__ = ["GrpcTransport", "HttpTransport", "SchedulerClient", "Transport"]

@@ -1,0 +1,232 @@
+"""The client itself: one subscription that is kept up, and every call of the scheduler API."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Iterable
+from typing import Self
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.scheduler import scheduler_pb2 as v1
+from mezzo.errors import MezzoError, Unavailable
+from mezzo.scheduler.transport import Transport
+
+Type = v1.Call.Type
+
+RETRY_SECONDS_MIN = 0.1
+RETRY_SECONDS_MAX = 5.0
+# A stream that is silent for so many heartbeats is broken.
+HEARTBEATS_MISSED_MAX = 5
+FIRST_EVENT_SECONDS_MAX = 30.0
+
+
+class SchedulerClient:
+    """A framework that stays subscribed.
+
+    When its stream breaks, or falls silent, it subscribes again under its id; each subscription begins with a
+    SUBSCRIBED event, upon which a scheduler reconciles its tasks.
+    """
+
+    def __init__(self, transport: Transport, framework_info: mesos.FrameworkInfo) -> None:
+        self._transport = transport
+        self.framework_info = mesos.FrameworkInfo()
+        self.framework_info.CopyFrom(framework_info)
+        self.suppressed_roles: list[str] = []
+        self._silence_seconds_max = FIRST_EVENT_SECONDS_MAX
+        self._over = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def framework_id(self) -> str:
+        """Given by the cluster with the first subscription; empty before it."""
+        return self.framework_info.id.value
+
+    async def close(self) -> None:
+        """Leave without ending the framework: its tasks go on for `failover_timeout`."""
+        self._over = True
+        await self._transport.close()
+
+    async def events(self) -> AsyncIterator[v1.Event]:
+        """Every event but HEARTBEAT, across subscriptions.
+
+        Ends after a teardown, or an ERROR event, which is yielded. Raises `MezzoError` only where the cluster refuses
+        the subscription for what it says; while nobody answers it goes on trying.
+        """
+        attempt = 0
+        while not self._over:
+            # Nobody leads, or the stream broke: that is what the pause and the next attempt are for.
+            with contextlib.suppress(Unavailable):
+                async for event in self._subscription():
+                    attempt = 0
+                    yield event
+                    if event.type == v1.Event.ERROR:
+                        return
+            if not self._over:
+                await asyncio.sleep(_pause(attempt))
+                attempt += 1
+
+    async def _subscription(self) -> AsyncIterator[v1.Event]:
+        call = v1.Call(type=Type.SUBSCRIBE)
+        call.subscribe.framework_info.CopyFrom(self.framework_info)
+        call.subscribe.suppressed_roles.extend(self.suppressed_roles)
+        if self.framework_id:
+            call.framework_id.CopyFrom(self.framework_info.id)
+        stream = self._transport.subscribe(call)
+        self._silence_seconds_max = FIRST_EVENT_SECONDS_MAX
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(self._silence_seconds_max):
+                        events = await anext(stream)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError:
+                    raise Unavailable("the stream fell silent") from None
+                for event in events:
+                    if event.type == v1.Event.SUBSCRIBED:
+                        self._subscribed(event.subscribed)
+                    if event.type != v1.Event.HEARTBEAT:
+                        yield event
+        finally:
+            await stream.aclose()
+
+    def _subscribed(self, subscribed: v1.Event.Subscribed) -> None:
+        self.framework_info.id.CopyFrom(subscribed.framework_id)
+        if subscribed.heartbeat_interval_seconds:
+            self._silence_seconds_max = HEARTBEATS_MISSED_MAX * subscribed.heartbeat_interval_seconds
+
+    # --------------------------------------------------------------------------------------------------- calls
+    # Each returns when the call is admitted, and raises `MezzoError` when it is not; what it causes arrives as events.
+
+    def _new(self, call_type: Type.ValueType) -> v1.Call:
+        return v1.Call(type=call_type, framework_id=self.framework_info.id)
+
+    async def send(self, call: v1.Call) -> v1.Response | None:
+        """Make any call; its framework id is filled in."""
+        call.framework_id.CopyFrom(self.framework_info.id)
+        return await self._transport.call(call)
+
+    async def accept(
+        self,
+        offer_ids: Iterable[mesos.OfferID],
+        operations: Iterable[mesos.Offer.Operation],
+        refuse_seconds: float | None = None,
+    ) -> None:
+        """Use offers of one agent; what the operations leave over is declined for `refuse_seconds` (default: 5)."""
+        call = self._new(Type.ACCEPT)
+        call.accept.SetInParent()
+        call.accept.offer_ids.extend(offer_ids)
+        call.accept.operations.extend(operations)
+        if refuse_seconds is not None:
+            call.accept.filters.refuse_seconds = refuse_seconds
+        await self._transport.call(call)
+
+    async def launch(
+        self, offer: mesos.Offer, tasks: Iterable[mesos.TaskInfo], refuse_seconds: float | None = None
+    ) -> None:
+        """Accept one offer to launch tasks."""
+        operation = mesos.Offer.Operation(type=mesos.Offer.Operation.LAUNCH)
+        operation.launch.task_infos.extend(tasks)
+        await self.accept([offer.id], [operation], refuse_seconds)
+
+    async def decline(self, offer_ids: Iterable[mesos.OfferID], refuse_seconds: float | None = None) -> None:
+        call = self._new(Type.DECLINE)
+        call.decline.SetInParent()
+        call.decline.offer_ids.extend(offer_ids)
+        if refuse_seconds is not None:
+            call.decline.filters.refuse_seconds = refuse_seconds
+        await self._transport.call(call)
+
+    async def revive(self, roles: Iterable[str] = ()) -> None:
+        """Ask for offers again in the roles, or in all."""
+        call = self._new(Type.REVIVE)
+        call.revive.roles.extend(roles)
+        await self._transport.call(call)
+
+    async def suppress(self, roles: Iterable[str] = ()) -> None:
+        """Ask for no more offers in the roles, or in all."""
+        call = self._new(Type.SUPPRESS)
+        call.suppress.roles.extend(roles)
+        await self._transport.call(call)
+
+    async def kill(self, task_id: str, agent_id: str | None = None, grace_period_seconds: float | None = None) -> None:
+        call = self._new(Type.KILL)
+        call.kill.task_id.value = task_id
+        if agent_id is not None:
+            call.kill.agent_id.value = agent_id
+        if grace_period_seconds is not None:
+            call.kill.kill_policy.grace_period.nanoseconds = round(grace_period_seconds * 1e9)
+        await self._transport.call(call)
+
+    async def shutdown(self, executor_id: str, agent_id: str) -> None:
+        """End an executor, with all its tasks."""
+        call = self._new(Type.SHUTDOWN)
+        call.shutdown.executor_id.value = executor_id
+        call.shutdown.agent_id.value = agent_id
+        await self._transport.call(call)
+
+    async def acknowledge(self, status: mesos.TaskStatus) -> None:
+        """Say that an update was received; nothing is sent for one that wants no acknowledgement."""
+        if not status.HasField("uuid"):
+            return
+        call = self._new(Type.ACKNOWLEDGE)
+        call.acknowledge.agent_id.CopyFrom(status.agent_id)
+        call.acknowledge.task_id.CopyFrom(status.task_id)
+        call.acknowledge.uuid = status.uuid
+        await self._transport.call(call)
+
+    async def reconcile(self, tasks: Iterable[tuple[str, str | None]] = ()) -> None:
+        """Ask for the newest status of tasks, given as `(task id, agent id or None)`; of all where none is given."""
+        call = self._new(Type.RECONCILE)
+        call.reconcile.SetInParent()
+        for task_id, agent_id in tasks:
+            task = call.reconcile.tasks.add()
+            task.task_id.value = task_id
+            if agent_id is not None:
+                task.agent_id.value = agent_id
+        await self._transport.call(call)
+
+    async def message(self, executor_id: str, agent_id: str, data: bytes) -> None:
+        """Send bytes to an executor; they may be lost."""
+        call = self._new(Type.MESSAGE)
+        call.message.executor_id.value = executor_id
+        call.message.agent_id.value = agent_id
+        call.message.data = data
+        await self._transport.call(call)
+
+    async def request(self, requests: Iterable[mesos.Request]) -> None:
+        """Hint at what the framework would like to be offered."""
+        call = self._new(Type.REQUEST)
+        call.request.SetInParent()
+        call.request.requests.extend(requests)
+        await self._transport.call(call)
+
+    async def update_framework(self, framework_info: mesos.FrameworkInfo, suppressed_roles: Iterable[str] = ()) -> None:
+        """Change what the framework told of itself."""
+        call = self._new(Type.UPDATE_FRAMEWORK)
+        call.update_framework.framework_info.CopyFrom(framework_info)
+        call.update_framework.suppressed_roles.extend(suppressed_roles)
+        await self._transport.call(call)
+        self.framework_info.CopyFrom(framework_info)
+
+    async def teardown(self) -> None:
+        """End the framework, and everything that it runs."""
+        self._over = True
+        try:
+            await self._transport.call(self._new(Type.TEARDOWN))
+        except MezzoError:
+            self._over = False
+            raise
+
+
+def _pause(attempt: int) -> float:
+    """Seconds before the next attempt: growing, and not the same for all frameworks of a cluster that came back."""
+    longest = min(RETRY_SECONDS_MAX, RETRY_SECONDS_MIN * 2 ** min(attempt, 10))
+    return random.uniform(longest / 2, longest)  # noqa: S311  no secret
