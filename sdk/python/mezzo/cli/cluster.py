@@ -1,0 +1,228 @@
+"""A whole cluster on this machine: one process for each service, started in order, ended together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import psutil
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+START_TIMEOUT_SECONDS = 60.0
+STOP_TIMEOUT_SECONDS = 4.0
+HEALTH_RETRY_SECONDS = 0.05
+LOG_TAIL_LINES = 15
+
+
+class ClusterError(Exception):
+    """The cluster could not be started; the message says what is in the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port that a service listens on, and what it is called in messages."""
+
+    name: str
+    number: int
+    flag: str | None  # None: another free port will do as well
+
+
+@dataclass(slots=True)
+class Layout:
+    """Where everything of a local cluster is. Ports that people type are fixed; the others move when they are taken."""
+
+    work_dir: Path
+    ip: str = "127.0.0.1"
+    gateway_port: int = 5050
+    agent_port: int = 5051
+    resources: str = ""
+    ports: dict[str, int] = field(default_factory=dict)
+
+    def choose_ports(self) -> None:
+        """Check or choose every port; raises `ClusterError` naming the one that is in use."""
+        wanted = [
+            Port("gateway", self.gateway_port, "--port"),
+            Port("agent", self.agent_port, "--agent-port"),
+            Port("gateway_grpc", 5055, None),
+            Port("agent_grpc", 5056, None),
+            Port("registry", 5060, None),
+            Port("allocator", 5061, None),
+            Port("registry_metrics", 9060, None),
+            Port("allocator_metrics", 9061, None),
+            Port("gateway_metrics", 9062, None),
+            Port("agent_metrics", 9063, None),
+        ]
+        held: list[socket.socket] = []
+        try:
+            for port in wanted:
+                holder = socket.socket()
+                held.append(holder)
+                holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                self.ports[port.name] = self._claim(holder, port)
+        finally:
+            for holder in held:
+                holder.close()
+
+    def _claim(self, holder: socket.socket, port: Port) -> int:
+        try:
+            holder.bind((self.ip, port.number))
+        except OSError as error:
+            if port.flag:
+                raise ClusterError(
+                    f"port {port.number} for the {port.name} ({port.flag}) cannot be used: {error.strerror}"
+                    f"{_holder_of(port.number)}"
+                ) from None
+            holder.bind((self.ip, 0))
+        return int(holder.getsockname()[1])
+
+    def address(self, name: str) -> str:
+        return f"{self.ip}:{self.ports[name]}"
+
+
+def _holder_of(port: int) -> str:
+    """Which process listens there, where this user may know it."""
+    with contextlib.suppress(psutil.AccessDenied):
+        for connection in psutil.net_connections("tcp"):
+            local = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and local and local[1] == port and connection.pid:
+                return f" (held by {psutil.Process(connection.pid).name()}, process {connection.pid})"
+    return ""
+
+
+class Cluster:
+    """The four services as child processes, each logging to `<work_dir>/logs/<service>.log`."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+
+    async def start(self, started: Callable[[str, str], None]) -> None:
+        """Start every service and wait until it is healthy; calls `started(service, address)` after each."""
+        for folder in ("logs", "registry", "agent"):
+            _make(self.layout.work_dir / folder)
+        self.layout.choose_ports()
+        commands = self._commands()
+        for service, flags in commands.items():
+            await self._spawn(service, flags)
+        for service in commands:
+            name = f"{service}_grpc" if service in ("gateway", "agent") else service
+            await self._healthy(service, self.layout.address(name))
+            started(service, self.layout.address(service))
+
+    def _commands(self) -> dict[str, list[str]]:
+        layout, ports = self.layout, self.layout.ports
+        shared = [f"--ip={layout.ip}", "--log_format=json"]
+        agent = [f"--hostname={layout.ip}", f"--work_dir={layout.work_dir / 'agent'}"]
+        if layout.resources:
+            agent.append(f"--resources={layout.resources}")
+        if os.geteuid() != 0:
+            agent.append("--switch_user=false")
+        return {
+            "allocator": [*shared, f"--grpc_port={ports['allocator']}", f"--metrics_port={ports['allocator_metrics']}"],
+            "registry": [
+                *shared,
+                f"--grpc_port={ports['registry']}",
+                f"--metrics_port={ports['registry_metrics']}",
+                f"--allocator={layout.address('allocator')}",
+                f"--hostname={layout.ip}",
+                f"--advertise_ip={layout.ip}",
+                f"--advertise_port={ports['gateway']}",
+                f"--work_dir={layout.work_dir / 'registry'}",
+            ],
+            "gateway": [
+                *shared,
+                f"--port={ports['gateway']}",
+                f"--grpc_port={ports['gateway_grpc']}",
+                f"--metrics_port={ports['gateway_metrics']}",
+                f"--master={layout.address('registry')}",
+            ],
+            "agent": [
+                *shared,
+                f"--port={ports['agent']}",
+                f"--grpc_port={ports['agent_grpc']}",
+                f"--metrics_port={ports['agent_metrics']}",
+                f"--master={layout.address('registry')}",
+                *agent,
+            ],
+        }
+
+    async def _spawn(self, service: str, flags: list[str]) -> None:
+        with self.log_of(service).open("wb") as log:
+            # In a session of its own: Ctrl-C reaches this process alone, which ends them in order.
+            self._processes[service] = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                f"mezzo_{service}",
+                *flags,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def log_of(self, service: str) -> Path:
+        return self.layout.work_dir / "logs" / f"{service}.log"
+
+    async def _healthy(self, service: str, address: str) -> None:
+        async with asyncio.timeout(START_TIMEOUT_SECONDS), grpc.aio.insecure_channel(address) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            while True:
+                self._raise_if_ended(service)
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    answer = await health.Check(health_pb2.HealthCheckRequest())
+                    if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                        return
+                await asyncio.sleep(HEALTH_RETRY_SECONDS)
+
+    def _raise_if_ended(self, service: str) -> None:
+        code = self._processes[service].returncode
+        if code is not None:
+            tail = "\n".join(self.log_of(service).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+            raise ClusterError(f"the {service} ended with code {code}:\n{tail}")
+
+    async def wait(self) -> str:
+        """The name of the first service that ends by itself."""
+        waiting = {asyncio.create_task(process.wait()): name for name, process in self._processes.items()}
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            return waiting[done.pop()]
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def stop(self) -> None:
+        """End every service: the agent with all its tasks, the others after it."""
+        agent = self._processes.get("agent")
+        others = [process for name, process in self._processes.items() if name != "agent"]
+        if agent:
+            await _end(agent, signal.SIGUSR1)
+        await asyncio.gather(*(_end(process, signal.SIGTERM) for process in others))
+
+
+async def _end(process: asyncio.subprocess.Process, how: signal.Signals) -> None:
+    """Ask a process to end, and end it when it does not."""
+    if process.returncode is not None:
+        return
+    process.send_signal(how)
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_SECONDS / 2):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ClusterError(f"the folder {folder} (--work-dir) cannot be made: {error.strerror}") from None

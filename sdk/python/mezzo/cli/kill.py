@@ -1,0 +1,21 @@
+"""`mezzo kill`: end a task, whosever it is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from mezzo.cli.api import Api, ask
+
+
+def kill(context: typer.Context, task: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")]) -> None:
+    """Kill a task."""
+
+    async def question(api: Api) -> str:
+        found = await api.find_task(task)
+        await api.post(f"/mezzo/v1/tasks/{quote(found['framework_id'], safe='')}/{quote(found['id'], safe='')}/kill")
+        return str(found["id"])
+
+    typer.echo(f"{ask(context, question)} is being killed")

@@ -1,0 +1,34 @@
+"""`mezzo logs`: what a task wrote, wherever it ran."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from mezzo.cli.api import Api, ask
+
+
+def logs(
+    context: typer.Context,
+    task: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it writes, until it ends.")] = False,
+    stderr: Annotated[bool, typer.Option("--stderr", help="Its standard error instead of its output.")] = False,
+) -> None:
+    """Show what a task wrote to its standard output."""
+
+    async def question(api: Api) -> None:
+        found = await api.find_task(task)
+        path = log_path(found["framework_id"], found["id"], "stderr" if stderr else "stdout")
+        async for piece in api.stream(path, **({"follow": "true"} if follow else {})):
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+
+    ask(context, question)
+
+
+def log_path(framework_id: str, task_id: str, file: str) -> str:
+    """Where the gateway serves a file of a task's sandbox."""
+    return f"/mezzo/v1/tasks/{quote(framework_id, safe='')}/{quote(task_id, safe='')}/files/{file}"

@@ -1,0 +1,55 @@
+"""`mezzo tasks`: what runs where, and how did it end?"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from mezzo.cli.api import ACTIVE_STATES, ask
+from mezzo.cli.output import Format, Output, amount, moment, show, state
+
+COLUMNS = ("id", "name", "framework", "agent", "state", "resources")
+WIDE_COLUMNS = (*COLUMNS, "role", "executor", "updated")
+
+
+def tasks(
+    context: typer.Context,
+    framework: Annotated[str, typer.Option("--framework", "-f", help="Of this framework only (id or name).")] = "",
+    everything: Annotated[bool, typer.Option("--all", "-a", help="With those that have ended.")] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """List the tasks."""
+    answer = ask(context, lambda api: api.get("/state"))
+    names = {each["id"]: each["name"] for each in answer["frameworks"] + answer["completed_frameworks"]}
+    listed = [
+        task
+        for task in all_tasks(answer)
+        if (everything or task["state"] in ACTIVE_STATES)
+        and framework in ("", task["framework_id"], names[task["framework_id"]])
+    ]
+    hosts = {agent["id"]: agent["hostname"] for agent in answer["slaves"]}
+    rows = [row_of(task, names, hosts) for task in listed]
+    show(rows, WIDE_COLUMNS if output is Format.WIDE else COLUMNS, output, listed)
+
+
+def all_tasks(cluster: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every task in an answer of `/state`, the ended ones last."""
+    frameworks = cluster["frameworks"] + cluster["completed_frameworks"]
+    kinds = ("tasks", "unreachable_tasks", "completed_tasks")
+    return [task for kind in kinds for framework in frameworks for task in framework[kind]]
+
+
+def row_of(task: dict[str, Any], names: dict[str, str], hosts: dict[str, str]) -> dict[str, str]:
+    statuses = task.get("statuses", [])
+    return {
+        "id": task["id"],
+        "name": task["name"],
+        "framework": names[task["framework_id"]],
+        "agent": hosts.get(task["slave_id"], task["slave_id"]),
+        "state": state(task["state"]),
+        "resources": amount(task["resources"]),
+        "role": task.get("role", "*"),
+        "executor": task.get("executor_id") or "–",
+        "updated": moment(statuses[-1]["timestamp"] if statuses else None),
+    }
