@@ -46,6 +46,16 @@ class Registry:
         """What is held to be true. For reading."""
         return self._turn.books
 
+    @property
+    def settings(self) -> Settings:
+        """The flags that decisions depend on."""
+        return self._turn.settings
+
+    @property
+    def identity(self) -> Identity:
+        """Who leads."""
+        return self._turn.identity
+
     def handle(self, event: events.Event, *, now: float) -> list[Effect]:
         """What follows from an event that happened at `now`, in seconds since the epoch.
 

@@ -1,0 +1,1 @@
+"""Where the registry meets the world: gRPC, SQLite, ZooKeeper. Nothing here decides anything."""

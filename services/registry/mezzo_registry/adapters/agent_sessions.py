@@ -1,0 +1,107 @@
+"""mezzo.agent.v1.AgentSession: the sessions of agents."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from mezzo.agent.v1 import agent_session_pb2 as agent_session
+from mezzo.agent.v1 import agent_session_pb2_grpc
+from mezzo.errors import InvalidRequest, LimitExceeded
+from mezzo_chassis.log import get_logger
+from mezzo_registry.core import events
+from mezzo_registry.office import Office
+from mezzo_registry.streams import AGENT_MESSAGES_MAX, Overflow, Stream
+from mezzo_registry.term import Term
+
+log = get_logger(__name__)
+
+AgentStream = Stream[agent_session.RegistryMessage]
+
+
+class AgentSessions(agent_session_pb2_grpc.AgentSessionServicer):
+    """Each session: a reader that turns messages into events, and a writer of what the term puts on the stream."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def Connect(  # noqa: N802
+        self, request_iterator: AsyncIterator[agent_session.ConnectRequest], _context: Any
+    ) -> AsyncIterator[agent_session.ConnectResponse]:
+        """One session of one agent, from Register to the end of either side's stream."""
+        term = self._office.term()
+        session = term.number()
+        stream = AgentStream(AGENT_MESSAGES_MAX)
+        reason = ["the stream was cancelled"]
+        reader = asyncio.create_task(_read(term, session, stream, request_iterator, reason))
+        try:
+            async for batch in stream.batches():
+                yield agent_session.ConnectResponse(messages=batch)
+        except Overflow as error:
+            reason[0] = str(error)
+            raise LimitExceeded(str(error)) from error
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+            term.close_agent(session, reason[0])
+
+
+async def _read(
+    term: Term,
+    session: int,
+    stream: AgentStream,
+    requests: AsyncIterator[agent_session.ConnectRequest],
+    reason: list[str],
+) -> None:
+    """Turn what the agent says into events, until its stream ends; then end ours."""
+    registered = False
+    try:
+        async for request in requests:
+            said: list[events.Event] = []
+            for message in request.messages:
+                which = message.WhichOneof("message")
+                if not registered:
+                    if which != "register":
+                        raise InvalidRequest("messages[0]", f"a session begins with Register, not {which}")
+                    registered = True
+                    term.open_agent(session, stream)
+                said.append(_EVENTS[which](session, message) if which else events.AgentHeard(session))
+            term.tell_all(said)
+        reason[0] = "the agent ended its stream"
+        stream.close()
+    except InvalidRequest as error:
+        reason[0] = str(error)
+        stream.close(error)
+
+
+def _register(session: int, message: agent_session.AgentMessage) -> events.Event:
+    return events.AgentRegistering(session, message.register)
+
+
+def _task_update(session: int, message: agent_session.AgentMessage) -> events.Event:
+    return events.TaskUpdated(session, message.task_update)
+
+
+def _executor_exited(session: int, message: agent_session.AgentMessage) -> events.Event:
+    return events.ExecutorExited(session, message.executor_exited)
+
+
+def _executor_message(session: int, message: agent_session.AgentMessage) -> events.Event:
+    return events.ExecutorSpoke(session, message.executor_message)
+
+
+def _heartbeat(session: int, _message: agent_session.AgentMessage) -> events.Event:
+    return events.AgentHeard(session)
+
+
+def _leave(session: int, message: agent_session.AgentMessage) -> events.Event:
+    return events.AgentLeaving(session, message.leave.reason)
+
+
+_EVENTS: dict[str, Callable[[int, agent_session.AgentMessage], events.Event]] = {
+    "register": _register,
+    "task_update": _task_update,
+    "executor_exited": _executor_exited,
+    "executor_message": _executor_message,
+    "heartbeat": _heartbeat,
+    "leave": _leave,
+}

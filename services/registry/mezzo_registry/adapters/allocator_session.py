@@ -1,0 +1,102 @@
+"""The session with the leading allocator, opened again whenever it ends. Without one, only new offers wait."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import grpc
+
+from mezzo.allocator.v1 import allocator_pb2 as allocator
+from mezzo.allocator.v1 import allocator_pb2_grpc
+from mezzo_chassis.leadership import LeaderDetector
+from mezzo_chassis.log import get_logger
+from mezzo_chassis.rpc import open_channel
+from mezzo_registry.core import events
+from mezzo_registry.metrics import RegistryMetrics
+from mezzo_registry.streams import ALLOCATOR_MESSAGES_MAX, Overflow, Stream
+from mezzo_registry.term import Term
+
+RETRY_SECONDS_MIN = 0.05
+RETRY_SECONDS_MAX = 1.0
+
+log = get_logger(__name__)
+
+AllocatorStream = Stream[allocator.RegistryMessage]
+
+
+class AllocatorSession:
+    """Keeps a session with whoever the detector says leads the allocators."""
+
+    def __init__(self, term: Term, detector: LeaderDetector, metrics: RegistryMetrics) -> None:
+        self._term = term
+        self._detector = detector
+        self._metrics = metrics
+        self._opened = 0
+        """How many sessions there were."""
+
+    async def run(self) -> None:
+        """Until cancelled: follow the leading allocator, and come back to it when the session ends."""
+        session: asyncio.Task[None] | None = None
+        try:
+            async for leader in self._detector.changes():
+                if session is not None:
+                    session.cancel()
+                    await asyncio.gather(session, return_exceptions=True)
+                session = asyncio.create_task(self._keep(leader.grpc_address)) if leader else None
+        finally:
+            if session is not None:
+                session.cancel()
+                await asyncio.gather(session, return_exceptions=True)
+
+    async def _keep(self, address: str) -> None:
+        delay, told = RETRY_SECONDS_MIN, ""
+        async with open_channel(address) as channel:
+            while True:
+                opened_before = self._opened
+                try:
+                    await self._session(channel, address)
+                    why = "it ended the session"
+                except grpc.aio.AioRpcError as error:
+                    why = f"{error.code().name}: {error.details()}"
+                except Overflow as error:
+                    why = str(error)
+                if self._opened != opened_before:
+                    delay, told = RETRY_SECONDS_MIN, ""
+                if why != told:
+                    log.info("no session with the allocator", address=address, why=why)
+                    told = why
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, RETRY_SECONDS_MAX)
+
+    async def _session(self, channel: grpc.aio.Channel, address: str) -> None:
+        stream = AllocatorStream(ALLOCATOR_MESSAGES_MAX)
+        call = allocator_pb2_grpc.AllocatorStub(channel).Session(_requests(stream))
+        try:
+            await call.wait_for_connection()
+            log.info("session with the allocator", address=address)
+            self._opened += 1
+            self._term.open_allocator(stream)
+            async for response in call:
+                self._take(response)
+            if stream.outbox.closed:
+                raise Overflow("more messages waited than it may have to wait for")
+        finally:
+            call.cancel()
+            self._term.close_allocator()
+            stream.close()
+
+    def _take(self, response: allocator.SessionResponse) -> None:
+        for message in response.messages:
+            which = message.WhichOneof("message")
+            if which == "allocations":
+                self._term.tell(events.AllocationsMade(message.allocations))
+                if message.allocations.HasField("cycle"):
+                    self._metrics.cycle(message.allocations.cycle)
+            elif which == "ready":
+                log.info("the allocator is ready", version=message.ready.version)
+
+
+async def _requests(stream: AllocatorStream) -> AsyncIterator[allocator.SessionRequest]:
+    with contextlib.suppress(Overflow):  # the session ends with the requests; `_session` tells why
+        async for batch in stream.batches():
+            yield allocator.SessionRequest(messages=batch)

@@ -1,0 +1,71 @@
+"""mezzo.operator.v1.Operator: observers of the state, and the calls of operators."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from mesos.v1.master import master_pb2 as master
+from mezzo.operator.v1 import operator_pb2 as service
+from mezzo.operator.v1 import operator_pb2_grpc
+from mezzo_chassis.log import get_logger
+from mezzo_registry.core import events
+from mezzo_registry.office import Office
+from mezzo_registry.streams import Overflow, Watcher
+
+log = get_logger(__name__)
+
+
+class Operators(operator_pb2_grpc.OperatorServicer):
+    """Operators and gateways."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def Watch(  # noqa: N802
+        self, _request: service.WatchRequest, context: Any
+    ) -> AsyncIterator[service.WatchResponse]:
+        """The state, and its changes, for one observer. One that does not keep up gets a new snapshot."""
+        term = self._office.term()
+        observer, watcher = term.number(), Watcher()
+        term.open_watcher(observer, watcher)
+        try:
+            while True:
+                await term.ask_all([events.ObserverJoined(observer)])
+                try:
+                    async for batch in watcher.batches():
+                        yield service.WatchResponse(changes=batch)
+                except Overflow as error:
+                    log.warning("observer does not keep up", peer=context.peer(), why=str(error))
+                else:
+                    return
+        finally:
+            term.close_watcher(observer)
+
+    async def Call(  # noqa: N802
+        self, request: service.CallRequest, _context: Any
+    ) -> service.CallResponse:
+        """One call of Mesos' operator API."""
+        term = self._office.term()
+        number = term.number()
+        response = await term.ask(events.OperatorCalled(number, request.call), number)
+        if response is None:
+            return service.CallResponse()
+        if response.type == master.Response.GET_METRICS:
+            response = _all_metrics(term.measure())
+        return service.CallResponse(response=response)
+
+    async def KillTask(  # noqa: N802
+        self, request: service.KillTaskRequest, _context: Any
+    ) -> service.KillTaskResponse:
+        """Kill one task of any framework."""
+        term = self._office.term()
+        number = term.number()
+        await term.ask(events.OperatorKilledTask(number, request.framework_id.value, request.task_id.value), number)
+        return service.KillTaskResponse()
+
+
+def _all_metrics(numbers: dict[str, float]) -> master.Response:
+    """What the core measures, and what the loop around it does."""
+    response = master.Response(type=master.Response.GET_METRICS)
+    for name, value in sorted(numbers.items()):
+        response.get_metrics.metrics.add(name=name, value=value)
+    return response

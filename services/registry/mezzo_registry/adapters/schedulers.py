@@ -1,0 +1,80 @@
+"""mezzo.scheduler.v1.Scheduler: the streams and calls of frameworks."""
+
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo.errors import LimitExceeded, MezzoError
+from mezzo.scheduler.v1 import scheduler_pb2 as service
+from mezzo.scheduler.v1 import scheduler_pb2_grpc
+from mezzo_chassis.errors import grpc_status
+from mezzo_registry.core import events
+from mezzo_registry.office import Office
+from mezzo_registry.streams import FRAMEWORK_EVENTS_MAX, Overflow, Stream
+
+CALLS_PER_TURN_MAX = 512
+
+
+class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
+    """Frameworks, whether they come themselves or through a gateway."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def Subscribe(  # noqa: N802
+        self, request: service.SubscribeRequest, context: Any
+    ) -> AsyncIterator[service.SubscribeResponse]:
+        """The event stream of one framework."""
+        term = self._office.term()
+        stream_id = str(uuid.uuid4())
+        stream = Stream[scheduler.Event](FRAMEWORK_EVENTS_MAX)
+        term.open_framework(stream_id, stream)
+        number = term.number()
+        address = request.client_address or context.peer().partition(":")[2]
+        try:
+            await term.ask(events.FrameworkSubscribing(number, stream_id, request.call, address), number)
+            first = stream_id
+            async for batch in stream.batches():
+                yield service.SubscribeResponse(stream_id=first, events=batch)
+                first = ""
+        except Overflow as error:
+            raise LimitExceeded(str(error)) from error
+        finally:
+            term.close_framework(stream_id)
+
+    async def Call(  # noqa: N802
+        self, request: service.CallRequest, _context: Any
+    ) -> service.CallResponse:
+        """One call."""
+        term = self._office.term()
+        number = term.number()
+        await term.ask(events.FrameworkCalled(number, request.stream_id, request.call), number)
+        return service.CallResponse()
+
+    async def CallStream(  # noqa: N802
+        self, request_iterator: AsyncIterator[service.CallStreamRequest], _context: Any
+    ) -> AsyncIterator[service.CallStreamResponse]:
+        """Many calls, in order; the results of one request come in one response, or in a few when it is large."""
+        async for request in request_iterator:
+            for start in range(0, len(request.calls), CALLS_PER_TURN_MAX):
+                yield await self._calls(request.calls[start : start + CALLS_PER_TURN_MAX])
+
+    async def _calls(self, calls: Sequence[service.NumberedCall]) -> service.CallStreamResponse:
+        term = self._office.term()
+        called = [
+            events.FrameworkCalled(term.number(), numbered.call.stream_id, numbered.call.call) for numbered in calls
+        ]
+        refused, _ = await term.ask_all(called)
+        response = service.CallStreamResponse()
+        for numbered, event in zip(calls, called, strict=True):
+            result = response.results.add(number=numbered.number)
+            error = refused.get(event.request) if refused else None
+            if error is not None:
+                _fill(result, error)
+        return response
+
+
+def _fill(result: service.CallResult, error: MezzoError) -> None:
+    result.code = grpc_status(error).value[0]
+    result.message = str(error)

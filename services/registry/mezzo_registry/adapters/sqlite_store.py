@@ -1,0 +1,127 @@
+"""The store of a registry that leads alone: one SQLite file.
+
+WAL and synchronous=FULL: what `write` has returned from survives the power cord. The connection lives on a thread of
+its own, and holds the file for itself: a second registry on the same file is refused.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from mezzo_chassis.errors import Exit, StartupError
+from mezzo_registry.core.records import TABLES, Write
+from mezzo_registry.ports import StoreError, Tables
+
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_SECONDS = 2.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS records (
+    bucket TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (bucket, key)
+) WITHOUT ROWID
+"""
+
+T = TypeVar("T")
+
+
+class SqliteStore:
+    """Records in an SQLite file that nobody else uses."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
+        self._connection: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        """Open or make the file.
+
+        Raises:
+            StartupError: it cannot be written, another process has it, or a later version of Mezzo wrote it.
+        """
+        try:
+            self._connection = await self._on_thread(self._connect)
+        except OSError as error:
+            raise StartupError(Exit.UNWRITABLE, f"cannot write to {self._path.parent}: {error}") from error
+        except sqlite3.Error as error:
+            raise StartupError(Exit.UNWRITABLE, f"cannot use {self._path}: {error}") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            self._path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > SCHEMA_VERSION:
+                raise StartupError(Exit.INCOMPATIBLE_STATE, f"{self._path} was written by a later version of Mezzo")
+            connection.execute("BEGIN EXCLUSIVE")
+            connection.execute(_SCHEMA)
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def open_term(self) -> Tables:
+        """All records. There is no other leader to shut out."""
+        return await self._guarded(self._load)
+
+    def _load(self) -> Tables:
+        tables: dict[str, dict[str, bytes]] = {table: {} for table in TABLES}
+        for bucket, key, value in self._open().execute("SELECT bucket, key, value FROM records"):
+            tables.setdefault(bucket, {})[key] = value
+        return tables
+
+    async def write(self, groups: Sequence[Sequence[Write]]) -> None:
+        """Make writes durable, in one transaction."""
+        await self._guarded(lambda: self._write(groups))
+
+    def _write(self, groups: Sequence[Sequence[Write]]) -> None:
+        connection = self._open()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for write in (one for group in groups for one in group):
+                if write.value is None:
+                    connection.execute("DELETE FROM records WHERE bucket = ? AND key = ?", (write.table, write.key))
+                else:
+                    connection.execute(
+                        "INSERT INTO records VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+                        (write.table, write.key, write.value),
+                    )
+            connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):  # the transaction may be gone already; the first error counts
+                connection.execute("ROLLBACK")
+            raise
+
+    async def close(self) -> None:
+        """Close the file."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._on_thread(connection.close)
+        self._thread.shutdown()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreError(f"{self._path} is not open")
+        return self._connection
+
+    async def _guarded(self, work: Callable[[], T]) -> T:
+        try:
+            return await self._on_thread(work)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+
+    async def _on_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -1,0 +1,175 @@
+"""The composition root: builds the registry out of its parts, and leads terms whenever it is elected."""
+
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.agent.v1 import agent_session_pb2_grpc
+from mezzo.errors import NotLeading
+from mezzo.operator.v1 import operator_pb2_grpc
+from mezzo.scheduler.v1 import scheduler_pb2_grpc
+from mezzo_chassis import lifecycle, log
+from mezzo_chassis.config import as_text, load
+from mezzo_chassis.leadership import (
+    Candidate,
+    Contender,
+    Detector,
+    FixedDetector,
+    LeaderDetector,
+    Leadership,
+    StandaloneCandidate,
+    master_info_json,
+)
+from mezzo_chassis.metrics import start_exporter
+from mezzo_chassis.rpc import start_server
+from mezzo_registry import __version__
+from mezzo_registry.adapters.agent_sessions import AgentSessions
+from mezzo_registry.adapters.operators import Operators
+from mezzo_registry.adapters.schedulers import Schedulers
+from mezzo_registry.adapters.sqlite_store import SqliteStore
+from mezzo_registry.adapters.zookeeper_store import ZooKeeperStore
+from mezzo_registry.config import Config
+from mezzo_registry.metrics import RegistryMetrics
+from mezzo_registry.office import Office
+from mezzo_registry.reign import Reign
+
+MESOS_API_VERSION = "1.11.0"
+"""The version of Mesos' API that is spoken; clients compare it."""
+SERVICES = ("mezzo.scheduler.v1.Scheduler", "mezzo.agent.v1.AgentSession", "mezzo.operator.v1.Operator")
+ALLOCATORS = "allocators"
+"""Below the registries' path in ZooKeeper, where allocators stand for election."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a registry until it is told to stop. Returns the exit code."""
+    config = load(Config, argv, service="registry", version=__version__)
+    log.configure("registry", config.log_level, config.log_format)
+    return lifecycle.run(lambda life: serve(config, life), service="registry")
+
+
+async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
+    """Serve until `life` says stop.
+
+    Raises:
+        StartupError: a port is in use, or the store cannot be written.
+    """
+    started_at = time.time()
+    metrics = RegistryMetrics(__version__)
+    office = Office()
+    metrics.follow(office.measures)
+    host = _reachable_host(config)
+    sqlite = SqliteStore(config.work_dir / "registry.sqlite")
+    if config.zk is None:
+        await sqlite.open()
+    server = await start_server(
+        config.ip,
+        config.grpc_port,
+        [
+            (agent_session_pb2_grpc.add_AgentSessionServicer_to_server, AgentSessions(office)),
+            (scheduler_pb2_grpc.add_SchedulerServicer_to_server, Schedulers(office)),
+            (operator_pb2_grpc.add_OperatorServicer_to_server, Operators(office)),
+        ],
+        SERVICES,
+        metrics.rpc,
+    )
+    exporter = await start_exporter(config.ip, config.metrics_port, metrics.registry)
+    info = master_info(config, host, str(uuid.uuid4()))
+    candidate, registries, allocators = _election(config, info, f"{host}:{server.port}")
+
+    def store_of(leadership: Leadership) -> Any:
+        if config.zk is None or leadership.epoch is None:
+            return sqlite
+        assert isinstance(candidate, Contender)
+        return ZooKeeperStore(candidate.client, config.zk, leadership.epoch)
+
+    reign = Reign(
+        settings=config.settings(),
+        flags=as_text(config),
+        first_info=info,
+        started_at=started_at,
+        candidate=candidate,
+        allocators=allocators,
+        store_of=store_of,
+        office=office,
+        metrics=metrics,
+    )
+    try:
+        await candidate.start()
+        await allocators.start()
+        if registries is not None:
+            await registries.start()
+            life.spawn(_follow_leader(registries, office), "follow the leader")
+        life.spawn(metrics.process.watch(), "process metrics")
+        life.spawn(reign.run(), "lead")
+        await life.stopping.wait()
+    finally:
+        office.leave()
+        await reign.end(NotLeading())
+        await candidate.close()
+        await allocators.close()
+        if registries is not None:
+            await registries.close()
+        await server.stop()
+        await exporter.stop()
+        await sqlite.close()
+
+
+def _reachable_host(config: Config) -> str:
+    if config.hostname:
+        return config.hostname
+    if config.ip not in ("0.0.0.0", "::"):
+        return config.ip
+    return socket.getfqdn()
+
+
+def master_info(config: Config, host: str, registry_id: str) -> mesos.MasterInfo:
+    """What clients are told of whoever leads: the address is that of the HTTP API, a gateway's."""
+    ip = config.advertise_ip or (config.ip if config.ip not in ("0.0.0.0", "::") else _ip_of(host))
+    info = mesos.MasterInfo(
+        id=registry_id,
+        ip=int.from_bytes(socket.inet_aton(ip), "little"),
+        port=config.advertise_port,
+        pid=f"master@{ip}:{config.advertise_port}",
+        hostname=host,
+        version=MESOS_API_VERSION,
+    )
+    info.address.hostname = host
+    info.address.ip = ip
+    info.address.port = config.advertise_port
+    info.capabilities.add(type=mesos.MasterInfo.Capability.AGENT_UPDATE)
+    return info
+
+
+def _ip_of(host: str) -> str:
+    try:
+        return socket.gethostbyname(host)
+    except OSError:
+        return "127.0.0.1"
+
+
+def _election(
+    config: Config, info: mesos.MasterInfo, address: str
+) -> tuple[Candidate, LeaderDetector | None, LeaderDetector]:
+    """How this registry stands for election, learns of another leader, and finds the allocator."""
+    if config.zk is None:
+        return StandaloneCandidate(), None, FixedDetector("{}:{}".format(*config.allocator))
+    timeout = config.zk_session_timeout
+    return (
+        Contender(config.zk, master_info_json(info, address), session_timeout_seconds=timeout),
+        Detector(config.zk, session_timeout_seconds=timeout),
+        Detector(config.zk.below(ALLOCATORS), session_timeout_seconds=timeout),
+    )
+
+
+async def _follow_leader(registries: LeaderDetector, office: Office) -> None:
+    """Remember who leads, to tell those who ask here."""
+    async for leader in registries.changes():
+        office.leader = leader.grpc_address if leader is not None else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""The registry: owns the truth about agents, frameworks, tasks and offers of a Mezzo cluster."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mezzo_chassis.config import address, duration, flag, folder, port
+from mezzo_chassis.leadership import ZooKeeperUrl
+from mezzo_registry.core import RateLimit, Settings
+
+_RATE = re.compile(r"\s*(\d+)\s*/\s*(.+)\Z")
+
+
+def rate_limit(text: str) -> RateLimit:
+    """`1/10mins`: so many in each so much time."""
+    matched = _RATE.match(text)
+    if matched is None or int(matched[1]) < 1:
+        raise ValueError(f"{text!r} is not a rate like 1/10mins")
+    return RateLimit(int(matched[1]), duration(matched[2]))
+
+
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(f"{number} is less than 1")
+    return number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Every flag of the registry. Those that Mesos' master has too have its names and defaults."""
+
+    ip: str = flag("0.0.0.0", "The address to listen on.")
+    grpc_port: int = flag("5060", "Where agents, frameworks, gateways and operators are served by gRPC.", parse=port)
+    metrics_port: int = flag("9060", "Where Prometheus finds the metrics.", parse=port)
+    hostname: str = flag("", "The name under which others reach this machine; its own name when empty.")
+    advertise_ip: str = flag("", "The IPv4 address of the HTTP API that clients are told, a gateway's.")
+    advertise_port: int = flag("5050", "The port of the HTTP API that clients are told, a gateway's.", parse=port)
+    zk: ZooKeeperUrl | None = flag(  # noqa: RUF009  fields are made by it
+        None,
+        "zk://[user:password@]host:port,…/path: stand for election there, and store there.",
+        parse=ZooKeeperUrl.parse,
+    )
+    zk_session_timeout: float = flag("10secs", "After how much silence ZooKeeper ends a session.", parse=duration)
+    allocator: tuple[str, int] = flag("127.0.0.1:5061", "Where the allocator is, without --zk.", parse=address)
+    work_dir: Path = flag(  # noqa: RUF009  fields are made by it
+        "/var/lib/mezzo/registry", "Where the SQLite store is, without --zk.", parse=folder
+    )
+    agent_ping_timeout: float = flag("15secs", "How often agents and registry give a sign of life.", parse=duration)
+    max_agent_ping_timeouts: int = flag("5", "An agent silent for so many of these is unreachable.", parse=positive)
+    agent_reregister_timeout: float = flag(
+        "10mins", "How long agents have to come back after an election.", parse=duration
+    )
+    agent_removal_rate_limit: RateLimit | None = flag(  # noqa: RUF009  fields are made by it
+        None, "At most so many agents become unreachable in so much time, like 1/10mins.", parse=rate_limit
+    )
+    offer_timeout: float | None = flag(None, "Offers that nobody answers for so long are rescinded.", parse=duration)
+    scheduler_heartbeat_interval: float = flag("15secs", "How often frameworks get a HEARTBEAT.", parse=duration)
+    max_completed_frameworks: int = flag("50", "How many completed frameworks are remembered.", parse=int)
+    max_completed_tasks_per_framework: int = flag("1000", "How many completed tasks of each.", parse=int)
+    max_unreachable_tasks_per_framework: int = flag("1000", "How many unreachable tasks of each.", parse=int)
+    registry_gc_interval: float = flag("15mins", "How often unreachable agents are forgotten.", parse=duration)
+    registry_max_agent_age: float = flag("2weeks", "Unreachable agents older than this are forgotten.", parse=duration)
+    registry_max_agent_count: int = flag("102400", "Of more unreachable agents the oldest are forgotten.", parse=int)
+    log_level: str = flag("info", "debug, info, warning or error.")
+    log_format: str = flag("auto", "json, console, or auto: console on a terminal.")
+
+    def settings(self) -> Settings:
+        """What the core is told of it."""
+        return Settings(
+            agent_ping_timeout=self.agent_ping_timeout,
+            max_agent_ping_timeouts=self.max_agent_ping_timeouts,
+            agent_reregister_timeout=self.agent_reregister_timeout,
+            agent_removal_rate_limit=self.agent_removal_rate_limit,
+            offer_timeout=self.offer_timeout,
+            scheduler_heartbeat_interval=self.scheduler_heartbeat_interval,
+            max_completed_frameworks=self.max_completed_frameworks,
+            max_completed_tasks_per_framework=self.max_completed_tasks_per_framework,
+            max_unreachable_tasks_per_framework=self.max_unreachable_tasks_per_framework,
+            registry_gc_interval=self.registry_gc_interval,
+            registry_max_agent_age=self.registry_max_agent_age,
+            registry_max_agent_count=self.registry_max_agent_count,
+        )

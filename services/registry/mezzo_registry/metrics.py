@@ -1,0 +1,166 @@
+"""Every metric of the registry: for Prometheus, and for Mesos' own /metrics/snapshot."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from mezzo.allocator.v1 import allocator_pb2 as allocator
+from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, ProcessMetrics, RpcMetrics
+
+SAMPLES_MAX = 1000
+"""How many recent samples the percentiles of /metrics/snapshot are taken from."""
+PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999), ("p9999", 0.9999))
+
+Measures = Callable[[], dict[str, float]]
+
+
+class Samples:
+    """Recent samples of a duration in milliseconds, told as Mesos tells its timers."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._recent: deque[float] = deque(maxlen=SAMPLES_MAX)
+        self._count = 0
+
+    def add(self, seconds: float) -> None:
+        """Take a sample."""
+        self._recent.append(seconds * 1000)
+        self._count += 1
+
+    def numbers(self) -> dict[str, float]:
+        """The newest sample, and count, min, max and percentiles of the recent ones."""
+        if not self._recent:
+            return {}
+        ordered = sorted(self._recent)
+        numbers = {
+            self._name: self._recent[-1],
+            f"{self._name}/count": float(self._count),
+            f"{self._name}/min": ordered[0],
+            f"{self._name}/max": ordered[-1],
+        }
+        for name, part in PERCENTILES:
+            numbers[f"{self._name}/{name}"] = ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+        return numbers
+
+
+class RegistryMetrics:
+    """What the shell counts; what the core knows is asked for when somebody scrapes."""
+
+    def __init__(self, version: str) -> None:
+        self.registry = CollectorRegistry()
+        self.process = ProcessMetrics(self.registry, "registry", version)
+        self.rpc = RpcMetrics(self.registry, "registry")
+        self._events = Counter("mezzo_registry_events_total", "Events that the core handled.", registry=self.registry)
+        self._turns = Histogram(
+            "mezzo_registry_turn_duration_seconds",
+            "How long one turn of the core took.",
+            buckets=LATENCY_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self._writes = Counter("mezzo_registry_store_writes_total", "Records written.", registry=self.registry)
+        self._store = Histogram(
+            "mezzo_registry_store_transaction_duration_seconds",
+            "How long one transaction of the store took.",
+            buckets=LATENCY_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self._state_store = Samples("registrar/state_store_ms")
+        self._runs = Samples("allocator/mesos/allocation_run_ms")
+        self._latencies = Samples("allocator/mesos/allocation_run_latency_ms")
+        self._cycles = 0
+        self._filters: dict[str, int] = {}
+        self._shares: dict[str, float] = {}
+        self._fetch_ms = 0.0
+        self._handled = 0
+
+    def turn(self, events: int, seconds: float) -> None:
+        """A turn was taken."""
+        self._handled += events
+        self._events.inc(events)
+        self._turns.observe(seconds)
+
+    def stored(self, writes: int, seconds: float) -> None:
+        """A transaction is durable."""
+        self._writes.inc(writes)
+        self._store.observe(seconds)
+        self._state_store.add(seconds)
+
+    def fetched(self, seconds: float) -> None:
+        """The records were read at the beginning of a term."""
+        self._fetch_ms = seconds * 1000
+
+    def cycle(self, cycle: allocator.Cycle) -> None:
+        """The allocator tells of a cycle."""
+        self._cycles += 1
+        self._runs.add(cycle.duration_seconds)
+        self._latencies.add(cycle.latency_seconds)
+        self._filters = dict(cycle.active_filters)
+        self._shares = dict(cycle.dominant_shares)
+
+    def numbers(self, events_waiting: int, writes_waiting: int) -> dict[str, float]:
+        """What the shell knows, under Mesos' names."""
+        numbers = {
+            "allocator/mesos/allocation_runs": float(self._cycles),
+            "allocator/mesos/event_queue_dispatches": 0.0,
+            "master/event_queue_dispatches": float(events_waiting),
+            "master/event_queue_messages": float(events_waiting),
+            "master/event_queue_http_requests": 0.0,
+            "registrar/queued_operations": float(writes_waiting),
+            "registrar/state_fetch_ms": self._fetch_ms,
+        }
+        for samples in (self._state_store, self._runs, self._latencies):
+            numbers.update(samples.numbers())
+        for role, count in self._filters.items():
+            numbers[f"allocator/mesos/offer_filters/roles/{role}/active"] = float(count)
+        for role, share in self._shares.items():
+            numbers[f"allocator/mesos/roles/{role}/shares/dominant"] = share
+        return numbers
+
+    def follow(self, measures: Measures) -> None:
+        """Tell Prometheus what the leading core measures; `measures` gives nothing while nobody leads here."""
+        self.registry.register(CoreCollector(measures))
+
+
+class CoreCollector(Collector):
+    """The core's numbers as Prometheus gauges and counters, taken when somebody scrapes."""
+
+    _GAUGES = (
+        ("agents", "state", "master/slaves_", ("connected", "disconnected", "unreachable")),
+        ("frameworks", "state", "master/frameworks_", ("connected", "disconnected")),
+        ("tasks", "state", "master/tasks_", ("staging", "starting", "running", "killing", "unreachable")),
+        (
+            "tasks_ended",
+            "state",
+            "master/tasks_",
+            ("finished", "failed", "killed", "error", "lost", "dropped", "gone"),
+        ),
+        (
+            "resources",
+            "name",
+            "master/",
+            ("cpus_total", "cpus_used", "mem_total", "mem_used", "disk_total", "disk_used"),
+        ),
+    )
+
+    def __init__(self, measures: Measures) -> None:
+        self._measures = measures
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics, now."""
+        numbers = self._measures()
+        leading = GaugeMetricFamily("mezzo_registry_leading", "1 while this registry leads.")
+        leading.add_metric([], 1.0 if numbers else 0.0)
+        yield leading
+        if not numbers:
+            return
+        offers = GaugeMetricFamily("mezzo_registry_outstanding_offers", "Offers that are out.")
+        offers.add_metric([], numbers["master/outstanding_offers"])
+        yield offers
+        for what, label, prefix, names in self._GAUGES:
+            family = GaugeMetricFamily(f"mezzo_registry_{what}", f"By {label}, in this term.", labels=[label])
+            for name in names:
+                family.add_metric([name], numbers.get(prefix + name, 0.0))
+            yield family

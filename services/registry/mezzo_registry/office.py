@@ -1,0 +1,41 @@
+"""Who leads: this process for a term, another process, or nobody that is known."""
+
+from mezzo.errors import NotLeading
+from mezzo_registry.term import Term
+
+
+class Office:
+    """The one place where servicers find the term, or learn that there is none here."""
+
+    def __init__(self) -> None:
+        self._term: Term | None = None
+        self.leader: str | None = None
+        """The "host:port" of the gRPC server of whoever leads, when it is not this process."""
+
+    def take(self, term: Term) -> None:
+        """This process leads."""
+        self._term = term
+        self.leader = None
+
+    def leave(self) -> None:
+        """This process leads no longer."""
+        self._term = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process leads."""
+        return self._term is not None
+
+    def term(self) -> Term:
+        """The term that runs.
+
+        Raises:
+            NotLeading: none does; with the leader's address, when it is known.
+        """
+        if self._term is None:
+            raise NotLeading(self.leader)
+        return self._term
+
+    def measures(self) -> dict[str, float]:
+        """The numbers of the core that leads here, now; nothing when none does."""
+        return self._term.measure() if self._term is not None else {}

@@ -1,0 +1,140 @@
+"""From election to election: a term whenever this registry leads, a standby in between. The process does not end."""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.errors import NotLeading
+from mezzo_chassis.leadership import Candidate, LeaderDetector, Leadership
+from mezzo_chassis.lifecycle import freeze_gc
+from mezzo_chassis.log import get_logger
+from mezzo_registry import __version__
+from mezzo_registry.adapters.allocator_session import AllocatorSession
+from mezzo_registry.core import Identity, Registry, Settings, events, records
+from mezzo_registry.metrics import RegistryMetrics
+from mezzo_registry.office import Office
+from mezzo_registry.ports import Store, StoreError
+from mezzo_registry.term import Term
+
+RETRY_SECONDS = 0.5
+
+log = get_logger(__name__)
+
+
+class Reign:
+    """Follows where the candidate stands: begins terms, suspends their writes, ends them."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        flags: Mapping[str, str],
+        first_info: mesos.MasterInfo,
+        started_at: float,
+        candidate: Candidate,
+        allocators: LeaderDetector,
+        store_of: Callable[[Leadership], Store],
+        office: Office,
+        metrics: RegistryMetrics,
+    ) -> None:
+        self._settings = settings
+        self._flags = flags
+        self._next_info = first_info
+        self._started_at = started_at
+        self._candidate = candidate
+        self._allocators = allocators
+        self._store_of = store_of
+        self._office = office
+        self._metrics = metrics
+        self._term: Term | None = None
+        self._leadership: Leadership | None = None
+        self._work: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async for leadership in self._candidate.changes():
+            if self._leadership is None or leadership.epoch != self._leadership.epoch:
+                await self.end(NotLeading())
+                if leadership.leading:
+                    self._work = asyncio.create_task(self._lead(leadership), name=f"term {leadership.epoch}")
+            self._leadership = leadership
+            if self._term is not None:
+                if leadership.may_write:
+                    self._term.resume_writes()
+                else:
+                    log.warning("the store may not be written", session=leadership.session.value)
+                    self._term.suspend_writes()
+
+    async def end(self, error: Exception) -> None:
+        """End the term that runs, if one does."""
+        work, self._work = self._work, None
+        if work is not None:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+        self._step_down(error)
+
+    def _step_down(self, error: Exception) -> None:
+        term, self._term = self._term, None
+        self._office.leave()
+        if term is not None:
+            term.end(error)
+            log.info("stepped down")
+
+    async def _lead(self, leadership: Leadership) -> None:
+        """Lead term after term for as long as the epoch lasts: one ends early when its store or core fails."""
+        while True:
+            try:
+                await self._one_term(leadership)
+            except StoreError as error:
+                log.warning("the term ends early", why=str(error))
+            self._step_down(NotLeading())
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _one_term(self, leadership: Leadership) -> None:
+        store = self._store_of(leadership)
+        before = time.perf_counter()
+        tables = await store.open_term()
+        self._metrics.fetched(time.perf_counter() - before)
+        info, self._next_info = self._next_info, mesos.MasterInfo()
+        self._next_info.CopyFrom(info)
+        self._next_info.id = str(uuid.uuid4())
+        identity = Identity(
+            registry_id=info.id,
+            master_info=info,
+            version=__version__,
+            started_at=self._started_at,
+            elected_at=time.time(),
+            flags=self._flags,
+        )
+        term = Term(Registry(identity, self._settings), store, self._metrics)
+        elected = records.elected(tables)
+        freeze_gc()
+        self._term = term
+        current = self._leadership
+        if current is not None and not current.may_write:
+            term.suspend_writes()
+        self._office.take(term)
+        await self._run(term, elected)
+
+    async def _run(self, term: Term, elected: events.Elected) -> None:
+        """Lead, with a session with the allocator, until the term ends."""
+        session = AllocatorSession(term, self._allocators, self._metrics)
+        tasks = [
+            asyncio.create_task(term.run(elected), name="term"),
+            asyncio.create_task(session.run(), name="allocator session"),
+        ]
+        try:
+            waited: list[asyncio.Future[Any]] = [*tasks, term.ended]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*tasks, return_exceptions=True)

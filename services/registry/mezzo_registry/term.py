@@ -1,0 +1,347 @@
+"""One term of leadership: the core, and the loop that hands it events and carries out what it orders.
+
+Events wait in an inbox. A turn takes a bounded number of them, calls the core once for each, and puts what it orders
+into the streams; each stream's writer then sends everything that waits as one message. What is to be stored is written
+as one transaction per turn, and only afterwards do the events come back that depend on it.
+"""
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from mesos.v1.master import master_pb2 as master
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo.agent.v1 import agent_session_pb2 as agent_session
+from mezzo.allocator.v1 import allocator_pb2 as allocator
+from mezzo.errors import MezzoError
+from mezzo_chassis.log import get_logger
+from mezzo_registry.core import Registry, effects, events
+from mezzo_registry.metrics import RegistryMetrics
+from mezzo_registry.ports import Store
+from mezzo_registry.streams import Stream, Watcher
+
+EVENTS_PER_TURN_MAX = 512
+GROUPS_PER_WRITE_MAX = 500
+HEARTBEAT_SLOTS = 16
+"""Heartbeats of different streams are spread over so many moments of the interval."""
+
+log = get_logger(__name__)
+
+
+Outcome = tuple[dict[int, MezzoError], dict[int, master.Response | None]]
+"""By request: why calls were refused, and what was answered."""
+
+
+class Barrier:
+    """Stands in the inbox behind some calls, and opens with their outcome when they have been handled."""
+
+    __slots__ = ("opened",)
+
+    def __init__(self) -> None:
+        self.opened: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+
+class Term:
+    """A registry that leads, from its election until it is deposed."""
+
+    def __init__(self, core: Registry, store: Store, metrics: RegistryMetrics) -> None:
+        self.core = core
+        self._store = store
+        self._metrics = metrics
+        self._inbox: deque[events.Event | Barrier] = deque()
+        self._turn_waits = False
+        self._timers: dict[events.Timer, asyncio.TimerHandle] = {}
+        self._numbers = itertools.count(1)
+        self._refusals: dict[int, MezzoError] = {}
+        self._answers: dict[int, master.Response | None] = {}
+        self._agents: dict[int, Stream[agent_session.RegistryMessage]] = {}
+        self._frameworks: dict[str, Stream[scheduler.Event]] = {}
+        self._watchers: dict[int, Watcher] = {}
+        self._allocator: Stream[allocator.RegistryMessage] | None = None
+        self._to_store: deque[effects.Persist] = deque()
+        self._store_wake = asyncio.Event()
+        self._may_write = asyncio.Event()
+        self._may_write.set()
+        self._barriers: set[Barrier] = set()
+        self._carry_out: dict[type, Callable[[Any], None]] = {
+            effects.SendToAgent: self._send_to_agent,
+            effects.CloseAgentSession: self._close_agent_session,
+            effects.SendToFramework: self._send_to_framework,
+            effects.CloseFrameworkStream: self._close_framework_stream,
+            effects.SendToAllocator: self._send_to_allocator,
+            effects.Publish: self._publish,
+            effects.PublishSnapshot: self._publish_snapshot,
+            effects.Persist: self._persist,
+            effects.StartTimer: self._start_timer,
+            effects.CancelTimer: self._cancel_timer,
+            effects.Answer: self._answer,
+            effects.Refuse: self._refuse,
+            effects.Note: self._note,
+        }
+        self.ended: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        """Set when the term is over, with why."""
+
+    # --- the life of a term -------------------------------------------------------------------------------------------
+
+    async def run(self, first: events.Elected) -> None:
+        """Lead until cancelled, or until the store says that another leads. Streams are closed at the end."""
+        self.tell(first)
+        await asyncio.gather(self._write_to_store(), self._beat_agents(), self._beat_frameworks())
+
+    def end(self, error: Exception) -> None:
+        """The term is over: every stream ends with `error`, and nothing is done any longer."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._inbox.clear()
+        for barrier in self._barriers:
+            if not barrier.opened.done():
+                barrier.opened.set_exception(error)
+        for peers in (self._agents, self._frameworks, self._watchers):
+            for peer in peers.values():
+                peer.close(error)
+        if self._allocator is not None:
+            self._allocator.close(error)
+        if not self.ended.done():
+            self.ended.set_result(error)
+
+    def suspend_writes(self) -> None:
+        """The store cannot be reached, or somebody else may lead: what is to be stored waits."""
+        self._may_write.clear()
+
+    def resume_writes(self) -> None:
+        """The store can be written again."""
+        self._may_write.set()
+
+    def measure(self) -> dict[str, float]:
+        """The core and the loop in numbers, by Mesos' names."""
+        numbers = self.core.measure(now=time.time())
+        numbers.update(self._metrics.numbers(len(self._inbox), len(self._to_store)))
+        return numbers
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def number(self) -> int:
+        """A number that names a session, request or observer of this term."""
+        return next(self._numbers)
+
+    def tell(self, event: events.Event) -> None:
+        """Hand the core an event, in its turn."""
+        self._inbox.append(event)
+        self._wake()
+
+    def tell_all(self, several: Iterable[events.Event]) -> None:
+        """Hand the core events, in their turn and order."""
+        self._inbox.extend(several)
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._turn_waits and not self.ended.done():
+            self._turn_waits = True
+            asyncio.get_running_loop().call_soon(self._take_turn)
+
+    async def ask(self, event: events.Event, request: int) -> master.Response | None:
+        """Hand the core a call, and wait for what it answers.
+
+        Raises:
+            MezzoError: the call was refused.
+        """
+        refused, answered = await self.ask_all([event])
+        if request in refused:
+            raise refused[request]
+        return answered.get(request)
+
+    async def ask_all(self, calls: Sequence[events.Event]) -> Outcome:
+        """Hand the core calls, and wait until all are handled. Returns what was refused and answered, by request.
+
+        Raises:
+            NotLeading: the term has ended.
+        """
+        if self.ended.done():
+            raise self.ended.result()
+        barrier = Barrier()
+        self._barriers.add(barrier)
+        self._inbox.extend(calls)
+        self._inbox.append(barrier)
+        self._wake()
+        try:
+            return await barrier.opened
+        finally:
+            self._barriers.discard(barrier)
+
+    def _take_turn(self) -> None:
+        """Handle a bounded number of events; come back at once if there are more."""
+        self._turn_waits = False
+        started = time.perf_counter()
+        inbox, handle, carry_out, now = self._inbox, self.core.handle, self._carry_out, time.time()
+        count = min(len(inbox), EVENTS_PER_TURN_MAX)
+        for _ in range(count):
+            event = inbox.popleft()
+            if isinstance(event, Barrier):
+                self._open(event)
+                continue
+            try:
+                ordered = handle(event, now=now)
+            except Exception as error:
+                # A mistake in the core: nothing that it holds can be trusted, so another term begins from the store.
+                log.exception("the core failed", core_event=type(event).__name__)
+                self.end(error)
+                return
+            for effect in ordered:
+                carry_out[type(effect)](effect)
+        self._metrics.turn(count, time.perf_counter() - started)
+        if inbox:
+            self._wake()
+
+    def _open(self, barrier: Barrier) -> None:
+        """Nothing but the calls before it was refused or answered since the barrier before."""
+        outcome = self._refusals, self._answers
+        self._refusals, self._answers = {}, {}
+        if not barrier.opened.done():
+            barrier.opened.set_result(outcome)
+
+    # --- effects ------------------------------------------------------------------------------------------------------
+
+    def _send_to_agent(self, effect: effects.SendToAgent) -> None:
+        stream = self._agents.get(effect.session)
+        if stream is not None:
+            stream.send(effect.message)
+
+    def _close_agent_session(self, effect: effects.CloseAgentSession) -> None:
+        stream = self._agents.get(effect.session)
+        if stream is not None:
+            stream.close(effect.error)
+
+    def _send_to_framework(self, effect: effects.SendToFramework) -> None:
+        stream = self._frameworks.get(effect.stream_id)
+        if stream is not None:
+            stream.send(effect.event)
+
+    def _close_framework_stream(self, effect: effects.CloseFrameworkStream) -> None:
+        stream = self._frameworks.get(effect.stream_id)
+        if stream is not None:
+            stream.close()
+
+    def _send_to_allocator(self, effect: effects.SendToAllocator) -> None:
+        if self._allocator is not None:
+            self._allocator.send(effect.message)
+
+    def _publish(self, effect: effects.Publish) -> None:
+        for watcher in self._watchers.values():
+            watcher.send(effect.change)
+
+    def _publish_snapshot(self, effect: effects.PublishSnapshot) -> None:
+        watcher = self._watchers.get(effect.observer)
+        if watcher is not None:
+            watcher.give(effect.changes)
+
+    def _persist(self, effect: effects.Persist) -> None:
+        self._to_store.append(effect)
+        self._store_wake.set()
+
+    def _start_timer(self, effect: effects.StartTimer) -> None:
+        self._cancel(effect.timer)
+        self._timers[effect.timer] = asyncio.get_running_loop().call_later(
+            effect.after_seconds, self._timer_ran_out, effect.timer
+        )
+
+    def _cancel_timer(self, effect: effects.CancelTimer) -> None:
+        self._cancel(effect.timer)
+
+    def _cancel(self, timer: events.Timer) -> None:
+        running = self._timers.pop(timer, None)
+        if running is not None:
+            running.cancel()
+
+    def _timer_ran_out(self, timer: events.Timer) -> None:
+        self._timers.pop(timer, None)
+        self.tell(events.TimerFired(timer))
+
+    def _answer(self, effect: effects.Answer) -> None:
+        self._answers[effect.request] = effect.response
+
+    def _refuse(self, effect: effects.Refuse) -> None:
+        self._refusals[effect.request] = effect.error
+
+    def _note(self, effect: effects.Note) -> None:
+        getattr(log, effect.level)(effect.event, **effect.details)
+
+    # --- streams ------------------------------------------------------------------------------------------------------
+
+    def open_agent(self, session: int, stream: Stream[agent_session.RegistryMessage]) -> None:
+        """An agent's session begins."""
+        self._agents[session] = stream
+
+    def close_agent(self, session: int, reason: str) -> None:
+        """An agent's session has ended."""
+        if self._agents.pop(session, None) is not None:
+            self.tell(events.AgentDisconnected(session, reason))
+
+    def open_framework(self, stream_id: str, stream: Stream[scheduler.Event]) -> None:
+        """A framework's stream begins."""
+        self._frameworks[stream_id] = stream
+
+    def close_framework(self, stream_id: str) -> None:
+        """A framework's stream has ended."""
+        if self._frameworks.pop(stream_id, None) is not None:
+            self.tell(events.FrameworkStreamClosed(stream_id))
+
+    def open_watcher(self, observer: int, watcher: Watcher) -> None:
+        """An observer begins to watch."""
+        self._watchers[observer] = watcher
+
+    def close_watcher(self, observer: int) -> None:
+        """An observer watches no longer."""
+        if self._watchers.pop(observer, None) is not None:
+            self.tell(events.ObserverLeft(observer))
+
+    def open_allocator(self, stream: Stream[allocator.RegistryMessage]) -> None:
+        """A session with the allocator begins."""
+        self._allocator = stream
+        self.tell(events.AllocatorConnected())
+
+    def close_allocator(self) -> None:
+        """The session with the allocator has ended, or never began."""
+        if self._allocator is not None:
+            self._allocator = None
+            self.tell(events.AllocatorDisconnected())
+
+    # --- what goes on beside the turns --------------------------------------------------------------------------------
+
+    async def _write_to_store(self) -> None:
+        """Write what the core wants stored: everything that waits at once."""
+        while True:
+            await self._store_wake.wait()
+            self._store_wake.clear()
+            while self._to_store:
+                await self._may_write.wait()
+                taken = [self._to_store.popleft() for _ in range(min(len(self._to_store), GROUPS_PER_WRITE_MAX))]
+                started = time.perf_counter()
+                await self._store.write([effect.writes for effect in taken])
+                self._metrics.stored(sum(len(effect.writes) for effect in taken), time.perf_counter() - started)
+                self.tell_all(effect.then for effect in taken if effect.then is not None)
+
+    async def _beat_agents(self) -> None:
+        heartbeat = agent_session.RegistryMessage(heartbeat=agent_session.Heartbeat())
+        interval = self.core.settings.agent_ping_timeout
+        for slot in itertools.cycle(range(HEARTBEAT_SLOTS)):
+            await asyncio.sleep(interval / HEARTBEAT_SLOTS)
+            for session, stream in self._agents.items():
+                if session % HEARTBEAT_SLOTS == slot:
+                    if stream.quiet:
+                        stream.send(heartbeat)
+                    stream.quiet = True
+            if slot == 0 and self._allocator is not None:
+                self._allocator.send(allocator.RegistryMessage(heartbeat=allocator.Heartbeat()))
+
+    async def _beat_frameworks(self) -> None:
+        heartbeat = scheduler.Event(type=scheduler.Event.HEARTBEAT)
+        interval = self.core.settings.scheduler_heartbeat_interval
+        for slot in itertools.cycle(range(HEARTBEAT_SLOTS)):
+            await asyncio.sleep(interval / HEARTBEAT_SLOTS)
+            for number, stream in enumerate(self._frameworks.values()):
+                if number % HEARTBEAT_SLOTS == slot:
+                    stream.send(heartbeat)

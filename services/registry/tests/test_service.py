@@ -1,0 +1,454 @@
+"""The registry over gRPC: a real server on a free port, a real SQLite store, and peers that the tests play."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.master import master_pb2 as master
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo.agent.v1 import agent_session_pb2 as agent_session
+from mezzo.agent.v1 import agent_session_pb2_grpc
+from mezzo.allocator.v1 import allocator_pb2 as allocator
+from mezzo.allocator.v1 import allocator_pb2_grpc
+from mezzo.operator.v1 import operator_pb2 as operator
+from mezzo.operator.v1 import operator_pb2_grpc
+from mezzo.resources import Resources
+from mezzo.scheduler.v1 import scheduler_pb2 as service
+from mezzo.scheduler.v1 import scheduler_pb2_grpc
+from mezzo_chassis.lifecycle import Lifecycle
+from mezzo_chassis.rpc import open_channel, start_server
+from mezzo_chassis.testing import free_port
+from mezzo_registry.app import serve
+from mezzo_registry.config import Config
+
+Call = scheduler.Call
+PATIENCE_SECONDS = 20.0
+
+
+class PlayedAllocator(allocator_pb2_grpc.AllocatorServicer):
+    """Offers every agent's whole resources to the newest framework, as soon as there are both."""
+
+    def __init__(self) -> None:
+        self.heard: list[allocator.RegistryMessage] = []
+        self.sessions = 0
+
+    async def Session(self, request_iterator: Any, context: Any) -> AsyncIterator[allocator.SessionResponse]:
+        self.sessions += 1
+        agents: dict[int, list[mesos.Resource]] = {}
+        framework = 0
+        async for request in request_iterator:
+            self.heard.extend(request.messages)
+            answer = allocator.AllocatorMessage()
+            for message in request.messages:
+                if message.HasField("agent_update") and message.agent_update.active:
+                    agents[message.agent_update.agent] = list(message.agent_update.total)
+                elif message.HasField("framework_update"):
+                    framework = message.framework_update.framework
+            if framework and agents:
+                for number, resources in agents.items():
+                    answer.allocations.allocations.add(framework=framework, agent=number, role="*", resources=resources)
+                answer.allocations.cycle.number = 1
+                agents.clear()
+                yield allocator.SessionResponse(messages=[answer])
+
+
+class PlayedAgent:
+    """One agent's session."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._outbox: asyncio.Queue[agent_session.AgentMessage | None] = asyncio.Queue()
+        self._inbox: asyncio.Queue[agent_session.RegistryMessage] = asyncio.Queue()
+        self._call = agent_session_pb2_grpc.AgentSessionStub(channel).Connect(self._requests())
+        self._reader = asyncio.create_task(self._read())
+        self.id = ""
+
+    async def _requests(self) -> AsyncIterator[agent_session.ConnectRequest]:
+        while (message := await self._outbox.get()) is not None:
+            yield agent_session.ConnectRequest(messages=[message])
+
+    async def _read(self) -> None:
+        async for response in self._call:
+            for message in response.messages:
+                self._inbox.put_nowait(message)
+
+    def say(self, message: agent_session.AgentMessage) -> None:
+        self._outbox.put_nowait(message)
+
+    async def hear(self, kind: str) -> Any:
+        """The next message of a kind; others are passed over."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                message = await self._inbox.get()
+                if message.HasField(kind):  # type: ignore[arg-type]
+                    return getattr(message, kind)
+
+    async def register(self, resources: str = "cpus:4;mem:1024", agent_id: str = "") -> None:
+        register = agent_session.Register(version="0.1.0", pid="slave(1)@127.0.0.1:5051")
+        register.agent_info.hostname = "node"
+        register.agent_info.id.value = agent_id
+        register.total_resources.extend(Resources.parse(resources).messages())
+        register.agent_info.resources.extend(register.total_resources)
+        self.say(agent_session.AgentMessage(register=register))
+
+    async def update(self, run: agent_session.RunTask, state: str) -> bytes:
+        update = agent_session.TaskUpdate()
+        update.framework_id.CopyFrom(run.framework_id)
+        update.status.task_id.CopyFrom(run.task.task_id)
+        update.status.agent_id.CopyFrom(run.task.agent_id)
+        update.status.state = mesos.TaskState.Value(state)
+        update.status.uuid = state.encode().ljust(16, b"\0")
+        self.say(agent_session.AgentMessage(task_update=update))
+        return update.status.uuid
+
+    async def end(self) -> grpc.StatusCode:
+        """End the session from this side. Returns how it ended."""
+        self._outbox.put_nowait(None)
+        return await self.ended()
+
+    async def ended(self) -> grpc.StatusCode:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            code = await self._call.code()
+            await asyncio.gather(self._reader, return_exceptions=True)
+            assert isinstance(code, grpc.StatusCode)
+            return code
+
+    def details(self) -> Awaitable[str]:
+        return self._call.details()
+
+
+class PlayedFramework:
+    """One framework's subscription and calls."""
+
+    def __init__(self, channel: grpc.aio.Channel, info: mesos.FrameworkInfo | None = None) -> None:
+        self._stub = scheduler_pb2_grpc.SchedulerStub(channel)
+        call = Call(type=Call.SUBSCRIBE)
+        call.subscribe.framework_info.CopyFrom(info or mesos.FrameworkInfo(user="root", name="test"))
+        self._call = self._stub.Subscribe(service.SubscribeRequest(call=call))
+        self._inbox: asyncio.Queue[scheduler.Event] = asyncio.Queue()
+        self._reader = asyncio.create_task(self._read())
+        self.stream_id = ""
+        self.id = ""
+
+    async def _read(self) -> None:
+        async for response in self._call:
+            self.stream_id = response.stream_id or self.stream_id
+            for event in response.events:
+                self._inbox.put_nowait(event)
+
+    async def hear(self, kind: str) -> Any:
+        """The next event of a kind; others are passed over."""
+        wanted = scheduler.Event.Type.Value(kind)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                event = await self._inbox.get()
+                if event.type == wanted:
+                    return event
+
+    async def subscribed(self) -> None:
+        event = await self.hear("SUBSCRIBED")
+        self.id = event.subscribed.framework_id.value
+
+    def request(self, call: scheduler.Call, stream_id: str | None = None) -> service.CallRequest:
+        call.framework_id.value = self.id
+        return service.CallRequest(stream_id=self.stream_id if stream_id is None else stream_id, call=call)
+
+    async def call(self, call: scheduler.Call, stream_id: str | None = None) -> None:
+        await self._stub.Call(self.request(call, stream_id), timeout=PATIENCE_SECONDS)
+
+    async def call_many(self, calls: list[scheduler.Call]) -> list[service.CallResult]:
+        """On a CallStream, in one request."""
+
+        async def requests() -> AsyncIterator[service.CallStreamRequest]:
+            numbered = [
+                service.NumberedCall(number=number, call=self.request(call)) for number, call in enumerate(calls)
+            ]
+            yield service.CallStreamRequest(calls=numbered)
+
+        results: list[service.CallResult] = []
+        async for response in self._stub.CallStream(requests(), timeout=PATIENCE_SECONDS):
+            results.extend(response.results)
+        return results
+
+    def acknowledge(self, status: mesos.TaskStatus) -> scheduler.Call:
+        call = Call(type=Call.ACKNOWLEDGE)
+        call.acknowledge.agent_id.CopyFrom(status.agent_id)
+        call.acknowledge.task_id.CopyFrom(status.task_id)
+        call.acknowledge.uuid = status.uuid
+        return call
+
+    def launch(self, offer: mesos.Offer, *names: str) -> scheduler.Call:
+        call = Call(type=Call.ACCEPT)
+        call.accept.offer_ids.append(offer.id)
+        operation = call.accept.operations.add(type=mesos.Offer.Operation.LAUNCH)
+        for name in names:
+            task = operation.launch.task_infos.add(name=name)
+            task.task_id.value = name
+            task.agent_id.CopyFrom(offer.agent_id)
+            task.command.value = "true"
+            task.resources.extend(Resources.parse("cpus:0.1;mem:32").messages())
+        return call
+
+    async def ended(self) -> grpc.StatusCode:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await asyncio.gather(self._reader, return_exceptions=True)
+            code = await self._call.code()
+            assert isinstance(code, grpc.StatusCode)
+            return code
+
+    def cancel(self) -> None:
+        self._call.cancel()
+
+
+class Service:
+    """A registry that serves, its allocator, and a channel to it."""
+
+    def __init__(self, config: Config, played: PlayedAllocator, channel: grpc.aio.Channel) -> None:
+        self.config = config
+        self.allocator = played
+        self.channel = channel
+        self.operators = operator_pb2_grpc.OperatorStub(channel)
+
+
+async def start(config: Config) -> tuple[Lifecycle, "asyncio.Task[None]"]:
+    life = Lifecycle()
+    return life, asyncio.create_task(serve(config, life))
+
+
+@pytest.fixture
+async def registry(tmp_path: Path) -> AsyncIterator[Service]:
+    """A registry with a SQLite store and an allocator."""
+    played = PlayedAllocator()
+    allocator_server = await start_server(
+        "127.0.0.1",
+        0,
+        [(allocator_pb2_grpc.add_AllocatorServicer_to_server, played)],
+        ["mezzo.allocator.v1.Allocator"],
+    )
+    config = Config(
+        ip="127.0.0.1",
+        grpc_port=free_port(),
+        metrics_port=free_port(),
+        allocator=("127.0.0.1", allocator_server.port),
+        work_dir=tmp_path,
+    )
+    life, running = await start(config)
+    async with open_channel(f"127.0.0.1:{config.grpc_port}") as channel:
+        await asyncio.wait_for(channel.channel_ready(), PATIENCE_SECONDS)
+        yield Service(config, played, channel)
+    life.stop()
+    await running
+    await life.close()
+    await allocator_server.stop(0)
+
+
+async def cluster_of_two(registry: Service) -> tuple[PlayedAgent, PlayedFramework, mesos.Offer]:
+    agent = PlayedAgent(registry.channel)
+    await agent.register()
+    registered = await agent.hear("registered")
+    agent.id = registered.agent_id.value
+    framework = PlayedFramework(registry.channel)
+    await framework.subscribed()
+    event = await framework.hear("OFFERS")
+    return agent, framework, event.offers.offers[0]
+
+
+async def test_task_goes_from_offer_to_finish(registry: Service) -> None:
+    agent, framework, offer = await cluster_of_two(registry)
+    assert offer.url.path == "/slave(1)"
+    await framework.call(framework.launch(offer, "t1"))
+    run = await agent.hear("run_task")
+    for state in ("TASK_RUNNING", "TASK_FINISHED"):
+        identifier = await agent.update(run, state)
+        event = await framework.hear("UPDATE")
+        assert mesos.TaskState.Name(event.update.status.state) == state
+        await framework.call(framework.acknowledge(event.update.status))
+        acknowledged = await agent.hear("acknowledge_update")
+        assert acknowledged.uuid == identifier
+    assert await agent.end() is grpc.StatusCode.OK
+    framework.cancel()
+
+
+async def test_first_heartbeat_follows_the_subscription_at_once(registry: Service) -> None:
+    framework = PlayedFramework(registry.channel)
+    await framework.subscribed()
+    await framework.hear("HEARTBEAT")
+    assert framework.stream_id
+    framework.cancel()
+
+
+async def test_many_calls_on_one_stream_are_answered_by_number(registry: Service) -> None:
+    agent, framework, offer = await cluster_of_two(registry)
+    bad = Call(type=Call.KILL)
+    results = await framework.call_many([framework.launch(offer, "t1", "t2"), bad, Call(type=Call.REVIVE)])
+    assert [(one.number, one.code) for one in results] == [
+        (0, 0),
+        (1, grpc.StatusCode.INVALID_ARGUMENT.value[0]),
+        (2, 0),
+    ]
+    assert results[1].message.startswith("kill: ")
+    assert [(await agent.hear("run_task")).task.task_id.value for _ in range(2)] == ["t1", "t2"]
+    await agent.end()
+    framework.cancel()
+
+
+async def test_call_with_a_wrong_stream_is_an_invalid_argument(registry: Service) -> None:
+    framework = PlayedFramework(registry.channel)
+    await framework.subscribed()
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await framework.call(Call(type=Call.REVIVE), stream_id="another")
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert (refused.value.details() or "").startswith("stream_id: ")
+    framework.cancel()
+
+
+async def test_malformed_subscription_is_an_invalid_argument(registry: Service) -> None:
+    stub = scheduler_pb2_grpc.SchedulerStub(registry.channel)
+    call = stub.Subscribe(service.SubscribeRequest(call=Call(type=Call.SUBSCRIBE)))
+    assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_invalid_role_ends_the_stream_with_an_error_event(registry: Service) -> None:
+    framework = PlayedFramework(registry.channel, mesos.FrameworkInfo(user="root", name="x", role="a b"))
+    event = await framework.hear("ERROR")
+    assert event.error.message.startswith("subscribe.framework_info.role: ")
+    assert await framework.ended() is grpc.StatusCode.OK
+
+
+async def test_session_that_does_not_begin_with_register_is_refused(registry: Service) -> None:
+    agent = PlayedAgent(registry.channel)
+    agent.say(agent_session.AgentMessage(heartbeat=agent_session.Heartbeat()))
+    assert await agent.ended() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "Register" in await agent.details()
+
+
+async def test_agent_that_makes_no_sense_is_refused_with_the_field(registry: Service) -> None:
+    agent = PlayedAgent(registry.channel)
+    register = agent_session.Register()
+    register.agent_info.hostname = ""
+    agent.say(agent_session.AgentMessage(register=register))
+    assert await agent.ended() is grpc.StatusCode.INVALID_ARGUMENT
+    assert (await agent.details()).startswith("register.agent_info.hostname: ")
+
+
+async def test_second_session_of_an_agent_ends_the_first(registry: Service) -> None:
+    first = PlayedAgent(registry.channel)
+    await first.register()
+    agent_id = (await first.hear("registered")).agent_id.value
+    second = PlayedAgent(registry.channel)
+    await second.register(agent_id=agent_id)
+    assert (await second.hear("registered")).agent_id.value == agent_id
+    assert await first.ended() is grpc.StatusCode.ABORTED
+    await second.end()
+
+
+async def watched(changes: Any, until: Callable[[operator.StateChange], bool]) -> list[operator.StateChange]:
+    """The changes up to the first that is looked for."""
+    seen: list[operator.StateChange] = []
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        async for response in changes:
+            for change in response.changes:
+                seen.append(change)
+                if until(change):
+                    return seen
+    raise AssertionError("the stream ended")
+
+
+async def test_observer_sees_a_snapshot_and_then_each_change(registry: Service) -> None:
+    agent, framework, offer = await cluster_of_two(registry)
+    changes = registry.operators.Watch(operator.WatchRequest())
+    snapshot = await watched(changes, lambda change: change.HasField("snapshot_end"))
+    assert [change.WhichOneof("change") for change in snapshot] == [
+        "snapshot_begin", "role_changed", "agent_changed", "framework_changed", "offer_added", "snapshot_end",
+    ]  # fmt: skip
+    assert snapshot[0].snapshot_begin.flags["agent_ping_timeout"] == "15secs"
+    await framework.call(framework.launch(offer, "t1"))
+    added = await watched(changes, lambda change: change.HasField("task_added"))
+    assert added[-1].task_added.task.task_id.value == "t1"
+    run = await agent.hear("run_task")
+    await agent.update(run, "TASK_FINISHED")
+    await framework.hear("UPDATE")
+    updated = await watched(changes, lambda change: change.HasField("task_updated"))
+    assert updated[-1].task_updated.latest.state == mesos.TASK_FINISHED
+    assert updated[-1].task_updated.unacknowledged
+    changes.cancel()
+    framework.cancel()
+    await agent.end()
+
+
+async def test_metrics_have_the_names_of_mesos(registry: Service) -> None:
+    agent, framework, _ = await cluster_of_two(registry)
+    request = operator.CallRequest()
+    request.call.type = master.Call.GET_METRICS
+    request.call.get_metrics.SetInParent()
+    response = await registry.operators.Call(request, timeout=PATIENCE_SECONDS)
+    numbers = {one.name: one.value for one in response.response.get_metrics.metrics}
+    assert numbers["master/slaves_active"] == 1
+    assert numbers["master/frameworks_active"] == 1
+    assert numbers["master/cpus_total"] == 4
+    assert numbers["master/elected"] == 1
+    assert numbers["allocator/mesos/allocation_runs"] == 1
+    assert "registrar/state_store_ms" in numbers
+    framework.cancel()
+    await agent.end()
+
+
+async def test_unimplemented_operator_call_is_named(registry: Service) -> None:
+    request = operator.CallRequest()
+    request.call.type = master.Call.UPDATE_WEIGHTS
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await registry.operators.Call(request, timeout=PATIENCE_SECONDS)
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert "UPDATE_WEIGHTS" in (refused.value.details() or "")
+
+
+async def test_operator_kills_a_task(registry: Service) -> None:
+    agent, framework, offer = await cluster_of_two(registry)
+    await framework.call(framework.launch(offer, "t1"))
+    request = operator.KillTaskRequest()
+    request.framework_id.value, request.task_id.value = framework.id, "t1"
+    await registry.operators.KillTask(request, timeout=PATIENCE_SECONDS)
+    assert (await agent.hear("kill_task")).task_id.value == "t1"
+    request.task_id.value = "t2"
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await registry.operators.KillTask(request, timeout=PATIENCE_SECONDS)
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    framework.cancel()
+    await agent.end()
+
+
+async def test_restarted_registry_knows_its_agents(tmp_path: Path) -> None:
+    config = Config(
+        ip="127.0.0.1",
+        grpc_port=free_port(),
+        metrics_port=free_port(),
+        allocator=("127.0.0.1", free_port()),
+        work_dir=tmp_path,
+    )
+    life, running = await start(config)
+    async with open_channel(f"127.0.0.1:{config.grpc_port}") as channel:
+        await asyncio.wait_for(channel.channel_ready(), PATIENCE_SECONDS)
+        agent = PlayedAgent(channel)
+        await agent.register()
+        agent_id = (await agent.hear("registered")).agent_id.value
+        life.stop()
+        await running
+        assert await agent.ended() is grpc.StatusCode.FAILED_PRECONDITION
+    await life.close()
+
+    life, running = await start(config)
+    async with open_channel(f"127.0.0.1:{config.grpc_port}") as channel:
+        await asyncio.wait_for(channel.channel_ready(), PATIENCE_SECONDS)
+        changes = operator_pb2_grpc.OperatorStub(channel).Watch(operator.WatchRequest())
+        snapshot = await watched(changes, lambda change: change.HasField("snapshot_end"))
+        (known,) = [change.agent_changed for change in snapshot if change.HasField("agent_changed")]
+        assert known.recovered
+        assert known.agent.agent_info.id.value == agent_id
+        changes.cancel()
+    life.stop()
+    await running
+    await life.close()
