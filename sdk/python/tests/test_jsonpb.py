@@ -1,0 +1,186 @@
+"""Mesos' JSON dialect, both ways, over every message of its API."""
+
+import importlib
+import json
+from typing import Any
+
+import pytest
+from google.protobuf import json_format, message_factory
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.agent import agent_pb2
+from mesos.v1.executor import executor_pb2
+from mesos.v1.master import master_pb2
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo import jsonpb
+from mezzo.jsonpb import JsonError
+
+DEPTH_MAX = 3
+ROOTS = [
+    scheduler.Call,
+    scheduler.Event,
+    executor_pb2.Call,
+    executor_pb2.Event,
+    master_pb2.Call,
+    master_pb2.Response,
+    master_pb2.Event,
+    agent_pb2.Call,
+    agent_pb2.Response,
+    mesos.TaskInfo,
+    mesos.ResourceStatistics,
+]
+
+INTS = {
+    FieldDescriptor.CPPTYPE_INT32: st.integers(-(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_UINT32: st.integers(0, 2**32 - 1),
+    FieldDescriptor.CPPTYPE_INT64: st.integers(-(2**63), 2**63 - 1),
+    FieldDescriptor.CPPTYPE_UINT64: st.integers(0, 2**64 - 1),
+}
+
+
+def scalars(field: FieldDescriptor) -> st.SearchStrategy[Any]:
+    if field.enum_type is not None:
+        return st.sampled_from([value.number for value in field.enum_type.values])
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return st.binary(max_size=20)
+    if field.cpp_type in INTS:
+        return INTS[field.cpp_type]
+    return {
+        FieldDescriptor.CPPTYPE_STRING: st.text(max_size=20),
+        FieldDescriptor.CPPTYPE_BOOL: st.booleans(),
+        FieldDescriptor.CPPTYPE_DOUBLE: st.floats(allow_nan=False, allow_infinity=False),
+        FieldDescriptor.CPPTYPE_FLOAT: st.floats(allow_nan=False, allow_infinity=False, width=32),
+    }[field.cpp_type]
+
+
+@st.composite
+def messages(draw: st.DrawFn, descriptor: Descriptor, depth: int = 0) -> Message:
+    """A message with all required fields and some of the others."""
+    message = message_factory.GetMessageClass(descriptor)()
+    for field in descriptor.fields:
+        nested = field.message_type
+        wanted = 0.6 if depth == 0 else 0.25
+        if not field.is_required and (depth >= DEPTH_MAX or draw(st.floats(0, 1)) > wanted):
+            continue
+        if nested is not None and nested.GetOptions().map_entry:
+            value = nested.fields_by_name["value"]
+            entries = getattr(message, field.name)
+            for key in draw(st.lists(st.text(max_size=5), max_size=2)):
+                if value.message_type is not None:
+                    entries[key].CopyFrom(draw(messages(value.message_type, depth + 1)))
+                else:
+                    entries[key] = draw(scalars(value))
+        elif nested is not None:
+            for _ in range(draw(st.integers(0, 2)) if field.is_repeated else 1):
+                target = getattr(message, field.name)
+                child = target.add() if field.is_repeated else target
+                child.SetInParent()
+                child.CopyFrom(draw(messages(nested, depth + 1)))
+                child.SetInParent()
+        elif field.is_repeated:
+            getattr(message, field.name).extend(draw(st.lists(scalars(field), max_size=3)))
+        else:
+            setattr(message, field.name, draw(scalars(field)))
+    return message
+
+
+@pytest.mark.parametrize("root", ROOTS, ids=lambda root: root.DESCRIPTOR.full_name)
+def test_every_message_survives_the_way_through_json(root: type[Message]) -> None:
+    @settings(max_examples=30, deadline=None)
+    @given(messages(root.DESCRIPTOR))
+    def survives(message: Message) -> None:
+        assert jsonpb.parse(root, jsonpb.dumps(message)) == message
+        assert jsonpb.parse(root, jsonpb.dumps_ascii(message)) == message
+
+    survives()
+
+
+@settings(max_examples=100, deadline=None)
+@given(messages(mesos.TaskInfo.DESCRIPTOR))  # type: ignore[arg-type]
+def test_it_is_protobufs_own_json_but_for_64_bit_integers(message: Message) -> None:
+    def unquoted(value: Any, like: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: unquoted(each, like[key]) for key, each in value.items()}
+        if isinstance(value, list):
+            return [unquoted(each, other) for each, other in zip(value, like, strict=True)]
+        return int(value) if isinstance(like, int) and isinstance(value, str) else value
+
+    ours = json.loads(jsonpb.dumps(message))
+    theirs = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    assert ours == unquoted(theirs, ours)
+
+
+def test_every_module_of_the_api_can_be_compiled() -> None:
+    for name in (
+        "allocator.allocator",
+        "maintenance.maintenance",
+        "quota.quota",
+        "resource_provider.resource_provider",
+    ):
+        module = importlib.import_module(f"mesos.v1.{name}_pb2")
+        for descriptor in module.DESCRIPTOR.message_types_by_name.values():
+            assert jsonpb.to_dict(message_factory.GetMessageClass(descriptor)()) == {}
+
+
+def test_a_record_is_one_line_of_ascii_that_reads_back_the_same() -> None:
+    label = mesos.Label(key="é", value="a\nb 😀")
+    record = jsonpb.dumps_ascii(label)
+    assert record == b'{"key":"\\u00e9","value":"a\\nb \\ud83d\\ude00"}'
+    assert jsonpb.parse(mesos.Label, record) == label
+
+
+def test_whole_doubles_keep_their_point_and_64_bit_integers_are_numbers() -> None:
+    resource = mesos.Resource(name="cpus", type=mesos.Value.SCALAR, scalar=mesos.Value.Scalar(value=2))
+    assert jsonpb.dumps(resource) == b'{"name":"cpus","type":"SCALAR","scalar":{"value":2.0}}'
+    assert jsonpb.dumps(mesos.TimeInfo(nanoseconds=2**60)) == b'{"nanoseconds":1152921504606846976}'
+
+
+def test_what_mesos_takes_is_taken() -> None:
+    command = jsonpb.parse(mesos.CommandInfo, '{"shell": "false", "value": null, "frob": {"a": [1]}}')
+    assert not command.shell
+    assert not command.HasField("value")
+    scalar = jsonpb.parse(mesos.Value.Scalar, '{"value": "2.5"}')
+    assert scalar.value == 2.5
+    assert jsonpb.parse(mesos.TimeInfo, '{"nanoseconds": 5.0}').nanoseconds == 5
+    assert jsonpb.parse(scheduler.Call, '{"type": "FROBNICATE"}').type == scheduler.Call.UNKNOWN
+    assert jsonpb.parse(scheduler.Call, '{"type": "REVIVE", "revive": {}}').HasField("revive")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('{"type":', "not JSON"),
+        ("[]", "expected an object, found an array"),
+        ('"x"', "expected an object, found 'x'"),
+        (
+            '{"subscribe": {"framework_info": {"user": "root", "name": 5}}}',
+            "subscribe.framework_info.name: expected a string, found a number",
+        ),
+        ('{"subscribe": {"framework_info": {"name": "x"}}}', "subscribe.framework_info.user: is required"),
+        (
+            '{"accept": {"offer_ids": [{"value": "a"}, 5]}}',
+            r"accept.offer_ids\[1\]: expected an object, found a number",
+        ),
+        ('{"acknowledge": {"uuid": "%"}}', "acknowledge.uuid: is not base64"),
+        ('{"accept": {"filters": {"refuse_seconds": "soon"}}}', "accept.filters.refuse_seconds: expected a number"),
+        ('{"accept": {"filters": {"refuse_seconds": true}}}', "found a boolean"),
+        ('{"accept": {"operations": {}}}', "accept.operations: expected an array"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_name_of_the_field(text: str, complaint: str) -> None:
+    with pytest.raises(JsonError, match=complaint):
+        jsonpb.parse(scheduler.Call, text)
+
+
+def test_a_number_out_of_range_is_refused() -> None:
+    with pytest.raises(JsonError, match="port: 4294967296 is not between"):
+        jsonpb.parse(mesos.Address, '{"port": 4294967296}')
+
+
+def test_an_unknown_value_of_an_enum_without_unknown_is_refused() -> None:
+    with pytest.raises(JsonError, match="type: 'VECTOR' is not one of SCALAR"):
+        jsonpb.parse(mesos.Resource, '{"name": "cpus", "type": "VECTOR"}')
