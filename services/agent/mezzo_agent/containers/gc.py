@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,7 +42,8 @@ class RemovalCounts:
 class GarbageCollector:
     """Remembers what is garbage, and removes it off the event loop when it is due.
 
-    What is garbage is not written down: the agent says it again after a restart, and the age is that of the folder.
+    What is garbage is not written down: the agent says it again after a restart (`schedule`), and the age is that of the
+    folder, which `retire` has set.
     """
 
     gc_delay_secs: float
@@ -50,8 +52,14 @@ class GarbageCollector:
     counts: RemovalCounts = field(default_factory=RemovalCounts)
     _garbage: dict[Path, float] = field(default_factory=dict)
 
+    def retire(self, path: Path) -> None:
+        """The path has been in use until now, and is garbage from now on: its age begins at nothing."""
+        with suppress(FileNotFoundError):
+            os.utime(path, (self.clock(), self.clock()), follow_symlinks=False)
+        self.schedule(path)
+
     def schedule(self, path: Path) -> None:
-        """From now on the path is garbage, of the age that its modification time says. A missing one is no garbage."""
+        """The path is garbage, of the age that its modification time says. A missing one is no garbage."""
         try:
             self._garbage[path] = os.lstat(path).st_mtime
         except FileNotFoundError:
@@ -92,15 +100,14 @@ class GarbageCollector:
 
 
 def _remove(path: Path) -> OSError | None:
-    """Removes a folder with all that is in it, following no link. Returns the first error, having gone on after it."""
-    errors: list[OSError] = []
-
-    def note(_function: object, _path: str, info: tuple[type[BaseException], BaseException, object]) -> None:
-        if isinstance(info[1], OSError) and not isinstance(info[1], FileNotFoundError):
-            errors.append(info[1])
-
-    shutil.rmtree(path, onerror=note)
-    return errors[0] if errors else None
+    """Removes a folder with all that is in it, following no link. Returns what kept it from doing so."""
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error
+    return None
 
 
 def disk_usage(path: Path) -> float:

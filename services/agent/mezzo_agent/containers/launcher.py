@@ -45,6 +45,7 @@ ORDER_BYTES_MAX = 64 << 20
 REPORT_CHARACTERS_MAX = 4096
 STRAGGLER_SECONDS_MAX = 30
 """How long a monitor waits for processes that do not die of SIGKILL (they hang in the kernel) before it gives up."""
+RETRY_SECONDS = 0.5
 
 WAITED_FOR = (signal.SIGCHLD, signal.SIGTERM)
 """A monitor keeps these two blocked and takes them one by one, so that none slips in between looking and waiting.
@@ -99,19 +100,13 @@ class Monitor:
 
     def start(self) -> str | None:
         """Starts the task. Returns None once the program runs, or else the reason why it does not."""
-        try:
-            output = open_log(f"{self.sandbox}/stdout", self.credentials)
-            errors = open_log(f"{self.sandbox}/stderr", self.credentials)
-        except OSError as error:
-            return f"cannot open the log file '{error.filename}': {error.strerror}"
         go_read, go_write = os.pipe()
         failure_read, failure_write = os.pipe()
         task = os.fork()
         if task == 0:
             os.close(go_write)
-            self.become_task(output, errors, go_read, failure_write)
-        for descriptor in (failure_write, output, errors):
-            os.close(descriptor)
+            self.become_task(go_read, failure_write)
+        os.close(failure_write)
         self.task = task
         monitor = os.getpid()
         target = f"{monitor}.{start_time(monitor)}-{task}.{start_time(task)}"
@@ -127,20 +122,18 @@ class Monitor:
         self.report(STARTED, target)
         return None
 
-    def become_task(self, output: int, errors: int, go: int, failure: int) -> None:
+    def become_task(self, go: int, failure: int) -> None:
         """Runs in the new child: never returns."""
         doing = "create a session"
         try:
             os.setsid()
-            os.dup2(output, 1)
-            os.dup2(errors, 2)
-            for number in (
-                signal.SIGPIPE,
-                signal.SIGXFSZ,
-            ):  # an interpreter ignores them; a program must not inherit that
-                signal.signal(number, signal.SIG_DFL)
+            for descriptor, name in ((1, "stdout"), (2, "stderr")):
+                doing = f"open '{self.sandbox}/{name}'"
+                os.dup2(open_log(f"{self.sandbox}/{name}", self.credentials), descriptor)
+            doing = "reset the signals"
+            for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by the interpreter; exec would hand that on
+                signal.signal(ignored, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            doing = "set a resource limit"
             for kind, soft, hard in self.rlimits:
                 doing = f"set resource limit {kind} to {soft}:{hard}"
                 resource.setrlimit(kind, (soft, hard))
@@ -200,6 +193,19 @@ class Monitor:
                 kill_group(self.task)
 
     def write_exit(self, status: int | None, message: str) -> None:
+        """Does not give up: a full disk is no reason to lose a status."""
+        while True:
+            try:
+                self.try_to_write_exit(status, message)
+            except FileNotFoundError:
+                return  # nobody wants to know any more
+            except OSError as error:
+                print(f"cannot write {self.folder}/exit: {error}; trying again", file=sys.stderr, flush=True)
+                time.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    def try_to_write_exit(self, status: int | None, message: str) -> None:
         path = f"{self.folder}/exit"
         descriptor = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.write(descriptor, f"{'-' if status is None else status}\n{message}".encode(errors="replace"))

@@ -87,6 +87,7 @@ class ContainerCounts:
     """Since the agent started; the names are those of Mesos' metrics."""
 
     launch_errors: int = 0
+    destroy_errors: int = 0
     fetches_succeeded: int = 0
     fetches_failed: int = 0
 
@@ -205,6 +206,8 @@ class PosixContainerizer:
 
     async def _see_out(self, container: _Container, supervision: Supervision) -> None:
         found = await supervision.wait()
+        if supervision.survivors:
+            self.counts.destroy_errors += 1
         self._end(container, Termination(found.wait_status, found.message))
 
     def _end(self, container: _Container, termination: Termination) -> None:
@@ -268,6 +271,10 @@ class PosixContainerizer:
         container = self._container(container_id)
         container.allowance = Allowance.of(resources, {})
         container.folder.replace_record(_Record(container.id, container.sandbox, container.allowance).encode())
+
+    @property
+    def fetcher_cache_bytes_used(self) -> int:
+        return self._fetcher.cache_bytes_used
 
     def _container(self, container_id: ContainerId) -> _Container:
         try:

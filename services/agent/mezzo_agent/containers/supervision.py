@@ -32,6 +32,8 @@ class Supervision:
         self._processes = processes
         self._mark = mark
         self._ended = asyncio.Event()
+        self.survivors: list[int] = []
+        """Pids of what could not be killed; known when `wait` returns."""
         self._loop = asyncio.get_running_loop()
         self._pidfd = processes.monitor.open()
         if self._pidfd is None:
@@ -48,9 +50,9 @@ class Supervision:
         await self._ended.wait()
         found = self._folder.exit()
         if found is None or _group_exists(self._processes.task.pid):
-            survivors = await asyncio.to_thread(kill_orphans, self._processes.task, self._mark)
-            if survivors:
-                _log.error("processes of a container do not die", folder=str(self._folder.path), pids=survivors)
+            self.survivors = await asyncio.to_thread(kill_orphans, self._processes.task, self._mark)
+            if self.survivors:
+                _log.error("processes of a container do not die", folder=str(self._folder.path), pids=self.survivors)
         return found or Exit(None, MONITOR_LOST)
 
     def kill(self, number: int) -> None:

@@ -109,3 +109,15 @@ def test_a_path_that_does_not_exist_is_no_garbage(tmp_path: Path) -> None:
 
 def test_disk_usage_is_a_fraction(tmp_path: Path) -> None:
     assert 0.0 < disk_usage(tmp_path) < 1.0
+
+
+async def test_the_age_of_what_was_in_use_for_long_begins_when_it_is_retired(tmp_path: Path) -> None:
+    now = 10_000.0
+    old = folder(tmp_path / "service", modified=1.0)
+    collector = GarbageCollector(gc_delay_secs=100.0, disk_headroom=0.0, clock=lambda: now)
+    collector.retire(old)
+    collector.retire(tmp_path / "nothing")
+    now += 99
+    assert await collector.collect(disk_usage=0.0) == []
+    now += 1
+    assert await collector.collect(disk_usage=0.0) == [old]

@@ -301,3 +301,16 @@ async def test_after_a_restart_of_the_machine_no_pid_is_believed(
         running.monitor.signal(signal.SIGTERM)
         await until(lambda: not running.monitor.exists())
         await containers.close()
+
+
+async def test_an_exit_status_that_cannot_be_written_at_once_is_written_later(
+    containers: PosixContainerizer, configure: Configure, runtime_dir: Path, until: Until
+) -> None:
+    config = configure("while [ ! -e go ]; do sleep 0.01; done; exit 6")
+    await containers.launch(config)
+    obstacle = runtime_dir / "containers" / config.container_id / "exit.new"
+    obstacle.mkdir()
+    (config.sandbox / "go").touch()
+    await until(lambda: "trying again" in (runtime_dir / "launcher.log").read_text())
+    obstacle.rmdir()
+    assert await containers.wait(config.container_id) == Termination(6 << 8)
