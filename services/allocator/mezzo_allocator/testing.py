@@ -74,15 +74,17 @@ class Conversation:
         info: AgentInfo | None = None,
         capabilities: Iterable[int] = (),
         cycle: int | None = None,
+        keeps_holdings: bool = False,
     ) -> None:
         total = resources if isinstance(resources, Resources) else Resources.parse(resources)
         held = [
             (self._frameworks[framework], Resources.parse(text).allocated_to(role))
             for (framework, role), text in (holdings or {}).items()
         ]
+        known = None if keeps_holdings else held
         number = self._agents.setdefault(name, len(self._agents) + 1)
         described = info or AgentInfo(hostname=name)
-        self.say(ev.AgentChanged(number, described, total, held, active, frozenset(capabilities), cycle))
+        self.say(ev.AgentChanged(number, described, total, known, active, frozenset(capabilities), cycle))
 
     def role(
         self,

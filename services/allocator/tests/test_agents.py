@@ -93,18 +93,28 @@ def test_an_unknown_framework_is_named() -> None:
         cluster.say(ev.OffersRevived(7))
 
 
-def test_removed_framework_is_forgotten_once_it_holds_nothing() -> None:
+def test_removed_framework_is_forgotten_and_what_was_on_its_way_to_it_is_free() -> None:
     cluster = Conversation()
     cluster.framework("f1", "role1")
     cluster.agent("a", "cpus:1;mem:512")
-    (allocation,) = cluster.cycle()
+    cluster.cycle()
     cluster.remove_framework("f1")
-    assert len(cluster.core.books.frameworks.by_number) == 1
-    cluster.decline(allocation)
     assert cluster.core.books.frameworks.by_number == {}
     assert "role1" not in cluster.core.books.tree.roles
     cluster.framework("f2", "role1")
     assert cluster.offers() == [("f2", "a", "cpus:1;mem:512")]
+
+
+def test_an_update_may_leave_holdings_as_they_are() -> None:
+    cluster = Conversation()
+    cluster.framework("f")
+    cluster.agent("a", "cpus:2;mem:512", holdings={("f", "*"): "cpus:1;mem:256"})
+    cluster.agent("a", "cpus:2;mem:512", active=False, keeps_holdings=True)
+    assert cluster.offers() == []
+    cluster.agent("a", "cpus:2;mem:512", keeps_holdings=True)
+    assert cluster.offers() == [("f", "a", "cpus:1;mem:256")]
+    cluster.recover("f", "a", "cpus:2;mem:512")
+    assert cluster.offers() == [("f", "a", "cpus:2;mem:512")]
 
 
 def test_a_new_session_starts_from_nothing() -> None:

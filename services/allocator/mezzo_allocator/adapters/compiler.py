@@ -8,8 +8,15 @@ import types
 from pathlib import Path
 from typing import Any
 
+from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo
+from mezzo.resources import Resources
+from mezzo_allocator.core import events as ev
 from mezzo_allocator.core import kernel
+from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.core.loops import Loops
+
+# Enough of them that one change does not put the whole tree in order again, but moves one path.
+CLIENTS = 20
 
 
 def cache_folder() -> Path:
@@ -19,7 +26,7 @@ def cache_folder() -> Path:
 
 
 def compile_loops(cache: Path | None = None) -> Loops:
-    """Returns the compiled form of the inner loop. Takes seconds the first time, and tenths of one from the cache.
+    """Returns the compiled form of the inner loop. Takes ten seconds the first time, and one with a warm cache.
 
     The functions of the kernel are taken as they are; only the names by which they call each other are bound to the
     compiled forms, so there is one source for both.
@@ -33,4 +40,26 @@ def compile_loops(cache: Path | None = None) -> Loops:
         copy = types.FunctionType(function.__code__, namespace, name)
         copy.__module__ = function.__module__
         namespace[name] = numba.njit(cache=True, nogil=True)(copy)
-    return Loops(**{field.name: namespace[field.name] for field in dataclasses.fields(Loops)})
+    loops = Loops(**{field.name: namespace[field.name] for field in dataclasses.fields(Loops)})
+    _rehearse(loops)
+    return loops
+
+
+def _rehearse(loops: Loops) -> None:
+    """Has every entry point called, since numba compiles a function when it first sees its arguments."""
+    core = Allocator(loops=loops)
+    info = FrameworkInfo(user="nobody", name="rehearsal")
+    total = Resources.parse("cpus:4;mem:1024")
+    events: list[ev.Event] = [
+        ev.SessionBegun("rehearsal"),
+        ev.RoleConfigured("*", 1.0, {"cpus": 1.0}, {"cpus": 2.0}),
+        *(ev.FrameworkChanged(number, info, frozenset(), True) for number in range(CLIENTS)),
+        ev.AgentChanged(0, AgentInfo(hostname="rehearsal"), total, (), True),
+        ev.SnapshotEnded(),
+        ev.CycleStarted(),
+        ev.ResourcesAllocated(0, 0, Resources.parse("cpus:1").allocated_to("*")),
+        ev.FullPassWanted(),
+        ev.CycleStarted(),
+    ]
+    for event in events:
+        core.handle(event, now=0.0)

@@ -8,9 +8,10 @@ from typing import Any
 from mezzo.errors import Conflict, NotFound
 from mezzo.resources import Resources
 from mezzo_allocator.core import events as ev
+from mezzo_allocator.core.agents import Agent
 from mezzo_allocator.core.books import Books
 from mezzo_allocator.core.cycle import Cycle
-from mezzo_allocator.core.frameworks import Framework
+from mezzo_allocator.core.frameworks import Client, Framework
 from mezzo_allocator.core.loops import REFERENCE, Loops
 from mezzo_allocator.core.policy import Policy
 from mezzo_allocator.core.quota import RoleQuota
@@ -109,36 +110,46 @@ class Allocator:
         del now
         books = self.books
         agent = books.agents.by_number.get(event.agent)
-        in_flight: list[tuple[int, int, Resources]] = []
-        holders = []
         if agent is None:
             agent = books.agents.add(event.agent, event.info)
             books.fit()
-        else:
-            if event.cycle is not None:
-                in_flight = [entry for entry in agent.in_flight if entry[0] > event.cycle]
-            holders = books.release_all(agent)
-            books.count_reservations(agent, -1)
         agent.info = event.info
+        held = self._holdings_after(agent, event)
+        in_flight = agent.in_flight
+        if event.holdings is not None:
+            in_flight = [entry for entry in in_flight if event.cycle is not None and entry[0] > event.cycle]
+        holders = books.release_all(agent)
+        books.count_reservations(agent, -1)
         books.agents.set_total(agent, event.total)
         books.count_reservations(agent, 1)
-        for number, resources in event.holdings:
-            framework = books.frameworks.by_number.get(number)
-            if framework is None:
-                raise NotFound(f"agent {event.agent}: framework {number} holds resources but was never announced")
-            for role, held in resources.allocations().items():
-                books.take(agent, books.client(framework, role), held.unallocated())
+        for client, resources in held:
+            books.take(agent, client, resources)
         for entry in in_flight:
-            client = books.frameworks.clients.get(entry[1])
-            if client is not None and books.agents.free_of(agent).contains(entry[2].nonshared()):
-                books.take(agent, client, entry[2])
-                agent.in_flight.append(entry)
+            if event.holdings is not None:
+                if not books.agents.free_of(agent).contains(entry[2].nonshared()):
+                    continue
+                books.take(agent, books.frameworks.clients[entry[1]], entry[2])
+            agent.in_flight.append(entry)
         for client in holders:
             books.retire(client)
         books.agents.set_active(agent, active=event.active)
         books.eligibility.judge_agent(agent, event.capabilities, books.frameworks.clients.values())
         books.touch(agent)
         return []
+
+    def _holdings_after(self, agent: Agent, event: ev.AgentChanged) -> list[tuple[Client, Resources]]:
+        """Who holds what of an agent, as an event has it."""
+        books = self.books
+        if event.holdings is None:
+            return [(books.frameworks.clients[n], Resources.sum(pieces)) for n, pieces in agent.held.items()]
+        held = []
+        for number, resources in event.holdings:
+            framework = books.frameworks.by_number.get(number)
+            if framework is None:
+                raise NotFound(f"agent {event.agent}: framework {number} holds resources but was never announced")
+            for role, of_role in resources.allocations().items():
+                held.append((books.client(framework, role), of_role.unallocated()))
+        return held
 
     def _remove_agent(self, event: ev.AgentRemoved, now: float) -> list[ev.Effect]:
         del now
@@ -179,18 +190,24 @@ class Allocator:
         return []
 
     def _remove_framework(self, event: ev.FrameworkRemoved, now: float) -> list[ev.Effect]:
-        framework = self.books.frameworks.by_number.get(event.framework)
+        books = self.books
+        framework = books.frameworks.by_number.get(event.framework)
         if framework is None:
             return []
         framework.removed = True
         framework.active = False
-        for client in list(framework.clients.values()):
+        clients = {client.number: client for client in framework.clients.values()}
+        for client in clients.values():
             client.subscribed = False
-            self.books.frameworks.settle_activity(client, now=now)
-            # What it still holds are allocations on their way to the registry, which will give them back.
-            self.books.retire(client)
-        if not framework.clients and framework.number in self.books.frameworks.by_number:
-            self.books.frameworks.remove(framework)
+            books.frameworks.settle_activity(client, now=now)
+        for agent in books.agents.by_number.values():
+            for number in clients.keys() & agent.held.keys():
+                books.give_back(agent, clients[number], Resources.sum(agent.held[number]))
+                books.touch(agent)
+        for client in clients.values():
+            books.retire(client)
+        if not clients:
+            books.frameworks.remove(framework)
         return []
 
     def _revive(self, event: ev.OffersRevived, now: float) -> list[ev.Effect]:

@@ -6,6 +6,7 @@ Regular expressions run in RE2, whose time is linear in the text, with a bound o
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import re2  # type: ignore[import-untyped]
 
@@ -13,15 +14,33 @@ from mesos.v1.mesos_pb2 import AgentInfo, Value
 from mesos.v1.scheduler.scheduler_pb2 import AttributeConstraint, OfferConstraints
 from mezzo.errors import InvalidRequest
 
-REGEX_PROGRAM_BYTES_MAX = 4096
+REGEX_MEMORY_BYTES_MAX = 4096
+REGEX_PROGRAM_SIZE_MAX = 100
 
 # The texts of an attribute's values; None stands for a value that is no text.
 Values = list[str | None]
 Test = Callable[[Values], bool]
 
 
-class Constraints:
+class Constraints(Protocol):
     """What a framework wants of the agents that it is offered in one role."""
+
+    def admit(self, agent: AgentInfo) -> bool:
+        """Whether an agent may be offered."""
+        ...
+
+
+class NothingAdmitted:
+    """Stands for constraints that could not be understood: better no offers than wrong ones."""
+
+    def admit(self, agent: AgentInfo) -> bool:
+        """No agent at all."""
+        del agent
+        return False
+
+
+class StatedConstraints:
+    """Constraints as a framework stated them."""
 
     def __init__(self, role_constraints: OfferConstraints.RoleConstraints, field: str) -> None:
         self._groups = [
@@ -37,12 +56,10 @@ class Constraints:
         return not self._groups or any(all(predicate.holds(agent) for predicate in group) for group in self._groups)
 
 
-def constraints_by_role(constraints: OfferConstraints | None) -> dict[str, Constraints]:
+def constraints_by_role(constraints: OfferConstraints) -> dict[str, Constraints]:
     """Compiles constraints; raises InvalidRequest naming the field that is wrong."""
-    if constraints is None:
-        return {}
     return {
-        role: Constraints(of_role, f"offer_constraints.role_constraints[{role}]")
+        role: StatedConstraints(of_role, f"offer_constraints.role_constraints[{role}]")
         for role, of_role in constraints.role_constraints.items()
     }
 
@@ -107,10 +124,12 @@ def _test_of(predicate: AttributeConstraint.Predicate, field: str) -> Test:
 
 def _matcher(regex: str, field: str) -> Callable[[str], bool]:
     options = re2.Options()
-    options.max_mem = REGEX_PROGRAM_BYTES_MAX
+    options.max_mem = REGEX_MEMORY_BYTES_MAX
     options.log_errors = False
     try:
         program = re2.compile(regex, options)
     except re2.error as error:
         raise InvalidRequest(field, f"not accepted: {error}") from error
+    if program.programsize > REGEX_PROGRAM_SIZE_MAX:
+        raise InvalidRequest(field, f"too complex: {program.programsize} steps, {REGEX_PROGRAM_SIZE_MAX} at most")
     return lambda text: program.fullmatch(text) is not None

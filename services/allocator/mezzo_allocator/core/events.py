@@ -39,7 +39,8 @@ class AgentChanged:
     agent: int
     info: AgentInfo
     total: Resources
-    holdings: Sequence[tuple[int, Resources]]
+    holdings: Sequence[tuple[int, Resources]] | None
+    """Who holds what of it. None: as before."""
     active: bool
     capabilities: frozenset[int] = frozenset()
     cycle: int | None = None
@@ -65,7 +66,7 @@ class FrameworkChanged:
 
 @dataclass(frozen=True, slots=True)
 class FrameworkRemoved:
-    """A framework is gone; what it held was recovered before."""
+    """A framework is gone; what it held was recovered before, and what is on its way to it comes to nothing."""
 
     framework: int
 

@@ -1,0 +1,95 @@
+"""The allocator's composition root."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
+
+from mezzo_allocator.adapters.compiler import compile_loops
+from mezzo_allocator.adapters.session import SERVICE_NAME, SessionServicer
+from mezzo_allocator.config import Config
+from mezzo_allocator.core.allocator import Allocator
+from mezzo_allocator.core.policy import Policy
+from mezzo_allocator.metrics import AllocatorMetrics
+from mezzo_chassis.config import load
+from mezzo_chassis.leadership import Candidate, Contender, StandaloneCandidate
+from mezzo_chassis.leadership.payload import address_json
+from mezzo_chassis.lifecycle import Lifecycle, run
+from mezzo_chassis.log import configure, get_logger
+from mezzo_chassis.metrics import start_exporter
+from mezzo_chassis.rpc import start_server
+
+VERSION = version("mezzo-allocator")
+ELECTION_FOLDER = "allocators"
+
+log = get_logger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs an allocator until it is told to stop; returns its exit code."""
+    config = load(Config, argv, service="allocator", version=VERSION)
+    configure("allocator", config.log_level, config.log_format)
+    return run(partial(serve, config), service="allocator")
+
+
+async def serve(config: Config, lifecycle: Lifecycle) -> None:
+    """Starts everything, waits for `lifecycle.stopping`, and ends everything."""
+    core = Allocator(_policy(config))
+    metrics = AllocatorMetrics(VERSION)
+    metrics.watch(core)
+    servicer = SessionServicer(core, metrics, VERSION)
+    server = await start_server(
+        config.ip, config.grpc_port, [(SessionServicer.add_to, servicer)], [SERVICE_NAME], metrics.rpc
+    )
+    candidate = _candidate(config, server.port)
+    try:
+        exporter = await start_exporter(config.ip, config.metrics_port, metrics.registry)
+        try:
+            await candidate.start()
+            lifecycle.spawn(_follow(candidate, servicer, metrics), "follow leadership")
+            lifecycle.spawn(metrics.process.watch(), "watch the process")
+            lifecycle.spawn(_compile(config, core, metrics), "compile the inner loop")
+            log.info("allocator serves", grpc_port=server.port, version=VERSION)
+            await lifecycle.stopping.wait()
+        finally:
+            await candidate.close()
+            await exporter.stop()
+    finally:
+        servicer.lead(leading=False)
+        await server.stop()
+
+
+def _policy(config: Config) -> Policy:
+    return Policy(
+        allocation_interval_seconds=config.allocation_interval,
+        minimum=config.min_allocatable_resources,
+        excluded_from_shares=config.fair_sharing_excluded_resource_names,
+        filter_gpus=config.filter_gpu_resources,
+    )
+
+
+def _candidate(config: Config, grpc_port: int) -> Candidate:
+    if config.zk is None:
+        return StandaloneCandidate()
+    host = config.advertise_ip or config.hostname or socket.getfqdn()
+    payload = address_json(f"{host}:{grpc_port}")
+    return Contender(config.zk.below(ELECTION_FOLDER), payload, session_timeout_seconds=config.zk_session_timeout)
+
+
+async def _follow(candidate: Candidate, servicer: SessionServicer, metrics: AllocatorMetrics) -> None:
+    async for leadership in candidate.changes():
+        servicer.lead(leading=leadership.leading)
+        metrics.leading.set(leadership.leading)
+
+
+async def _compile(config: Config, core: Allocator, metrics: AllocatorMetrics) -> None:
+    """Compiles beside the service, which decides with the plain inner loop until then."""
+    if not config.compile_inner_loop:
+        return
+    loops = await asyncio.to_thread(compile_loops)
+    core.use_loops(loops)
+    metrics.compiled.set(1)
+    log.info("inner loop compiled")

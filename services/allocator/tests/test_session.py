@@ -1,0 +1,212 @@
+"""The session, over a real gRPC connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import grpc
+import pytest
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.allocator.v1 import allocator_pb2 as wire
+from mezzo.allocator.v1.allocator_pb2_grpc import AllocatorStub
+from mezzo.resources import Resources
+from mezzo_allocator.app import serve
+from mezzo_allocator.config import Config
+from mezzo_chassis.lifecycle import Lifecycle
+from mezzo_chassis.rpc import open_channel
+from mezzo_chassis.testing import free_port
+
+SECONDS_MAX = 20.0
+
+Message = wire.RegistryMessage
+
+
+class Registry:
+    """The registry's end of a session."""
+
+    def __init__(self, call: grpc.aio.StreamStreamCall[wire.SessionRequest, wire.SessionResponse]) -> None:
+        self.call = call
+        self._waiting: list[wire.AllocatorMessage] = []
+
+    async def say(self, *messages: Message) -> None:
+        await self.call.write(wire.SessionRequest(messages=messages))
+
+    async def next(self) -> wire.AllocatorMessage:
+        async with asyncio.timeout(SECONDS_MAX):
+            while not self._waiting:
+                response = await self.call.read()
+                assert isinstance(response, wire.SessionResponse), await self.call.details()
+                self._waiting.extend(response.messages)
+        return self._waiting.pop(0)
+
+    async def allocation(self) -> wire.Allocation:
+        """The next allocation; cycles without one are passed over. One at a time is all these tests make."""
+        while True:
+            message = await self.next()
+            if message.allocations.allocations:
+                (allocation,) = message.allocations.allocations
+                return allocation
+
+    async def end(self) -> tuple[grpc.StatusCode, str]:
+        """How the allocator ended the session, which is known once everything before has been read."""
+        async with asyncio.timeout(SECONDS_MAX):
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                while await self.call.read() is not grpc.aio.EOF:
+                    continue
+            return await self.call.code(), await self.call.details() or ""
+
+    async def begin(self, messages: Iterable[Message] = ()) -> None:
+        await self.say(Message(begin=wire.Begin(registry_id="r")), *messages, Message(snapshot_end=wire.SnapshotEnd()))
+        assert (await self.next()).WhichOneof("message") == "ready"
+
+
+def framework(number: int, role: str = "*") -> Message:
+    info = mesos.FrameworkInfo(user="nobody", name="f", role=role)
+    info.id.value = f"r-{number:04d}"
+    return Message(framework_update=wire.FrameworkUpdate(framework=number, framework_info=info, active=True))
+
+
+def agent(number: int, resources: str) -> Message:
+    info = mesos.AgentInfo(hostname=f"h{number}")
+    total = Resources.parse(resources).messages()
+    return Message(agent_update=wire.AgentUpdate(agent=number, agent_info=info, total=total, active=True))
+
+
+def recovered(allocation: wire.Allocation, refuse_seconds: float | None = None) -> Message:
+    back = Resources.of(allocation.resources).allocated_to(allocation.role).messages()
+    message = wire.Recovered(framework=allocation.framework, agent=allocation.agent, resources=back)
+    if refuse_seconds is not None:
+        message.filters.refuse_seconds = refuse_seconds
+    return Message(recovered=message)
+
+
+class Running:
+    def __init__(self, port: int, metrics_port: int) -> None:
+        self.port = port
+        self.metrics_port = metrics_port
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Registry]:
+        async with open_channel(f"127.0.0.1:{self.port}") as channel:
+            call = AllocatorStub(channel).Session()
+            try:
+                yield Registry(call)
+            finally:
+                call.cancel()
+
+
+@pytest.fixture
+async def allocator() -> AsyncIterator[Running]:
+    config = Config(ip="127.0.0.1", grpc_port=free_port(), metrics_port=free_port(), compile_inner_loop=False)
+    lifecycle = Lifecycle()
+    running = asyncio.create_task(serve(config, lifecycle))
+    async with open_channel(f"127.0.0.1:{config.grpc_port}") as channel:
+        await asyncio.wait_for(channel.channel_ready(), SECONDS_MAX)
+    yield Running(config.grpc_port, config.metrics_port)
+    lifecycle.stop()
+    await asyncio.wait_for(running, SECONDS_MAX)
+    await lifecycle.close()
+
+
+async def test_a_snapshot_is_answered_and_then_allocated(allocator: Running) -> None:
+    async with allocator.session() as registry:
+        await registry.begin([framework(7, "eng"), agent(3, "cpus:2;mem:1024;ports:[31000-31009]")])
+        allocation = await registry.allocation()
+        assert (allocation.framework, allocation.agent, allocation.role) == (7, 3, "eng")
+        expected = Resources.parse("cpus:2;mem:1024;ports:[31000-31009]")
+        assert Resources.of(allocation.resources) == expected
+        assert not any(resource.HasField("allocation_info") for resource in allocation.resources)
+
+
+async def test_the_last_message_of_a_cycle_measures_it(allocator: Running) -> None:
+    async with allocator.session() as registry:
+        await registry.begin([framework(1), agent(1, "cpus:2;mem:1024")])
+        message = await registry.next()
+        cycle = message.allocations.cycle
+        assert cycle.number == 1
+        assert cycle.agents_considered == 1
+        assert cycle.duration_seconds > 0
+
+
+async def test_what_one_framework_declines_is_allocated_to_the_next_at_once(allocator: Running) -> None:
+    async with allocator.session() as registry:
+        await registry.begin([framework(1), framework(2), agent(1, "cpus:2;mem:1024")])
+        first = await registry.allocation()
+        await registry.say(recovered(first, refuse_seconds=3600.0))
+        second = await registry.allocation()
+        assert {first.framework, second.framework} == {1, 2}
+
+
+async def test_a_refusal_ends_on_time_without_any_event(allocator: Running) -> None:
+    async with allocator.session() as registry:
+        await registry.begin([framework(1), agent(1, "cpus:2;mem:1024")])
+        first = await registry.allocation()
+        loop = asyncio.get_running_loop()
+        declined_at = loop.time()
+        await registry.say(recovered(first, refuse_seconds=1.0))
+        again = await registry.allocation()
+        assert again.resources == first.resources
+        assert loop.time() - declined_at >= 1.0
+
+
+async def test_a_large_cycle_comes_in_parts(allocator: Running) -> None:
+    async with allocator.session() as registry:
+        await registry.begin([framework(1), *(agent(number, "cpus:2;mem:1024") for number in range(2500))])
+        agents: set[int] = set()
+        messages = 0
+        while len(agents) < 2500:
+            message = await registry.next()
+            agents |= {allocation.agent for allocation in message.allocations.allocations}
+            messages += 1
+        assert messages >= 3
+
+
+async def test_a_new_session_ends_the_one_before_and_starts_from_nothing(allocator: Running) -> None:
+    async with allocator.session() as old:
+        await old.begin([framework(1), agent(1, "cpus:2;mem:1024")])
+        await old.allocation()
+        async with allocator.session() as new:
+            await new.begin([framework(1), agent(1, "cpus:2;mem:1024")])
+            assert (await new.allocation()).agent == 1
+            assert await old.end() == (grpc.StatusCode.ABORTED, "another session has begun")
+
+
+async def test_a_message_about_nobody_ends_the_session_with_the_reason(allocator: Running) -> None:
+    async with allocator.session() as registry:
+        await registry.begin()
+        await registry.say(Message(revive=wire.Revive(framework=99)))
+        assert await registry.end() == (grpc.StatusCode.NOT_FOUND, "framework 99 was never announced")
+
+
+async def test_resources_that_make_no_sense_are_named(allocator: Running) -> None:
+    async with allocator.session() as registry:
+        broken = agent(1, "cpus:1")
+        broken.agent_update.total[0].scalar.value = -1.0
+        await registry.say(Message(begin=wire.Begin()), broken)
+        code, details = await registry.end()
+        assert code == grpc.StatusCode.INVALID_ARGUMENT
+        assert details.startswith("agent_update.total[0].scalar.value: ")
+
+
+async def test_metrics_tell_of_roles_and_never_of_ids(allocator: Running) -> None:
+    async with allocator.session() as registry:
+        role = wire.RoleUpdate(role="eng", weight=2.0, quota_guarantees={"cpus": 4.0})
+        await registry.begin([Message(role_update=role), framework(1, "eng"), agent(1, "cpus:2;mem:1024")])
+        first = await registry.allocation()
+        await registry.say(recovered(first, refuse_seconds=60.0), agent(2, "cpus:1;mem:512"))
+        await registry.allocation()
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"http://127.0.0.1:{allocator.metrics_port}/metrics") as response,
+        ):
+            text = await response.text()
+    assert 'mezzo_allocator_allocations_total{role="eng"} 2.0' in text
+    assert 'mezzo_allocator_filters{role="eng"} 1.0' in text
+    assert 'mezzo_allocator_quota_guarantee{resource="cpus",role="eng"} 4.0' in text
+    assert 'mezzo_allocator_quota_consumed{resource="cpus",role="eng"} 1.0' in text
+    assert "r-0001" not in text
