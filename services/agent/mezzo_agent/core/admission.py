@@ -1,0 +1,233 @@
+"""Tasks that the registry sends: refused with the reason, or written down and given to whoever runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.agent.v1 import agent_session_pb2 as session
+from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
+from mezzo.errors import InvalidRequest
+from mezzo.resources import Resources
+from mezzo_agent.containers.sandbox import InvalidName, check_name
+from mezzo_agent.core import environment
+from mezzo_agent.core.books import Books
+from mezzo_agent.core.executors import Executors
+from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState, Framework, Phase, Task
+from mezzo_agent.core.supervision import Supervision
+from mezzo_agent.core.updates import Updates
+
+_Capability = mesos.FrameworkInfo.Capability
+_Status = mesos.TaskStatus
+COMMAND_CHARACTERS_SHOWN = 15
+
+
+class Admission:
+    """From RunTask and RunTaskGroup to a launch."""
+
+    def __init__(self, books: Books, updates: Updates, supervision: Supervision, executors: Executors) -> None:
+        self._books = books
+        self._updates = updates
+        self._supervision = supervision
+        self._executors = executors
+
+    def run_task(self, message: session.RunTask) -> None:
+        info = message.task
+        executor_info = info.executor if info.HasField("executor") else None
+        self._run(message.framework_id, executor_info, [info], group=0)
+
+    def run_task_group(self, message: session.RunTaskGroup) -> None:
+        self._books.group_count += 1
+        self._run(message.framework_id, message.executor, message.task_group.tasks, group=self._books.group_count)
+
+    def _run(
+        self,
+        framework_id: mesos.FrameworkID,
+        executor_info: mesos.ExecutorInfo | None,
+        infos: Sequence[mesos.TaskInfo],
+        group: int,
+    ) -> None:
+        framework = self._books.frameworks.get(framework_id.value)
+        if framework is None or framework.shutting_down or self._books.departure is not None:
+            self._decline(framework_id, infos)
+            return
+        infos = [info for info in infos if info.task_id.value not in framework.tasks]  # the registry sends again
+        if not infos:
+            return
+        try:
+            for info in infos:
+                check(info, executor_info)
+        except InvalidRequest as error:
+            self._refuse(framework, infos, mesos.TASK_ERROR, _Status.REASON_TASK_INVALID, str(error))
+            return
+        executor = framework.executors.get(executor_info.executor_id.value) if executor_info is not None else None
+        if executor is not None and executor.state in (ExecutorState.TERMINATING, ExecutorState.TERMINATED):
+            state = mesos.TASK_GONE if framework.has(_Capability.PARTITION_AWARE) else mesos.TASK_LOST
+            reason = _Status.REASON_EXECUTOR_TERMINATED
+            self._refuse(framework, infos, state, reason, f"Executor '{executor.id}' is terminating")
+            return
+        clash = next((info.task_id.value for info in infos if info.task_id.value in framework.executors), None)
+        if executor_info is None and clash is not None:
+            message = f"task.task_id: an executor of the id '{clash}' runs already"
+            self._refuse(framework, infos, mesos.TASK_ERROR, _Status.REASON_TASK_INVALID, message)
+            return
+        self._books.persist_framework(framework)
+        if executor_info is None:
+            for info in infos:
+                self._run_command(framework, info)
+        else:
+            self._run_with(framework, executor, executor_info, infos, group)
+
+    def _run_command(self, framework: Framework, info: mesos.TaskInfo) -> None:
+        executor = command_executor(self._books, framework, info, self._books.new_container_id())
+        framework.executors[executor.id] = executor
+        task = self._enter(framework, executor, info, executor.container_id, group=0)
+        self._supervision.launch(task, executor)
+
+    def _run_with(
+        self,
+        framework: Framework,
+        executor: Executor | None,
+        executor_info: mesos.ExecutorInfo,
+        infos: Sequence[mesos.TaskInfo],
+        group: int,
+    ) -> None:
+        new = executor is None
+        if executor is None:
+            executor = self._new_executor(framework, executor_info)
+        supervised = executor.kind is ExecutorKind.POD
+        tasks = [
+            self._enter(framework, executor, info, self._books.new_container_id() if supervised else None, group)
+            for info in infos
+        ]
+        if supervised:
+            for task in tasks:
+                self._supervision.launch(task, executor)
+        elif new:
+            self._executors.launch(executor)
+        else:
+            self._executors.deliver(executor)
+
+    def _new_executor(self, framework: Framework, executor_info: mesos.ExecutorInfo) -> Executor:
+        books = self._books
+        kind = ExecutorKind.POD if executor_info.type == mesos.ExecutorInfo.DEFAULT else ExecutorKind.CUSTOM
+        info = mesos.ExecutorInfo()
+        info.CopyFrom(executor_info)
+        info.framework_id.value = framework.id
+        container_id = books.new_container_id()
+        executor = Executor(
+            framework_id=framework.id,
+            info=info,
+            kind=kind,
+            container_id=container_id,
+            sandbox=books.sandbox(framework.id, info.executor_id.value, container_id),
+            token=books.new_token(),
+        )
+        framework.executors[executor.id] = executor
+        if kind is ExecutorKind.CUSTOM:
+            books.containers[container_id] = executor
+        books.persist(checkpoint.CheckpointRecord(executor=record_of_executor(executor)))
+        return executor
+
+    def _enter(
+        self, framework: Framework, executor: Executor, info: mesos.TaskInfo, container_id: str | None, group: int
+    ) -> Task:
+        """Into the books, and onto the disk."""
+        task = Task(info, framework.id, executor, container_id, group)
+        framework.tasks[task.id] = task
+        executor.tasks[task.id] = task
+        if container_id is not None:
+            self._books.containers[container_id] = task
+        self._books.persist(checkpoint.CheckpointRecord(task=record_of_task(framework, task)))
+        return task
+
+    def _refuse(
+        self,
+        framework: Framework,
+        infos: Sequence[mesos.TaskInfo],
+        state: mesos.TaskState.ValueType,
+        reason: _Status.Reason.ValueType,
+        message: str,
+    ) -> None:
+        """None of them runs. The refusal is an update like any other, repeated until it is acknowledged."""
+        self._books.persist_framework(framework)
+        for info in infos:
+            task = Task(info, framework.id, None, phase=Phase.ENDED)
+            framework.tasks[task.id] = task
+            self._books.persist(checkpoint.CheckpointRecord(task=record_of_task(framework, task)))
+            self._updates.report(task, state, message, reason=reason)
+
+    def _decline(self, framework_id: mesos.FrameworkID, infos: Sequence[mesos.TaskInfo]) -> None:
+        """There is no framework for whom a refusal could be kept; the registry knows what to make of it."""
+        for info in infos:
+            status = mesos.TaskStatus(
+                task_id=info.task_id,
+                state=mesos.TASK_LOST,
+                source=_Status.SOURCE_AGENT,
+                reason=_Status.REASON_INVALID_FRAMEWORKID,
+                message=f"The agent has no framework '{framework_id.value}' that may launch tasks",
+                agent_id=self._books.agent_info.id,
+                timestamp=self._books.now,
+            )
+            update = session.TaskUpdate(framework_id=framework_id, status=status)
+            self._books.send(session.AgentMessage(task_update=update))
+
+
+def check(info: mesos.TaskInfo, executor: mesos.ExecutorInfo | None) -> None:
+    """Whether the agent can run it at all; the registry has looked at the rest. Raises `InvalidRequest`."""
+    try:
+        if executor is not None:
+            check_name("executor", executor.executor_id.value)
+            environment.variables(executor.command)
+        else:
+            check_name("task", info.task_id.value)
+        Resources.of(info.resources)
+        environment.variables(info.command)
+    except InvalidName as error:
+        raise InvalidRequest("task.task_id" if executor is None else "executor.executor_id", str(error)) from None
+    except environment.UnresolvedSecret as error:
+        raise InvalidRequest("", str(error)) from None
+    if executor is None or executor.type == mesos.ExecutorInfo.DEFAULT:
+        if not info.HasField("command"):
+            raise InvalidRequest("task.command", "expected to be set, as there is no executor of the framework's own")
+        if executor is not None and executor.HasField("command"):
+            raise InvalidRequest("executor.command", "expected not to be set for an executor of type DEFAULT")
+    elif not executor.HasField("command"):
+        raise InvalidRequest("executor.command", "expected to be set for an executor of type CUSTOM")
+
+
+def command_executor(books: Books, framework: Framework, info: mesos.TaskInfo, container_id: str) -> Executor:
+    """What stands for the executor of a single command: there is no process, but everybody expects a name."""
+    line = info.command.value
+    if len(line) > COMMAND_CHARACTERS_SHOWN:
+        line = line[: COMMAND_CHARACTERS_SHOWN - 3] + "..."
+    shown = f"sh -c '{line}'" if info.command.shell else line
+    executor_info = mesos.ExecutorInfo(
+        executor_id=mesos.ExecutorID(value=info.task_id.value),
+        framework_id=framework.info.id,
+        name=f"Command Executor (Task: {info.task_id.value}) (Command: {shown})",
+        source=info.task_id.value,
+        resources=info.resources,
+    )
+    sandbox = books.sandbox(framework.id, info.task_id.value, container_id)
+    return Executor(framework.id, executor_info, ExecutorKind.COMMAND, container_id, sandbox)
+
+
+def record_of_executor(executor: Executor) -> checkpoint.ExecutorRecord:
+    kinds = {ExecutorKind.POD: checkpoint.ExecutorRecord.POD, ExecutorKind.CUSTOM: checkpoint.ExecutorRecord.CUSTOM}
+    return checkpoint.ExecutorRecord(
+        framework_id=executor.info.framework_id,
+        executor_info=executor.info,
+        kind=kinds[executor.kind],
+        container_id=executor.container_id,
+        token=executor.token,
+    )
+
+
+def record_of_task(framework: Framework, task: Task) -> checkpoint.TaskRecord:
+    record = checkpoint.TaskRecord(
+        framework_id=framework.info.id, task=task.info, container_id=task.container_id or "", group=task.group
+    )
+    if task.executor is not None:
+        record.executor_id.value = task.executor.id
+    return record

@@ -1,0 +1,105 @@
+"""The environment of a container: what Mesos promises to tasks and executors.
+
+Source: docs/app-framework-development-guide.md and docs/executor-http-api.md of apache/mesos; the names and forms are
+those that executors in the wild read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo_agent.core.books import Books
+from mezzo_agent.core.model import Executor, ExecutorKind, Framework, Task
+from mezzo_chassis.config import duration_text
+
+SUBSCRIPTION_BACKOFF_MAX_SECONDS = 2.0
+
+
+class UnresolvedSecret(ValueError):
+    """A variable refers to a secret of a kind that this agent cannot look up."""
+
+
+def of_task(books: Books, framework: Framework, executor: Executor, task: Task) -> dict[str, str]:
+    """For a command that the agent itself supervises."""
+    environment = _of_container(books, framework, executor, task.info.resources, task.container_id or "")
+    environment["MESOS_TASK_ID"] = task.id
+    environment |= variables(task.info.command)
+    return environment
+
+
+def of_executor(books: Books, framework: Framework, executor: Executor) -> dict[str, str]:
+    """For a custom executor: how to find the agent, and how to prove who it is."""
+    settings = books.settings
+    resources = [*executor.info.resources, *(r for task in executor.tasks.values() for r in task.info.resources)]
+    environment = _of_container(books, framework, executor, resources, executor.container_id)
+    environment |= {
+        "LIBPROCESS_IP": settings.ip,
+        "LIBPROCESS_PORT": "0",
+        "MESOS_SUBSCRIPTION_BACKOFF_MAX": duration_text(SUBSCRIPTION_BACKOFF_MAX_SECONDS),
+        "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": duration_text(shutdown_grace_period(books, executor)),
+        "MESOS_EXECUTOR_AUTHENTICATION_TOKEN": executor.token,
+    }
+    if framework.info.checkpoint:
+        environment["MESOS_RECOVERY_TIMEOUT"] = duration_text(settings.recovery_timeout)
+    if settings.domain_socket is not None:
+        environment["MESOS_DOMAIN_SOCKET"] = str(settings.domain_socket)
+    # The executor's own variables win, but not over its identity.
+    return {**environment, **variables(executor.info.command), **_identity(books, framework, executor)}
+
+
+def shutdown_grace_period(books: Books, executor: Executor) -> float:
+    if executor.info.HasField("shutdown_grace_period"):
+        return executor.info.shutdown_grace_period.nanoseconds / 1e9
+    return books.settings.executor_shutdown_grace_period
+
+
+def _identity(books: Books, framework: Framework, executor: Executor) -> dict[str, str]:
+    return {
+        "MESOS_FRAMEWORK_ID": framework.id,
+        "MESOS_EXECUTOR_ID": executor.id,
+        "MESOS_SLAVE_ID": books.agent_id,
+        "MESOS_SLAVE_PID": books.settings.pid,
+        "MESOS_AGENT_ENDPOINT": books.settings.endpoint,
+        "MESOS_CHECKPOINT": "1" if framework.info.checkpoint else "0",
+    }
+
+
+def _of_container(
+    books: Books, framework: Framework, executor: Executor, resources: Iterable[mesos.Resource], container_id: str
+) -> dict[str, str]:
+    sandbox = str(task_sandbox(executor, container_id))
+    environment = {
+        **books.settings.base_environment,
+        **_identity(books, framework, executor),
+        "MESOS_DIRECTORY": sandbox,
+        "MESOS_SANDBOX": sandbox,
+        "MESOS_CONTAINER_IP": books.settings.ip,
+    }
+    role = next((each.allocation_info.role for each in resources if each.HasField("allocation_info")), None)
+    if role is not None:
+        environment["MESOS_ALLOCATION_ROLE"] = role
+    return environment
+
+
+def task_sandbox(executor: Executor, container_id: str) -> Path:
+    """A pod's tasks have their sandboxes inside the pod's; any other container has its executor's."""
+    if executor.kind is ExecutorKind.POD:
+        return executor.sandbox / "containers" / container_id
+    return executor.sandbox
+
+
+def variables(command: mesos.CommandInfo) -> dict[str, str]:
+    """The variables that a command brings itself. Raises `UnresolvedSecret`."""
+    return {
+        each.name: _secret(each, number) if each.type == each.SECRET else each.value
+        for number, each in enumerate(command.environment.variables)
+    }
+
+
+def _secret(variable: mesos.Environment.Variable, number: int) -> str:
+    if variable.secret.type != mesos.Secret.VALUE:
+        field = f"command.environment.variables[{number}].secret"
+        raise UnresolvedSecret(f"{field}: no resolver for secrets by reference is configured")
+    return variable.secret.value.data.decode("utf-8", errors="surrogateescape")

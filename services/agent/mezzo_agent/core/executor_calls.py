@@ -1,0 +1,75 @@
+"""Whether what an executor says makes sense: nothing here changes anything, and each refusal names the field.
+
+Source: docs/executor-http-api.md of apache/mesos.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.executor import executor_pb2 as executor_api
+from mezzo.errors import Forbidden, InvalidRequest, Unauthorized
+from mezzo_agent.core.books import Books
+from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState
+
+_Call = executor_api.Call
+_MEMBER = {_Call.SUBSCRIBE: "subscribe", _Call.UPDATE: "update", _Call.MESSAGE: "message"}
+UUID_BYTES = 16
+
+
+def check(call: executor_api.Call) -> None:
+    """Raises `InvalidRequest` for a call that is wrong in itself."""
+    if not call.HasField("type") or call.type == _Call.UNKNOWN:
+        raise InvalidRequest("type", "expected a call of the executor API")
+    member = _MEMBER.get(call.type)
+    if member is not None and not call.HasField(member):  # type: ignore[arg-type]
+        raise InvalidRequest(member, f"expected to be set in a call of type {_Call.Type.Name(call.type)}")
+    if call.type == _Call.UPDATE:
+        _check_status(call, call.update.status, "update.status")
+    for number, update in enumerate(call.subscribe.unacknowledged_updates):
+        _check_status(call, update.status, f"subscribe.unacknowledged_updates[{number}].status")
+
+
+def _check_status(call: executor_api.Call, status: mesos.TaskStatus, field: str) -> None:
+    if len(status.uuid) != UUID_BYTES:
+        raise InvalidRequest(f"{field}.uuid", f"expected {UUID_BYTES} bytes, found {len(status.uuid)}")
+    if status.HasField("executor_id") and status.executor_id.value != call.executor_id.value:
+        raise InvalidRequest(
+            f"{field}.executor_id", f"'{status.executor_id.value}' is not the caller, '{call.executor_id.value}'"
+        )
+    if status.HasField("source") and status.source != mesos.TaskStatus.SOURCE_EXECUTOR:
+        raise InvalidRequest(f"{field}.source", "expected SOURCE_EXECUTOR")
+    if status.state == mesos.TASK_STAGING:
+        raise InvalidRequest(f"{field}.state", "TASK_STAGING is not for an executor to say")
+
+
+def identify(books: Books, call: executor_api.Call, token: str | None) -> Executor:
+    """The executor that calls. Raises `InvalidRequest` where there is none, `Unauthorized` for a wrong token."""
+    framework = books.frameworks.get(call.framework_id.value)
+    if framework is None:
+        raise InvalidRequest("framework_id", f"no framework '{call.framework_id.value}' on this agent")
+    executor = framework.executors.get(call.executor_id.value)
+    if executor is None or executor.kind is not ExecutorKind.CUSTOM or executor.state is ExecutorState.TERMINATED:
+        raise InvalidRequest("executor_id", f"no executor '{call.executor_id.value}' of this framework on this agent")
+    if token is None:
+        if books.settings.authenticate_executors:
+            raise Unauthorized("the executor's own token is required: MESOS_EXECUTOR_AUTHENTICATION_TOKEN")
+    elif not hmac.compare_digest(token.encode(), executor.token.encode()):
+        raise Unauthorized(f"the token is not that of executor '{executor.id}'")
+    return executor
+
+
+def check_update(books: Books, executor: Executor, status: mesos.TaskStatus) -> None:
+    """Raises `Forbidden` for another's task, `InvalidRequest` for an unknown one."""
+    if executor.connection is None:
+        raise Forbidden(f"executor '{executor.id}' is not subscribed")
+    agent_id = status.agent_id.value
+    if agent_id and agent_id != books.agent_id:
+        raise InvalidRequest("update.status.agent_id", f"'{agent_id}' is not this agent, '{books.agent_id}'")
+    task_id = status.task_id.value
+    task = books.task(executor.framework_id, task_id)
+    if task is not None and task.executor is not executor:
+        raise Forbidden(f"update.status.task_id: task '{task_id}' is not one of executor '{executor.id}'")
+    if task is None and all(ended.id != task_id for ended in executor.completed_tasks):
+        raise InvalidRequest("update.status.task_id", f"executor '{executor.id}' has no task '{task_id}'")

@@ -1,0 +1,160 @@
+"""What the agent's books are about: frameworks, their executors, their tasks."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from pathlib import Path
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo_agent.ports import ContainerId
+
+COMPLETED_TASKS_PER_EXECUTOR_MAX = 200
+"""How many ended tasks of one executor `/state` still tells about."""
+
+TERMINAL_STATES = frozenset(
+    (
+        mesos.TASK_FINISHED,
+        mesos.TASK_FAILED,
+        mesos.TASK_KILLED,
+        mesos.TASK_ERROR,
+        mesos.TASK_LOST,
+        mesos.TASK_DROPPED,
+        mesos.TASK_GONE,
+        mesos.TASK_GONE_BY_OPERATOR,
+    )
+)
+
+
+class ExecutorKind(Enum):
+    """Who runs the tasks: the agent itself one command, or groups of them; or a program of the framework."""
+
+    COMMAND = "command"
+    POD = "pod"
+    CUSTOM = "custom"
+
+
+class ExecutorState(StrEnum):
+    """REGISTERING → RUNNING → TERMINATING → TERMINATED; only a custom executor is ever REGISTERING."""
+
+    REGISTERING = "registering"
+    RUNNING = "running"
+    TERMINATING = "terminating"
+    TERMINATED = "terminated"
+
+
+class Phase(StrEnum):
+    """How far the agent has come with a task, whatever its state: that is what was last reported of it."""
+
+    # A custom executor has not been told of it yet.
+    QUEUED = "queued"
+    # Its container is being made ready, or its executor has been told of it.
+    LAUNCHING = "launching"
+    # The agent itself supervises its container, which runs.
+    RUNNING = "running"
+    # It runs no more; its updates may still wait for their acknowledgements.
+    ENDED = "ended"
+
+
+class KillCause(Enum):
+    """Why a task is being killed, which decides what is reported when it has died."""
+
+    REQUESTED = "requested"
+    COMPLETION_TIME = "completion time"
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    cause: KillCause
+    grace_period_seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    info: mesos.TaskInfo
+    framework_id: str
+    # Which executor it belongs to; None for a task that was refused before there was one.
+    executor: Executor | None
+    # Where the agent supervises the task itself.
+    container_id: ContainerId | None = None
+    # Tasks of one group live and die together; 0 for a task that came alone.
+    group: int = 0
+    phase: Phase = Phase.QUEUED
+    state: mesos.TaskState.ValueType = mesos.TASK_STAGING
+    pid: int | None = None
+    kill: Kill | None = None
+    # The newest of each state, in the order in which they came.
+    statuses: list[mesos.TaskStatus] = field(default_factory=list)
+    # Updates that the framework has not acknowledged; the first one is under way.
+    pending: deque[mesos.TaskStatus] = field(default_factory=deque)
+    # How often the first pending update has been sent in this session.
+    attempts: int = 0
+
+    @property
+    def id(self) -> str:
+        return self.info.task_id.value
+
+    @property
+    def terminal(self) -> bool:
+        return self.state in TERMINAL_STATES
+
+    def knows(self, uuid: bytes) -> bool:
+        """Whether an update of this id has been entered already."""
+        return any(status.uuid == uuid for status in (*self.statuses, *self.pending))
+
+    def note(self, status: mesos.TaskStatus) -> None:
+        """Make a status the task's newest."""
+        self.state = status.state
+        self.statuses = [known for known in self.statuses if known.state != status.state]
+        self.statuses.append(status)
+
+
+@dataclass(slots=True, eq=False)
+class Executor:
+    framework_id: str
+    info: mesos.ExecutorInfo
+    kind: ExecutorKind
+    container_id: ContainerId
+    sandbox: Path
+    token: str = ""
+    state: ExecutorState = ExecutorState.RUNNING
+    pid: int | None = None
+    # The stream on which a custom executor listens.
+    connection: str | None = None
+    # Tasks whose last update is not acknowledged yet.
+    tasks: dict[str, Task] = field(default_factory=dict)
+    completed_tasks: deque[Task] = field(default_factory=lambda: deque(maxlen=COMPLETED_TASKS_PER_EXECUTOR_MAX))
+    # Why the agent ends it, where it does.
+    doom: tuple[mesos.TaskStatus.Reason.ValueType, str] | None = None
+
+    @property
+    def id(self) -> str:
+        return self.info.executor_id.value
+
+    def live_tasks(self) -> list[Task]:
+        return [task for task in self.tasks.values() if task.phase is not Phase.ENDED]
+
+
+@dataclass(slots=True, eq=False)
+class Framework:
+    info: mesos.FrameworkInfo
+    completed_executors: deque[Executor]
+    executors: dict[str, Executor] = field(default_factory=dict)
+    # Tasks whose last update is not acknowledged yet, whether their executor still runs or not.
+    tasks: dict[str, Task] = field(default_factory=dict)
+    # It is in the journal.
+    persisted: bool = False
+    # It ends; nobody is told of its tasks any more.
+    shutting_down: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.info.id.value
+
+    @property
+    def idle(self) -> bool:
+        return not self.executors and not self.tasks
+
+    def has(self, capability: mesos.FrameworkInfo.Capability.Type.ValueType) -> bool:
+        return any(each.type == capability for each in self.info.capabilities)

@@ -1,0 +1,291 @@
+"""A command task, from RunTask to the acknowledgement of its last update."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.agent.v1 import agent_session_pb2 as session
+from mezzo_agent.core import events as happened
+from mezzo_agent.core.effects import (
+    DestroyContainer,
+    DiscardSandbox,
+    ForgetContainer,
+    KillContainer,
+    LaunchContainer,
+    Persist,
+)
+
+_Status = mesos.TaskStatus
+EXITED_3 = 3 << 8
+
+
+def names(statuses):
+    return [mesos.TaskState.Name(status.state) for status in statuses]
+
+
+def test_task_is_written_down_before_it_is_launched(agent, tasks):
+    effects = agent.run(tasks.command())
+    kinds = [type(effect) for effect in effects]
+    task = next(e for e in effects if isinstance(e, Persist) and e.record.HasField("task"))
+    assert effects.index(task) < kinds.index(LaunchContainer)
+    assert agent.states() == ["TASK_STARTING"]
+
+
+def test_updates_come_in_order_and_wait_for_acknowledgements(agent, tasks):
+    agent.run(tasks.command())
+    starting = agent.updates()
+    container_id = agent.launched()[0].container_id
+    agent.tell(happened.ContainerStarted(container_id, 77))
+    assert agent.updates() == []
+    agent.end(container_id)
+    assert agent.updates() == []
+    assert names(agent.acknowledge_all()) == []
+    agent.acknowledge(starting[0])
+    assert names(agent.acknowledge_all()) == ["TASK_RUNNING", "TASK_FINISHED"]
+    assert agent.agent.books.frameworks["F1"].idle
+
+
+def test_an_update_tells_of_a_newer_one_that_waits(agent):
+    agent.run_command()
+    agent.tell(happened.SessionOpened())
+    agent.hear(registered=session.Registered(agent_id=mesos.AgentID(value="S0")))
+    (update,) = agent.sent("task_update")
+    assert (update.status.state, update.latest.state) == (mesos.TASK_STARTING, mesos.TASK_RUNNING)
+
+
+@pytest.mark.parametrize(
+    ("wait_status", "state", "message"),
+    [
+        (0, "TASK_FINISHED", "Command exited with status 0"),
+        (EXITED_3, "TASK_FAILED", "Command exited with status 3"),
+        (signal.SIGTERM, "TASK_FAILED", "Command terminated with signal Terminated"),
+        (signal.SIGSEGV | 0x80, "TASK_FAILED", "Command terminated with signal Segmentation fault (core dumped)"),
+    ],
+)
+def test_exit_status_decides_the_last_state(agent, tasks, wait_status, state, message):
+    agent.run(tasks.command())
+    seen = [agent.updates()[0]]
+    container_id = agent.launched()[0].container_id
+    agent.acknowledge(seen[0])
+    agent.tell(happened.ContainerStarted(container_id, 77))
+    agent.acknowledge(agent.updates()[0])
+    agent.end(container_id, wait_status)
+    (last,) = agent.updates()
+    assert (mesos.TaskState.Name(last.state), last.message) == (state, message)
+    assert last.source == _Status.SOURCE_EXECUTOR
+    assert not last.HasField("reason")
+
+
+def test_update_carries_what_recorded_updates_carry(agent):
+    container_id = agent.run_command()
+    running = agent.agent.books.task("F1", "t1").statuses[-1]
+    assert running.agent_id.value == "S0"
+    assert running.executor_id.value == "t1"
+    assert len(running.uuid) == 16
+    assert running.timestamp == agent.now
+    assert running.container_status.container_id.value == container_id
+    assert running.container_status.executor_pid == 77
+    address = running.container_status.network_infos[0].ip_addresses[0]
+    assert (address.protocol, address.ip_address) == (mesos.NetworkInfo.IPv4, "10.0.0.1")
+
+
+def test_environment_and_sandbox_are_those_of_mesos(agent, tasks):
+    task = tasks.command()
+    task.command.environment.variables.add(name="GREETING", value="hello")
+    agent.run(task)
+    (config,) = agent.launched()
+    assert config.sandbox.match(f"slaves/S0/frameworks/F1/executors/t1/runs/{config.container_id}")
+    expected = {
+        "MESOS_SANDBOX": str(config.sandbox),
+        "MESOS_TASK_ID": "t1",
+        "MESOS_FRAMEWORK_ID": "F1",
+        "MESOS_EXECUTOR_ID": "t1",
+        "MESOS_SLAVE_ID": "S0",
+        "MESOS_SLAVE_PID": "slave(1)@10.0.0.1:5051",
+        "MESOS_AGENT_ENDPOINT": "10.0.0.1:5051",
+        "MESOS_ALLOCATION_ROLE": "*",
+        "MESOS_CONTAINER_IP": "10.0.0.1",
+        "GREETING": "hello",
+    }
+    assert expected.items() <= config.environment.items()
+    assert "MESOS_EXECUTOR_AUTHENTICATION_TOKEN" not in config.environment
+    assert config.user == "u"
+
+
+def test_kill_is_polite_first_and_final_after_the_grace_period(agent):
+    container_id = agent.run_command()
+    agent.kill(policy=mesos.KillPolicy(grace_period=mesos.DurationInfo(nanoseconds=7_000_000_000)))
+    assert agent.of(KillContainer) == [KillContainer(container_id, signal.SIGTERM)]
+    assert agent.timers()[happened.TimerKind.KILL_GRACE] == 7.0
+    agent.fire(happened.TimerKind.KILL_GRACE)
+    assert agent.of(DestroyContainer) == [DestroyContainer(container_id)]
+    agent.end(container_id, signal.SIGKILL)
+    last = agent.agent.books.task("F1", "t1").statuses[-1]
+    assert (last.state, last.message) == (mesos.TASK_KILLED, "Command terminated with signal Killed")
+
+
+def test_kill_uses_the_tasks_own_policy_and_then_the_default(agent, new_agent, tasks):
+    own = mesos.KillPolicy(grace_period=mesos.DurationInfo(nanoseconds=2_500_000_000))
+    agent.run_command("t1", kill_policy=own)
+    agent.kill("t1")
+    assert agent.timers()[happened.TimerKind.KILL_GRACE] == 2.5
+    agent.run_command("t2")
+    agent.kill("t2")
+    assert agent.timers()[happened.TimerKind.KILL_GRACE] == agent.settings.kill_grace_period
+
+
+def test_task_killing_is_reported_only_to_frameworks_that_know_it(new_agent):
+    agent = new_agent()
+    agent.register()
+    agent.add_framework("F1", "TASK_KILLING_STATE")
+    agent.run_command()
+    agent.kill()
+    assert names(agent.agent.books.task("F1", "t1").pending)[-1] == "TASK_KILLING"
+
+
+def test_second_kill_shortens_the_grace_period(agent):
+    agent.run_command()
+    agent.kill()
+    agent.kill(policy=mesos.KillPolicy(grace_period=mesos.DurationInfo(nanoseconds=0)))
+    assert agent.timers()[happened.TimerKind.KILL_GRACE] == 0.0
+
+
+def test_task_that_succeeds_although_it_is_being_killed_has_finished(agent):
+    container_id = agent.run_command()
+    agent.kill()
+    agent.end(container_id, 0)
+    assert agent.agent.books.task("F1", "t1").state == mesos.TASK_FINISHED
+
+
+def test_kill_during_launch_destroys_and_reports_killed(agent, tasks):
+    agent.run(tasks.command())
+    container_id = agent.launched()[0].container_id
+    agent.kill()
+    assert agent.of(DestroyContainer) == [DestroyContainer(container_id)]
+    agent.tell(happened.ContainerNotStarted(container_id, _Status.REASON_CONTAINER_LAUNCH_FAILED, "it was destroyed"))
+    last = agent.agent.books.task("F1", "t1").statuses[-1]
+    assert (last.state, last.reason) == (mesos.TASK_KILLED, _Status.REASON_TASK_KILLED_DURING_LAUNCH)
+
+
+def test_kill_of_an_unknown_task_changes_nothing(agent):
+    assert agent.kill("nonesuch") == []
+
+
+def test_failed_launch_is_reported_with_its_reason(agent, tasks):
+    agent.run(tasks.command())
+    starting = agent.updates()
+    container_id = agent.launched()[0].container_id
+    agent.tell(
+        happened.ContainerNotStarted(container_id, _Status.REASON_CONTAINER_LAUNCH_FAILED, "no such file: x.tgz")
+    )
+    assert agent.of(DiscardSandbox)
+    agent.acknowledge(starting[0])
+    (last,) = agent.updates()
+    assert (last.state, last.reason) == (mesos.TASK_FAILED, _Status.REASON_CONTAINER_LAUNCH_FAILED)
+    assert last.message == "no such file: x.tgz"
+    assert last.source == _Status.SOURCE_AGENT
+
+
+def test_task_that_runs_for_too_long_fails(agent):
+    limit = mesos.DurationInfo(nanoseconds=60_000_000_000)
+    container_id = agent.run_command("t1", max_completion_time=limit)
+    assert agent.timers()[happened.TimerKind.MAX_COMPLETION] == 60.0
+    agent.fire(happened.TimerKind.MAX_COMPLETION)
+    assert agent.of(KillContainer) == [KillContainer(container_id, signal.SIGTERM)]
+    agent.end(container_id, signal.SIGTERM)
+    last = agent.agent.books.task("F1", "t1").statuses[-1]
+    assert (last.state, last.reason) == (mesos.TASK_FAILED, _Status.REASON_MAX_COMPLETION_TIME_REACHED)
+
+
+def test_limitation_is_passed_on(agent):
+    container_id = agent.run_command()
+    agent.end(container_id, 9, reason=_Status.REASON_CONTAINER_LIMITATION_MEMORY, message="used 65 MB of 64")
+    last = agent.agent.books.task("F1", "t1").statuses[-1]
+    assert last.reason == _Status.REASON_CONTAINER_LIMITATION_MEMORY
+    assert last.message == "Command terminated with signal Killed: used 65 MB of 64"
+
+
+def test_container_is_forgotten_and_sandbox_discarded_when_the_command_has_ended(agent):
+    container_id = agent.run_command()
+    effects = agent.end(container_id)
+    assert agent.of(ForgetContainer) == [ForgetContainer(container_id)]
+    assert agent.discarded()[0].name == container_id
+    terminal = next(e for e in effects if isinstance(e, Persist) and e.record.HasField("update"))
+    assert effects.index(terminal) >= 0
+
+
+def test_update_is_sent_again_with_growing_pauses_until_acknowledged(agent, tasks):
+    agent.run(tasks.command())
+    delays = [agent.timers()[happened.TimerKind.UPDATE_RETRY]]
+    for _ in range(8):
+        agent.fire(happened.TimerKind.UPDATE_RETRY)
+        assert agent.states() == ["TASK_STARTING"]
+        delays.append(agent.timers()[happened.TimerKind.UPDATE_RETRY])
+    assert delays == [10, 20, 40, 80, 160, 320, 600, 600, 600]
+
+
+def test_acknowledgement_of_something_else_is_ignored(agent, tasks):
+    agent.run(tasks.command())
+    (starting,) = agent.updates()
+    agent.tell(happened.ContainerStarted(agent.agent.containers()[0], 77))
+    other = mesos.TaskStatus(task_id=starting.task_id, state=mesos.TASK_RUNNING, uuid=b"x" * 16)
+    assert agent.acknowledge(other) == []
+    agent.acknowledge(starting)
+    (running,) = agent.updates()
+    assert agent.acknowledge(starting) == []  # once more
+    assert agent.agent.books.task("F1", "t1").pending[0].uuid == running.uuid
+
+
+def test_task_sent_twice_is_launched_once(agent, tasks):
+    agent.run(tasks.command())
+    assert agent.run(tasks.command()) == []
+
+
+def test_task_of_an_unknown_framework_is_lost(agent, tasks):
+    agent.run(tasks.command(), framework_id="F9")
+    (status,) = agent.updates()
+    assert (status.state, status.reason) == (mesos.TASK_LOST, _Status.REASON_INVALID_FRAMEWORKID)
+    assert not status.HasField("uuid")
+
+
+def test_task_that_cannot_run_is_refused_and_the_refusal_is_kept_until_acknowledged(agent, tasks):
+    agent.run(tasks.command("a/b"))
+    (status,) = agent.updates()
+    assert (status.state, status.reason) == (mesos.TASK_ERROR, _Status.REASON_TASK_INVALID)
+    assert status.message.startswith("task.task_id: ")
+    assert agent.launched() == []
+    again = agent.restart()
+    again.tell(happened.ContainersRecovered({}))
+    again.register()
+    assert again.states() == ["TASK_ERROR"]
+
+
+def test_framework_that_ends_takes_its_tasks_along_and_nobody_is_told(agent):
+    container_id = agent.run_command()
+    agent.hear(shutdown_framework=session.ShutdownFramework(framework_id=mesos.FrameworkID(value="F1")))
+    assert agent.of(KillContainer) == [KillContainer(container_id, signal.SIGTERM)]
+    agent.end(container_id, signal.SIGTERM)
+    assert agent.updates() == []
+    assert "F1" not in agent.agent.books.frameworks
+    assert [framework.id for framework in agent.agent.books.completed_frameworks] == ["F1"]
+
+
+def test_without_a_session_nothing_is_sent_and_everything_comes_with_the_next(agent, tasks):
+    agent.run(tasks.command())
+    agent.tell(happened.SessionClosed())
+    container_id = agent.agent.containers()[0]
+    agent.tell(happened.ContainerStarted(container_id, 77))
+    agent.end(container_id)
+    assert agent.updates() == []
+    agent.tell(happened.SessionOpened())
+    (register,) = agent.sent("register")
+    (task,) = register.tasks
+    assert (task.state, task.status_update_state) == (mesos.TASK_FINISHED, mesos.TASK_STARTING)
+    assert register.agent_info.id.value == "S0"
+    assert register.pid == "slave(1)@10.0.0.1:5051"
+    assert not register.executors
+    agent.hear(registered=session.Registered(agent_id=mesos.AgentID(value="S0")))
+    assert names(agent.acknowledge_all()) == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
