@@ -1,0 +1,150 @@
+"""Both stores, against the real thing: an SQLite file, and a ZooKeeper."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.leadership import Contender, Leadership, ZooKeeperUrl
+from mezzo_chassis.testing import ZooKeeperServer, zookeeper_missing
+from mezzo_registry.adapters import zookeeper_store
+from mezzo_registry.adapters.sqlite_store import SqliteStore
+from mezzo_registry.adapters.zookeeper_store import ZooKeeperStore
+from mezzo_registry.core import records
+from mezzo_registry.core.records import ADMITTED, UNREACHABLE, Write
+from mezzo_registry.ports import Deposed, Store, StoreError
+
+PATIENCE_SECONDS = 20.0
+needs_zookeeper = pytest.mark.skipif(zookeeper_missing() is not None, reason=zookeeper_missing() or "")
+
+
+@pytest.fixture(scope="module")
+def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeperServer]:
+    with ZooKeeperServer(tmp_path_factory.mktemp("zookeeper")) as server:
+        yield server
+
+
+async def leads(contender: Contender) -> Leadership:
+    """Wait until the contender leads."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        async for leadership in contender.changes():
+            if leadership.leading:
+                return leadership
+    raise AssertionError("changes ended")
+
+
+async def stand(url: ZooKeeperUrl) -> Contender:
+    contender = Contender(url, b"{}", session_timeout_seconds=4)
+    await contender.start()
+    return contender
+
+
+async def store_of(contender: Contender, url: ZooKeeperUrl) -> ZooKeeperStore:
+    leadership = await leads(contender)
+    assert leadership.epoch is not None
+    return ZooKeeperStore(contender.client, url, leadership.epoch)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("zookeeper", marks=needs_zookeeper)])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """An empty store of either kind."""
+    if request.param == "sqlite":
+        sqlite = SqliteStore(tmp_path / "store.sqlite")
+        await sqlite.open()
+        await sqlite.open_term()
+        yield sqlite
+        await sqlite.close()
+        return
+    server: ZooKeeperServer = request.getfixturevalue("zookeeper")
+    url = ZooKeeperUrl.parse(server.url(f"/{tmp_path.name}"))
+    contender = await stand(url)
+    store = await store_of(contender, url)
+    await store.open_term()
+    yield store
+    await contender.close()
+
+
+def info(number: int) -> mesos.AgentInfo:
+    made = mesos.AgentInfo(hostname=f"node-{number}")
+    made.id.value = f"S{number}"
+    made.attributes.add(name="padding", type=mesos.Value.TEXT).text.value = "x" * 900
+    return made
+
+
+async def test_what_was_written_is_read_back(store: Store) -> None:
+    await store.write([records.admit(info(1)), records.admit(info(2)), records.mark_unreachable("S1", 5.5)])
+    elected = records.elected(await store.open_term())
+    assert [agent.hostname for agent in elected.admitted] == ["node-2"]
+    assert elected.unreachable == {"S1": 5.5}
+
+
+async def test_later_writes_win(store: Store) -> None:
+    await store.write([[Write(ADMITTED, "a", b"1")], [Write(ADMITTED, "a", b"2")]])
+    await store.write([[Write(ADMITTED, "a", b"3")], [Write(UNREACHABLE, "nobody", None)]])
+    assert (await store.open_term())[ADMITTED] == {"a": b"3"}
+
+
+async def test_thousands_of_agents_survive(store: Store) -> None:
+    for start in range(0, 2000, 500):
+        await store.write([records.admit(info(number)) for number in range(start, start + 500)])
+    await store.write([records.remove(f"S{number}") for number in range(0, 2000, 2)])
+    admitted = (await store.open_term())[ADMITTED]
+    assert set(admitted) == {f"S{number}" for number in range(1, 2000, 2)}
+
+
+async def test_sqlite_file_belongs_to_one_registry(tmp_path: Path) -> None:
+    first, second = SqliteStore(tmp_path / "s.sqlite"), SqliteStore(tmp_path / "s.sqlite")
+    await first.open()
+    with pytest.raises(StartupError) as refused:
+        await second.open()
+    assert refused.value.code is Exit.UNWRITABLE
+    assert "s.sqlite" in str(refused.value)
+    await first.close()
+    await second.close()
+
+
+async def test_sqlite_group_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "s.sqlite")
+    await store.open()
+    broken = Write(ADMITTED, "b", object())  # type: ignore[arg-type]
+    with pytest.raises(StoreError):
+        await store.write([[Write(ADMITTED, "a", b"1"), broken]])
+    assert (await store.open_term())[ADMITTED] == {}
+    await store.close()
+
+
+@needs_zookeeper
+async def test_chunks_stay_below_their_size(zookeeper: ZooKeeperServer, tmp_path: Path) -> None:
+    url = ZooKeeperUrl.parse(zookeeper.url(f"/{tmp_path.name}"))
+    contender = await stand(url)
+    store = await store_of(contender, url)
+    await store.open_term()
+    await store.write([records.admit(info(number)) for number in range(500)])
+    folder = f"{url.path}/store/{ADMITTED}"
+    names = contender.client.get_children(folder)
+    sizes = [len(contender.client.get(f"{folder}/{name}")[0]) for name in names]
+    assert len(sizes) > 1
+    assert max(sizes) <= zookeeper_store.CHUNK_BYTES_MAX
+    await contender.close()
+
+
+@needs_zookeeper
+async def test_deposed_leader_cannot_write(zookeeper: ZooKeeperServer, tmp_path: Path) -> None:
+    url = ZooKeeperUrl.parse(zookeeper.url(f"/{tmp_path.name}"))
+    old, new = await stand(url), Contender(url, b"{}", session_timeout_seconds=4)
+    store = await store_of(old, url)
+    await store.open_term()
+    await store.write([[Write(ADMITTED, "a", b"1")]])
+    # As if the old leader's session had ended without its knowing: its node is gone, its connection is not.
+    leadership = old.leadership
+    assert leadership.epoch is not None
+    await new.start()
+    old.client.delete(leadership.epoch.path)
+    with pytest.raises(Deposed):
+        await store.write([[Write(ADMITTED, "a", b"2")]])
+    assert (await (await store_of(new, url)).open_term())[ADMITTED] == {"a": b"1"}
+    await new.close()
+    await old.close()
