@@ -1,0 +1,51 @@
+"""What an agent tells the executors that it starts, through their environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "secs": 1.0, "mins": 60.0, "hrs": 3600.0, "days": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|secs|mins|hrs|days)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorEnvironment:
+    """The variables named MESOS_… (docs/executor-http-api.md of apache/mesos)."""
+
+    framework_id: str
+    executor_id: str
+    # host:port of the agent's HTTP API
+    agent_endpoint: str
+    # Path of a Unix socket with the same API, where the agent has one.
+    domain_socket: str | None
+    token: str | None
+    # Whether the executor outlives its agent, and for how long.
+    checkpoint: bool
+    recovery_timeout_seconds: float
+    shutdown_grace_period_seconds: float
+    directory: str
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> ExecutorEnvironment:
+        """Raises `KeyError` with the name of a variable that is missing: nobody but an agent starts an executor."""
+        return cls(
+            framework_id=environment["MESOS_FRAMEWORK_ID"],
+            executor_id=environment["MESOS_EXECUTOR_ID"],
+            agent_endpoint=environment["MESOS_AGENT_ENDPOINT"],
+            domain_socket=environment.get("MESOS_DOMAIN_SOCKET") or None,
+            token=environment.get("MESOS_EXECUTOR_AUTHENTICATION_TOKEN") or None,
+            checkpoint=environment.get("MESOS_CHECKPOINT") == "1",
+            recovery_timeout_seconds=_seconds(environment.get("MESOS_RECOVERY_TIMEOUT", "15mins")),
+            shutdown_grace_period_seconds=_seconds(environment.get("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", "5secs")),
+            directory=environment.get("MESOS_SANDBOX") or environment.get("MESOS_DIRECTORY", "."),
+        )
+
+
+def _seconds(text: str) -> float:
+    matched = _DURATION.match(text)
+    if not matched:
+        raise ValueError(f"{text!r} is not a length of time like 5secs")
+    return float(matched[1]) * _SECONDS[matched[2]]

@@ -1,0 +1,116 @@
+"""Clients of the operator APIs: of a gateway or Mesos master, of an agent, and of the registry itself over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Self
+
+import aiohttp
+import grpc
+
+from mesos.v1.agent import agent_pb2 as agent
+from mesos.v1.master import master_pb2 as master
+from mezzo import http, rpc
+from mezzo.errors import InternalError, Unavailable
+from mezzo.operator.v1 import operator_pb2 as wire
+from mezzo.operator.v1 import operator_pb2_grpc as wire_grpc
+
+
+class _HttpOperator:
+    """What both HTTP APIs share: a path that takes calls."""
+
+    def __init__(self, url: str, content_type: str = http.PROTOBUF) -> None:
+        """`url` is `http://host:port`."""
+        self._url = f"{url.rstrip('/')}/api/v1"
+        self._content_type = content_type
+        self._opened: http.Endpoint | None = None
+
+    @property
+    def _endpoint(self) -> http.Endpoint:
+        if self._opened is None:
+            self._opened = http.Endpoint(aiohttp.ClientSession(), self._url, self._content_type)
+        return self._opened
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._opened is not None:
+            await self._opened.session.close()
+            self._opened = None
+
+
+class MasterOperator(_HttpOperator):
+    """Mesos' v1 operator API of a master, at a gateway."""
+
+    async def call(self, call: master.Call) -> master.Response | None:
+        """Make any call; None where the answer has no body. Raises `MezzoError`."""
+        return await self._endpoint.call(call, master.Response)
+
+    async def get(self, call_type: master.Call.Type.ValueType) -> master.Response:
+        """Make a call that has no arguments, and is answered by a message."""
+        response = await self.call(master.Call(type=call_type))
+        if response is None:
+            raise InternalError(f"{master.Call.Type.Name(call_type)} was answered with nothing")
+        return response
+
+    async def events(self) -> AsyncGenerator[master.Event]:
+        """SUBSCRIBE: the whole state, then what changes. Ends when the stream ends."""
+        try:
+            async for _, events in self._endpoint.stream(master.Call(type=master.Call.SUBSCRIBE), master.Event):
+                for event in events:
+                    yield event
+        except aiohttp.ClientError as error:
+            raise Unavailable(f"the stream broke: {error}") from None
+
+
+class AgentOperator(_HttpOperator):
+    """Mesos' v1 operator API of an agent."""
+
+    async def call(self, call: agent.Call) -> agent.Response | None:
+        """Make any call; None where the answer has no body. Raises `MezzoError`."""
+        return await self._endpoint.call(call, agent.Response)
+
+
+class RegistryOperator:
+    """The registry's own operator service, over gRPC."""
+
+    def __init__(self, address: str) -> None:
+        """`address` is `host:port` of the registry that leads."""
+        self._channel = rpc.open_channel(address)
+        self._stub = wire_grpc.OperatorStub(self._channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._channel.close()
+
+    async def call(self, call: master.Call) -> master.Response:
+        """Make a call of Mesos' v1 operator API. Raises `MezzoError`."""
+        try:
+            return (await self._stub.Call(wire.CallRequest(call=call))).response
+        except grpc.aio.AioRpcError as failure:
+            raise rpc.error_of(failure) from None
+
+    async def kill_task(self, framework_id: str, task_id: str) -> None:
+        """Kill a task of any framework. Raises `NotFound`."""
+        request = wire.KillTaskRequest()
+        request.framework_id.value = framework_id
+        request.task_id.value = task_id
+        try:
+            await self._stub.KillTask(request)
+        except grpc.aio.AioRpcError as failure:
+            raise rpc.error_of(failure) from None
+
+    async def watch(self) -> AsyncGenerator[wire.StateChange]:
+        """The cluster's state, then each change. Ends when the stream ends; raises `MezzoError` when it breaks."""
+        responses = self._stub.Watch(wire.WatchRequest())
+        try:
+            async for response in responses:
+                for change in response.changes:
+                    yield change
+        except grpc.aio.AioRpcError as failure:
+            raise rpc.error_of(failure) from None
+        finally:
+            responses.cancel()
