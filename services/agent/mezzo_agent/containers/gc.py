@@ -42,8 +42,8 @@ class RemovalCounts:
 class GarbageCollector:
     """Remembers what is garbage, and removes it off the event loop when it is due.
 
-    What is garbage is not written down: the agent says it again after a restart (`schedule`), and the age is that of the
-    folder, which `retire` has set.
+    What is garbage is not written down: the agent says it again after a restart (`schedule`), and the age is that of
+    the folder, which `retire` has set.
     """
 
     gc_delay_secs: float

@@ -127,9 +127,6 @@ class Monitor:
         doing = "create a session"
         try:
             os.setsid()
-            for descriptor, name in ((1, "stdout"), (2, "stderr")):
-                doing = f"open '{self.sandbox}/{name}'"
-                os.dup2(open_log(f"{self.sandbox}/{name}", self.credentials), descriptor)
             doing = "reset the signals"
             for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by the interpreter; exec would hand that on
                 signal.signal(ignored, signal.SIG_DFL)
@@ -145,6 +142,9 @@ class Monitor:
                 os.setresuid(uid, uid, uid)
             doing = f"enter the sandbox '{self.sandbox}'"
             os.chdir(self.sandbox)
+            for descriptor, name in ((1, "stdout"), (2, "stderr")):
+                doing = f"open '{self.sandbox}/{name}'"
+                os.dup2(open_log(name), descriptor)
             doing = f"execute '{self.program}'"
             if os.read(go, 1) == b"g":
                 execute(self.program, self.argv, self.environment)
@@ -231,13 +231,9 @@ def become_subreaper() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-def open_log(path: str, credentials: tuple[int, int, list[int]] | None) -> int:
-    """Opens a file for appending that belongs to the task's user; never through a link that somebody left there."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, 0o640)
-    if credentials is not None:
-        os.fchown(descriptor, credentials[0], credentials[1])
-    return descriptor
+def open_log(name: str) -> int:
+    """Opens a file for appending, with the rights of the task and never through a link that somebody left there."""
+    return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o640)
 
 
 def execute(program: str, argv: list[str], environment: dict[str, str]) -> None:

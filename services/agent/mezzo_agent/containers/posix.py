@@ -129,7 +129,7 @@ class PosixContainerizer:
         except InvalidName as error:
             raise _launch_error(str(error)) from None
         allowance = Allowance.of(config.resources, config.limits)
-        folder = RuntimeFolder(self._runtime_dir / "containers" / config.container_id)
+        folder = RuntimeFolder.of_launch(self._runtime_dir, config.container_id)
         container = _Container(config.container_id, folder, config.sandbox, allowance)
         self._containers[container.id] = container
         container.starting = asyncio.create_task(self._start(container, config))
@@ -156,7 +156,10 @@ class PosixContainerizer:
         program, argv = program_of(config.command)
         rlimits = rlimits_of(config.container.rlimit_info) if config.container is not None else ()
         credentials = await self._credentials(config.user)
-        sandbox.create(config.sandbox, credentials)
+        try:
+            sandbox.create(config.sandbox, credentials)
+        except OSError as error:
+            raise StartError(f"cannot make the sandbox '{config.sandbox}': {error.strerror}") from error
         container.folder.create(_Record(container.id, config.sandbox, container.allowance).encode())
         if config.command.uris:
             await self._fetch(config, credentials)
@@ -293,17 +296,17 @@ class PosixContainerizer:
         found = dict.fromkeys(wanted, RecoveredState.UNKNOWN)
         orphans = []
         for folder in runtime.containers(self._runtime_dir):
-            state = self._take_up(folder, same_boot)
-            if folder.path.name in wanted:
-                found[folder.path.name] = state
+            container_id, state = self._take_up(folder, same_boot)
+            if container_id in wanted:
+                found[container_id] = state
             else:
-                orphans.append(folder.path.name)
+                orphans.append(container_id)
         runtime.remember_boot(self._runtime_dir)
         await asyncio.gather(*map(self._destroy_and_forget, orphans))
         self._rotating = asyncio.create_task(self._logs.run())
         return {container_id: await self._recovered(container_id, state) for container_id, state in found.items()}
 
-    def _take_up(self, folder: RuntimeFolder, same_boot: bool) -> RecoveredState:
+    def _take_up(self, folder: RuntimeFolder, same_boot: bool) -> tuple[ContainerId, RecoveredState]:
         record = _Record.decode(folder.record())
         container = _Container(record.container_id, folder, record.sandbox, record.allowance)
         self._containers[container.id] = container
@@ -312,14 +315,14 @@ class PosixContainerizer:
             processes = folder.processes()  # an order that was on its way has been obeyed just now
         if processes is None:
             self._end(container, Termination(None, NEVER_STARTED))
-            return RecoveredState.UNKNOWN
+            return container.id, RecoveredState.UNKNOWN
         if not same_boot:
             # Pids of before the restart say nothing about the processes of now.
             ended = folder.exit() or Exit(None, REBOOTED)
             self._end(container, Termination(ended.wait_status, ended.message))
-            return RecoveredState.ENDED
+            return container.id, RecoveredState.ENDED
         self._supervise(container, processes)
-        return RecoveredState.RUNNING
+        return container.id, RecoveredState.RUNNING
 
     async def _recovered(self, container_id: ContainerId, state: RecoveredState) -> RecoveredContainer:
         container = self._containers.get(container_id)

@@ -1,17 +1,19 @@
 """The runtime folder of a container: what the agent, the monitor and the next agent tell each other through the disk.
 
-    <runtime_dir>/containers/<container>/
+    <runtime_dir>/containers/<container>@<launch>/
         container     written by the agent before it orders the launch: whatever it needs to take the container up again
         processes     made by the monitor before the task's program runs: see launcher.py
         exit          written by the monitor when the task has ended
 
-It lies outside the sandbox, where no task can write (mode 0700).
+It lies outside the sandbox, where no task can write (mode 0700). `<launch>` is a random word: should a container of the
+same id be launched again, an order for the first one that is still on its way finds no folder any more.
 """
 
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Self
 
 from mezzo_agent.containers.processes import ProcessId
@@ -48,17 +50,17 @@ class RuntimeFolder:
 
     path: Path
 
+    @classmethod
+    def of_launch(cls, runtime_dir: Path, container_id: str) -> Self:
+        """The folder of a launch that is about to be made; it is not there yet."""
+        return cls(runtime_dir / "containers" / f"{container_id}@{token_hex(4)}")
+
     def create(self, record: bytes) -> None:
-        """Makes the folder with its record, at once or not at all. Raises FileExistsError if there is one."""
+        """Makes the folder with its record, at once or not at all."""
         new = self.path.with_name(f".new-{self.path.name}")
-        shutil.rmtree(new, ignore_errors=True)  # of an agent that died while it made it
         new.mkdir(mode=0o700, parents=True)
         (new / "container").write_bytes(record)
-        try:
-            new.rename(self.path)
-        except OSError:
-            shutil.rmtree(new)
-            raise FileExistsError(f"there is a container in {self.path}") from None
+        new.rename(self.path)
 
     def record(self) -> bytes:
         return (self.path / "container").read_bytes()

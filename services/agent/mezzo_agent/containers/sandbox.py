@@ -59,15 +59,44 @@ def runs(work_dir: Path, agent: str, framework: str, executor: str) -> Path:
 
 
 def create(sandbox: Path, owner: Credentials | None = None) -> None:
-    """Makes the sandbox, mode 0750, owned by the task's user, and points `latest` at it.
+    """Makes the sandbox, mode 0750, owned by the task's user; points `latest` at it if it is an executor's run.
 
-    Making one that is there already is not an error (an agent that died in between does it again). Raises OSError.
+    The sandbox of a pod's task lies in the pod's own, where a task may have put links in the way: below a folder that
+    belongs to somebody else none is followed. Making a sandbox that is there already is not an error (an agent that
+    died in between does it again). Raises OSError.
     """
-    sandbox.mkdir(parents=True, exist_ok=True)
-    sandbox.chmod(SANDBOX_MODE)
-    if owner is not None:
-        os.chown(sandbox, owner.uid, owner.gid, follow_symlinks=False)
-    point_latest(sandbox)
+    folder = os.open("/", os.O_PATH)
+    for step in sandbox.absolute().parts[1:]:
+        below = _enter(folder, step)
+        os.close(folder)
+        folder = below
+    try:
+        opened = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+    finally:
+        os.close(folder)
+    try:
+        os.fchmod(opened, SANDBOX_MODE)
+        if owner is not None:
+            os.fchown(opened, owner.uid, owner.gid)
+    finally:
+        os.close(opened)
+    if sandbox.parent.name == "runs":
+        point_latest(sandbox)
+
+
+def _enter(folder: int, step: str) -> int:
+    """A descriptor of the folder below, which is made if it is not there. The first one is closed if that fails."""
+    ours = os.fstat(folder).st_uid in (0, os.geteuid())
+    flags = os.O_PATH | os.O_DIRECTORY | (0 if ours else os.O_NOFOLLOW)
+    try:
+        try:
+            return os.open(step, flags, dir_fd=folder)
+        except FileNotFoundError:
+            os.mkdir(step, 0o755, dir_fd=folder)
+            return os.open(step, flags | os.O_NOFOLLOW, dir_fd=folder)
+    except OSError:
+        os.close(folder)
+        raise
 
 
 def point_latest(folder: Path) -> None:

@@ -115,7 +115,8 @@ async def test_no_line_of_a_fast_writer_is_lost_or_doubled(
         pytest.skip("this file system cannot collapse a range")
     config = configure(argv=(sys.executable, ["python", "-I", "-S", "-c", WRITER]))
     await containers.launch(config)
-    processes = RuntimeFolder(runtime_dir / "containers" / config.container_id).processes()
+    (folder,) = (runtime_dir / "containers").iterdir()
+    processes = RuntimeFolder(folder).processes()
     assert processes is not None
     rotation = LogRotation({"stdout": LogLimit(256 << 10, 10_000)})
     ended = asyncio.ensure_future(containers.wait(config.container_id))

@@ -74,14 +74,19 @@ async def successor(
         await last.close()
 
 
+def folder_of(runtime_dir: Path, container_id: str) -> RuntimeFolder:
+    (found,) = (runtime_dir / "containers").glob(f"{container_id}@*")
+    return RuntimeFolder(found)
+
+
 def processes_of(runtime_dir: Path, container_id: str) -> Processes:
-    found = RuntimeFolder(runtime_dir / "containers" / container_id).processes()
+    found = folder_of(runtime_dir, container_id).processes()
     assert found is not None
     return found
 
 
 async def test_tasks_outlive_a_killed_agent_and_the_next_one_learns_how_they_end(
-    doomed: AgentProcess, agent: Agent, tmp_path: Path, until: Until
+    doomed: AgentProcess, agent: Agent, tmp_path: Path, runtime_dir: Path, until: Until
 ) -> None:
     pids = await doomed.launch(
         finishing="while [ ! -e go ]; do sleep 0.01; done; exit 3",
@@ -91,7 +96,7 @@ async def test_tasks_outlive_a_killed_agent_and_the_next_one_learns_how_they_end
     await doomed.kill()
     work = tmp_path / "work" / "runs"
     (work / "finishing" / "go").touch()
-    await until(lambda: (tmp_path / "runtime/containers/finishing/exit").exists())
+    await until(lambda: folder_of(runtime_dir, "finishing").exit() is not None)
 
     async with successor(agent, "finishing", "running", "later") as (containers, found):
         assert found["running"] == RecoveredContainer("running", RecoveredState.RUNNING, pids["running"])
@@ -107,7 +112,7 @@ async def test_an_exit_status_stays_known_through_any_number_of_restarts(
     doomed: AgentProcess, agent: Agent, runtime_dir: Path, until: Until
 ) -> None:
     await doomed.launch(task="exit 7")
-    await until(lambda: (runtime_dir / "containers/task/exit").exists())
+    await until(lambda: folder_of(runtime_dir, "task").exit() is not None)
     await doomed.kill()
     for _ in range(2):
         containers = agent()
@@ -132,7 +137,7 @@ async def test_containers_that_nobody_asks_for_are_destroyed(
         assert not orphan.exists()
         assert found["wanted"].state == RecoveredState.RUNNING
         assert found["unheard-of"] == RecoveredContainer("unheard-of", RecoveredState.UNKNOWN)
-        assert [path.name for path in (runtime_dir / "containers").iterdir()] == ["wanted"]
+        assert list((runtime_dir / "containers").iterdir()) == [folder_of(runtime_dir, "wanted").path]
 
 
 async def test_an_agent_killed_in_the_middle_of_many_launches_leaves_each_container_running_or_not_at_all(
@@ -247,13 +252,16 @@ async def test_a_monitor_that_is_stopped_does_not_keep_its_container_from_being_
 async def test_a_container_that_was_ordered_but_never_started_never_will(
     agent: Agent, runtime_dir: Path, tmp_path: Path
 ) -> None:
-    folder = RuntimeFolder(runtime_dir / "containers" / "late")
+    folder = RuntimeFolder.of_launch(runtime_dir, "late")
     record = {"container_id": "late", "sandbox": str(tmp_path), "allowance": {}}
     folder.create(json.dumps(record).encode())
     async with successor(agent, "late") as (containers, found):
         assert found["late"].state == RecoveredState.UNKNOWN
         # The order was still in the pipe of the old launcher; it is obeyed only now.
         order = Order(folder.path, "/bin/sh", ("sh", "-c", "touch ran"), {}, tmp_path)
+        with pytest.raises(StartError, match="given up"):
+            await (await containers._launchers.current()).launch(order)
+        containers.forget("late")
         with pytest.raises(StartError, match="given up"):
             await (await containers._launchers.current()).launch(order)
         assert not (tmp_path / "ran").exists()
@@ -267,7 +275,7 @@ async def test_a_pid_that_the_kernel_gave_to_somebody_else_is_left_alone(
         found = read_process(somebody.pid)
         assert found is not None
         earlier = f"{somebody.pid}.{found.start_time - 1}"
-        folder = RuntimeFolder(runtime_dir / "containers" / "gone")
+        folder = RuntimeFolder.of_launch(runtime_dir, "gone")
         record = {"container_id": "gone", "sandbox": str(tmp_path / "sandbox"), "allowance": {}}
         folder.create(json.dumps(record).encode())
         (folder.path / "processes").symlink_to(f"{earlier}-{earlier}")
@@ -285,7 +293,7 @@ async def test_after_a_restart_of_the_machine_no_pid_is_believed(
     doomed: AgentProcess, agent: Agent, runtime_dir: Path, until: Until
 ) -> None:
     await doomed.launch(ended="exit 4", running="sleep 1000")
-    await until(lambda: (runtime_dir / "containers/ended/exit").exists())
+    await until(lambda: folder_of(runtime_dir, "ended").exit() is not None)
     running = processes_of(runtime_dir, "running")
     await doomed.kill()
     (runtime_dir / "boot_id").write_text("another boot\n")
@@ -308,7 +316,7 @@ async def test_an_exit_status_that_cannot_be_written_at_once_is_written_later(
 ) -> None:
     config = configure("while [ ! -e go ]; do sleep 0.01; done; exit 6")
     await containers.launch(config)
-    obstacle = runtime_dir / "containers" / config.container_id / "exit.new"
+    obstacle = folder_of(runtime_dir, config.container_id).path / "exit.new"
     obstacle.mkdir()
     (config.sandbox / "go").touch()
     await until(lambda: "trying again" in (runtime_dir / "launcher.log").read_text())

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,25 @@ def test_making_a_sandbox_again_is_no_error(tmp_path: Path) -> None:
     (sandbox / "stdout").write_text("kept")
     assert create(tmp_path, name()) == sandbox
     assert (sandbox / "stdout").read_text() == "kept"
+
+
+def test_the_sandbox_of_a_pods_task_lies_in_the_pods_and_is_not_the_latest_run(tmp_path: Path) -> None:
+    pod = create(tmp_path, name())
+    sandboxes.create(pod / "containers" / "c1.1")
+    assert [path.name for path in (pod / "containers").iterdir()] == ["c1.1"]
+    assert (pod.parent / "latest").resolve() == pod
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's agent makes folders in those of others")
+def test_a_link_that_a_task_put_in_the_way_is_not_followed(tmp_path: Path) -> None:
+    pod = create(tmp_path, name())
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (pod / "containers").symlink_to(elsewhere)
+    os.chown(pod, 65534, 65534)
+    with pytest.raises(NotADirectoryError):
+        sandboxes.create(pod / "containers" / "c1.1")
+    assert list(elsewhere.iterdir()) == []
 
 
 @pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "nul\0", "x" * 256])
