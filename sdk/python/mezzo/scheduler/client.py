@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Self
 
 from mesos.v1 import mesos_pb2 as mesos
@@ -36,6 +36,7 @@ class SchedulerClient:
         self.suppressed_roles: list[str] = []
         self._silence_seconds_max = FIRST_EVENT_SECONDS_MAX
         self._over = False
+        self._events: AsyncGenerator[v1.Event] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -51,14 +52,21 @@ class SchedulerClient:
     async def close(self) -> None:
         """Leave without ending the framework: its tasks go on for `failover_timeout`."""
         self._over = True
+        if self._events is not None:
+            await self._events.aclose()
         await self._transport.close()
 
-    async def events(self) -> AsyncIterator[v1.Event]:
+    def events(self) -> AsyncIterator[v1.Event]:
         """Every event but HEARTBEAT, across subscriptions.
 
         Ends after a teardown, or an ERROR event, which is yielded. Raises `MezzoError` only where the cluster refuses
         the subscription for what it says; while nobody answers it goes on trying.
         """
+        # Held here: whoever breaks out of the loop still has a framework, until `close` or `teardown`.
+        self._events = self._subscribed_again_and_again()
+        return self._events
+
+    async def _subscribed_again_and_again(self) -> AsyncGenerator[v1.Event]:
         attempt = 0
         while not self._over:
             # Nobody leads, or the stream broke: that is what the pause and the next attempt are for.
