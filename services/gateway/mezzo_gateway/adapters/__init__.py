@@ -1,0 +1,1 @@
+"""What the gateway speaks to: the leading registry, and the agents' files."""

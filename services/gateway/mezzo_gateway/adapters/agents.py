@@ -1,0 +1,95 @@
+"""What the gateway asks of agents, over their HTTP: the files of sandboxes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Self
+
+import aiohttp
+import orjson
+
+from mesos.v1.agent.agent_pb2 import Call as AgentCall
+from mesos.v1.agent.agent_pb2 import Response as AgentResponse
+from mezzo.errors import InvalidRequest, NotFound, Unavailable
+from mezzo_chassis.http.exchange import PROTOBUF
+
+# Connections to one agent at once; more requests wait.
+CONNECTIONS_PER_AGENT_MAX = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a file, and the size of the whole in bytes."""
+
+    data: bytes
+    size: int
+
+
+class Agents:
+    """Asks agents by their address ("host:port"). Use as an async context manager."""
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout_seconds, sock_read=timeout_seconds)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_PER_AGENT_MAX)
+        # What an agent has compressed is passed on as it is.
+        self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, auto_decompress=False)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def request(
+        self, address: str, path: str, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> aiohttp.ClientResponse:
+        """GET `path` of an agent; the caller reads and releases the answer. Raises Unavailable."""
+        return await self._send("GET", address, path, params=query, headers=headers)
+
+    async def call(self, address: str, call: AgentCall) -> AgentResponse:
+        """A call of the agent's v1 operator API. Raises NotFound, InvalidRequest and Unavailable."""
+        headers = {"Content-Type": PROTOBUF, "Accept": PROTOBUF}
+        body = call.SerializeToString()
+        async with await self._send("POST", address, "/api/v1", data=body, headers=headers) as answer:
+            content = await answer.read()
+            if answer.status == HTTPStatus.OK:
+                return AgentResponse.FromString(content)
+            reason = content.decode(errors="replace")
+            if answer.status == HTTPStatus.NOT_FOUND:
+                raise NotFound(reason)
+            if answer.status == HTTPStatus.BAD_REQUEST:
+                raise InvalidRequest("", reason)
+            raise Unavailable(f"the agent at {address} answered {answer.status}: {reason}")
+
+    async def state(self, address: str) -> dict[str, Any]:
+        """The agent's `/state`. Raises Unavailable."""
+        async with await self.request(address, "/state", headers={"Accept-Encoding": "identity"}) as answer:
+            content = await answer.read()
+            if answer.status != HTTPStatus.OK:
+                raise Unavailable(f"the agent at {address} answered {answer.status} for its state")
+            document: dict[str, Any] = orjson.loads(content)
+            return document
+
+    async def read(self, address: str, path: str, offset: int, length: int) -> Part:
+        """Up to `length` bytes of a file from `offset`. Raises NotFound and Unavailable."""
+        headers = {"Range": f"bytes={offset}-{offset + length - 1}", "Accept-Encoding": "identity"}
+        async with await self.request(address, "/files/download", {"path": path}, headers) as answer:
+            if answer.status == HTTPStatus.NOT_FOUND:
+                raise NotFound(f"there is no file {path}")
+            _, _, size = answer.headers.get("Content-Range", "").rpartition("/")
+            if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return Part(b"", int(size) if size.isdigit() else offset)
+            if answer.status != HTTPStatus.PARTIAL_CONTENT or not size.isdigit():
+                raise Unavailable(f"the agent at {address} answered {answer.status} for a part of {path}")
+            return Part(await answer.read(), int(size))
+
+    async def _send(self, method: str, address: str, path: str, **options: Any) -> aiohttp.ClientResponse:
+        assert self._session is not None, "used before it was entered"
+        try:
+            return await self._session.request(method, f"http://{address}{path}", **options)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(f"the agent at {address} cannot be reached: {error or type(error).__name__}") from None

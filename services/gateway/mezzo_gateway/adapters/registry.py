@@ -1,0 +1,215 @@
+"""The connection to the leading registry: finds it, follows its state, carries calls to it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import grpc
+
+from mesos.v1.master.master_pb2 import Call as OperatorCall
+from mesos.v1.master.master_pb2 import Response
+from mezzo.errors import NotLeading, Unavailable
+from mezzo.operator.v1.operator_pb2 import CallRequest as OperatorCallRequest
+from mezzo.operator.v1.operator_pb2 import KillTaskRequest, WatchRequest, WatchResponse
+from mezzo.operator.v1.operator_pb2_grpc import OperatorStub
+from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, CallResponse, SubscribeRequest, SubscribeResponse
+from mezzo.scheduler.v1.scheduler_pb2_grpc import SchedulerStub
+from mezzo_chassis.leadership import LeaderInfo
+from mezzo_chassis.log import get_logger
+from mezzo_chassis.rpc import error_of, open_channel
+from mezzo_gateway.adapters.calls import CallPipeline
+from mezzo_gateway.correlation import metadata
+from mezzo_gateway.metrics import Metrics
+from mezzo_gateway.state.copy import Applied, StateCopy
+
+if TYPE_CHECKING:  # the generated stubs for type checkers alone
+    from mezzo.operator.v1.operator_pb2_grpc import OperatorAsyncStub
+    from mezzo.scheduler.v1.scheduler_pb2_grpc import SchedulerAsyncStub
+
+# Pauses between attempts to reach a registry: doubled from the first to the last, and each shortened by chance.
+RETRY_SECONDS_MIN = 0.05
+RETRY_SECONDS_MAX = 2.0
+RETRY_JITTER = 0.5
+
+log = get_logger(__name__)
+
+Observer = Callable[[Applied], None]
+
+
+class _Connection:
+    """One channel to one registry, with what is carried over it."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.channel = open_channel(address)
+        self.operator: OperatorAsyncStub = OperatorStub(self.channel)
+        self.scheduler: SchedulerAsyncStub = SchedulerStub(self.channel)
+        self.calls = CallPipeline(self.scheduler.CallStream)
+
+    async def close(self) -> None:
+        await self.calls.close()
+        await self.channel.close()
+
+
+class Registry:
+    """The leading registry, as far as it can be reached."""
+
+    def __init__(self, copy: StateCopy, metrics: Metrics) -> None:
+        self.copy = copy
+        self.leader: LeaderInfo | None = None
+        self._metrics = metrics
+        self._connection: _Connection | None = None
+        self._observers: set[Observer] = set()
+
+    # --------------------------------------------------------------------------------------------------- reading
+
+    @property
+    def connected(self) -> bool:
+        """Whether calls can be made and the copy follows."""
+        return self._connection is not None
+
+    @property
+    def http_address(self) -> str | None:
+        """The address ("host:port") that answers HTTP for the leader; None while nobody leads or it is not known."""
+        if self.leader is None:
+            return None
+        if self.leader.http_address is None and self.copy.cluster is not None and self.connected:
+            # Found by its gRPC address alone: the registry itself says which HTTP address it advertises.
+            info = self.copy.cluster.begin.master_info
+            return f"{info.address.hostname or info.address.ip or info.hostname}:{info.port}"
+        return self.leader.http_address
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Have `observer` called with what each batch of changes did; returns what ends that."""
+        self._observers.add(observer)
+        return lambda: self._observers.discard(observer)
+
+    # --------------------------------------------------------------------------------------------------- calling
+
+    async def scheduler_call(self, request: CallRequest) -> CallResponse:
+        """A call that is answered with more than its admission."""
+        with _refusals():
+            return await self._live().scheduler.Call(request, metadata=metadata())
+
+    async def scheduler_call_ordered(self, request: CallRequest) -> None:
+        """A call, in order with all others that are made this way."""
+        await self._live().calls.call(request)
+
+    async def subscribe(self, request: SubscribeRequest) -> AsyncGenerator[SubscribeResponse, None]:
+        """A framework's stream. Closing the iterator ends it."""
+        stream = self._live().scheduler.Subscribe(request, metadata=metadata())
+        try:
+            with _refusals():
+                async for response in stream:
+                    yield response
+        finally:
+            stream.cancel()
+
+    async def operator_call(self, call: OperatorCall, timeout_seconds: float | None = None) -> Response:
+        """A call of the v1 operator API that the registry answers; an empty response where Mesos' has no body."""
+        request = OperatorCallRequest(call=call)
+        with _refusals():
+            answer = await self._live().operator.Call(request, timeout=timeout_seconds, metadata=metadata())
+        return answer.response
+
+    async def kill_task(self, framework_id: str, task_id: str) -> None:
+        """Kill a task of any framework."""
+        request = KillTaskRequest()
+        request.framework_id.value, request.task_id.value = framework_id, task_id
+        with _refusals():
+            await self._live().operator.KillTask(request, metadata=metadata())
+
+    def _live(self) -> _Connection:
+        """The connection. Raises NotLeading with the address that answers HTTP for the leader, where that is known."""
+        if self._connection is None:
+            raise NotLeading(self.http_address)
+        return self._connection
+
+    # ------------------------------------------------------------------------------------------------- following
+
+    async def follow(self, leaders: AsyncIterator[LeaderInfo | None]) -> None:
+        """Follow whoever leads, until cancelled."""
+        following: asyncio.Task[None] | None = None
+        try:
+            async for leader in leaders:
+                if following is not None:
+                    following.cancel()
+                    await asyncio.gather(following, return_exceptions=True)
+                    following = None
+                self.leader = leader
+                log.info("leader", address=leader and leader.grpc_address, http_address=leader and leader.http_address)
+                if leader is not None:
+                    following = asyncio.create_task(self._follow(leader.grpc_address))
+            if following is not None:
+                await following
+        finally:
+            if following is not None:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+
+    async def _follow(self, address: str) -> None:
+        """Keep a stream from the registry at `address`, or from the one that it points to."""
+        pause = RETRY_SECONDS_MIN
+        target = address
+        while True:
+            version = self.copy.version
+            reason = "the registry ended the stream"
+            try:
+                await self._watch(target)
+            except grpc.aio.AioRpcError as error:
+                cause = error_of(error)
+                reason = str(cause)
+                # A registry that does not lead may know who does; one that cannot be reached is asked again itself.
+                target = (cause.leader if isinstance(cause, NotLeading) else None) or address
+            if self.copy.version != version:
+                pause = RETRY_SECONDS_MIN
+            log.info("no stream from a leading registry", address=target, reason=reason, retry_seconds=pause)
+            await asyncio.sleep(pause * (1 - RETRY_JITTER * random.random()))  # noqa: S311  spreads the gateways
+            pause = min(pause * 2, RETRY_SECONDS_MAX)
+
+    async def _watch(self, address: str) -> None:
+        connection = _Connection(address)
+        try:
+            stream = connection.operator.Watch(WatchRequest())
+            response: WatchResponse
+            async for response in stream:
+                if self._connection is None:
+                    self._connection = connection
+                    log.info("connected", address=address)
+                self._apply(response)
+        finally:
+            if self._connection is connection:
+                self._connection = None
+                self.copy.disconnected(time.time())
+                self._metrics.connected.set(0)
+            await connection.close()
+
+    def _apply(self, response: WatchResponse) -> None:
+        applied = self.copy.apply(response.changes)
+        self._metrics.changes.inc(len(response.changes))
+        if applied.replaced:
+            self._metrics.connected.set(1)
+        for observer in list(self._observers):
+            observer(applied)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turns what a registry says against a call, or that it is gone, into the error that it stands for."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        cause = error_of(error)
+        # One that no longer leads is only away: its successor is found by following.
+        raise (Unavailable(str(cause)) if isinstance(cause, NotLeading) else cause) from None
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # Nobody cancelled this task: the channel was closed under the call.
+        raise Unavailable("the connection to the registry ended") from None

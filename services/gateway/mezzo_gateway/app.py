@@ -1,0 +1,122 @@
+"""The composition root: builds a gateway from its configuration, and runs it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from mezzo_chassis import log
+from mezzo_chassis.config import address, load
+from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.http.site import Site as HttpServer
+from mezzo_chassis.http.site import start_site
+from mezzo_chassis.leadership import Detector, FixedDetector, LeaderDetector, ZooKeeperUrl
+from mezzo_chassis.lifecycle import Lifecycle, run
+from mezzo_chassis.metrics import ProcessMetrics, RpcMetrics, start_exporter
+from mezzo_chassis.rpc import start_server
+from mezzo_gateway import __version__
+from mezzo_gateway.adapters.agents import Agents
+from mezzo_gateway.adapters.registry import Registry
+from mezzo_gateway.config import Config
+from mezzo_gateway.http.endpoints import SmallEndpoints, endpoints
+from mezzo_gateway.http.files import Files
+from mezzo_gateway.http.metrics_snapshot import MetricsSnapshot
+from mezzo_gateway.http.older_writes import OlderWrites
+from mezzo_gateway.http.operator import OperatorApi
+from mezzo_gateway.http.operator_stream import OperatorStream
+from mezzo_gateway.http.reads import Reads
+from mezzo_gateway.http.scheduler import SchedulerApi
+from mezzo_gateway.http.site import Site
+from mezzo_gateway.http.tasks import Tasks
+from mezzo_gateway.http.verbosity import Verbosity
+from mezzo_gateway.metrics import Metrics
+from mezzo_gateway.state.build import Build
+from mezzo_gateway.state.copy import StateCopy
+
+SERVICE = "gateway"
+ZOOKEEPER_SCHEME = "zk://"
+
+logger = log.get_logger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a gateway until it is told to end; the exit code."""
+    config = load(Config, argv, service=SERVICE, version=__version__)
+    log.configure(SERVICE, config.log_level, config.log_format)
+    return run(lambda lifecycle: serve(config, lifecycle), service=SERVICE)
+
+
+class Gateway:
+    """The parts of a gateway, put together and not yet listening."""
+
+    def __init__(self, config: Config, agents: Agents) -> None:
+        self.metrics = Metrics()
+        self.registry = Registry(StateCopy(), self.metrics)
+        build, verbosity = Build.installed(), Verbosity(config.log_level)
+        reads = Reads(self.registry, build)
+        files = Files(reads, agents)
+        snapshot = MetricsSnapshot(self.registry)
+        stream = OperatorStream(
+            self.registry,
+            reads,
+            self.metrics,
+            heartbeat_seconds=config.heartbeat_interval,
+            subscribers_max=config.max_operator_event_stream_subscribers,
+        )
+        operator = OperatorApi(self.registry, reads, stream, files, snapshot, verbosity, build)
+        small = SmallEndpoints(self.registry, operator, OlderWrites(operator), snapshot, verbosity, build, reads)
+        table = endpoints(
+            scheduler=SchedulerApi(self.registry, self.metrics),
+            operator=operator,
+            reads=reads,
+            files=files,
+            tasks=Tasks(self.registry, reads, files, agents),
+            small=small,
+        )
+        self.site = Site(table, self.metrics)
+
+
+async def serve(config: Config, lifecycle: Lifecycle) -> None:
+    """Run a gateway until `lifecycle` is stopping."""
+    async with AsyncExitStack() as stack:
+        agents = await stack.enter_async_context(Agents(config.agent_timeout))
+        gateway = Gateway(config, agents)
+        detector = _detector(config)
+        server = await start_site(gateway.site.application(config.max_body_size), config.ip, config.port)
+        stack.push_async_callback(server.stop)
+        gateway.site.own_addresses = own_addresses(config, server)
+        rpc_metrics = RpcMetrics(gateway.metrics.registry, SERVICE)
+        process_metrics = ProcessMetrics(gateway.metrics.registry, SERVICE, __version__)
+        health = await start_server(config.ip, config.grpc_port, [], [], rpc_metrics)
+        stack.push_async_callback(health.stop)
+        exporter = await start_exporter(config.ip, config.metrics_port, gateway.metrics.registry)
+        stack.push_async_callback(exporter.stop)
+        await detector.start()
+        stack.push_async_callback(detector.close)
+        lifecycle.spawn(process_metrics.watch(), "process metrics")
+        lifecycle.spawn(gateway.registry.follow(detector.changes()), "registry")
+        logger.info("serving", http=f"{config.ip}:{server.port}", grpc_port=health.port, metrics_port=exporter.port)
+        await lifecycle.stopping.wait()
+
+
+def own_addresses(config: Config, server: HttpServer) -> frozenset[str]:
+    """Every "host:port" that clients may know this gateway by."""
+    hosts = {config.ip, config.hostname, config.advertise_ip}
+    if config.ip in ("0.0.0.0", "::", "127.0.0.1"):
+        hosts |= {"127.0.0.1", "localhost"}
+    if config.ip in ("0.0.0.0", "::"):
+        hosts |= {socket.gethostname()}
+    ports = {server.port, config.advertise_port or server.port}
+    return frozenset(f"{host}:{port}" for host in hosts if host for port in ports)
+
+
+def _detector(config: Config) -> LeaderDetector:
+    try:
+        if config.master.startswith(ZOOKEEPER_SCHEME):
+            url = ZooKeeperUrl.parse(config.master)
+            return Detector(url, session_timeout_seconds=config.zk_session_timeout)
+        host, port = address(config.master)
+    except ValueError as error:
+        raise StartupError(Exit.BAD_CONFIGURATION, f"--master: {error}") from None
+    return FixedDetector(f"{host}:{port}")

@@ -1,0 +1,38 @@
+"""The gateway: HTTP for everything that speaks HTTP.
+
+Serves Mesos' v1 scheduler and operator APIs and its older endpoints for a cluster whose leading registry it finds
+through --master.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mezzo_chassis.config import byte_count, duration, flag
+from mezzo_chassis.config import port as port_number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What a gateway can be told."""
+
+    ip: str = flag("0.0.0.0", "The address to listen on.")
+    port: int = flag(5050, "Where HTTP is served; 0 picks a free port.", parse=port_number)
+    grpc_port: int = flag(5055, "Where gRPC health and reflection are served.", parse=port_number)
+    metrics_port: int = flag(9062, "Where Prometheus metrics are served.", parse=port_number)
+    hostname: str = flag("", "The host name that stands for this gateway; by default the address it listens on.")
+    advertise_ip: str = flag("", "The address under which this gateway is reached, where it is another than --ip.")
+    advertise_port: int = flag(0, "The port under which this gateway is reached, where it is another than --port.")
+    master: str = flag(
+        "127.0.0.1:5060",
+        "Where the leading registry is found: its gRPC address, or zk://host1:port1,host2:port2/path.",
+    )
+    zk_session_timeout: float = flag(
+        "10secs", "How long ZooKeeper keeps a session without a sign of life.", parse=duration
+    )
+    heartbeat_interval: float = flag("15secs", "Pause between heartbeats on operators' event streams.", parse=duration)
+    max_body_size: int = flag("64MB", "The largest request body that is read.", parse=byte_count)
+    max_operator_event_stream_subscribers: int = flag(1000, "How many operators' event streams may be open at once.")
+    agent_timeout: float = flag("10secs", "How long an agent may take to begin an answer about files.", parse=duration)
+    log_level: str = flag("info", "debug, info, warning or error.")
+    log_format: str = flag("auto", "json, console, or auto: console on a terminal.")

@@ -1,0 +1,18 @@
+"""The correlation id of the request that is being answered: it goes out with the answer and on to the registry."""
+
+from __future__ import annotations
+
+from structlog.contextvars import get_contextvars
+
+from mezzo_chassis.rpc import CORRELATION_KEY
+
+
+def correlation_id() -> str:
+    """The id; empty outside a request."""
+    return str(get_contextvars().get("correlation_id", ""))
+
+
+def metadata() -> tuple[tuple[str, str], ...]:
+    """The metadata of a gRPC call that is made for the request."""
+    found = correlation_id()
+    return ((CORRELATION_KEY, found),) if found else ()

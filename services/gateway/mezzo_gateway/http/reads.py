@@ -1,0 +1,127 @@
+"""Mesos' older endpoints that only read: answered from the state copy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import orjson
+from aiohttp import web
+
+from mezzo.errors import NotLeading
+from mezzo_chassis.http.exchange import json_bytes_response
+from mezzo_chassis.http.routes import Handler
+from mezzo_gateway.adapters.registry import Registry
+from mezzo_gateway.state import older, v1
+from mezzo_gateway.state.build import Build
+from mezzo_gateway.state.cluster import Cluster
+from mezzo_gateway.state.records import TaskRecord
+
+# Set on answers made from a copy that no registry keeps up to date: since when, in seconds since the epoch.
+STALE_HEADER = "Mezzo-Stale"
+
+# Tasks rendered without a break: some milliseconds, after which others have their turn.
+TASKS_PER_SLICE = 250
+
+
+class Reads:
+    """The documents, each in the form that Mesos gave it."""
+
+    def __init__(self, registry: Registry, build: Build) -> None:
+        self._registry = registry
+        self._build = build
+
+    # ------------------------------------------------------------------------------------------------ the copy
+
+    def cluster(self) -> Cluster:
+        """What is known. Raises NotLeading before the first snapshot."""
+        if self._registry.copy.cluster is None:
+            raise NotLeading(self._registry.http_address)
+        return self._registry.copy.cluster
+
+    def headers(self) -> dict[str, str]:
+        """What an answer that is made of the copy says about its age."""
+        stale_since = self._registry.copy.stale_since
+        return {} if stale_since is None else {STALE_HEADER: f"{stale_since:.3f}"}
+
+    async def rendered(
+        self, unrendered: Callable[[Cluster], list[TaskRecord]], render: Callable[[TaskRecord], bytes]
+    ) -> None:
+        """Make the JSON of tasks that have changed, in slices: after a fail-over that may be all of them."""
+        tasks = unrendered(self.cluster())
+        for start in range(0, len(tasks), TASKS_PER_SLICE):
+            if start:
+                await asyncio.sleep(0)
+            for record in tasks[start : start + TASKS_PER_SLICE]:
+                render(record)
+
+    # --------------------------------------------------------------------------------------------- the endpoints
+
+    def handlers(self) -> dict[str, Handler]:
+        """Each endpoint by its path."""
+        return {
+            "/state": self._state,
+            "/state-summary": self._whole("state-summary", older.state_summary),
+            "/slaves": self._slaves,
+            "/frameworks": self._frameworks,
+            "/tasks": self._tasks,
+            "/roles": self._whole("roles", older.roles),
+            "/flags": self._whole("flags", lambda cluster: orjson.dumps({"flags": dict(cluster.begin.flags)})),
+            "/weights": self._whole("weights", _weights),
+        }
+
+    def _whole(self, name: str, make: Callable[[Cluster], bytes]) -> Handler:
+        async def answer(request: web.Request) -> web.Response:
+            return self._json(request, self.kept(name, make))
+
+        return answer
+
+    def kept(self, name: str, make: Callable[[Cluster], bytes]) -> bytes:
+        self.cluster()
+        return self._registry.copy.answer(name, make)
+
+    def _json(self, request: web.Request, body: bytes) -> web.Response:
+        response = json_bytes_response(request, body)
+        response.headers.update(self.headers())
+        return response
+
+    async def _state(self, request: web.Request) -> web.Response:
+        await self.rendered(older.unrendered, older.task_json)
+        return self._json(request, self.kept("state", lambda cluster: older.state(cluster, self._build)))
+
+    async def _slaves(self, request: web.Request) -> web.Response:
+        agent_id = request.query.get("slave_id")
+        if agent_id is None:
+            return self._json(request, self.kept("slaves", older.slaves))
+        return self._json(request, older.slaves(self.cluster(), agent_id))
+
+    async def _frameworks(self, request: web.Request) -> web.Response:
+        await self.rendered(older.unrendered, older.task_json)
+        framework_id = request.query.get("framework_id")
+        if framework_id is None:
+            return self._json(request, self.kept("frameworks", older.frameworks))
+        return self._json(request, older.frameworks(self.cluster(), framework_id))
+
+    async def _tasks(self, request: web.Request) -> web.Response:
+        query = older.TasksQuery(
+            limit=_number(request.query.get("limit"), older.TASKS_LIMIT_DEFAULT),
+            offset=_number(request.query.get("offset"), 0),
+            ascending=request.query.get("order") == "asc",
+            framework_id=request.query.get("framework_id"),
+            task_id=request.query.get("task_id"),
+        )
+        if query.limit < 0:
+            await self.rendered(older.unrendered, older.task_json)
+        return self._json(request, older.tasks(self.cluster(), query))
+
+
+def _number(text: str | None, default: int) -> int:
+    """A number of a query. Mesos takes what is none for the default."""
+    try:
+        return default if text is None else int(text)
+    except ValueError:
+        return default
+
+
+def _weights(cluster: Cluster) -> bytes:
+    return orjson.dumps([{"role": one.role, "weight": one.weight} for one in v1.weights(cluster).weight_infos])

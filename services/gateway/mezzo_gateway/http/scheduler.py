@@ -1,0 +1,99 @@
+"""The v1 scheduler API: `POST /api/v1/scheduler`, as frameworks written for Mesos speak it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from aiohttp import web
+
+from mesos.v1.scheduler.scheduler_pb2 import Call, Event
+from mezzo.errors import Conflict, InvalidRequest, MezzoError, NotFound
+from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, SubscribeRequest, SubscribeResponse
+from mezzo_chassis.http.exchange import Format, answer_format, message_response, read_message
+from mezzo_chassis.http.routes import CORRELATION_HEADER
+from mezzo_chassis.http.streams import RecordStream
+from mezzo_chassis.log import get_logger
+from mezzo_gateway.adapters.registry import Registry
+from mezzo_gateway.correlation import correlation_id
+from mezzo_gateway.metrics import Metrics
+
+STREAM_ID_HEADER = "Mesos-Stream-Id"
+
+# Calls that Mesos answers with a body, and all others with 202 and none.
+ANSWERED = frozenset((Call.RECONCILE_OPERATIONS,))
+
+log = get_logger(__name__)
+
+
+class SchedulerApi:
+    """Carries calls to the leading registry and its events back."""
+
+    def __init__(self, registry: Registry, metrics: Metrics) -> None:
+        self._registry = registry
+        self._metrics = metrics
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """Answer one call."""
+        call = await read_message(request, Call)
+        if call.type == Call.UNKNOWN:
+            raise InvalidRequest("type", "is missing, or names no call of the scheduler API")
+        stream_id = request.headers.get(STREAM_ID_HEADER)
+        if call.type == Call.SUBSCRIBE:
+            form = answer_format(request)
+            if stream_id is not None:
+                raise InvalidRequest(STREAM_ID_HEADER, "a call that subscribes must not name a stream")
+            return await self._subscribe(request, call, form)
+        if not call.HasField("framework_id"):
+            raise InvalidRequest("framework_id", "is required")
+        if stream_id is None:
+            raise InvalidRequest(STREAM_ID_HEADER, "the header is required for every call but SUBSCRIBE")
+        return await self._call(request, CallRequest(stream_id=stream_id, call=call))
+
+    async def _call(self, request: web.Request, call: CallRequest) -> web.Response:
+        try:
+            if call.call.type not in ANSWERED:
+                await self._registry.scheduler_call_ordered(call)
+                return web.Response(status=202)
+            answer = await self._registry.scheduler_call(call)
+        except (NotFound, Conflict) as error:
+            # Mesos knows no 404 and no 409 here: a framework or a stream that is not there is a wrong call.
+            raise InvalidRequest("", str(error)) from None
+        return message_response(request, answer.response)
+
+    async def _subscribe(self, request: web.Request, call: Call, form: Format) -> web.StreamResponse:
+        peer = request.transport and request.transport.get_extra_info("peername")
+        address = f"{peer[0]}:{peer[1]}" if peer else ""
+        responses = self._registry.subscribe(SubscribeRequest(call=call, client_address=address))
+        try:
+            try:
+                first = await anext(responses)
+            except (NotFound, Conflict) as error:
+                raise InvalidRequest("", str(error)) from None
+            stream = RecordStream(
+                form, headers={STREAM_ID_HEADER: first.stream_id, CORRELATION_HEADER: correlation_id()}
+            )
+            await stream.begin(request)
+            with self._metrics.framework_streams.track_inprogress():
+                await self._pass_on(stream, first, responses)
+            return stream.response
+        finally:
+            await responses.aclose()
+
+    async def _pass_on(
+        self, stream: RecordStream, first: SubscribeResponse, responses: AsyncIterator[SubscribeResponse]
+    ) -> None:
+        """Pass events on until the registry or the framework ends the stream."""
+        await self._write(stream, first.events)
+        try:
+            async for response in responses:
+                await self._write(stream, response.events)
+        except MezzoError as error:
+            # The head of the answer is out: all that is left to say is that the stream has ended.
+            log.info("a framework's stream broke", reason=str(error))
+        await stream.end()
+
+    async def _write(self, stream: RecordStream, events: Sequence[Event]) -> None:
+        for event in events:
+            # A chunk of its own for each, as Mesos does: there are clients that take a chunk for a record.
+            await stream.write((event,))
+        self._metrics.events.inc(len(events))

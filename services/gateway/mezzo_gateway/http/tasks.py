@@ -1,0 +1,162 @@
+"""Mezzo's own endpoints for one task: its logs, wherever it runs, and killing it.
+
+    GET  /mezzo/v1/tasks/<framework id>/<task id>/files/<stdout|stderr>?offset=&length=&follow=
+    POST /mezzo/v1/tasks/<framework id>/<task id>/kill
+
+Errors are JSON: `{"error": {"field": …, "message": …}}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import hdrs, web
+
+from mezzo.errors import InvalidRequest, MezzoError, NotFound, NotLeading
+from mezzo_chassis.config import boolean
+from mezzo_chassis.errors import http_status
+from mezzo_chassis.http.files import whole_number
+from mezzo_gateway.adapters.agents import Agents
+from mezzo_gateway.adapters.registry import Registry
+from mezzo_gateway.http.files import Files
+from mezzo_gateway.http.reads import Reads
+from mezzo_gateway.state.records import TERMINAL_STATES, TaskRecord
+
+PREFIX = "/mezzo/v1/tasks"
+FILES = ("stdout", "stderr")
+
+# How much is asked of the agent at once, and how long it is left alone when there was nothing new.
+PIECE_BYTES = 256 * 1024
+FOLLOW_PAUSE_SECONDS = 0.25
+
+# The size of the whole file in bytes, when the answer began.
+SIZE_HEADER = "Mezzo-File-Size"
+
+
+class Tasks:
+    """Answers everything below `/mezzo/v1/tasks`."""
+
+    def __init__(self, registry: Registry, reads: Reads, files: Files, agents: Agents) -> None:
+        self._registry = registry
+        self._reads = reads
+        self._files = files
+        self._agents = agents
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request."""
+        try:
+            return await self._answer(request)
+        except NotLeading:
+            raise
+        except InvalidRequest as error:
+            return _refusal(error, error.field, error.message)
+        except MezzoError as error:
+            return _refusal(error, "", str(error))
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        # Ids may contain anything but a slash, and are quoted.
+        below = request.rel_url.raw_path.rstrip("/").partition(f"{PREFIX}/")[2]
+        match [unquote(part) for part in below.split("/")]:
+            case [framework_id, task_id, "kill"]:
+                _check_method(request, hdrs.METH_POST)
+                await self._registry.kill_task(framework_id, task_id)
+                return web.Response(status=202)
+            case [framework_id, task_id, "files", file] if file in FILES:
+                _check_method(request, hdrs.METH_GET)
+                return await self._file(request, framework_id, task_id, file)
+        raise NotFound(f"there is nothing at {request.path}")
+
+    # ---------------------------------------------------------------------------------------------------- logs
+
+    async def _file(self, request: web.Request, framework_id: str, task_id: str, file: str) -> web.StreamResponse:
+        offset, length = whole_number(request, "offset") or 0, whole_number(request, "length")
+        if length is not None and length < 0:
+            raise InvalidRequest("length", f"{length} is negative")
+        try:
+            follow = boolean(request.query.get("follow", "false"))
+        except ValueError as error:
+            raise InvalidRequest("follow", str(error)) from None
+        record = self._task(framework_id, task_id)
+        address = self._files.address_of_agent(record.task.agent_id.value)
+        path = f"{await self._sandbox(address, record)}/{file}"
+        size = (await self._agents.read(address, path, 0, 1)).size
+        start = max(size + offset, 0) if offset < 0 else offset
+        response = web.StreamResponse(headers={SIZE_HEADER: str(size), hdrs.CONTENT_TYPE: "application/octet-stream"})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+
+        async def ended() -> bool:
+            return not follow or self._has_ended(framework_id, task_id)
+
+        async for piece in self._pieces(address, path, start, length, ended):
+            await response.write(piece)
+        await response.write_eof()
+        return response
+
+    async def _pieces(
+        self, address: str, path: str, offset: int, length: int | None, ended: Callable[[], Awaitable[bool]]
+    ) -> AsyncIterator[bytes]:
+        """A file from `offset`, up to `length` bytes of it, until nothing is left to come."""
+        end = None if length is None else offset + length
+        while end is None or offset < end:
+            # Asked before reading: what was written before the task ended is read after it.
+            last = await ended()
+            wanted = PIECE_BYTES if end is None else min(PIECE_BYTES, end - offset)
+            part = await self._agents.read(address, path, offset, wanted)
+            if part.data:
+                offset += len(part.data)
+                yield part.data
+            elif last:
+                return
+            else:
+                await asyncio.sleep(FOLLOW_PAUSE_SECONDS)
+
+    def _task(self, framework_id: str, task_id: str) -> TaskRecord:
+        cluster = self._reads.cluster()
+        if cluster.framework(framework_id) is None:
+            raise NotFound(f"there is no framework {framework_id}")
+        record = cluster.task(framework_id, task_id)
+        if record is None:
+            raise NotFound(f"framework {framework_id} has no task {task_id}")
+        return record
+
+    def _has_ended(self, framework_id: str, task_id: str) -> bool:
+        record = self._reads.cluster().task(framework_id, task_id)
+        return record is None or record.task.state in TERMINAL_STATES
+
+    async def _sandbox(self, address: str, record: TaskRecord) -> str:
+        """The folder that the task runs in, as its agent names it. Raises NotFound while there is none."""
+        task = record.task
+        executor_id = task.executor_id.value or task.task_id.value
+        for executor in _executors(await self._agents.state(address), task.framework_id.value):
+            if executor.get("id") == executor_id or executor.get("executor_id") == executor_id:
+                return str(executor["directory"])
+        raise NotFound(f"task {task.task_id.value} has no sandbox on its agent, not yet or no longer")
+
+
+def _executors(agent_state: dict[str, Any], framework_id: str) -> list[dict[str, Any]]:
+    """The executors that an agent knows of a framework, those that run first, then the latest."""
+    found: list[dict[str, Any]] = []
+    for frameworks, executors in (
+        ("frameworks", "executors"),
+        ("frameworks", "completed_executors"),
+        ("completed_frameworks", "completed_executors"),
+    ):
+        for framework in agent_state.get(frameworks, ()):
+            if framework.get("id") == framework_id:
+                found.extend(reversed(framework.get(executors, ())))
+    return found
+
+
+def _check_method(request: web.Request, method: str) -> None:
+    if request.method != method:
+        raise web.HTTPMethodNotAllowed(request.method, [method], text=f"{request.path} takes {method} only")
+
+
+def _refusal(error: MezzoError, field: str, message: str) -> web.Response:
+    response = web.json_response({"error": {"field": field, "message": message}})
+    response.set_status(http_status(error))
+    return response

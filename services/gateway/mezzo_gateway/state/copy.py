@@ -1,0 +1,82 @@
+"""The copy itself: which snapshot is shown, whether it is up to date, and the answers that were made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from mezzo.operator.v1.operator_pb2 import StateChange
+from mezzo_gateway.state.cluster import Cluster, Fact
+
+# Whole answers up to this size are kept until the state changes.
+ANSWER_KEPT_BYTES_MAX = 8 << 20
+
+
+@dataclass(slots=True)
+class Applied:
+    """What a batch of changes did: to the copy that is shown, and not to a snapshot that is still arriving."""
+
+    # A whole new copy is shown: whoever followed the old one has to start again.
+    replaced: bool = False
+    facts: list[Fact] = field(default_factory=list)
+
+
+class StateCopy:
+    """A copy of the cluster's state as the leading registry tells it.
+
+    A new snapshot is built aside and shown when it is complete; until then the last copy is shown, marked as stale.
+    """
+
+    def __init__(self) -> None:
+        self.cluster: Cluster | None = None
+        # When the registry's stream broke, in seconds since the epoch; None while the copy is up to date.
+        self.stale_since: float | None = None
+        # Grows with each change to what is shown.
+        self.version = 0
+        self._arriving: Cluster | None = None
+        self._answers: dict[str, tuple[int, bytes]] = {}
+
+    def apply(self, changes: Iterable[StateChange]) -> Applied:
+        """Apply one batch, in order."""
+        applied = Applied()
+        for change in changes:
+            kind = change.WhichOneof("change")
+            if kind == "snapshot_begin":
+                self._arriving = Cluster(change.snapshot_begin)
+            elif kind == "snapshot_end":
+                self._show()
+                applied = Applied(replaced=True)
+            elif self._arriving is not None:
+                self._arriving.apply(change)
+            elif self.cluster is not None:
+                fact = self.cluster.apply(change)
+                if fact is not None:
+                    applied.facts.append(fact)
+        self.version += 1
+        return applied
+
+    def disconnected(self, now: float) -> None:
+        """The stream broke: what is shown may be out of date from `now` on; half a snapshot is dropped."""
+        self._arriving = None
+        if self.stale_since is None:
+            self.stale_since = now
+
+    def answer(self, name: str, make: Callable[[Cluster], bytes]) -> bytes:
+        """What `make` makes of the copy that is shown; made again only if something has changed.
+
+        Raises LookupError before the first snapshot.
+        """
+        if self.cluster is None:
+            raise LookupError("no snapshot has arrived yet")
+        version, answer = self._answers.get(name, (-1, b""))
+        if version != self.version:
+            answer = make(self.cluster)
+            self._answers.pop(name, None)
+            if len(answer) <= ANSWER_KEPT_BYTES_MAX:
+                self._answers[name] = (self.version, answer)
+        return answer
+
+    def _show(self) -> None:
+        if self._arriving is not None:
+            self.cluster, self._arriving = self._arriving, None
+            self.stale_since = None

@@ -1,0 +1,153 @@
+"""What the state copy keeps of each agent, framework and task, with the JSON that was last made of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from mesos.v1.master.master_pb2 import Response
+from mesos.v1.mesos_pb2 import ExecutorInfo, FrameworkInfo, Offer, Task, TaskState
+from mezzo.operator.v1.operator_pb2 import TASK_LIST_ACTIVE, TaskList
+from mezzo_gateway.state.tally import Holding, Tally, tally_of
+
+Agent = Response.GetAgents.Agent
+Framework = Response.GetFrameworks.Framework
+
+TERMINAL_STATES = frozenset(
+    TaskState.Value(name)
+    for name in (
+        "TASK_FINISHED",
+        "TASK_FAILED",
+        "TASK_KILLED",
+        "TASK_ERROR",
+        "TASK_LOST",
+        "TASK_DROPPED",
+        "TASK_GONE",
+        "TASK_GONE_BY_OPERATOR",
+    )
+)
+
+
+class TaskRecord:
+    """A task, the list it stands in, and its JSON in both forms while nothing has changed."""
+
+    __slots__ = ("first_timestamp", "holding", "list", "older_json", "task", "v1_json")
+
+    def __init__(self, task: Task, task_list: TaskList.ValueType, holding: Holding) -> None:
+        self.task = task
+        self.list = task_list
+        self.holding = holding
+        # When it was first heard of, in seconds since the epoch; 0 before that.
+        self.first_timestamp = 0.0
+        self.older_json: bytes | None = None
+        self.v1_json: bytes | None = None
+
+    @property
+    def holds_resources(self) -> bool:
+        """Whether its resources are in use: it may run, on an agent that is there."""
+        return self.list == TASK_LIST_ACTIVE and self.task.state not in TERMINAL_STATES
+
+
+class Shelf:
+    """The tasks of one list of one framework, in order of arrival, with their JSON joined while nothing has changed."""
+
+    __slots__ = ("older_joined", "records", "v1_joined")
+
+    def __init__(self) -> None:
+        # Active and unreachable tasks go by task id; completed ones by task and agent id, as an id may be used again.
+        self.records: dict[object, TaskRecord] = {}
+        self.older_joined: bytes | None = None
+        self.v1_joined: bytes | None = None
+
+    def touch(self) -> None:
+        """Forget the joined JSON."""
+        self.older_joined = self.v1_joined = None
+
+
+@dataclass(slots=True)
+class Holdings:
+    """What an agent or a framework has in use and on offer, and how its tasks stand."""
+
+    used: Tally = field(default_factory=Tally)
+    offered: Tally = field(default_factory=Tally)
+    # Tasks of every list by state.
+    states: Counter[int] = field(default_factory=Counter)
+    # How many tasks and executors lie with each peer: framework ids for an agent, agent ids for a framework.
+    peers: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class ExecutorRecord:
+    """An executor on an agent."""
+
+    executor_info: ExecutorInfo
+    agent_id: str
+    holding: Holding
+
+
+@dataclass(slots=True)
+class OfferRecord:
+    """An outstanding offer."""
+
+    offer: Offer
+    holding: Holding
+
+
+@dataclass(slots=True)
+class AgentRecord:
+    """An agent, with its JSON while nothing has changed: for `/state`, for `/slaves`, and for the v1 API."""
+
+    message: Agent
+    connected: bool
+    recovered: bool
+    # What only another AgentChanged changes, for `/state` and, with `full`, for `/slaves`.
+    total_tally: Tally | None = None
+    fixed: dict[str, object] | None = None
+    fixed_full: dict[str, object] | None = None
+    older_json: bytes | None = None
+    full_json: bytes | None = None
+    v1_json: bytes | None = None
+
+    def total(self) -> Tally:
+        """All its resources."""
+        if self.total_tally is None:
+            self.total_tally = tally_of(self.message.total_resources)
+        return self.total_tally
+
+    def touch(self) -> None:
+        """Forget the JSON that says what is used and offered."""
+        self.older_json = self.full_json = self.v1_json = None
+
+
+@dataclass(slots=True)
+class FrameworkRecord:
+    """A framework with its tasks, executors and offers."""
+
+    framework_id: str
+    # Not set while only tasks of it are known.
+    message: Framework | None = None
+    client_address: str = ""
+    completed: bool = False
+    active: Shelf = field(default_factory=Shelf)
+    unreachable: Shelf = field(default_factory=Shelf)
+    finished: Shelf = field(default_factory=Shelf)
+    executors: dict[tuple[str, str], ExecutorRecord] = field(default_factory=dict)
+    offers: dict[str, OfferRecord] = field(default_factory=dict)
+    holdings: Holdings = field(default_factory=Holdings)
+
+    @property
+    def shelves(self) -> tuple[Shelf, Shelf, Shelf]:
+        """Its lists of tasks: active, unreachable, completed."""
+        return self.active, self.unreachable, self.finished
+
+    def roles(self) -> list[str]:
+        """The roles it is subscribed to."""
+        if self.message is None:
+            return []
+        info = self.message.framework_info
+        return list(info.roles) if multi_role(info) else [info.role]
+
+
+def multi_role(info: FrameworkInfo) -> bool:
+    """Whether `roles` rather than `role` counts."""
+    return any(capability.type == FrameworkInfo.Capability.MULTI_ROLE for capability in info.capabilities)

@@ -1,0 +1,213 @@
+"""The answers of Mesos' v1 operator API, made from the state copy: as JSON, and as messages for protobuf."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import orjson
+
+from mesos.v1.master.master_pb2 import Response
+from mesos.v1.mesos_pb2 import WeightInfo
+from mezzo import jsonpb
+from mezzo_gateway.state.cluster import Cluster
+from mezzo_gateway.state.records import Agent, AgentRecord, Framework, FrameworkRecord, Shelf, TaskRecord
+from mezzo_gateway.state.roles import role_rows
+
+GetState = Response.GetState
+
+
+# ---------------------------------------------------------------------------------------------------------- JSON
+
+
+def state_json(cluster: Cluster) -> bytes:
+    """The value of `get_state`."""
+    return orjson.dumps(
+        {
+            "get_tasks": orjson.Fragment(tasks_json(cluster)),
+            "get_executors": orjson.Fragment(executors_json(cluster)),
+            "get_frameworks": orjson.Fragment(frameworks_json(cluster)),
+            "get_agents": orjson.Fragment(agents_json(cluster)),
+        }
+    )
+
+
+def subscribed_json(cluster: Cluster, heartbeat_interval_seconds: float) -> bytes:
+    """The event SUBSCRIBED, on one line of ASCII."""
+    event = {
+        "type": "SUBSCRIBED",
+        "subscribed": {
+            "get_state": orjson.Fragment(state_json(cluster)),
+            "heartbeat_interval_seconds": heartbeat_interval_seconds,
+        },
+    }
+    return jsonpb.to_ascii(orjson.dumps(event))
+
+
+def tasks_json(cluster: Cluster) -> bytes:
+    """The value of `get_tasks`."""
+
+    def joined(shelf_of: Callable[[FrameworkRecord], Shelf]) -> bytes:
+        parts = [_shelf_json(shelf_of(framework)) for framework in cluster.all_frameworks()]
+        return b",".join([part for part in parts if part])
+
+    return b'{"tasks":[%b],"unreachable_tasks":[%b],"completed_tasks":[%b]}' % (
+        joined(lambda framework: framework.active),
+        joined(lambda framework: framework.unreachable),
+        joined(lambda framework: framework.finished),
+    )
+
+
+def agents_json(cluster: Cluster) -> bytes:
+    """The value of `get_agents`."""
+    known = [orjson.Fragment(_agent_json(cluster, r)) for r in cluster.agents.values() if not r.recovered]
+    recovered = [jsonpb.to_dict(r.message.agent_info) for r in cluster.agents.values() if r.recovered]
+    return orjson.dumps({"agents": known, "recovered_agents": recovered})
+
+
+def frameworks_json(cluster: Cluster) -> bytes:
+    """The value of `get_frameworks`."""
+    answer = frameworks(cluster)
+    return orjson.dumps(
+        {
+            "frameworks": [jsonpb.to_dict(framework) for framework in answer.frameworks],
+            "completed_frameworks": [jsonpb.to_dict(framework) for framework in answer.completed_frameworks],
+        }
+    )
+
+
+def executors_json(cluster: Cluster) -> bytes:
+    """The value of `get_executors`."""
+    return orjson.dumps({"executors": [jsonpb.to_dict(executor) for executor in executors(cluster).executors]})
+
+
+def unrendered(cluster: Cluster) -> list[TaskRecord]:
+    """The tasks whose JSON the next answer with all tasks would have to make."""
+    return [
+        record
+        for framework in cluster.all_frameworks()
+        for shelf in framework.shelves
+        if shelf.v1_joined is None
+        for record in shelf.records.values()
+        if record.v1_json is None
+    ]
+
+
+def task_json(record: TaskRecord) -> bytes:
+    """The task as the v1 API shows it."""
+    if record.v1_json is None:
+        record.v1_json = jsonpb.dumps(record.task)
+    return record.v1_json
+
+
+def _shelf_json(shelf: Shelf) -> bytes:
+    if shelf.v1_joined is None:
+        shelf.v1_joined = b",".join([task_json(record) for record in shelf.records.values()])
+    return shelf.v1_joined
+
+
+def _agent_json(cluster: Cluster, record: AgentRecord) -> bytes:
+    if record.v1_json is None:
+        record.v1_json = jsonpb.dumps(agent_message(cluster, record))
+    return record.v1_json
+
+
+# ------------------------------------------------------------------------------------------------------ messages
+
+
+def state(cluster: Cluster) -> GetState:
+    """GET_STATE."""
+    return GetState(
+        get_tasks=tasks(cluster),
+        get_executors=executors(cluster),
+        get_frameworks=frameworks(cluster),
+        get_agents=agents(cluster),
+    )
+
+
+def tasks(cluster: Cluster) -> Response.GetTasks:
+    """GET_TASKS: the tasks of all frameworks by list."""
+    answer = Response.GetTasks()
+    for framework in cluster.all_frameworks():
+        answer.tasks.extend(record.task for record in framework.active.records.values())
+        answer.unreachable_tasks.extend(record.task for record in framework.unreachable.records.values())
+        answer.completed_tasks.extend(record.task for record in framework.finished.records.values())
+    return answer
+
+
+def agents(cluster: Cluster) -> Response.GetAgents:
+    """GET_AGENTS: with what each has in use and on offer."""
+    answer = Response.GetAgents()
+    for record in cluster.agents.values():
+        if record.recovered:
+            answer.recovered_agents.append(record.message.agent_info)
+        else:
+            answer.agents.append(agent_message(cluster, record))
+    return answer
+
+
+def agent_message(cluster: Cluster, record: AgentRecord) -> Agent:
+    """One agent, with what it has in use and on offer."""
+    agent = Agent()
+    agent.CopyFrom(record.message)
+    holdings = cluster.agent_holdings.get(agent.agent_info.id.value)
+    del agent.allocated_resources[:]
+    del agent.offered_resources[:]
+    if holdings is not None:
+        agent.allocated_resources.extend(holdings.used.messages())
+        agent.offered_resources.extend(holdings.offered.messages())
+    return agent
+
+
+def frameworks(cluster: Cluster) -> Response.GetFrameworks:
+    """GET_FRAMEWORKS: with their offers, and what each has in use and on offer."""
+
+    def messages(records: Iterable[FrameworkRecord]) -> list[Framework]:
+        return [framework_message(record) for record in records if record.message is not None]
+
+    return Response.GetFrameworks(
+        frameworks=messages(cluster.frameworks.values()),
+        completed_frameworks=messages(cluster.completed_frameworks.values()),
+    )
+
+
+def framework_message(record: FrameworkRecord) -> Framework:
+    """One framework, with its offers, and what it has in use and on offer."""
+    assert record.message is not None
+    framework = Framework()
+    framework.CopyFrom(record.message)
+    for name in ("offers", "allocated_resources", "offered_resources"):
+        framework.ClearField(name)
+    framework.offers.extend(offer.offer for offer in record.offers.values())
+    framework.allocated_resources.extend(record.holdings.used.messages())
+    framework.offered_resources.extend(record.holdings.offered.messages())
+    return framework
+
+
+def executors(cluster: Cluster) -> Response.GetExecutors:
+    """GET_EXECUTORS."""
+    answer = Response.GetExecutors()
+    for framework in cluster.all_frameworks():
+        for record in framework.executors.values():
+            executor = answer.executors.add()
+            executor.executor_info.CopyFrom(record.executor_info)
+            executor.agent_id.value = record.agent_id
+    return answer
+
+
+def roles(cluster: Cluster) -> Response.GetRoles:
+    """GET_ROLES."""
+    return Response.GetRoles(roles=[row.message() for row in role_rows(cluster)])
+
+
+def weights(cluster: Cluster) -> Response.GetWeights:
+    """GET_WEIGHTS: the roles whose weight is not the usual one."""
+    infos = [WeightInfo(role=role, weight=weight) for role, weight in cluster.weights.items() if weight != 1.0]
+    return Response.GetWeights(weight_infos=infos)
+
+
+def master(cluster: Cluster) -> Response.GetMaster:
+    """GET_MASTER."""
+    begin = cluster.begin
+    return Response.GetMaster(
+        master_info=begin.master_info, start_time=begin.start_time, elected_time=begin.elected_time
+    )

@@ -1,0 +1,95 @@
+"""Sums of resources that can be taken apart again."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesos.v1.mesos_pb2 import Resource, Value
+from mezzo_gateway.state.tally import Portions, Tally, by_reservation, coalesced, model
+from mezzo_gateway.testing.changes import ports, scalar
+
+
+@st.composite
+def resource_lists(draw: st.DrawFn) -> list[Resource]:
+    made = []
+    for _ in range(draw(st.integers(0, 4))):
+        if draw(st.booleans()):
+            role = draw(st.sampled_from([None, "ads"]))
+            amount = draw(st.integers(1, 5000)) / 1000
+            made.append(scalar(draw(st.sampled_from(["cpus", "mem", "x"])), amount, reserved_to=role))
+        else:
+            begin = draw(st.integers(1, 50))
+            made.append(ports(begin, begin + draw(st.integers(0, 9))))
+    return made
+
+
+@given(st.lists(resource_lists(), max_size=8), st.randoms(use_true_random=False))
+def test_what_was_added_can_be_removed_in_any_order_and_leaves_nothing(
+    lists: list[list[Resource]], order: object
+) -> None:
+    portions, tally = Portions(), Tally()
+    kept = Tally()
+    holdings = [portions.split(resources) for resources in lists]
+    for index, holding in enumerate(holdings):
+        tally.add(holding)
+        if index % 2:
+            kept.add(holding)
+    gone = [holding for index, holding in enumerate(holdings) if not index % 2]
+    order.shuffle(gone)  # type: ignore[attr-defined]
+    for holding in gone:
+        tally.remove(holding)
+    assert tally.model() == kept.model()
+    assert sorted(map(str, tally.messages())) == sorted(map(str, kept.messages()))
+    for holding in holdings[1::2]:
+        tally.remove(holding)
+    assert not tally
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), max_size=12))
+def test_coalesced_ranges_hold_the_same_numbers_in_the_fewest_ranges(spans: list[tuple[int, int]]) -> None:
+    ranges = [(begin, begin + length) for begin, length in spans]
+    merged = coalesced(ranges)
+    assert {n for b, e in merged for n in range(b, e + 1)} == {n for b, e in ranges for n in range(b, e + 1)}
+    assert all(left[1] + 1 < right[0] for left, right in pairwise(merged))
+
+
+def test_revocable_resources_are_shown_apart() -> None:
+    revocable = scalar("cpus", 1.5)
+    revocable.revocable.SetInParent()
+    tally = Tally()
+    tally.add(Portions().split([revocable, scalar("cpus", 2)]))
+    assert tally.model() == {"cpus": 2.0, "cpus_revocable": 1.5, "mem": 0.0, "disk": 0.0, "gpus": 0.0}
+
+
+def test_a_shared_volume_counts_once_however_many_use_it() -> None:
+    volume = scalar("disk", 100)
+    volume.shared.SetInParent()
+    tally = Tally()
+    holding = Portions().split([volume])
+    tally.add(holding)
+    tally.add(holding)
+    assert tally.model()["disk"] == 100.0
+    assert tally.messages()[0].scalar.value == 100.0
+
+
+def test_sets_are_shown_in_braces() -> None:
+    labels = Resource(name="labels", type=Value.SET)
+    labels.set.item.extend(["b", "a"])
+    tally = Tally()
+    tally.add(Portions().split([labels]))
+    assert model((tally, Tally()))["labels"] == "{a, b}"
+
+
+def test_resources_are_told_apart_by_the_role_of_their_last_reservation() -> None:
+    unreserved, reserved = by_reservation([scalar("cpus", 1), scalar("cpus", 2, reserved_to="ads")])
+    assert [one.scalar.value for one in unreserved] == [1.0]
+    assert {role: [one.scalar.value for one in held] for role, held in reserved.items()} == {"ads": [2.0]}
+
+
+def test_unreserved_resources_are_shown_with_the_role_that_stands_for_nobody() -> None:
+    tally = Tally()
+    tally.add(Portions().split([scalar("cpus", 1)]))
+    assert tally.messages()[0].role == "*"
