@@ -1,0 +1,121 @@
+"""Configuration: flags over environment over file over default, and one line that names what is wrong."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mezzo_chassis import config
+from mezzo_chassis.config import address, as_text, boolean, byte_count, duration, flag, fraction, load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    port: int = flag(5050, "Where HTTP is served.", parse=config.port)
+    agent_ping_timeout: float = flag("15secs", "How long to wait.", parse=duration)
+    max_stdout_size: int = flag("10MB", "How large.", parse=byte_count)
+    gc_disk_headroom: float = flag("0.1", "How much.", parse=fraction)
+    switch_user: bool = flag("true", "Whether.", parse=boolean)
+    master: tuple[str, int] = flag("127.0.0.1:5060", "Where.", parse=address)
+    zk: str | None = flag(None, "Which.")
+    zk_password: str = flag("", "The secret.", secret=True)
+
+
+def read(*argv: str) -> Config:
+    return load(Config, argv, service="registry", version="1.2.3")
+
+
+def test_defaults_are_written_as_on_the_command_line() -> None:
+    assert read() == Config(
+        port=5050,
+        agent_ping_timeout=15.0,
+        max_stdout_size=10 * 2**20,
+        gc_disk_headroom=0.1,
+        switch_user=True,
+        master=("127.0.0.1", 5060),
+        zk=None,
+        zk_password="",
+    )
+
+
+def test_flags_win_over_environment_over_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "registry.toml"
+    file.write_text('port = 1\nagent_ping_timeout = "1mins"\nmax_stdout_size = 5\nswitch_user = false\n')
+    monkeypatch.setenv("MEZZO_REGISTRY_PORT", "2")
+    monkeypatch.setenv("MEZZO_REGISTRY_AGENT_PING_TIMEOUT", "2mins")
+    found = read("--port=3", f"--config={file}")
+    assert (found.port, found.agent_ping_timeout, found.max_stdout_size) == (3, 120.0, 5)
+    assert not found.switch_user
+
+
+def test_dashes_do_as_well_as_underscores() -> None:
+    assert read("--agent-ping-timeout=1ms").agent_ping_timeout == 0.001
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["--port=http"], "--port"),
+        (["--port=70000"], "70000 is not a port"),
+        (["--agent_ping_timeout=soon"], "'soon' is not a length of time like 500ms, 15secs or 10mins"),
+        (["--max_stdout_size=10XB"], "--max_stdout_size"),
+        (["--gc_disk_headroom=2"], "'2' is not between 0 and 1"),
+        (["--switch_user=perhaps"], "'perhaps' is neither true nor false"),
+        (["--master=nowhere"], "'nowhere' is not host:port"),
+        (["--frob=1"], "--frob"),
+        (["--config=/nonexistent.toml"], "/nonexistent.toml cannot be read"),
+    ],
+)
+def test_a_wrong_value_ends_the_program_with_the_name_of_the_flag(
+    argv: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read(*argv)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert error.startswith("mezzo registry: ")
+
+
+def test_a_file_with_an_unknown_key_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "registry.json"
+    file.write_text('{"prot": 1}')
+    with pytest.raises(SystemExit):
+        read(f"--config={file}")
+    assert "sets prot, which is no flag" in capsys.readouterr().err
+
+
+def test_help_tells_every_flag_and_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read("--help")
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    assert "--agent_ping_timeout" in told
+    assert "[default: 15secs]" in told
+
+
+def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read("--version")
+    assert "1.2.3" in capsys.readouterr().out
+
+
+def test_flags_are_told_in_mesos_form_and_secrets_not_at_all() -> None:
+    told = as_text(read("--zk_password=swordfish", "--agent_ping_timeout=90secs"))
+    assert told == {
+        "port": "5050",
+        "agent_ping_timeout": "90secs",
+        "max_stdout_size": "10MB",
+        "gc_disk_headroom": "0.1",
+        "switch_user": "true",
+        "master": "127.0.0.1:5060",
+        "zk_password": "<secret>",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("5", 5.0), ("0.5", 0.5), ("1weeks", 604800.0), ("10mins", 600.0), ("0ns", 0.0)]
+)
+def test_lengths_of_time_read_and_write_alike(text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+    assert duration(config.duration_text(seconds)) == seconds

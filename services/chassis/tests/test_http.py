@@ -1,0 +1,195 @@
+"""The HTTP dialect: paths in all their forms, statuses as Mesos gives them, files that cannot be left."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from mesos.v1.master import master_pb2 as master
+from mezzo.errors import NotFound, Unimplemented
+from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.http.exchange import json_response, message_response, read_message
+from mezzo_chassis.http.files import FilesApi, FileTree
+from mezzo_chassis.http.routes import POST, Routes
+from mezzo_chassis.http.site import Site, start_site, start_unix_site
+
+
+async def state(request: web.Request) -> web.StreamResponse:
+    return json_response(request, {"id": "m"})
+
+
+async def api(request: web.Request) -> web.StreamResponse:
+    call = await read_message(request, master.Call)
+    if call.type == master.Call.GET_QUOTA:
+        raise Unimplemented("GET_QUOTA is not served")
+    if call.type == master.Call.GET_ROLES:
+        raise RuntimeError("a defect")
+    response = master.Response(type=master.Response.GET_HEALTH)
+    response.get_health.healthy = True
+    return message_response(request, response)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> FileTree:
+    (tmp_path / "shown" / "below").mkdir(parents=True)
+    (tmp_path / "shown" / "stdout").write_text("hello\n")
+    (tmp_path / "secret").write_text("secret\n")
+    os.symlink(tmp_path / "secret", tmp_path / "shown" / "way-out")
+    made = FileTree()
+    made.show("/sandbox", tmp_path / "shown")
+    return made
+
+
+@pytest.fixture
+async def site(tree: FileTree) -> AsyncIterator[Site]:
+    routes = Routes("master")
+    routes.add("/state", state)
+    routes.add("/api/v1", api, POST)
+    routes.add_below("/api/v1", api, POST)
+    files = FilesApi(tree)
+    routes.add("/files/browse", files.browse)
+    routes.add("/files/read", files.read)
+    routes.add("/files/download", files.download)
+    running = await start_site(routes.application(request_bytes_max=1000), "127.0.0.1", 0)
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+async def client(site: Site) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{site.port}") as session:
+        yield session
+
+
+@pytest.mark.parametrize("path", ["/state", "/state/", "/state.json", "/master/state", "/master/state.json"])
+async def test_every_form_of_a_path_is_one_thing(client: aiohttp.ClientSession, path: str) -> None:
+    for method in ("GET", "POST"):
+        async with client.request(method, path) as response:
+            assert (response.status, await response.json()) == (200, {"id": "m"})
+    async with client.head(path) as response:
+        assert (response.status, response.content_type) == (200, "application/json")
+
+
+async def test_a_path_that_is_none_is_not_found_in_plain_text(client: aiohttp.ClientSession) -> None:
+    for path in ("/frob", "/masterstate", "/state/x"):
+        async with client.get(path) as response:
+            assert (response.status, response.content_type) == (404, "text/plain")
+
+
+async def test_jsonp_wraps_the_answer(client: aiohttp.ClientSession) -> None:
+    async with client.get("/state?jsonp=cb") as response:
+        assert (response.content_type, await response.text()) == ("text/javascript", 'cb({"id":"m"});')
+
+
+HEALTH = '{"type":"GET_HEALTH"}'
+JSON = "application/json"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "accept", "body", "status", "answer_type"),
+    [
+        (JSON, "*/*", HEALTH, 200, JSON),
+        (JSON, None, HEALTH, 200, JSON),
+        (JSON, "application/x-protobuf", HEALTH, 200, "application/x-protobuf"),
+        (JSON, "text/html", HEALTH, 406, "text/plain"),
+        (f"{JSON}; charset=utf-8", JSON, HEALTH, 415, "text/plain"),
+        ("text/plain", JSON, HEALTH, 415, "text/plain"),
+        (None, JSON, HEALTH, 400, "text/plain"),
+        (JSON, JSON, '{"type":', 400, "text/plain"),
+        (JSON, JSON, "[]", 400, "text/plain"),
+        (JSON, JSON, "", 400, "text/plain"),
+        ("application/x-protobuf", JSON, "garbage", 400, "text/plain"),
+        (JSON, JSON, '{"type":"GET_QUOTA"}', 501, "text/plain"),
+        (JSON, JSON, '{"type":"GET_ROLES"}', 500, "text/plain"),
+        (JSON, JSON, '{"frob":"' + 2000 * "x" + '"}', 413, "text/plain"),
+    ],
+)
+async def test_a_call_is_answered_with_the_status_that_mesos_gives(
+    client: aiohttp.ClientSession,
+    content_type: str | None,
+    accept: str | None,
+    body: str,
+    status: int,
+    answer_type: str,
+) -> None:
+    headers = {name: value for name, value in (("Content-Type", content_type), ("Accept", accept)) if value}
+    skipped = [name for name in ("Content-Type", "Accept") if name not in headers]
+    request = client.post("/api/v1/operator", data=body.encode(), headers=headers, skip_auto_headers=skipped)
+    async with request as response:
+        assert (response.status, response.content_type) == (status, answer_type)
+
+
+async def test_the_wrong_method_is_told_the_right_one(client: aiohttp.ClientSession) -> None:
+    async with client.get("/master/api/v1") as response:
+        assert (response.status, response.headers["Allow"]) == (405, "POST")
+
+
+async def test_a_correlation_id_comes_back(client: aiohttp.ClientSession) -> None:
+    for path in ("/state", "/frob"):
+        async with client.get(path, headers={"X-Correlation-Id": "abc"}) as response:
+            assert response.headers["X-Correlation-Id"] == "abc"
+    async with client.get("/state") as response:
+        assert len(response.headers["X-Correlation-Id"]) == 32
+
+
+async def test_a_folder_is_browsed_and_a_file_is_read(client: aiohttp.ClientSession) -> None:
+    async with client.get("/files/browse?path=/sandbox") as response:
+        entries = {entry["path"]: entry for entry in await response.json()}
+    assert entries["/sandbox/stdout"]["mode"].startswith("-rw")
+    assert entries["/sandbox/below"]["mode"].startswith("d")
+    assert entries["/sandbox/stdout"]["size"] == 6
+    async with client.get("/files/read?path=/sandbox/stdout&offset=2&length=3") as response:
+        assert await response.json() == {"data": "llo", "offset": 2}
+    async with client.get("/files/read?path=/sandbox/stdout&offset=-1") as response:
+        assert await response.json() == {"data": "", "offset": 6}
+    async with client.get("/files/download?path=/sandbox/stdout") as response:
+        assert await response.text() == "hello\n"
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("browse", 400),
+        ("browse?path=/nope", 404),
+        ("read?path=/nope", 404),
+        ("read?path=/sandbox/way-out", 404),
+        ("read?path=/sandbox/../secret", 404),
+        ("read?path=/sandbox/below/../../secret", 404),
+        ("read?path=/sandbox", 400),
+        ("read?path=/sandbox/stdout&offset=x", 400),
+        ("read?path=/sandbox/stdout&length=-5", 400),
+        ("download?path=/sandbox", 400),
+    ],
+)
+async def test_what_is_not_shown_is_not_there(client: aiohttp.ClientSession, query: str, status: int) -> None:
+    async with client.get(f"/files/{query}") as response:
+        assert (response.status, response.content_type) == (status, "text/plain")
+
+
+def test_what_is_hidden_again_is_gone(tree: FileTree) -> None:
+    assert tree.read("/sandbox/stdout", 0, None) == (b"hello\n", 6)
+    tree.hide("/sandbox")
+    with pytest.raises(NotFound):
+        tree.resolve("/sandbox/stdout")
+
+
+async def test_a_port_in_use_is_named(site: Site) -> None:
+    with pytest.raises(StartupError, match=f"127.0.0.1:{site.port} is in use") as refused:
+        await start_site(web.Application(), "127.0.0.1", site.port)
+    assert refused.value.code is Exit.PORT_IN_USE
+
+
+async def test_a_unix_socket_serves_the_same(tmp_path: Path) -> None:
+    routes = Routes("slave")
+    routes.add("/state", state)
+    path = tmp_path / "run" / "agent.sock"
+    for _ in range(2):  # what an earlier process left is no obstacle
+        running = await start_unix_site(routes.application(), path)
+        session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)))
+        async with session, session.get("http://localhost/state") as response:
+            assert await response.json() == {"id": "m"}
+        await running.stop()
+        path.touch()

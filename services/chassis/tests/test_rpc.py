@@ -1,0 +1,139 @@
+"""gRPC servers: health, reflection, errors as statuses, metrics, and ports that are in use."""
+
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from prometheus_client import CollectorRegistry
+
+from mezzo.errors import InvalidRequest, MezzoError, NotFound, NotLeading
+from mezzo.operator.v1 import operator_pb2, operator_pb2_grpc
+from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.metrics import RpcMetrics
+from mezzo_chassis.rpc import Server, error_of, open_channel, start_server
+
+NAME = "mezzo.operator.v1.Operator"
+
+
+class Failing(operator_pb2_grpc.OperatorServicer):
+    """Fails in the way that the test wants."""
+
+    error: Exception | None = None
+
+    async def KillTask(self, request: operator_pb2.KillTaskRequest, context: object) -> operator_pb2.KillTaskResponse:
+        if self.error is not None:
+            raise self.error
+        return operator_pb2.KillTaskResponse()
+
+    async def Call(self, request: operator_pb2.CallRequest, context: object) -> operator_pb2.CallResponse:
+        raise NotImplementedError
+
+    async def Watch(
+        self, request: operator_pb2.WatchRequest, context: object
+    ) -> AsyncIterator[operator_pb2.WatchResponse]:
+        yield operator_pb2.WatchResponse()
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def servicer() -> Failing:
+    return Failing()
+
+
+@pytest.fixture
+def metrics() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+async def server(servicer: Failing, metrics: CollectorRegistry) -> AsyncIterator[Server]:
+    add = operator_pb2_grpc.add_OperatorServicer_to_server
+    running = await start_server("127.0.0.1", 0, [(add, servicer)], [NAME], RpcMetrics(metrics, "test"))
+    yield running
+    await running.stop(0)
+
+
+@pytest.fixture
+async def channel(server: Server) -> AsyncIterator[grpc.aio.Channel]:
+    async with open_channel(f"127.0.0.1:{server.port}") as opened:
+        yield opened
+
+
+async def kill(channel: grpc.aio.Channel) -> None:
+    request = operator_pb2.KillTaskRequest()
+    request.framework_id.value = request.task_id.value = "x"
+    await operator_pb2_grpc.OperatorStub(channel).KillTask(request)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InvalidRequest("task_id", "is required"), grpc.StatusCode.INVALID_ARGUMENT),
+        (NotFound("no such task"), grpc.StatusCode.NOT_FOUND),
+        (NotLeading("10.0.0.1:5060"), grpc.StatusCode.FAILED_PRECONDITION),
+        (RuntimeError("a defect"), grpc.StatusCode.INTERNAL),
+    ],
+)
+async def test_an_error_becomes_its_status_and_the_same_error_again(
+    servicer: Failing, channel: grpc.aio.Channel, error: Exception, code: grpc.StatusCode
+) -> None:
+    servicer.error = error
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await kill(channel)
+    assert failed.value.code() is code
+    if isinstance(error, MezzoError):
+        again = error_of(failed.value)
+        assert type(again) is type(error)
+        assert str(again) == str(error)
+
+
+async def test_a_stream_that_fails_ends_with_its_status(servicer: Failing, channel: grpc.aio.Channel) -> None:
+    servicer.error = NotLeading("10.0.0.1:5060")
+    stream = operator_pb2_grpc.OperatorStub(channel).Watch(operator_pb2.WatchRequest())
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        async for _ in stream:
+            pass
+    assert isinstance(error_of(failed.value), NotLeading)
+
+
+async def test_health_is_told_for_the_process_and_for_each_service(server: Server, channel: grpc.aio.Channel) -> None:
+    health = health_pb2_grpc.HealthStub(channel)
+    for name in ("", NAME):
+        answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    await server.set_serving(False)
+    answer = await health.Check(health_pb2.HealthCheckRequest())
+    assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
+    async def ask() -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
+        yield reflection_pb2.ServerReflectionRequest(list_services="")
+
+    answers = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(ask())
+    names = [each.name async for answer in answers for each in answer.list_services_response.service]
+    assert NAME in names
+
+
+async def test_calls_are_counted_by_their_outcome(
+    servicer: Failing, channel: grpc.aio.Channel, metrics: CollectorRegistry
+) -> None:
+    await kill(channel)
+    servicer.error = NotFound("no such task")
+    with pytest.raises(grpc.aio.AioRpcError):
+        await kill(channel)
+    for code in ("OK", "NOT_FOUND"):
+        labels = {"rpc_service": NAME, "method": "KillTask", "code": code}
+        assert metrics.get_sample_value("mezzo_test_rpc_handled_total", labels) == 1
+    labels = {"rpc_service": NAME, "method": "KillTask"}
+    assert metrics.get_sample_value("mezzo_test_rpc_duration_seconds_count", labels) == 2
+    assert metrics.get_sample_value("mezzo_test_rpc_active", labels) == 0
+
+
+async def test_a_port_in_use_is_named_with_its_holder(server: Server) -> None:
+    with pytest.raises(StartupError, match=rf"127.0.0.1:{server.port} is in use by \S+ \(process \d+\)") as refused:
+        await start_server("127.0.0.1", server.port, [], [])
+    assert refused.value.code is Exit.PORT_IN_USE
