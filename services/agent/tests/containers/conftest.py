@@ -106,3 +106,12 @@ def until() -> Callable[[Callable[[], bool]], Awaitable[None]]:
                 await asyncio.sleep(0.005)
 
     return waited
+
+
+@pytest.fixture
+def root_with_groups() -> Iterator[None]:
+    """Root as it is where it logs in: with groups of its own, which a task must not inherit."""
+    before = os.getgroups()
+    os.setgroups([0, 4])
+    yield
+    os.setgroups(before)

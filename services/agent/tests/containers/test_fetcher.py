@@ -327,7 +327,7 @@ async def test_a_local_file_is_cached_too(fetcher: Fetcher, sandbox: Path, tmp_p
 
 @as_root
 async def test_a_file_that_the_user_may_not_read_is_not_fetched_for_it(
-    fetcher: Fetcher, sandbox: Path, tmp_path: Path
+    root_with_groups: None, fetcher: Fetcher, sandbox: Path, tmp_path: Path
 ) -> None:
     nobody = Credentials.of("nobody")
     os.chown(sandbox, nobody.uid, nobody.gid)

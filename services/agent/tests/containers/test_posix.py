@@ -167,7 +167,7 @@ async def test_an_unknown_user_is_a_launch_error(containers: PosixContainerizer,
 
 @as_root
 async def test_a_task_runs_as_its_user_with_the_users_groups_and_owns_its_sandbox(
-    containers: PosixContainerizer, configure: Configure
+    root_with_groups: None, containers: PosixContainerizer, configure: Configure
 ) -> None:
     config = configure("id -u; id -G; grep Cap[PE] /proc/self/status; touch mine", user="nobody")
     config.sandbox.parent.mkdir(parents=True)
