@@ -54,4 +54,4 @@ def system_stats() -> dict[str, float]:
 
 def _system_metrics() -> dict[str, float]:
     stats = system_stats()
-    return {f"system/{name.replace('avg_load', 'load')}": float(value) for name, value in stats.items()}
+    return {f"system/{name.removeprefix('avg_')}": float(value) for name, value in stats.items()}

@@ -27,15 +27,17 @@ from mezzo.operator.v1.operator_pb2 import (
     TaskUpdated,
 )
 from mezzo_gateway.state.records import (
+    Agent,
     AgentRecord,
     ExecutorRecord,
+    Framework,
     FrameworkRecord,
     Holdings,
     OfferRecord,
     Shelf,
     TaskRecord,
 )
-from mezzo_gateway.state.tally import Portions
+from mezzo_gateway.state.tally import Portions, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,11 @@ class Cluster:
     def _agent_changed(self, change: AgentChanged) -> Fact | None:
         agent_id = change.agent.agent_info.id.value
         known = self.agents.get(agent_id)
-        record = AgentRecord(change.agent, change.connected, change.recovered)
+        agent = Agent()
+        agent.CopyFrom(change.agent)
+        del agent.total_resources[:]
+        agent.total_resources.extend(shown(change.agent.total_resources))
+        record = AgentRecord(agent, change.connected, change.recovered)
         self.agents[agent_id] = record
         self.unreachable_agents.discard(agent_id)
         appeared = not change.recovered and (known is None or known.recovered)
@@ -215,7 +221,9 @@ class Cluster:
         framework_id = change.framework.framework_info.id.value
         record = self._framework_of(framework_id)
         is_new, was_completed = record.message is None, record.completed
-        record.message, record.completed = change.framework, change.completed
+        record.message = Framework()
+        record.message.CopyFrom(change.framework)
+        record.completed = change.completed
         record.client_address = change.client_address
         if change.completed and not was_completed:
             self.completed_frameworks[framework_id] = self.frameworks.pop(framework_id)

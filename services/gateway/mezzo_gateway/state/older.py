@@ -235,7 +235,7 @@ def _fixed(record: AgentRecord) -> dict[str, object]:
             "attributes": jsonv0.attributes(info.attributes),
             "pid": agent.pid,
             "registered_time": agent.registered_time.nanoseconds / NANOSECONDS,
-            "resources": record.total().model(),
+            "resources": tally_of(agent.total_resources).model(),
             "used_resources": None,
             "offered_resources": None,
             "reserved_resources": {role: tally_of(resources).model() for role, resources in reserved.items()},

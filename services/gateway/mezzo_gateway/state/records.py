@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from mesos.v1.master.master_pb2 import Response
 from mesos.v1.mesos_pb2 import ExecutorInfo, FrameworkInfo, Offer, Task, TaskState
 from mezzo.operator.v1.operator_pb2 import TASK_LIST_ACTIVE, TaskList
-from mezzo_gateway.state.tally import Holding, Tally, tally_of
+from mezzo_gateway.state.tally import Holding, Tally
 
 Agent = Response.GetAgents.Agent
 Framework = Response.GetFrameworks.Framework
@@ -101,18 +101,11 @@ class AgentRecord:
     connected: bool
     recovered: bool
     # What only another AgentChanged changes, for `/state` and, with `full`, for `/slaves`.
-    total_tally: Tally | None = None
     fixed: dict[str, object] | None = None
     fixed_full: dict[str, object] | None = None
     older_json: bytes | None = None
     full_json: bytes | None = None
     v1_json: bytes | None = None
-
-    def total(self) -> Tally:
-        """All its resources."""
-        if self.total_tally is None:
-            self.total_tally = tally_of(self.message.total_resources)
-        return self.total_tally
 
     def touch(self) -> None:
         """Forget the JSON that says what is used and offered."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
 from mesos.v1.mesos_pb2 import Resource, Value
+from mezzo.resources import Form, Resources
 
 # Distinct resource lists whose portions are remembered. Tasks of one kind share theirs.
 PORTIONS_REMEMBERED_MAX = 8192
@@ -48,7 +49,7 @@ class Portions:
         if holding is None:
             if len(self._seen) >= PORTIONS_REMEMBERED_MAX:
                 self._seen.clear()
-            holding = self._seen[key] = tuple(_portion(resource) for resource in resources)
+            holding = self._seen[key] = tuple(map(_portion, shown(resources)))
         return holding
 
 
@@ -58,9 +59,6 @@ def _portion(resource: Resource) -> Portion:
     template.ClearField("scalar")
     template.ClearField("ranges")
     template.ClearField("set")
-    # Mesos shows the role in its older place wherever it can be said there.
-    if not template.HasField("role") and len(template.reservations) <= 1:
-        template.role = template.reservations[0].role if template.reservations else "*"
     return Portion(
         kind=template.SerializePartialToString(deterministic=True),
         template=template,
@@ -184,6 +182,11 @@ def model(tallies: Iterable[Tally]) -> dict[str, object]:
     for name, values in items.items():
         answer[name] = "{" + ", ".join(sorted(values)) + "}"
     return answer
+
+
+def shown(resources: Iterable[Resource]) -> list[Resource]:
+    """Resources in the form in which operators see them."""
+    return Resources.of(resources).messages(Form.ENDPOINT)
 
 
 def tally_of(resources: Iterable[Resource]) -> Tally:

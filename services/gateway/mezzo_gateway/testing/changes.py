@@ -161,6 +161,7 @@ def task_added(
     task_list: TaskList.ValueType = TASK_LIST_ACTIVE,
     resources: Iterable[Resource] | None = None,
     timestamp: float = START_TIME,
+    message: str = "",
 ) -> StateChange:
     """A task that has reported `state`."""
     change = StateChange()
@@ -173,6 +174,8 @@ def task_added(
     needed = [scalar("cpus", 0.5, allocated_to="*"), scalar("mem", 64, allocated_to="*")]
     task.resources.extend(needed if resources is None else resources)
     task.statuses.append(status(state, task_id, agent_id=agent_id, timestamp=timestamp))
+    if message:
+        task.statuses[0].message = message
     task.status_update_uuid = task.statuses[0].uuid
     return change
 
