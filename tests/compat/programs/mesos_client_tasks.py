@@ -1,4 +1,7 @@
-"""Runs commands to their end with MesosClient of avmesos or mesoshttp. Usage: mesos_client_tasks.py MODULE MASTER COUNT"""
+"""Runs commands to their end with MesosClient of avmesos or mesoshttp.
+
+Usage: mesos_client_tasks.py MODULE MASTER COUNT
+"""
 
 import importlib
 import json

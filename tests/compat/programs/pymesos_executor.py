@@ -1,9 +1,7 @@
 """An executor written with pymesos: runs each task as a thread, echoes its data and every message back."""
 
-import sys
 import threading
 import time
-from base64 import b64encode
 
 from pymesos import Executor, MesosExecutorDriver, decode_data, encode_data
 

@@ -6,6 +6,11 @@ import threading
 
 from pymesos import MesosSchedulerDriver, Scheduler, decode_data, encode_data
 
+RESOURCES = [
+    {"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.1}},
+    {"name": "mem", "type": "SCALAR", "scalar": {"value": 32}},
+]
+
 
 class OnExecutor(Scheduler):
     def __init__(self, count, command):
@@ -36,9 +41,9 @@ class OnExecutor(Scheduler):
             "executor": {
                 "executor_id": {"value": "echo"},
                 "command": {"value": self.command},
-                "resources": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.1}}, {"name": "mem", "type": "SCALAR", "scalar": {"value": 32}}],
+                "resources": RESOURCES,
             },
-            "resources": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.1}}, {"name": "mem", "type": "SCALAR", "scalar": {"value": 32}}],
+            "resources": RESOURCES,
         }
 
     def statusUpdate(self, driver, update):
@@ -69,7 +74,11 @@ def main():
     finished = scheduler.done.wait(60)
     driver.stop()
     driver.join()
-    print(json.dumps({"finished": finished, "ended": scheduler.ended, "data": scheduler.data, "messages": scheduler.messages}))
+    print(
+        json.dumps(
+            {"finished": finished, "ended": scheduler.ended, "data": scheduler.data, "messages": scheduler.messages}
+        )
+    )
 
 
 main()

@@ -40,9 +40,10 @@ def main():
     agent = MesosOperatorAgentDriver(sys.argv[2])
     master.start()
     answers = {}
+    both = ("getHealth", "getFlags", "getVersion", "getState", "getFrameworks", "getExecutors", "getTasks")
     for side, driver, calls in (
-        ("master", master, ("getHealth", "getFlags", "getVersion", "getState", "getFrameworks", "getExecutors", "getTasks", "getAgents", "getRoles", "getWeights", "getMaster")),
-        ("agent", agent, ("getHealth", "getFlags", "getVersion", "getState", "getFrameworks", "getExecutors", "getTasks", "getContainers")),
+        ("master", master, (*both, "getAgents", "getRoles", "getWeights", "getMaster")),
+        ("agent", agent, (*both, "getContainers")),
     ):
         for call in calls:
             answers[f"{side} {call}"] = sorted(getattr(driver, call)())

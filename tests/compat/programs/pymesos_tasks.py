@@ -6,7 +6,6 @@ Prints one JSON object: how each task ended, in the order of their ends, and wha
 import json
 import sys
 import threading
-import time
 
 from pymesos import MesosSchedulerDriver, Scheduler
 
@@ -41,7 +40,11 @@ class Counting(Scheduler):
             "task_id": {"value": name},
             "agent_id": {"value": offer["agent_id"]["value"]},
             "name": name,
-            "command": {"shell": "true", "value": "echo $MEZZO_GREETING", "environment": {"variables": [{"name": "MEZZO_GREETING", "value": "hello"}]}},
+            "command": {
+                "shell": "true",
+                "value": "echo $GREETING",
+                "environment": {"variables": [{"name": "GREETING", "value": "hello"}]},
+            },
             "resources": [
                 {"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.1}},
                 {"name": "mem", "type": "SCALAR", "scalar": {"value": 32}},
@@ -65,10 +68,19 @@ def main():
     driver = MesosSchedulerDriver(scheduler, framework, master, use_addict=False)
     driver.start()
     finished = scheduler.done.wait(60)
-    time.sleep(0.2)  # a duplicate of the last update would come now
     driver.stop()
     driver.join()
-    print(json.dumps({"finished": finished, "ended": scheduler.ended, "states": scheduler.states, "offer_keys": sorted(scheduler.offer_keys), "version": driver.version}))
+    print(
+        json.dumps(
+            {
+                "finished": finished,
+                "ended": scheduler.ended,
+                "states": scheduler.states,
+                "offer_keys": sorted(scheduler.offer_keys),
+                "version": driver.version,
+            }
+        )
+    )
 
 
 main()

@@ -1,0 +1,155 @@
+"""A whole cluster of real processes on loopback, for the tests of this folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from mezzo_chassis.testing import ServiceProcess, ZooKeeperServer, free_ports
+
+Flags = Mapping[str, object]
+
+# Short intervals: tests wait for what happens next, and it should happen soon.
+FLAGS: dict[str, dict[str, object]] = {
+    "registry": {"scheduler_heartbeat_interval": "1secs"},
+    "allocator": {"allocation_interval": "200ms"},
+    "gateway": {},
+    "agent": {"resources": "cpus:4;mem:4096;disk:10000;ports:[31000-32000]", "registration_backoff_factor": "100ms"},
+}
+ZK_SESSION_TIMEOUT_SECONDS = 2
+
+
+@dataclass(slots=True)
+class Node:
+    """One service, where it listens, and its process."""
+
+    process: ServiceProcess
+    http_port: int
+    grpc_port: int
+    metrics_port: int
+    work_dir: Path
+
+    @property
+    def http(self) -> str:
+        return f"127.0.0.1:{self.http_port}"
+
+    @property
+    def grpc(self) -> str:
+        return f"127.0.0.1:{self.grpc_port}"
+
+    @property
+    def metrics(self) -> str:
+        return f"http://127.0.0.1:{self.metrics_port}/metrics"
+
+
+@dataclass(slots=True)
+class Cluster:
+    """Any number of each service; with a ZooKeeper, or one of each finding the others by address."""
+
+    folder: Path
+    registries: int = 1
+    allocators: int = 1
+    gateways: int = 1
+    agents: int = 1
+    zookeeper: ZooKeeperServer | None = None
+    flags: Mapping[str, Flags] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        counts = {
+            "allocator": self.allocators,
+            "registry": self.registries,
+            "gateway": self.gateways,
+            "agent": self.agents,
+        }
+        for service, count in counts.items():
+            for number in range(count):
+                self._lay_out(service, number)
+        try:
+            for name, node in self.nodes.items():
+                node.process = self._process(name, node)
+                node.process.start()
+            for node in self.nodes.values():
+                node.process.wait_healthy()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _lay_out(self, service: str, number: int) -> None:
+        http_port, grpc_port, metrics_port = free_ports(3)
+        name = f"{service}-{number}"
+        unstarted = ServiceProcess(name, [], log=self.folder / f"{name}.log")
+        self.nodes[name] = Node(unstarted, http_port, grpc_port, metrics_port, self.folder / name)
+
+    def _process(self, name: str, node: Node) -> ServiceProcess:
+        service = name.partition("-")[0]
+        flags = {
+            "ip": "127.0.0.1",
+            "hostname": "127.0.0.1",
+            "grpc_port": node.grpc_port,
+            "metrics_port": node.metrics_port,
+            **self._own_flags(service, node),
+            **FLAGS[service],
+            **self.flags.get(service, {}),
+        }
+        return ServiceProcess.service(service, flags, folder=self.folder, name=name, grpc_port=node.grpc_port)
+
+    def _own_flags(self, service: str, node: Node) -> dict[str, object]:
+        zk = self.zookeeper.url() if self.zookeeper else None
+        session = {"zk_session_timeout": f"{ZK_SESSION_TIMEOUT_SECONDS}secs"}
+        master: dict[str, object] = {"master": zk, **session} if zk else {"master": self.registry().grpc}
+        elected: dict[str, object] = {"zk": zk, **session} if zk else {}
+        if service == "allocator":
+            return elected
+        if service == "registry":
+            alone = {} if zk else {"allocator": self.nodes["allocator-0"].grpc}
+            return {**elected, **alone, "work_dir": node.work_dir, "advertise_port": self.gateway().http_port}
+        if service == "gateway":
+            return {"port": node.http_port, **master}
+        return {"port": node.http_port, "work_dir": node.work_dir, **master}
+
+    def registry(self, number: int = 0) -> Node:
+        return self.nodes[f"registry-{number}"]
+
+    def allocator(self, number: int = 0) -> Node:
+        return self.nodes[f"allocator-{number}"]
+
+    def gateway(self, number: int = 0) -> Node:
+        return self.nodes[f"gateway-{number}"]
+
+    def agent(self, number: int = 0) -> Node:
+        return self.nodes[f"agent-{number}"]
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.gateway().http}"
+
+    def __exit__(self, *_: object) -> None:
+        for name, node in self.nodes.items():
+            if not node.process.running:
+                continue
+            node.process.send(signal.SIGCONT)
+            if name.startswith("agent"):
+                # The one way to end an agent that ends its tasks with it.
+                node.process.stop(signal.SIGUSR1)
+            else:
+                node.process.kill()
+        self._end_leftovers()
+
+    def _end_leftovers(self) -> None:
+        """Tasks outlive agents that were killed; here nothing may outlive the test."""
+        own = os.getpid()
+        marker = str(self.folder)
+        for process in psutil.process_iter():
+            try:
+                if process.pid != own and (marker in " ".join(process.cmdline()) or process.cwd().startswith(marker)):
+                    process.kill()
+            except (psutil.NoSuchProcess, psutil.AccessDenied, FileNotFoundError):
+                continue

@@ -1,0 +1,24 @@
+"""Fixtures that the tests of several services share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mezzo_chassis.testing import ZooKeeperServer, zookeeper_missing
+from tests.cluster import Cluster
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One of each service, without ZooKeeper; shared by the tests of a module."""
+    with Cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture
+def zookeeper(tmp_path: Path) -> Iterator[ZooKeeperServer]:
+    if missing := zookeeper_missing():
+        pytest.skip(missing)
+    with ZooKeeperServer(tmp_path / "zookeeper") as server:
+        yield server
