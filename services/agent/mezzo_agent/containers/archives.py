@@ -15,6 +15,7 @@ import zlib
 from pathlib import Path
 from typing import IO, Protocol
 
+from mezzo_agent.containers.budget import Budget, TooLarge
 from mezzo_agent.containers.confined import ConfinedFolder, OutsideError, parts_of
 
 MEMBERS_MAX = 1_000_000
@@ -37,15 +38,15 @@ def is_archive(name: str) -> bool:
     return name.endswith((*_TAR_SUFFIXES, ".zip", ".gz"))
 
 
-def unpack(file: IO[bytes], name: str, folder: Path, bytes_max: int) -> None:
+def unpack(file: IO[bytes], name: str, folder: Path, budget: Budget) -> None:
     """Unpacks a file, of which `name` says what kind it is, into the folder.
 
-    A plain `.gz` becomes one file of the name without the ending. `bytes_max` bounds what comes out. Raises
-    ArchiveError, or OSError where the disk fails; what was unpacked until then stays.
+    A plain `.gz` becomes one file of the name without the ending. `budget` bounds what comes out. Raises ArchiveError,
+    or OSError where the disk fails, or Unwanted; what was unpacked until then stays.
     """
     try:
         with ConfinedFolder(folder) as inside:
-            unpacking = _Unpacking(inside, bytes_max)
+            unpacking = _Unpacking(inside, budget)
             if name.endswith(_TAR_SUFFIXES):
                 unpacking.tar(file)
             elif name.endswith(".zip"):
@@ -58,13 +59,14 @@ def unpack(file: IO[bytes], name: str, folder: Path, bytes_max: int) -> None:
         raise ArchiveError(f"the archive cannot be read: {error}") from error
     except OutsideError as error:
         raise ArchiveError(str(error)) from error
+    except TooLarge as error:
+        raise ArchiveError(f"unpacked, {error}") from error
 
 
 class _Unpacking:
-    def __init__(self, inside: ConfinedFolder, bytes_max: int) -> None:
+    def __init__(self, inside: ConfinedFolder, budget: Budget) -> None:
         self._inside = inside
-        self._bytes_max = bytes_max
-        self._bytes = 0
+        self._budget = budget
         self._members = 0
         self._links: list[tuple[tuple[str, ...], str]] = []
 
@@ -124,9 +126,7 @@ class _Unpacking:
         descriptor = self._inside.create_file(parts, _file_mode(mode))
         with open(descriptor, "wb", buffering=0) as out:
             while chunk := content.read(_CHUNK_BYTES):
-                self._bytes += len(chunk)
-                if self._bytes > self._bytes_max:
-                    raise ArchiveError(f"more than {self._bytes_max} bytes come out of the archive")
+                self._budget.spend(len(chunk))
                 out.write(chunk)
             if modified is not None and 0 <= modified < 1 << 40:
                 os.utime(descriptor, (modified, modified))

@@ -23,6 +23,7 @@ import structlog
 
 from mesos.v1.mesos_pb2 import CommandInfo
 from mezzo_agent.containers.archives import ArchiveError, is_archive, unpack
+from mezzo_agent.containers.budget import Budget, TooLarge
 from mezzo_agent.containers.confined import ConfinedFolder, OutsideError, parts_of
 from mezzo_agent.containers.fetcher_cache import CacheBypass, FetcherCache
 from mezzo_agent.containers.identity import FileWorker
@@ -134,7 +135,7 @@ class Fetcher:
                 except FetchError as error:
                     await worker.run(_note, sandbox, str(error))
                     raise
-                except (aiohttp.ClientError, ArchiveError, OutsideError, OSError) as error:
+                except (aiohttp.ClientError, ArchiveError, OutsideError, TooLarge, OSError) as error:
                     failure = FetchError(uri.value, _reason(error, self._stall_timeout_secs))
                     await worker.run(_note, sandbox, str(failure))
                     raise failure from error
@@ -145,32 +146,35 @@ class Fetcher:
         if uri.output_file.startswith("/"):
             raise FetchError(uri.value, f"its output_file '{uri.output_file}' is an absolute path")
         target = uri.output_file or source.name
-        delivery = _Delivery(sandbox, parts_of(target), uri.executable, uri.extract, self._bytes_max)
+        delivery = _Delivery(sandbox, parts_of(target), uri.executable, uri.extract)
 
         async def size() -> int | None:
             return await self._size(source, worker)
 
         async def download(path: Path, expected: int) -> int:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            try:
-                return await self._transfer(source, worker, descriptor, expected, CacheBypass)
-            finally:
-                os.close(descriptor)
+            with path.open("wb", buffering=0) as file:
+                try:
+                    return await self._transfer(source, worker, file.fileno(), expected)
+                except TooLarge:
+                    raise CacheBypass("it is larger than was announced") from None
 
         if uri.cache:
             try:
                 async with self._cache.hold(user, uri.value, size, download) as cached:
                     with cached.open("rb") as file:
-                        await worker.run(delivery.from_cache, file)
+                        await worker.run(delivery.from_cache, file, self._budget(worker))
                     return
             except CacheBypass as bypass:
                 _log.info("fetching without the cache", uri=without_password(uri.value), reason=str(bypass))
         descriptor = await worker.run(delivery.create)
         try:
-            await self._transfer(source, worker, descriptor, self._bytes_max, ArchiveError)
+            await self._transfer(source, worker, descriptor, self._bytes_max)
         finally:
             os.close(descriptor)
-        await worker.run(delivery.unpack_in_place)
+        await worker.run(delivery.unpack_in_place, self._budget(worker))
+
+    def _budget(self, worker: FileWorker) -> Budget:
+        return Budget(self._bytes_max, worker.unwanted)
 
     async def _size(self, source: Source, worker: FileWorker) -> int | None:
         """How many bytes the source has, or None if it does not say."""
@@ -182,21 +186,18 @@ class Fetcher:
         except (aiohttp.ClientError, TimeoutError):
             return None  # the download itself will say what is wrong
 
-    async def _transfer(
-        self, source: Source, worker: FileWorker, out: int, bytes_max: int, too_large: type[Exception]
-    ) -> int:
+    async def _transfer(self, source: Source, worker: FileWorker, out: int, bytes_max: int) -> int:
+        budget = Budget(bytes_max, worker.unwanted)
         if source.file is not None:
-            return await worker.run(_copy_file, source.file, out, bytes_max, too_large)
-        received = 0
+            await worker.run(_copy_file, source.file, out, budget)
+            return budget.spent
         async with self._http().get(str(source.url), max_redirects=REDIRECTS_MAX) as answer:
             if answer.status != 200:
                 raise FetchError(str(source.url), f"the server answered {answer.status} {answer.reason}")
             async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
-                received += len(chunk)
-                if received > bytes_max:
-                    raise too_large(f"it has more than {bytes_max} bytes")
+                budget.spend(len(chunk))
                 await worker.run(_write_all, out, chunk)
-        return received
+        return budget.spent
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -219,7 +220,6 @@ class _Delivery:
     target: tuple[str, ...]
     executable: bool
     extract: bool
-    bytes_max: int
 
     @property
     def _unpacks(self) -> bool:
@@ -229,26 +229,26 @@ class _Delivery:
         with ConfinedFolder(self.sandbox) as inside:
             return inside.create_file(self.target, 0o755 if self.executable else 0o644)
 
-    def unpack_in_place(self) -> None:
+    def unpack_in_place(self, budget: Budget) -> None:
         if not self._unpacks:
             return
         with ConfinedFolder(self.sandbox) as inside:
             descriptor = inside.open_file(self.target)
         with open(descriptor, "rb") as file:
-            self._unpack(file)
+            self._unpack(file, budget)
 
-    def from_cache(self, file: IO[bytes]) -> None:
+    def from_cache(self, file: IO[bytes], budget: Budget) -> None:
         if self._unpacks:
-            self._unpack(file)
+            self._unpack(file, budget)
             return
         descriptor = self.create()
         try:
-            _copy(file.fileno(), descriptor, self.bytes_max, ArchiveError)
+            _copy(file.fileno(), descriptor, budget)
         finally:
             os.close(descriptor)
 
-    def _unpack(self, file: IO[bytes]) -> None:
-        unpack(file, "/".join(self.target), self.sandbox, self.bytes_max)
+    def _unpack(self, file: IO[bytes], budget: Budget) -> None:
+        unpack(file, "/".join(self.target), self.sandbox, budget)
 
 
 def _open_source(path: Path) -> int:
@@ -267,21 +267,17 @@ def _file_size(path: Path) -> int:
         os.close(descriptor)
 
 
-def _copy_file(path: Path, out: int, bytes_max: int, too_large: type[Exception]) -> int:
+def _copy_file(path: Path, out: int, budget: Budget) -> None:
     descriptor = _open_source(path)
     try:
-        return _copy(descriptor, out, bytes_max, too_large)
+        _copy(descriptor, out, budget)
     finally:
         os.close(descriptor)
 
 
-def _copy(source: int, out: int, bytes_max: int, too_large: type[Exception]) -> int:
-    copied = 0
-    while count := os.sendfile(out, source, copied, CHUNK_BYTES):
-        copied += count
-        if copied > bytes_max:
-            raise too_large(f"it has more than {bytes_max} bytes")
-    return copied
+def _copy(source: int, out: int, budget: Budget) -> None:
+    while count := os.sendfile(out, source, budget.spent, CHUNK_BYTES):
+        budget.spend(count)
 
 
 def _write_all(descriptor: int, chunk: bytes) -> None:

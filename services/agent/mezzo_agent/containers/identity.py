@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import os
 import platform
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, Self, TypeVar
@@ -29,6 +30,8 @@ class FileWorker:
     def __init__(self, credentials: Credentials | None) -> None:
         """`credentials` of None, or of the agent's own user, leave the thread as it is."""
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="files")
+        self.unwanted = threading.Event()
+        """Set when a caller of `run` was cancelled; what runs long looks at it."""
         self._credentials = None if credentials is None or credentials.uid == os.geteuid() else credentials
 
     async def __aenter__(self) -> Self:
@@ -37,12 +40,21 @@ class FileWorker:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # Whoever was cancelled does not wait for the thread; it ends with what it is doing.
-        self._pool.shutdown(wait=False)
+        self._pool.shutdown(wait=False)  # it is idle: `run` has waited
 
     async def run(self, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+        """Calls the function in the thread, and waits for it even when cancelled.
+
+        Nothing that it uses (a descriptor above all) may be taken away before it has returned.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: function(*arguments, **named))
+        running = loop.run_in_executor(self._pool, lambda: function(*arguments, **named))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            self.unwanted.set()
+            await asyncio.wait([running])
+            raise
 
 
 def _become(who: Credentials) -> None:

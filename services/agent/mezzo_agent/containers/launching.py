@@ -21,7 +21,11 @@ from mezzo_agent.containers.users import Credentials
 _log = structlog.get_logger(__name__)
 
 PROGRAM = Path(__file__).with_name("launcher.py")
+_INTERPRETER_VARIABLES = ("LD_LIBRARY_PATH",)
+"""What an interpreter may need to start. No task sees the launcher's environment."""
 REPORT_BYTES_MAX = 1 << 16
+CLOSE_SECS_MAX = 2.0
+"""How long to wait for launches under way when the agent ends; what hangs then is the next agent's affair."""
 
 
 class StartError(Exception):
@@ -84,7 +88,7 @@ class Launcher:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 cwd="/",
-                env={},
+                env={name: os.environ[name] for name in _INTERPRETER_VARIABLES if name in os.environ},
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -117,8 +121,13 @@ class Launcher:
     async def close(self) -> None:
         """Ends the launcher; monitors and their tasks go on."""
         self._orders.close()
-        await self._exited.wait()
-        await self._drained.wait()
+        try:
+            async with asyncio.timeout(CLOSE_SECS_MAX):
+                await self._exited.wait()
+                await self._drained.wait()
+        except TimeoutError:
+            _log.warning("a launch under way hangs", pending=len(self._pending))
+            self._no_more_reports()
 
     def _read_reports(self) -> None:
         while True:
@@ -158,6 +167,8 @@ class Launcher:
     def _no_more_reports(self) -> None:
         """Nobody holds the other end: neither the launcher nor a monitor that has yet to report."""
         self.alive = False
+        if self._drained.is_set():
+            return
         self._loop.remove_reader(self._reports)
         self._reports.close()
         for waiting in self._pending.values():

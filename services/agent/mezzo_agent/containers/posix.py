@@ -86,7 +86,6 @@ class _Container:
 class ContainerCounts:
     """Since the agent started; the names are those of Mesos' metrics."""
 
-    launch_errors: int = 0
     destroy_errors: int = 0
     fetches_succeeded: int = 0
     fetches_failed: int = 0
@@ -135,18 +134,13 @@ class PosixContainerizer:
         container.starting = asyncio.create_task(self._start(container, config))
         try:
             processes = await container.starting
-        except asyncio.CancelledError:
-            await self._undo(container)
-            current = asyncio.current_task()
-            if current is not None and current.cancelling():
-                raise
-            raise _launch_error("the container was destroyed before its task had started") from None
-        except (InvalidCommand, UnknownUser, FetchError, StartError, LauncherDied, OSError) as error:
-            await self._undo(container)
-            self.counts.launch_errors += 1
-            raise _launch_error(str(error)) from error
-        else:
             self._supervise(container, processes)
+        except BaseException as error:
+            await self._undo(container)
+            message = _why_not(error)
+            if message is None:
+                raise
+            raise _launch_error(message) from error
         finally:
             container.starting = None
             container.settled.set()
@@ -350,6 +344,17 @@ class PosixContainerizer:
                 container.supervision.close()
         await self._launchers.close()
         await self._fetcher.close()
+
+
+def _why_not(error: BaseException) -> str | None:
+    """What to say of a launch that failed; None if it is not the launch that failed, but we or our caller."""
+    if isinstance(error, asyncio.CancelledError):
+        caller = asyncio.current_task()
+        cancelled = caller is not None and caller.cancelling() > 0
+        return None if cancelled else "the container was destroyed before its task had started"
+    if isinstance(error, (InvalidCommand, UnknownUser, FetchError, StartError, LauncherDied, OSError)):
+        return str(error)
+    return None
 
 
 def _launch_error(message: str) -> LaunchError:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mezzo_agent.containers.archives import ArchiveError, is_archive, unpack
+from mezzo_agent.containers.budget import Budget
 from mezzo_agent.containers.confined import OutsideError, check_link
 
 BYTES_MAX = 1 << 20
@@ -70,7 +71,7 @@ def test_every_kind_of_tar_is_unpacked(sandbox: Path, name: str, mode: str) -> N
         mode=mode,
     )
     assert is_archive(name)
-    unpack(archive, name, sandbox, BYTES_MAX)
+    unpack(archive, name, sandbox, Budget(BYTES_MAX))
     assert (sandbox / "dir/program").read_bytes() == b"#!/bin/sh\n"
     assert (sandbox / "dir/program").stat().st_mode & 0o777 == 0o755
     assert os.readlink(sandbox / "dir/link") == "program"
@@ -90,14 +91,14 @@ def test_a_zip_is_unpacked_with_modes_links_and_the_last_of_duplicated_entries(s
         symlink.external_attr = (stat.S_IFLNK | 0o777) << 16
         archive.writestr(symlink, b"dir/program")
         archive.writestr("plain", b"text")
-    unpack(file, "a.zip", sandbox, BYTES_MAX)
+    unpack(file, "a.zip", sandbox, Budget(BYTES_MAX))
     assert (sandbox / "link").read_bytes() == b"second"
     assert (sandbox / "dir/program").stat().st_mode & 0o777 == 0o755
     assert (sandbox / "plain").read_bytes() == b"text"
 
 
 def test_a_gzipped_file_becomes_the_file(sandbox: Path) -> None:
-    unpack(io.BytesIO(gzip.compress(b"content")), "dir/notes.txt.gz", sandbox, BYTES_MAX)
+    unpack(io.BytesIO(gzip.compress(b"content")), "dir/notes.txt.gz", sandbox, Budget(BYTES_MAX))
     assert (sandbox / "dir/notes.txt").read_bytes() == b"content"
 
 
@@ -107,12 +108,12 @@ def test_other_names_are_no_archives(name: str) -> None:
 
 
 def test_special_bits_and_other_peoples_right_to_write_are_dropped(sandbox: Path) -> None:
-    unpack(tar(member("program", b"x", mode=0o6777)), "a.tar", sandbox, BYTES_MAX)
+    unpack(tar(member("program", b"x", mode=0o6777)), "a.tar", sandbox, Budget(BYTES_MAX))
     assert stat.S_IMODE((sandbox / "program").stat().st_mode) == 0o755
 
 
 def test_absolute_names_are_taken_as_names_inside(sandbox: Path) -> None:
-    unpack(tar(member("/etc/motd", b"hello")), "a.tar", sandbox, BYTES_MAX)
+    unpack(tar(member("/etc/motd", b"hello")), "a.tar", sandbox, Budget(BYTES_MAX))
     assert (sandbox / "etc/motd").read_bytes() == b"hello"
 
 
@@ -160,7 +161,7 @@ HOSTILE: dict[str, tuple[str, Callable[[], io.BytesIO]]] = {
 def test_a_hostile_or_damaged_archive_is_refused_and_reaches_nothing_outside(sandbox: Path, what: str) -> None:
     name, archive = HOSTILE[what]
     with pytest.raises(ArchiveError) as raised:
-        unpack(archive(), name, sandbox, BYTES_MAX)
+        unpack(archive(), name, sandbox, Budget(BYTES_MAX))
     assert str(raised.value)
     assert (sandbox.parent / "precious").read_text() == "untouched"
     assert sorted(os.listdir(sandbox.parent)) == ["precious", "sandbox"]
@@ -172,20 +173,20 @@ def test_a_hostile_or_damaged_archive_is_refused_and_reaches_nothing_outside(san
 def test_nothing_is_written_through_a_link_of_the_same_archive(sandbox: Path) -> None:
     archive = tar(link("dir", "elsewhere"), member("dir/file", b"content"))
     with pytest.raises(IsADirectoryError):  # the link comes last, and the folder is there by then
-        unpack(archive, "a.tar", sandbox, BYTES_MAX)
+        unpack(archive, "a.tar", sandbox, Budget(BYTES_MAX))
     assert (sandbox / "dir/file").read_bytes() == b"content"
 
 
 def test_nothing_is_written_through_a_link_that_was_there_before(sandbox: Path) -> None:
     (sandbox / "dir").symlink_to(sandbox.parent)
     with pytest.raises(ArchiveError, match="not a folder"):
-        unpack(tar(member("dir/precious", b"gotcha")), "a.tar", sandbox, BYTES_MAX)
+        unpack(tar(member("dir/precious", b"gotcha")), "a.tar", sandbox, Budget(BYTES_MAX))
     assert (sandbox.parent / "precious").read_text() == "untouched"
 
 
 def test_a_file_replaces_a_link_and_not_what_it_leads_to(sandbox: Path) -> None:
     (sandbox / "precious").symlink_to(sandbox.parent / "precious")
-    unpack(tar(member("precious", b"mine")), "a.tar", sandbox, BYTES_MAX)
+    unpack(tar(member("precious", b"mine")), "a.tar", sandbox, Budget(BYTES_MAX))
     assert (sandbox / "precious").read_bytes() == b"mine"
     assert (sandbox.parent / "precious").read_text() == "untouched"
 

@@ -2,6 +2,7 @@ import asyncio
 import os
 import stat
 import tarfile
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from io import BytesIO
@@ -11,7 +12,9 @@ import pytest
 from aiohttp import web
 
 from mesos.v1.mesos_pb2 import CommandInfo
+from mezzo_agent.containers.budget import Budget
 from mezzo_agent.containers.fetcher import Fetcher, FetchError, locate
+from mezzo_agent.containers.identity import FileWorker
 from mezzo_agent.containers.posix import PosixContainerizer
 from mezzo_agent.containers.users import Credentials
 from mezzo_agent.ports import ContainerConfig, LaunchError
@@ -378,3 +381,24 @@ async def test_a_container_that_is_destroyed_while_it_fetches_is_not_started(
     with pytest.raises(LaunchError, match="destroyed"):
         await launching
     assert not (config.sandbox / "ran").exists()
+
+
+async def test_a_cancelled_caller_returns_when_the_thread_has_let_go_of_its_files() -> None:
+    started, let_go = threading.Event(), threading.Event()
+
+    def work(worker: FileWorker) -> None:
+        budget = Budget(1 << 60, worker.unwanted)
+        started.set()
+        try:
+            while True:
+                budget.spend(1)
+        finally:
+            let_go.set()
+
+    async with FileWorker(None) as worker:
+        working = asyncio.create_task(worker.run(work, worker))
+        await asyncio.to_thread(started.wait)
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        assert let_go.is_set()

@@ -1,0 +1,28 @@
+"""How much one piece of work in a thread may still write, and whether anybody still wants it."""
+
+import threading
+
+
+class TooLarge(Exception):
+    """More came than was allowed."""
+
+
+class Unwanted(Exception):
+    """Whoever wanted the result has been cancelled."""
+
+
+class Budget:
+    """Counts bytes. Whoever writes says so beforehand, in pieces small enough to be stopped between them."""
+
+    def __init__(self, bytes_max: int, unwanted: threading.Event | None = None) -> None:
+        self._bytes_max = bytes_max
+        self._unwanted = unwanted
+        self.spent = 0
+
+    def spend(self, count: int) -> None:
+        """Raises TooLarge or Unwanted."""
+        if self._unwanted is not None and self._unwanted.is_set():
+            raise Unwanted
+        self.spent += count
+        if self.spent > self._bytes_max:
+            raise TooLarge(f"it has more than {self._bytes_max} bytes")
