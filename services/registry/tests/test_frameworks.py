@@ -322,3 +322,13 @@ def test_call_without_a_type_is_refused(cluster: Cluster) -> None:
 def test_call_that_nobody_carries_out_is_named(cluster: Cluster) -> None:
     cluster.call(cluster.framework(), Call(type=Call.ACCEPT_INVERSE_OFFERS))
     assert cluster.refusal().startswith("Unimplemented: call ACCEPT_INVERSE_OFFERS ")
+
+
+def test_text_that_is_no_text_is_refused_with_its_field(cluster: Cluster) -> None:
+    framework = cluster.framework()
+    call = Call(type=Call.KILL)
+    call.kill.task_id.value = "abcd"
+    call.framework_id.value = framework.id
+    spoiled = Call.FromString(call.SerializeToString().replace(b"abcd", b"ab\xff\xfe"))
+    cluster.call(framework, spoiled)
+    assert cluster.refusal() == "InvalidRequest: kill.task_id.value: is not UTF-8"

@@ -42,6 +42,8 @@ class Agent:
     capabilities: tuple[mesos.AgentInfo.Capability, ...] = ()
     registered_at: float | None = None
     reregistered_at: float | None = None
+    was_unreachable: bool = False
+    """It is coming back from being unreachable: its tasks are to be told so."""
     removal_scheduled: bool = False
     """Its silence was too long; it waits for the rate limit."""
     tasks: dict[TaskKey, "Task"] = field(default_factory=dict)

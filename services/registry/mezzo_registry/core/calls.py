@@ -12,8 +12,8 @@ from .effects import Refuse
 from .events import FrameworkCalled
 from .settings import OFFERS_PER_CALL_MAX
 from .turn import Turn
-from .validation.required import check_required
 from .validation.roles import check_roles
+from .validation.wholeness import check_whole
 
 Call = scheduler.Call
 Handler = Callable[[Turn, Framework, scheduler.Call], None]
@@ -42,7 +42,7 @@ def _admit(turn: Turn, event: FrameworkCalled) -> tuple[Framework, Handler]:
     if entry is None:
         raise _wrong_type(call)
     field, handler = entry
-    check_required(call)
+    check_whole(call)
     if not call.framework_id.value:
         raise InvalidRequest("framework_id.value", "must be set")
     if field and not call.HasField(field):  # type: ignore[arg-type]

@@ -4,18 +4,18 @@ from mesos.v1 import mesos_pb2 as mesos
 
 from . import allocator_messages, observers, statuses
 from .books import Framework, Task
-from .states import TERMINAL, state_name
+from .states import STATE_NAMES, TERMINAL
 from .turn import Turn
 
 
 def count(turn: Turn, state: "mesos.TaskState.ValueType", status: mesos.TaskStatus) -> None:
     """Count an ending under Mesos' names."""
-    name = state_name(state).lower()
-    turn.counters[f"tasks_{name.removeprefix('task_')}"] += 1
+    name = STATE_NAMES[state]
+    turn.counters[f"tasks_{name}"] += 1
     if status.HasField("reason"):
         source = mesos.TaskStatus.Source.Name(status.source).lower()
         reason = mesos.TaskStatus.Reason.Name(status.reason).lower()
-        turn.counters[f"{name}/{source}/{reason}"] += 1
+        turn.counters[f"task_{name}/{source}/{reason}"] += 1
 
 
 def end(

@@ -23,7 +23,7 @@ from .validation.framework import (
     has_capability,
     roles_of,
 )
-from .validation.required import check_required
+from .validation.wholeness import check_whole
 
 Event = scheduler.Event
 FAILOVER = "framework failover"
@@ -58,7 +58,7 @@ def subscribing(turn: Turn, event: FrameworkSubscribing) -> None:
 def _check_call(call: scheduler.Call) -> None:
     if call.type != scheduler.Call.SUBSCRIBE:
         raise InvalidRequest("type", "must be SUBSCRIBE")
-    check_required(call)
+    check_whole(call)
     if not call.HasField("subscribe"):
         raise InvalidRequest("subscribe", "must be set for a call of type SUBSCRIBE")
     if call.framework_id.value != call.subscribe.framework_info.id.value:

@@ -6,7 +6,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.resources import Resources
 
 from .books import Books
-from .states import AgentState, FrameworkState, state_name
+from .states import STATE_NAMES, AgentState, FrameworkState
 from .turn import Turn
 
 COUNTED = (
@@ -109,10 +109,7 @@ def _frameworks(books: Books) -> dict[str, float]:
 
 def _tasks(books: Books) -> dict[str, float]:
     states = Counter(task.state for framework in books.frameworks.values() for task in framework.tasks.values())
-    numbers = {
-        f"master/tasks_{state_name(state).lower().removeprefix('task_')}": float(states[state])
-        for state in ACTIVE_STATES
-    }
+    numbers = {f"master/tasks_{STATE_NAMES[state]}": float(states[state]) for state in ACTIVE_STATES}
     numbers["master/tasks_unreachable"] = float(sum(len(one.unreachable) for one in books.frameworks.values()))
     return numbers
 

@@ -11,6 +11,7 @@ from . import allocator_messages, observers, resource_forms
 from .books import Agent, Framework, Offer
 from .events import AllocationsMade, TimerFired
 from .turn import Turn
+from .validation.wholeness import is_whole
 
 OFFER_TIMEOUT = "offer timeout"
 """The timer of --offer_timeout; its subject is the offer's id."""
@@ -36,6 +37,9 @@ def offer_form(agent: Agent) -> mesos.Offer:
 
 def allocations_made(turn: Turn, event: AllocationsMade) -> None:
     """Turn advice into offers where it fits the books; give the rest back."""
+    if not is_whole(event.allocations):
+        turn.warn("allocations refused", why="they are not whole")
+        return
     outgoing: dict[int, scheduler.Event] = {}
     for allocation in event.allocations.allocations:
         offer = _make(turn, allocation)

@@ -10,7 +10,7 @@ from .books import Framework
 from .effects import Answer, Refuse
 from .events import OperatorCalled, OperatorKilledTask
 from .turn import Turn
-from .validation.required import check_required
+from .validation.wholeness import check_whole
 
 Call = master.Call
 Response = master.Response
@@ -30,7 +30,7 @@ def called(turn: Turn, event: OperatorCalled) -> None:
 def _handler(call: master.Call) -> Handler:
     if not call.HasField("type") or call.type == Call.UNKNOWN or call.type not in Call.Type.values():
         raise InvalidRequest("type", "must be set, and known")
-    check_required(call)
+    check_whole(call)
     handler = _TABLE.get(call.type)
     if handler is None:
         raise Unimplemented(f"call {Call.Type.Name(call.type)} is not supported by this version of Mezzo")

@@ -9,6 +9,7 @@ from mezzo.errors import LimitExceeded
 from . import statuses
 from .books import Framework, Task
 from .settings import TASKS_PER_CALL_MAX
+from .states import AgentState
 from .turn import Turn
 
 Status = mesos.TaskStatus
@@ -43,7 +44,10 @@ def answer_one(turn: Turn, framework: Framework, task_id: str, agent_id: str) ->
         return
     if agent_id in books.recovered or (not agent_id and books.recovered):
         return
-    if agent_id in books.agents:
+    agent = books.agents.get(agent_id)
+    if agent is not None and agent.state is AgentState.REGISTERING:
+        return
+    if agent is not None:
         state, message = mesos.TASK_GONE, "Reconciliation: its agent does not know the task"
     elif agent_id in books.unreachable:
         _answer_unreachable(turn, framework, task_id, agent_id)

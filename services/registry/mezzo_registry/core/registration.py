@@ -52,6 +52,7 @@ def registering(turn: Turn, event: AgentRegistering) -> None:
         state=AgentState.REGISTERING,
         heard_at=turn.now,
         available=total,
+        was_unreachable=books.unreachable.pop(agent_id, None) is not None,
     )
     books.add_agent(agent)
     books.attach_session(agent, event.session)
@@ -64,7 +65,7 @@ def _returning(turn: Turn, event: AgentRegistering, agent: Agent, total: Resourc
         turn.order(CloseAgentSession(agent.session, Conflict("the agent opened another session")))
         turn.books.detach_session(agent)
     agent.heard_at = turn.now
-    if total != agent.total or agent.state is AgentState.RECOVERED or _described_anew(agent, event.register):
+    if agent.info != event.register.agent_info:
         info = mesos.AgentInfo()
         info.CopyFrom(event.register.agent_info)
         if agent.state is not AgentState.REGISTERING:
@@ -81,10 +82,6 @@ def _returning(turn: Turn, event: AgentRegistering, agent: Agent, total: Resourc
     _admitted(turn, agent, event.session, event.register, total)
 
 
-def _described_anew(agent: Agent, register: agent_session.Register) -> bool:
-    return agent.info != register.agent_info
-
-
 def stored(turn: Turn, event: AgentStored) -> None:
     """The store has admitted an agent."""
     agent = turn.books.agents.get(event.agent_id)
@@ -95,6 +92,9 @@ def stored(turn: Turn, event: AgentStored) -> None:
         # Its stream broke meanwhile, or it registered once more. In the latter case another AgentStored follows.
         if agent.session is None and agent.state is AgentState.REGISTERING:
             agent.move(AgentState.DISCONNECTED)
+            if agent.registered_at is not None:
+                allocator_messages.agent_changed(turn, agent, holdings=False)
+                observers.agent_changed(turn, agent)
         return
     total = check_register(event.register)
     agent.info.CopyFrom(event.register.agent_info)
@@ -103,11 +103,11 @@ def stored(turn: Turn, event: AgentStored) -> None:
 
 
 def _admitted(turn: Turn, agent: Agent, session: int, register: agent_session.Register, total: Resources) -> None:
-    books, agent_id = turn.books, agent.id
+    books = turn.books
     _replace_at_address(turn, agent, register.pid)
     first_time = agent.registered_at is None
-    was_unreachable = books.unreachable.pop(agent_id, None) is not None
-    books.recovered.discard(agent_id)
+    was_unreachable, agent.was_unreachable = agent.was_unreachable, False
+    books.recovered.discard(agent.id)
     if agent.removal_scheduled:
         agent.removal_scheduled = False
         turn.counters["slave_unreachable_canceled"] += 1
@@ -126,7 +126,7 @@ def _admitted(turn: Turn, agent: Agent, session: int, register: agent_session.Re
     observers.agent_changed(turn, agent)
     settlement.settle(turn, agent, register, total, was_unreachable=was_unreachable)
     allocator_messages.agent_changed(turn, agent, holdings=True)
-    turn.note("agent registered", agent_id=agent_id, hostname=agent.info.hostname, pid=agent.pid, resources=str(total))
+    turn.note("agent registered", agent_id=agent.id, hostname=agent.info.hostname, pid=agent.pid, resources=str(total))
 
 
 def _greet(turn: Turn, agent: Agent, session: int) -> None:

@@ -42,6 +42,7 @@ class AgentState(enum.Enum):
 
 AGENT_TRANSITIONS = {
     (AgentState.RECOVERED, AgentState.REGISTERING),
+    (AgentState.RECOVERED, AgentState.CONNECTED),
     (AgentState.RECOVERED, AgentState.REMOVED),
     (AgentState.REGISTERING, AgentState.CONNECTED),
     (AgentState.REGISTERING, AgentState.DISCONNECTED),
@@ -78,6 +79,5 @@ FRAMEWORK_TRANSITIONS = {
 }
 
 
-def state_name(state: "mesos.TaskState.ValueType") -> str:
-    """TASK_RUNNING and so on; the number, when it is none that we know."""
-    return mesos.TaskState.Name(state) if state in mesos.TaskState.values() else str(int(state))
+STATE_NAMES = {state: name.removeprefix("TASK_").lower() for name, state in mesos.TaskState.items()}
+"""running and so on, as the names of metrics have it."""

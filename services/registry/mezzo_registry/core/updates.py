@@ -9,6 +9,7 @@ from .books import Framework, Task
 from .events import ExecutorExited, ExecutorSpoke, TaskUpdated
 from .states import MADE_BY_AGENTS, TERMINAL
 from .turn import Turn
+from .validation.wholeness import is_whole
 
 Message = agent_session.RegistryMessage
 UUID_BYTES = 16
@@ -24,7 +25,7 @@ def task_updated(turn: Turn, event: TaskUpdated) -> None:
     agent = turn.books.agents_by_session.get(event.session)
     update = event.update
     status = update.status
-    if agent is None or status.state not in MADE_BY_AGENTS or not update.IsInitialized():
+    if agent is None or status.state not in MADE_BY_AGENTS or not is_whole(update):
         turn.counters["invalid_status_updates"] += 1
         return
     agent.heard_at = turn.now
@@ -150,7 +151,7 @@ def executor_spoke(turn: Turn, event: ExecutorSpoke) -> None:
     turn.counters["messages_executor_to_framework"] += 1
     agent = turn.books.agents_by_session.get(event.session)
     framework = turn.books.frameworks.get(event.message.framework_id.value)
-    if agent is None or framework is None or not framework.connected:
+    if agent is None or framework is None or not framework.connected or not is_whole(event.message):
         turn.counters["invalid_executor_to_framework_messages"] += 1
         return
     agent.heard_at = turn.now

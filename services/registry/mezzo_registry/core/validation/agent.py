@@ -7,7 +7,7 @@ from mezzo_registry.core import resource_forms
 from mezzo_registry.core.states import TERMINAL
 
 from .identifiers import check_identifier
-from .required import check_required
+from .wholeness import check_whole
 
 
 def check_register(register: agent_session.Register) -> Resources:
@@ -16,7 +16,7 @@ def check_register(register: agent_session.Register) -> Resources:
     Raises:
         InvalidRequest: with the first field that is wrong.
     """
-    check_required(register, "register.")
+    check_whole(register, "register.")
     info = register.agent_info
     if not info.hostname:
         raise InvalidRequest("register.agent_info.hostname", "must not be empty")
