@@ -110,6 +110,11 @@ class Conversation:
         assert isinstance(outcome, ev.Allocated)
         return list(outcome.allocations)
 
+    def full_pass(self) -> Offers:
+        """Runs a cycle that looks at all agents, as each interval has one."""
+        self.say(ev.FullPassWanted())
+        return self.offers()
+
     def offers(self, after: float = 0.0) -> Offers:
         """Runs one cycle; returns (framework, agent, resources) in the order of the decisions."""
         return [self.told(allocation) for allocation in self.cycle(after)]

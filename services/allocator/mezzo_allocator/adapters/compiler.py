@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import types
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 
 from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo
 from mezzo.resources import Resources
+from mezzo_allocator.core import arrays, kernel
 from mezzo_allocator.core import events as ev
-from mezzo_allocator.core import kernel
 from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.core.loops import Loops
 
@@ -25,21 +26,32 @@ def cache_folder() -> Path:
     return Path(base) / "mezzo" / "allocator"
 
 
+def _fingerprint() -> str:
+    """Names this form of the code: numba itself notices neither other options nor another shape of the arrays."""
+    digest = hashlib.sha256()
+    for source in (kernel.__file__, arrays.__file__, __file__):
+        digest.update(Path(source).read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def compile_loops(cache: Path | None = None) -> Loops:
     """Returns the compiled form of the inner loop. Takes ten seconds the first time, and one with a warm cache.
 
     The functions of the kernel are taken as they are; only the names by which they call each other are bound to the
     compiled forms, so there is one source for both.
     """
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache or cache_folder()))
+    os.environ.setdefault("NUMBA_CACHE_DIR", str((cache or cache_folder()) / _fingerprint()))
     import numba
 
+    # Without reference counts, which numba would otherwise touch for each array at each call: the caller holds all of
+    # them, and nothing is allocated. It makes the loop four times as fast.
+    compiled = numba.njit(cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
     namespace: dict[str, Any] = dict(vars(kernel))
     for function in kernel.COMPILABLE:
         name = function.__name__
         copy = types.FunctionType(function.__code__, namespace, name)
         copy.__module__ = function.__module__
-        namespace[name] = numba.njit(cache=True, nogil=True)(copy)
+        namespace[name] = compiled(copy)
     loops = Loops(**{field.name: namespace[field.name] for field in dataclasses.fields(Loops)})
     _rehearse(loops)
     return loops

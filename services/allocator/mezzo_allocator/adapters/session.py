@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 import grpc
 
@@ -16,6 +17,7 @@ from mezzo_allocator.core import events as ev
 from mezzo_allocator.core import measures
 from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.metrics import AllocatorMetrics
+from mezzo_chassis.lifecycle import freeze_gc
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.outbox import Outbox, Overflow
 
@@ -71,8 +73,8 @@ class SessionServicer:
         self.end_session(Conflict("another session has begun"))
         session = self._current = _Session(self._core, self._metrics, self._version)
         self._metrics.sessions.inc()
-        reader = asyncio.create_task(session.read(requests), name="read session")
-        driver = asyncio.create_task(session.drive(), name="drive cycles")
+        reader = asyncio.create_task(session.guard(session.read(requests)), name="read session")
+        driver = asyncio.create_task(session.guard(session.drive()), name="drive cycles")
         try:
             async for batch in session.outbox:
                 for response in batch:
@@ -111,22 +113,26 @@ class _Session:
         self.failure = self.failure or why
         self.outbox.close()
 
-    async def read(self, requests: AsyncIterator[wire.SessionRequest]) -> None:
-        """Tells the core what the registry says, until it leaves or says what makes no sense."""
+    async def guard(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does a part of the session's work; where it fails, the session ends, and the registry begins a new one."""
         try:
-            async for request in requests:
-                if self.outbox.closed:
-                    return
-                now = time.monotonic()
-                for message in request.messages:
-                    self._take(message, now)
-                if self._core.pending:
-                    self._changed_at = self._changed_at or now
-                    self._changed.set()
-            self.end()
-        except Exception as error:  # told to the registry, which begins a new session
-            log.warning("session makes no sense", why=str(error), exc_info=not isinstance(error, MezzoError))
+            await work
+        except Exception as error:
+            log.warning("session fails", why=str(error), exc_info=not isinstance(error, MezzoError))
             self.end(error)
+
+    async def read(self, requests: AsyncIterator[wire.SessionRequest]) -> None:
+        """Tells the core what the registry says, until it leaves."""
+        async for request in requests:
+            if self.outbox.closed:
+                return
+            now = time.monotonic()
+            for message in request.messages:
+                self._take(message, now)
+            if self._core.pending:
+                self._changed_at = self._changed_at or now
+                self._changed.set()
+        self.end()
 
     def _take(self, message: wire.RegistryMessage, now: float) -> None:
         event = self._translator.event(message)
@@ -136,6 +142,7 @@ class _Session:
         for effect in self._core.handle(event, now=now):
             if isinstance(effect, ev.Ready):
                 self._send(wire.AllocatorMessage(ready=wire.Ready(version=self._version)))
+                freeze_gc()
                 log.info("snapshot taken in")
 
     def _send(self, message: wire.AllocatorMessage) -> None:

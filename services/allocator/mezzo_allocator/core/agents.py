@@ -17,6 +17,12 @@ AGENTS_AT_START = 64
 PART_RUN_MIN = 1
 
 
+KNOWN = 0
+
+Piece = tuple[int, Resources]
+"""Resources that somebody holds, and the number of the cycle that gave them out; KNOWN: the registry knows of them."""
+
+
 @dataclass(slots=True, eq=False)
 class Agent:
     """One agent. Its parts are rows `first` to `first + len(keys)` of the stock."""
@@ -31,9 +37,12 @@ class Agent:
     keys: list[PartKey] = field(default_factory=list)
     first: int = 0
     room: int = 0
-    held: dict[int, list[Resources]] = field(default_factory=dict)
-    in_flight: list[tuple[int, int, Resources]] = field(default_factory=list)
-    """What cycles gave out and the registry has perhaps not seen yet: (cycle, client, resources)."""
+    held: dict[int, list[Piece]] = field(default_factory=dict)
+    """Who holds what of it, by client."""
+
+    def held_by(self, client: int) -> Resources:
+        """All that a client holds of it."""
+        return Resources.sum([resources for _, resources in self.held.get(client, ())])
 
 
 class AgentBook:

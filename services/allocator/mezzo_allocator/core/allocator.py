@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from mezzo.errors import Conflict, NotFound
-from mezzo.resources import Resources
 from mezzo_allocator.core import events as ev
-from mezzo_allocator.core.agents import Agent
+from mezzo_allocator.core.agents import KNOWN, Agent, Piece
 from mezzo_allocator.core.books import Books
 from mezzo_allocator.core.cycle import Cycle
 from mezzo_allocator.core.frameworks import Client, Framework
@@ -115,21 +114,16 @@ class Allocator:
             books.fit()
         agent.info = event.info
         held = self._holdings_after(agent, event)
-        in_flight = agent.in_flight
-        if event.holdings is not None:
-            in_flight = [entry for entry in in_flight if event.cycle is not None and entry[0] > event.cycle]
+        given_since = [] if event.holdings is None else _given_after(agent, event.cycle)
         holders = books.release_all(agent)
         books.count_reservations(agent, -1)
         books.agents.set_total(agent, event.total)
         books.count_reservations(agent, 1)
-        for client, resources in held:
-            books.take(agent, client, resources)
-        for entry in in_flight:
-            if event.holdings is not None:
-                if not books.agents.free_of(agent).contains(entry[2].nonshared()):
-                    continue
-                books.take(agent, books.frameworks.clients[entry[1]], entry[2])
-            agent.in_flight.append(entry)
+        for client, (cycle, resources) in held:
+            books.take(agent, client, resources, cycle)
+        for number, (cycle, resources) in given_since:
+            if books.agents.free_of(agent).contains(resources.nonshared()):
+                books.take(agent, books.frameworks.clients[number], resources, cycle)
         for client in holders:
             books.retire(client)
         books.agents.set_active(agent, active=event.active)
@@ -137,18 +131,18 @@ class Allocator:
         books.touch(agent)
         return []
 
-    def _holdings_after(self, agent: Agent, event: ev.AgentChanged) -> list[tuple[Client, Resources]]:
+    def _holdings_after(self, agent: Agent, event: ev.AgentChanged) -> list[tuple[Client, Piece]]:
         """Who holds what of an agent, as an event has it."""
         books = self.books
         if event.holdings is None:
-            return [(books.frameworks.clients[n], Resources.sum(pieces)) for n, pieces in agent.held.items()]
+            return [(books.frameworks.clients[n], piece) for n, pieces in agent.held.items() for piece in pieces]
         held = []
         for number, resources in event.holdings:
             framework = books.frameworks.by_number.get(number)
             if framework is None:
                 raise NotFound(f"agent {event.agent}: framework {number} holds resources but was never announced")
             for role, of_role in resources.allocations().items():
-                held.append((books.client(framework, role), of_role.unallocated()))
+                held.append((books.client(framework, role), (KNOWN, of_role.unallocated())))
         return held
 
     def _remove_agent(self, event: ev.AgentRemoved, now: float) -> list[ev.Effect]:
@@ -202,7 +196,7 @@ class Allocator:
             books.frameworks.settle_activity(client, now=now)
         for agent in books.agents.by_number.values():
             for number in clients.keys() & agent.held.keys():
-                books.give_back(agent, clients[number], Resources.sum(agent.held[number]))
+                books.give_back(agent, clients[number], agent.held_by(number))
                 books.touch(agent)
         for client in clients.values():
             books.retire(client)
@@ -283,3 +277,10 @@ class Allocator:
         books.filters.reconsider_all()
         books.full_pass = True
         return []
+
+
+def _given_after(agent: Agent, cycle: int | None) -> list[tuple[int, Piece]]:
+    """What later cycles gave out, by client: allocations that were still on their way when the registry last looked."""
+    if cycle is None:
+        return []
+    return [(number, piece) for number, pieces in agent.held.items() for piece in pieces if piece[0] > cycle]

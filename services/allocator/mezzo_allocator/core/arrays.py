@@ -33,7 +33,12 @@ ALL_BUT: Bits = ~BIT
 
 
 class Tree(NamedTuple):
-    """Roles and their clients. `order[first[n] : first[n] + active[n]]` are the active children of n in share order."""
+    """Roles and their clients.
+
+    `order[first[n] : first[n] + active[n]]` are the active children of n in share order. They lie within a segment from
+    `base[n]` to `limit[n]` that is twice as long: whoever is served mostly moves from the front to the back, and with
+    room behind the back nobody else has to move for that.
+    """
 
     parent: Indices  # [N]
     kind: Flags  # [N] ROLE, LEAF or CLIENT
@@ -46,7 +51,9 @@ class Tree(NamedTuple):
     alloc: Ints  # [N, R]
     first: Indices  # [N]
     active: Indices  # [N]
-    order: Indices  # [N]
+    base: Indices  # [N]
+    limit: Indices  # [N]
+    order: Indices  # [2 N]
     place: Indices  # [N] where in `order` it stands; -1 while it is inactive
     mask_first: Indices  # [N] of a leaf: where its clients' bits begin in mask_word and mask_bits
     mask_length: Indices  # [N]

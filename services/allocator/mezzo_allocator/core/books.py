@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mezzo.errors import Conflict
 from mezzo.resources import ResourceError, Resources
-from mezzo_allocator.core.agents import Agent, AgentBook
+from mezzo_allocator.core.agents import KNOWN, Agent, AgentBook, Piece
 from mezzo_allocator.core.arrays import NEEDS_REVOCABLE, ROOT, Ints
 from mezzo_allocator.core.eligibility import Eligibility
 from mezzo_allocator.core.filters import RefuseFilters
@@ -77,7 +77,7 @@ class Books:
 
     # -- holdings ------------------------------------------------------------------------------------------------------
 
-    def take(self, agent: Agent, client: Client, resources: Resources) -> None:
+    def take(self, agent: Agent, client: Client, resources: Resources, cycle: int = KNOWN) -> None:
         """Gives resources of an agent to a client; raises Conflict where they are not free."""
         for portion in self.divider.split(resources):
             if not portion.key.needs & NEEDS_SHARED:
@@ -90,20 +90,20 @@ class Books:
                     free = self.agents.contents[part]
                     raise Conflict(f"agent {agent.number} has {free} free, not {portion.resources}") from error
                 self.account(client, portion.key, portion.vector, 1)
-        self.note_holding(agent, client, resources)
+        self.note_holding(agent, client, (cycle, resources))
 
-    def note_holding(self, agent: Agent, client: Client, resources: Resources) -> None:
+    def note_holding(self, agent: Agent, client: Client, piece: Piece) -> None:
         """Writes down who holds resources that were taken off the stock and accounted for."""
         pieces = agent.held.get(client.number)
         if pieces is None:
-            agent.held[client.number] = [resources]
+            agent.held[client.number] = [piece]
             client.holdings += 1
         else:
-            pieces.append(resources)
+            pieces.append(piece)
 
     def give_back(self, agent: Agent, client: Client, resources: Resources) -> None:
         """Takes resources of an agent back from a client; raises Conflict where it does not hold them."""
-        held = Resources.sum(agent.held.get(client.number, ()))
+        held = agent.held_by(client.number)
         try:
             rest = held - resources
         except ResourceError as error:
@@ -112,10 +112,9 @@ class Books:
                 f"in role {client.role}, and gives back {resources}"
             ) from error
         if rest:
-            agent.held[client.number] = [rest]
+            agent.held[client.number] = [(KNOWN, rest)]
         elif agent.held.pop(client.number, None) is not None:
             client.holdings -= 1
-        agent.in_flight = [entry for entry in agent.in_flight if entry[1] != client.number]
         for portion in self.divider.split(resources):
             if portion.key.needs & NEEDS_SHARED:
                 continue
@@ -143,12 +142,11 @@ class Books:
         """Takes back all that is held of an agent whose parts are about to be replaced; returns who held it."""
         holders = [self.frameworks.clients[number] for number in agent.held]
         for client in holders:
-            for portion in self.divider.split(Resources.sum(agent.held[client.number])):
+            for portion in self.divider.split(agent.held_by(client.number)):
                 if not portion.key.needs & NEEDS_SHARED:
                     self.account(client, portion.key, portion.vector, -1)
             client.holdings -= 1
         agent.held.clear()
-        agent.in_flight = []
         return holders
 
     def account(self, client: Client, key: PartKey, vector: Ints, sign: int) -> None:
@@ -172,10 +170,10 @@ class Books:
         self.quota.clear_consumption()
         for agent in self.agents.by_number.values():
             self.count_reservations(agent, 1)
-            for number, pieces in agent.held.items():
+            for number in agent.held:
                 client = self.frameworks.clients[number]
                 role = int(self.tree.arrays.role[client.node])
-                for portion in self.divider.split(Resources.sum(pieces)):
+                for portion in self.divider.split(agent.held_by(number)):
                     if not portion.key.needs & (NEEDS_REVOCABLE | NEEDS_SHARED):
                         reserved_for = self.tree.roles[portion.key.role]
                         self.quota.count(role, reserved_for, portion.vector, 1)

@@ -73,13 +73,18 @@ class Cycle:
         books.full_pass = False
         books.dirty.clear()
         self._settle_filters(rows)
-        refused = books.filters.bits[rows] | books.eligibility.denied[rows]
-        eligible = books.frameworks.active & ~refused
+        # In place: with fifty thousand agents each copy of these bits costs as much as deciding about the agents.
+        eligible = books.filters.bits[rows]
+        eligible |= books.eligibility.denied[rows]
+        np.invert(eligible, out=eligible)
+        eligible &= books.frameworks.active
         chosen = np.flatnonzero(eligible.any(axis=1))
         if chosen.size > agents_max:
             books.dirty.update(rows[chosen[agents_max:]].tolist())
             chosen = chosen[:agents_max]
-        return rows[chosen].astype(np.int32), np.ascontiguousarray(eligible[chosen])
+        if chosen.size < rows.size:
+            rows, eligible = rows[chosen], eligible[chosen]
+        return rows.astype(np.int32), eligible
 
     def _settle_filters(self, rows: NDArray[np.int64]) -> None:
         books = self._books
@@ -159,69 +164,85 @@ class _Outcome:
 
     def add(self, taken: Taken, filled: int) -> None:
         """Takes in the first `filled` rows. Rows of one agent and client that follow each other are one allocation."""
-        books = self._books
-        agents = taken.agent[:filled].tolist()
-        clients = taken.client[:filled].tolist()
-        parts = taken.part[:filled].tolist()
-        whole = taken.whole[:filled].tolist()
-        contents, by_row, by_client = books.agents.contents, books.agents.by_row, books.frameworks.clients
-        i = 0
-        while i < filled:
-            row, number = agents[i], clients[i]
-            first = i
-            pieces = []
-            while i < filled and agents[i] == row and clients[i] == number:
-                part = parts[i]
-                if whole[i]:
-                    piece, contents[part] = contents[part], Resources.EMPTY
-                else:
-                    piece, contents[part] = books.divider.cut(contents[part], taken.amount[i])
-                pieces.append(piece)
-                i += 1
-            agent, client = by_row[row], by_client[number]
-            assert agent is not None
-            if agent.shared or books.filters.has_refusals(row):
-                self._add_carefully(agent, client, pieces, taken, first)
-            else:
-                self._note(agent, client, pieces)
+        if not filled:
+            return
+        agents, clients = taken.agent[:filled], taken.client[:filled]
+        alone = np.r_[True, (np.diff(agents) != 0) | (np.diff(clients) != 0)]
+        if alone.all() and taken.whole[:filled].all() and not self._books.quota.on:
+            self._add_whole_parts(agents.tolist(), clients.tolist(), taken)
+            return
+        starts = np.flatnonzero(alone).tolist()
+        for first, end in zip(starts, [*starts[1:], filled], strict=True):
+            self._add_group(int(agents[first]), int(clients[first]), taken, range(first, end))
 
-    def _add_carefully(self, agent: Agent, client: Client, pieces: list[Resources], taken: Taken, first: int) -> None:
-        """An allocation that may come with shared resources, or that a refusal may hold against.
+    def _add_whole_parts(self, agents: list[int], clients: list[int], taken: Taken) -> None:
+        """The way of nearly all allocations, kept short: one part of an agent, all of it, for one client."""
+        books = self._books
+        contents, by_row = books.agents.contents, books.agents.by_row
+        refused = books.filters.refused_agents()
+        known = {number: books.frameworks.clients[number] for number in set(clients)}
+        nothing, now, cycle, append = Resources.EMPTY, self._now, self._number, self._allocations.append
+        for index, (row, number, part) in enumerate(zip(agents, clients, taken.part.tolist(), strict=False)):
+            agent = by_row[row]
+            assert agent is not None
+            if row in refused or agent.shared:
+                self._add_group(row, number, taken, range(index, index + 1))
+                continue
+            client = known[number]
+            resources = contents[part]
+            contents[part] = nothing
+            if number in agent.held:
+                agent.held[number].append((cycle, resources))
+            else:
+                agent.held[number] = [(cycle, resources)]
+                client.holdings += 1
+            client.last_offered = now
+            append(Allocation(client.framework.number, agent.number, client.role, (resources,)))
+
+    def _add_group(self, row: int, number: int, taken: Taken, rows: range) -> None:
+        """One allocation: what one client takes of one agent.
 
         The bits told whether refusals hold against all that was free; what is now to be offered may be less.
         """
         books = self._books
+        contents = books.agents.contents
+        agent, client = books.agents.by_row[row], books.frameworks.clients[number]
+        assert agent is not None
+        pieces = []
+        for i in rows:
+            part = int(taken.part[i])
+            if taken.whole[i]:
+                piece, contents[part] = contents[part], Resources.EMPTY
+            else:
+                piece, contents[part] = books.divider.cut(contents[part], taken.amount[i])
+            pieces.append(piece)
         shared = self._shared_with(agent, client)
-        if books.filters.refuses(agent.row, client.number, Resources.sum([*pieces, shared])):
-            for i, piece in enumerate(pieces, start=first):
+        offered = Resources.sum([*pieces, shared])
+        if books.filters.refuses(row, number, offered):
+            for i, piece in zip(rows, pieces, strict=True):
                 books.untake(agent, client, int(taken.part[i]), piece, taken.amount[i].copy())
-            books.filters.overrule(agent.row, client.number)
-            books.dirty.add(agent.row)
+            books.filters.overrule(row, number)
+            books.dirty.add(row)
             return
-        self._note(agent, client, [*pieces, shared] if shared else pieces)
+        books.filters.stock_changed(row)
+        books.note_holding(agent, client, (self._number, offered))
+        client.last_offered = self._now
+        self._append(agent, client, (*pieces, shared) if shared else tuple(pieces))
 
     def _shared_with(self, agent: Agent, client: Client) -> Resources:
         """The shared resources of an agent that a client may see and does not hold yet."""
         if not agent.shared or not client.framework.needs_met() & NEEDS_SHARED:
             return Resources.EMPTY
-        held = Resources.sum(agent.held.get(client.number, ()))
+        held = agent.held_by(client.number)
         return agent.shared.allocatable_to(client.role).minus_what_is_there(held)
 
-    def _note(self, agent: Agent, client: Client, pieces: list[Resources]) -> None:
-        books = self._books
-        held = pieces[0] if len(pieces) == 1 else Resources.sum(pieces)
-        books.note_holding(agent, client, held)
-        agent.in_flight.append((self._number, client.number, held))
-        books.filters.stock_changed(agent.row)
-        client.last_offered = self._now
-        client.waiting_since = self._now
-        allocation = Allocation(client.framework.number, agent.number, client.role, tuple(pieces))
-        if books.quota.on:
-            key = (agent.row, client.number)
-            place = self._places.get(key)
-            if place is not None:
-                earlier = self._allocations[place]
-                self._allocations[place] = earlier._replace(resources=earlier.resources + allocation.resources)
-                return
-            self._places[key] = len(self._allocations)
-        self._allocations.append(allocation)
+    def _append(self, agent: Agent, client: Client, resources: tuple[Resources, ...]) -> None:
+        """Adds an allocation; what one client gets of one agent in both stages is one."""
+        key = (agent.row, client.number)
+        place = self._places.get(key)
+        if place is not None:
+            earlier = self._allocations[place]
+            self._allocations[place] = earlier._replace(resources=earlier.resources + resources)
+            return
+        self._places[key] = len(self._allocations)
+        self._allocations.append(Allocation(client.framework.number, agent.number, client.role, resources))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -187,9 +187,9 @@ class RefuseFilters:
         self.bits[row, client >> 6] |= BIT[client & 63]
         self._overruled.add(row)
 
-    def has_refusals(self, row: int) -> bool:
-        """Whether anybody refused anything on an agent."""
-        return row in self._by_agent
+    def refused_agents(self) -> Container[int]:
+        """The agents on which anybody refused anything."""
+        return self._by_agent.keys()
 
     def ends_of(self, client: int) -> Iterable[tuple[float, int]]:
         """When refusals of a client end, and how many then."""

@@ -41,9 +41,8 @@ class Client:
     holdings: int = 0
     """On how many agents it holds anything."""
     subscribed: bool = False
+    taking_part_since: float | None = None
     last_offered: float | None = None
-    waiting_since: float | None = None
-    """Since when it takes part without having been offered anything."""
 
 
 @dataclass(slots=True, eq=False)
@@ -200,7 +199,7 @@ class FrameworkBook:
             self.active[word] |= BIT[bit]
         else:
             self.active[word] &= ALL_BUT[bit]
-        client.waiting_since = now if active else None
+        client.taking_part_since = now if active else None
         return active
 
     def named_roles(self, framework: Framework, roles: Collection[str]) -> Iterator[Client]:

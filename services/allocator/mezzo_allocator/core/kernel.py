@@ -69,26 +69,72 @@ def precedes(tree: Tree, left: int, right: int) -> bool:
 
 
 @_compilable
+def put(tree: Tree, place: int, node: int) -> None:
+    """Writes a node into the order."""
+    tree.order[place] = node
+    tree.place[node] = place
+
+
+@_compilable
+def compact(tree: Tree, parent: int) -> None:
+    """Moves the children of a node to the beginning of their segment."""
+    begin = tree.first[parent]
+    base = tree.base[parent]
+    for offset in range(tree.active[parent]):
+        put(tree, base + offset, tree.order[begin + offset])
+    tree.first[parent] = base
+
+
+@_compilable
+def move_back(tree: Tree, parent: int, node: int) -> None:
+    """Moves a node behind those siblings that now precede it: by moving these, or all others, whichever are fewer."""
+    if tree.first[parent] + tree.active[parent] == tree.limit[parent]:
+        compact(tree, parent)
+    place = tree.place[node]
+    begin = tree.first[parent]
+    end = begin + tree.active[parent]
+    low, high = place + 1, end
+    while low < high:
+        middle = (low + high) // 2
+        if precedes(tree, tree.order[middle], node):
+            low = middle + 1
+        else:
+            high = middle
+    if low - 1 - place <= (place - begin) + (end - low):
+        for other in range(place + 1, low):
+            put(tree, other - 1, tree.order[other])
+        put(tree, low - 1, node)
+        return
+    for other in range(end - 1, low - 1, -1):
+        put(tree, other + 1, tree.order[other])
+    for other in range(place - 1, begin - 1, -1):
+        put(tree, other + 1, tree.order[other])
+    put(tree, low, node)
+    tree.first[parent] = begin + 1
+
+
+@_compilable
+def move_forward(tree: Tree, parent: int, node: int) -> None:
+    """Moves a node before those siblings that it now precedes."""
+    place = tree.place[node]
+    begin = tree.first[parent]
+    while place > begin and precedes(tree, node, tree.order[place - 1]):
+        put(tree, place, tree.order[place - 1])
+        place -= 1
+    put(tree, place, node)
+
+
+@_compilable
 def reposition(tree: Tree, node: int) -> None:
-    """Moves a node whose share or count has changed to its place among its siblings."""
+    """Moves a node whose share or number of allocations has changed to its place among its siblings."""
     place = tree.place[node]
     if place < 0:
         return
     parent = tree.parent[node]
-    begin = tree.first[parent]
-    end = begin + tree.active[parent]
-    while place + 1 < end and precedes(tree, tree.order[place + 1], node):
-        neighbour = tree.order[place + 1]
-        tree.order[place] = neighbour
-        tree.place[neighbour] = place
-        place += 1
-    while place > begin and precedes(tree, node, tree.order[place - 1]):
-        neighbour = tree.order[place - 1]
-        tree.order[place] = neighbour
-        tree.place[neighbour] = place
-        place -= 1
-    tree.order[place] = node
-    tree.place[node] = place
+    if place + 1 < tree.first[parent] + tree.active[parent] and precedes(tree, tree.order[place + 1], node):
+        move_back(tree, parent, node)
+    else:
+        move_forward(tree, parent, node)
 
 
 @_compilable

@@ -27,8 +27,8 @@ def starvation(books: Books, now: float) -> dict[str, float]:
     """For how many seconds somebody in the role has taken part without being offered anything."""
     by_role: dict[str, float] = {}
     for client in books.frameworks.clients.values():
-        if client.waiting_since is not None:
-            waited = max(0.0, now - client.waiting_since)
+        if client.taking_part_since is not None:
+            waited = max(0.0, now - max(client.taking_part_since, client.last_offered or 0.0))
             by_role[client.role] = max(waited, by_role.get(client.role, 0.0))
     return by_role
 

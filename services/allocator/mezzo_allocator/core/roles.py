@@ -56,7 +56,9 @@ class RoleTree:
             alloc=np.zeros((nodes, width), dtype=np.int64),
             first=indices(),
             active=indices(),
-            order=indices(),
+            base=indices(),
+            limit=indices(),
+            order=np.zeros(2 * nodes, dtype=np.int32),
             place=indices(),
             mask_first=indices(),
             mask_length=indices(),
@@ -256,12 +258,15 @@ class RoleTree:
         nodes = np.flatnonzero(active)
         keys = (arrays.rank[nodes], arrays.served[nodes], arrays.share[nodes], arrays.parent[nodes])
         nodes = nodes[np.lexsort(keys)].astype(np.int32)
-        arrays.order[: nodes.size] = nodes
-        arrays.place[:] = -1
-        arrays.place[nodes] = np.arange(nodes.size, dtype=np.int32)
-        children = np.bincount(arrays.parent[nodes], minlength=used).astype(np.int32)
+        parents = arrays.parent[nodes]
+        children = np.bincount(parents, minlength=used).astype(np.int32)
+        before = np.cumsum(children) - children
         arrays.active[:used] = children
-        arrays.first[:used] = np.concatenate([[0], np.cumsum(children)[:-1]])
+        arrays.base[:used] = arrays.first[:used] = 2 * before
+        arrays.limit[:used] = 2 * (before + children)
+        arrays.place[:] = -1
+        arrays.place[nodes] = arrays.base[parents] + np.arange(nodes.size) - before[parents]
+        arrays.order[arrays.place[nodes]] = nodes
         self._mask_leaves(nodes[arrays.kind[nodes] == CLIENT])
         self._stale = False
 

@@ -30,10 +30,10 @@ def validate(books: Books) -> None:
             totals += portion.vector
             if portion.key.role and not portion.key.needs & NEEDS_REVOCABLE:
                 _climb(books, books.tree.roles[portion.key.role], ROOT, portion.vector, consumed)
-        for number, pieces in agent.held.items():
+        for number in agent.held:
             holdings[number] = holdings.get(number, 0) + 1
             client = books.frameworks.clients[number]
-            for portion in books.divider.split(Resources.sum(pieces).nonshared()):
+            for portion in books.divider.split(agent.held_by(number).nonshared()):
                 allocated[client.path] += portion.vector
                 if not portion.key.needs & NEEDS_REVOCABLE:
                     role = int(books.tree.arrays.role[client.node])
@@ -64,7 +64,7 @@ def _climb(books: Books, role: int, reserved_for: int, vector: Ints, consumed: I
 
 def _validate_agent(books: Books, agent: Agent) -> None:
     free = books.agents.free_of(agent)
-    held = Resources.sum(Resources.sum(pieces) for pieces in agent.held.values()).nonshared()
+    held = Resources.sum(map(agent.held_by, agent.held)).nonshared()
     _expect(free + held == agent.total.nonshared(), f"agent {agent.number}: {free} free and {held} held")
     for part, key in books.agents.parts(agent):
         contents = books.agents.contents[part]
