@@ -207,7 +207,6 @@ def command_executor(books: Books, framework: Framework, info: mesos.TaskInfo, c
         framework_id=framework.info.id,
         name=f"Command Executor (Task: {info.task_id.value}) (Command: {shown})",
         source=info.task_id.value,
-        resources=info.resources,
     )
     sandbox = books.sandbox(framework.id, info.task_id.value, container_id)
     return Executor(framework.id, executor_info, ExecutorKind.COMMAND, container_id, sandbox)

@@ -1,0 +1,180 @@
+"""The session with the leading registry: found, held, and begun again as soon as it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+
+import grpc
+
+from mezzo.agent.v1 import agent_session_pb2 as messages
+from mezzo.agent.v1 import agent_session_pb2_grpc as service
+from mezzo.errors import MezzoError, NotLeading
+from mezzo_agent.adapters.turns import Turns
+from mezzo_agent.core.events import RegistryMessageReceived, SessionClosed, SessionOpened
+from mezzo_chassis.leadership import LeaderDetector
+from mezzo_chassis.log import get_logger
+from mezzo_chassis.outbox import Outbox, Overflow
+from mezzo_chassis.rpc import error_of, open_channel
+
+RETRY_SECONDS_MIN = 0.05
+REGISTRATION_TIMEOUT_SECONDS = 15.0
+"""How long a registry may take to answer Register, and the silence allowed until it has said what it allows."""
+
+FINISH_SECONDS_MAX = 2.0
+
+log = get_logger(__name__)
+
+
+class RegistrySession:
+    """Keeps a stream to the leading registry for as long as it runs."""
+
+    def __init__(self, detector: LeaderDetector, *, retry_seconds_max: float) -> None:
+        self._detector = detector
+        self._retry_seconds_max = retry_seconds_max
+        self._outbox: Outbox[messages.AgentMessage] | None = None
+        self._pauses = Pauses(retry_seconds_max)
+        # Where another registry says that the leader is.
+        self._hint: str | None = None
+        self.registered = asyncio.Event()
+        self._finishing = False
+        self._closed = asyncio.Event()
+
+    def send(self, message: messages.AgentMessage) -> None:
+        """Queue a message; lost without a stream, and the next snapshot makes it good."""
+        if self._outbox is not None:
+            self._outbox.put(message)
+
+    async def run(self, turns: Turns) -> None:
+        """Converse with whoever leads, until cancelled."""
+        while not self._finishing:
+            address = self._hint or await self._leader()
+            self._hint = None
+            try:
+                await self._converse(address, turns)
+                log.info("registry session ended", registry=address)
+            except (MezzoError, grpc.aio.AioRpcError, Overflow, TimeoutError) as failure:
+                error = error_of(failure) if isinstance(failure, grpc.aio.AioRpcError) else failure
+                log.info("registry session broken", registry=address, error=str(error) or type(error).__name__)
+                if isinstance(error, NotLeading) and error.leader and error.leader != address:
+                    self._hint = error.leader
+            finally:
+                self.registered.clear()
+                self._outbox = None
+                self._closed.set()
+            await turns.ask(SessionClosed())
+            await self._pause(address)
+
+    async def finish(self) -> None:
+        """Send what is queued, and then end the stream; there will be no other."""
+        self._finishing = True
+        if self._outbox is not None:
+            self._outbox.close()
+            try:
+                async with asyncio.timeout(FINISH_SECONDS_MAX):
+                    await self._closed.wait()
+            except TimeoutError:
+                log.info("the registry did not take leave in time")
+
+    async def _leader(self) -> str:
+        async for leader in self._detector.changes():
+            if leader is not None:
+                return leader.grpc_address
+        raise AssertionError("a detector never ends")
+
+    async def _pause(self, address: str) -> None:
+        """Wait a little longer each time; but not a moment more once somebody else leads."""
+        if self._hint is not None and self._pauses.count == 0:
+            self._pauses.next()
+            return
+        try:
+            async with asyncio.timeout(self._pauses.next()):
+                async for leader in self._detector.changes():
+                    if leader is not None and leader.grpc_address != address and self._hint is None:
+                        return
+        except TimeoutError:
+            return
+
+    async def _converse(self, address: str, turns: Turns) -> None:
+        async with open_channel(address) as channel:
+            outbox: Outbox[messages.AgentMessage] = Outbox()
+            self._outbox = outbox
+            self._closed.clear()
+            await turns.ask(SessionOpened())  # the snapshot is in the outbox now
+            call = service.AgentSessionStub(channel).Connect(_requests(outbox))
+            try:
+                await self._read(call, outbox, turns)
+            finally:
+                outbox.close()
+                call.cancel()
+
+    async def _read(
+        self,
+        call: grpc.aio.StreamStreamCall[messages.ConnectRequest, messages.ConnectResponse],
+        outbox: Outbox[messages.AgentMessage],
+        turns: Turns,
+    ) -> None:
+        silence_max = REGISTRATION_TIMEOUT_SECONDS
+        heartbeats: asyncio.Task[None] | None = None
+        try:
+            while True:
+                async with asyncio.timeout(silence_max):
+                    response = await _read_one(call)
+                if response is None:
+                    return
+                for message in response.messages:
+                    if message.WhichOneof("message") == "registered" and heartbeats is None:
+                        silence_max = message.registered.heartbeat_timeout_seconds or silence_max
+                        interval = message.registered.heartbeat_interval_seconds or silence_max / 5
+                        heartbeats = asyncio.create_task(_heartbeats(outbox, interval))
+                        self._pauses.reset()
+                        self.registered.set()
+                        log.info("registered", agent_id=message.registered.agent_id.value)
+                turns.post_all(RegistryMessageReceived(message) for message in response.messages)
+        finally:
+            if heartbeats is not None:
+                heartbeats.cancel()
+
+
+async def _read_one(
+    call: grpc.aio.StreamStreamCall[messages.ConnectRequest, messages.ConnectResponse],
+) -> messages.ConnectResponse | None:
+    """The next message; None at the end of the stream."""
+    try:
+        response = await call.read()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # gRPC cancels a call whose requests fail, and says no more.
+        raise Overflow("the registry does not keep up") from None
+    return response if isinstance(response, messages.ConnectResponse) else None
+
+
+async def _requests(outbox: Outbox[messages.AgentMessage]) -> AsyncIterator[messages.ConnectRequest]:
+    async for batch in outbox:
+        yield messages.ConnectRequest(messages=batch)
+
+
+async def _heartbeats(outbox: Outbox[messages.AgentMessage], interval_seconds: float) -> None:
+    while True:
+        await asyncio.sleep(interval_seconds)
+        outbox.put(messages.AgentMessage(heartbeat=messages.Heartbeat()))
+
+
+class Pauses:
+    """Waiting times that double, with jitter, so that a thousand agents do not come back in the same moment."""
+
+    def __init__(self, seconds_max: float, jitter: Callable[[], float] = random.random) -> None:
+        self._seconds_max = seconds_max
+        self._jitter = jitter
+        self.count = 0
+
+    def next(self) -> float:
+        longest = min(RETRY_SECONDS_MIN * 2.0 ** (self.count + 1), self._seconds_max)
+        self.count += 1
+        return longest * (0.5 + 0.5 * self._jitter())
+
+    def reset(self) -> None:
+        self.count = 0

@@ -1,0 +1,134 @@
+"""The composition root: builds the agent out of its parts, and runs it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+
+from mezzo_agent import __version__
+from mezzo_agent.adapters import detection
+from mezzo_agent.adapters.registry_session import RegistrySession
+from mezzo_agent.config import Config
+from mezzo_agent.containers import factory
+from mezzo_agent.containers.gc import GarbageCollector
+from mezzo_agent.core import Settings
+from mezzo_agent.machine import Machine, base_environment
+from mezzo_agent.metrics import AgentMetrics
+from mezzo_agent.ports import Containerizer
+from mezzo_agent.servers import Servers
+from mezzo_chassis import lifecycle, log
+from mezzo_chassis.config import load
+from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.leadership import Detector, FixedDetector, LeaderDetector, ZooKeeperUrl
+
+LEAVE_SIGNAL = signal.SIGUSR1
+"""As Mesos' agent: end everything, and leave the cluster for good."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run an agent until it is told to stop; its containers run on. Returns the exit code."""
+    config = load(Config, argv, service="agent", version=__version__)
+    log.configure("agent", config.log_level, config.log_format)
+    return lifecycle.run(lambda life: serve(config, life), service="agent", signals=(LEAVE_SIGNAL,))
+
+
+async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
+    """Serve until `life` says stop, or the agent itself is to end.
+
+    Raises:
+        StartupError: a port or the work_dir is in use, a flag makes no sense, or what runs does not fit the flags.
+    """
+    metrics = AgentMetrics(__version__)
+    servers = Servers(config, metrics)
+    await servers.bind()
+    detector = _detector(config)
+    machine = Machine(
+        settings(config, servers.http_port),
+        detection.agent_info(config, config.advertise_port or servers.http_port),
+        _containerizer(config),
+        RegistrySession(detector, retry_seconds_max=config.registration_backoff_factor),
+        GarbageCollector(config.gc_delay, config.gc_disk_headroom),
+        metrics,
+    )
+    try:
+        await machine.recover(life, strict=config.strict)
+        metrics.follow(machine.numbers)
+        if config.recover == "cleanup":
+            await machine.depart("--recover=cleanup")
+            await _ended(machine, life)
+            return
+        await servers.open(machine)
+        await detector.start()
+        life.spawn(machine.converse(), "registry session")
+        life.spawn(machine.collect_garbage(config.disk_watch_interval), "garbage collection")
+        life.spawn(metrics.process.watch(), "process metrics")
+        await _ended(machine, life)
+        if life.signal is LEAVE_SIGNAL:
+            await machine.depart("told to leave")
+            await machine.say_goodbye(await machine.ended)
+    finally:
+        await servers.close()
+        await machine.close()
+        await detector.close()
+
+
+async def _ended(machine: Machine, life: lifecycle.Lifecycle) -> None:
+    """Wait until somebody says stop, or the core does."""
+    machine.ended.add_done_callback(lambda _: life.stop())
+    await life.stopping.wait()
+    if machine.ended.done():
+        await machine.say_goodbye(machine.ended.result())
+
+
+def _detector(config: Config) -> LeaderDetector:
+    if isinstance(config.master, ZooKeeperUrl):
+        return Detector(config.master, session_timeout_seconds=config.zk_session_timeout)
+    return FixedDetector("{}:{}".format(*config.master))
+
+
+def settings(config: Config, http_port: int) -> Settings:
+    """What the core is told of the flags."""
+    return Settings(
+        work_dir=config.work_dir,
+        ip=detection.reachable_ip(config),
+        port=config.advertise_port or http_port,
+        domain_socket=config.domain_socket,
+        version=__version__,
+        switch_user=config.switch_user,
+        base_environment=base_environment(config.executor_environment_variables),
+        executor_registration_timeout=config.executor_registration_timeout,
+        executor_reregistration_timeout=config.executor_reregistration_timeout,
+        executor_shutdown_grace_period=config.executor_shutdown_grace_period,
+        recovery_timeout=config.recovery_timeout,
+        authenticate_executors=config.authenticate_http_executors,
+        max_completed_executors_per_framework=config.max_completed_executors_per_framework,
+    )
+
+
+def _containerizer(config: Config) -> Containerizer:
+    try:
+        return factory.create(
+            factory.ContainerizerConfig(
+                work_dir=config.work_dir,
+                runtime_dir=config.runtime_dir or config.work_dir / "run",
+                isolation=config.isolation,
+                switch_user=config.switch_user,
+                frameworks_home=config.frameworks_home,
+                fetcher_cache_dir=config.fetcher_cache_dir,
+                fetcher_cache_size=config.fetcher_cache_size,
+                fetcher_stall_timeout=config.fetcher_stall_timeout,
+                max_stdout_size=config.max_stdout_size,
+                max_stderr_size=config.max_stderr_size,
+                max_stdout_files=config.max_stdout_files,
+                max_stderr_files=config.max_stderr_files,
+            )
+        )
+    except factory.UnknownIsolation as error:
+        raise StartupError(Exit.BAD_CONFIGURATION, f"--isolation: {error}") from None
+    except ValueError as error:
+        raise StartupError(Exit.BAD_CONFIGURATION, str(error)) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

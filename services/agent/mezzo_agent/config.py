@@ -1,0 +1,99 @@
+"""The agent: runs tasks on one machine, and keeps their updates until they are acknowledged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from mezzo_chassis.config import address, byte_count, duration, flag, folder, fraction
+from mezzo_chassis.config import port as port_number
+from mezzo_chassis.leadership import ZooKeeperUrl
+
+RECOVER = ("reconnect", "cleanup")
+
+
+def master(text: str) -> ZooKeeperUrl | tuple[str, int]:
+    """`host:port` of the registry's gRPC server, or `zk://host:port,…/path`."""
+    return ZooKeeperUrl.parse(text) if text.startswith("zk://") else address(text)
+
+
+def recover(text: str) -> str:
+    """`reconnect` or `cleanup`."""
+    if text not in RECOVER:
+        raise ValueError(f"{text!r} is neither of {', '.join(RECOVER)}")
+    return text
+
+
+def environment(text: str) -> dict[str, str]:
+    """A JSON object of names and values, both strings."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"it is no JSON: {error}") from None
+    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
+        raise ValueError("expected a JSON object whose values are strings")
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Every flag of the agent. Those that Mesos' agent has too have its names and defaults."""
+
+    master: ZooKeeperUrl | tuple[str, int] = flag(  # noqa: RUF009  fields are made by it
+        "127.0.0.1:5060", "host:port of the registry's gRPC server, or zk://host:port,…/path.", parse=master
+    )
+    zk_session_timeout: float = flag("10secs", "After how much silence ZooKeeper ends a session.", parse=duration)
+    ip: str = flag("0.0.0.0", "The address to listen on.")
+    port: int = flag(
+        "5051", "Where HTTP is served: executors, operators, the older endpoints.", parse=port_number
+    )
+    grpc_port: int = flag("5056", "Where the executor API is served by gRPC.", parse=port_number)
+    metrics_port: int = flag("9063", "Where Prometheus finds the metrics.", parse=port_number)
+    hostname: str = flag("", "The name under which others reach this machine; its own name when empty.")
+    advertise_ip: str = flag("", "The IPv4 address that executors and the registry are told; --ip when empty.")
+    advertise_port: int | None = flag(None, "The port that they are told; --port when not set.", parse=port_number)
+    domain_socket: Path | None = flag(  # noqa: RUF009  fields are made by it
+        None, "Serve executors on this Unix socket as well.", parse=folder
+    )
+    work_dir: Path = flag(  # noqa: RUF009  fields are made by it
+        "/var/lib/mezzo/agent", "Sandboxes, and what the agent has to know after a restart.", parse=folder
+    )
+    runtime_dir: Path | None = flag(  # noqa: RUF009  fields are made by it
+        None, "What has to outlive the agent, but not the machine's restart; <work_dir>/run when not set.", parse=folder
+    )
+    resources: str = flag("", "As JSON or like cpus:8;mem(ads):4096;ports:[31000-32000]. The rest is detected.")
+    attributes: str = flag("", "Like rack:r2;level:10.")
+    default_role: str = flag("*", "The role of resources that name none.")
+    domain: str = flag("", "region or region/zone: where this machine stands.")
+    isolation: str = flag("posix/cpu,posix/mem", "The isolators to use, with commas between.")
+    switch_user: bool = flag(True, "Run tasks as their own users; only root can.")
+    frameworks_home: Path | None = flag(  # noqa: RUF009  fields are made by it
+        None, "Where relative URIs of executors are looked for.", parse=folder
+    )
+    fetcher_cache_dir: Path | None = flag(  # noqa: RUF009  fields are made by it
+        None, "Where fetched files are kept; <work_dir>/fetch when not set.", parse=folder
+    )
+    fetcher_cache_size: int = flag("2GB", "How much of the disk they may take.", parse=byte_count)
+    fetcher_stall_timeout: float = flag("1mins", "A download without progress for so long has failed.", parse=duration)
+    max_stdout_size: int = flag("10MB", "A task's stdout is rotated when it is larger.", parse=byte_count)
+    max_stderr_size: int = flag("10MB", "A task's stderr is rotated when it is larger.", parse=byte_count)
+    max_stdout_files: int = flag("2", "How many rotated files of stdout are kept.", parse=int)
+    max_stderr_files: int = flag("2", "How many rotated files of stderr are kept.", parse=int)
+    gc_delay: float = flag("1weeks", "How long sandboxes are kept at most.", parse=duration)
+    gc_disk_headroom: float = flag("0.1", "The part of the disk that sandboxes leave free.", parse=fraction)
+    disk_watch_interval: float = flag("1mins", "How often the disk is looked at.", parse=duration)
+    executor_environment_variables: dict[str, str] | None = flag(  # noqa: RUF009  fields are made by it
+        None, "A JSON object: the environment of tasks and executors, instead of the agent's own.", parse=environment
+    )
+    executor_registration_timeout: float = flag("1mins", "How long an executor has to subscribe.", parse=duration)
+    executor_reregistration_timeout: float = flag("2secs", "The same, after the agent's restart.", parse=duration)
+    executor_shutdown_grace_period: float = flag("5secs", "How long an executor has to end.", parse=duration)
+    recovery_timeout: float = flag("15mins", "How long executors wait for an agent that is away.", parse=duration)
+    authenticate_http_executors: bool = flag(False, "Refuse executors that do not send their token.")
+    registration_backoff_factor: float = flag("1secs", "The longest pause between two registrations.", parse=duration)
+    max_completed_executors_per_framework: int = flag("150", "How many are remembered.", parse=int)
+    recover: str = flag("reconnect", "reconnect to what runs; or cleanup: end it all, and exit.", parse=recover)
+    strict: bool = flag(True, "Refuse to start with a damaged journal.")
+    log_level: str = flag("info", "debug, info, warning or error.")
+    log_format: str = flag("auto", "json, console, or auto: console on a terminal.")

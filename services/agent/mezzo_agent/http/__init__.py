@@ -1,0 +1,1 @@
+"""The agent's HTTP server: executors, the operator API, and Mesos' older read-only endpoints."""

@@ -1,0 +1,105 @@
+"""Mesos' older endpoints, read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from mezzo.errors import InvalidRequest
+from mezzo_agent.gate import Gate
+from mezzo_agent.http import build, containers, state_document
+from mezzo_agent.http.executor_api import ExecutorApi
+from mezzo_agent.http.operator_api import OperatorApi
+from mezzo_agent.http.verbosity import Verbosity
+from mezzo_agent.metrics import system_numbers
+from mezzo_chassis.config import duration
+from mezzo_chassis.http.exchange import json_response
+from mezzo_chassis.http.files import FilesApi, FileTree
+from mezzo_chassis.http.routes import POST, Routes
+
+PREFIX = r"slave\(1\)"
+
+
+def routes(gate: Gate, tree: FileTree, verbosity: Verbosity, flags: Mapping[str, str]) -> Routes:
+    """Everything that the agent answers over HTTP."""
+    table = Routes(PREFIX)
+    endpoints = Endpoints(gate, flags)
+    table.add("/state", endpoints.state)
+    table.add("/containers", endpoints.containers)
+    table.add("/monitor/statistics", endpoints.statistics)
+    table.add("/health", endpoints.health)
+    table.add("/flags", endpoints.flags)
+    table.add("/version", endpoints.version)
+    table.add("/metrics/snapshot", endpoints.metrics)
+    table.add("/system/stats.json", endpoints.system_stats)
+    files = FilesApi(tree)
+    table.add("/files/browse", files.browse)
+    table.add("/files/read", files.read)
+    table.add("/files/download", files.download)
+    table.add("/api/v1/executor", ExecutorApi(gate).post, POST)
+    table.add_below("/api/v1", OperatorApi(gate, tree, verbosity, flags).post, POST)
+    return table
+
+
+def executor_routes(gate: Gate) -> Routes:
+    """What the Unix socket answers: executors, and nobody else."""
+    table = Routes(PREFIX)
+    table.add("/api/v1/executor", ExecutorApi(gate).post, POST)
+    return table
+
+
+class Endpoints:
+    """One method for each path."""
+
+    def __init__(self, gate: Gate, flags: Mapping[str, str]) -> None:
+        self._gate = gate
+        self._flags = flags
+
+    async def state(self, request: web.Request) -> web.StreamResponse:
+        machine = self._gate.machine()
+        return json_response(request, state_document.state(machine.core.books, machine.started_at, self._flags))
+
+    async def containers(self, request: web.Request) -> web.StreamResponse:
+        return await self._containers(request, with_status=True)
+
+    async def statistics(self, request: web.Request) -> web.StreamResponse:
+        return await self._containers(request, with_status=False)
+
+    async def _containers(self, request: web.Request, *, with_status: bool) -> web.StreamResponse:
+        machine = self._gate.machine()
+        found = await containers.measure(machine.core.books, machine.containerizer)
+        return json_response(request, [containers.document(each, with_status=with_status) for each in found])
+
+    async def health(self, _: web.Request) -> web.StreamResponse:
+        self._gate.machine()
+        return web.Response()
+
+    async def flags(self, request: web.Request) -> web.StreamResponse:
+        return json_response(request, {"flags": dict(self._flags)})
+
+    async def version(self, request: web.Request) -> web.StreamResponse:
+        return json_response(request, build.document())
+
+    async def metrics(self, request: web.Request) -> web.StreamResponse:
+        timeout = request.query.get("timeout")
+        if timeout is not None:
+            try:
+                duration(timeout)
+            except ValueError as error:
+                raise InvalidRequest("timeout", str(error)) from None
+        return json_response(request, dict(sorted(self._gate.machine().numbers().items())))
+
+    async def system_stats(self, request: web.Request) -> web.StreamResponse:
+        numbers = system_numbers()
+        return json_response(
+            request,
+            {
+                "avg_load_1min": numbers["system/load_1min"],
+                "avg_load_5min": numbers["system/load_5min"],
+                "avg_load_15min": numbers["system/load_15min"],
+                "cpus_total": int(numbers["system/cpus_total"]),
+                "mem_free_bytes": int(numbers["system/mem_free_bytes"]),
+                "mem_total_bytes": int(numbers["system/mem_total_bytes"]),
+            },
+        )

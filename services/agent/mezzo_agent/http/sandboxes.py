@@ -1,0 +1,31 @@
+"""The sandboxes, as files that can be browsed and read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mezzo.errors import NotFound
+from mezzo_agent.containers.sandbox import real_path
+from mezzo_agent.gate import Gate
+from mezzo_chassis.http.files import FileTree
+
+
+class SandboxTree(FileTree):
+    """Sandboxes by their real paths, and by those that stay the same when agent and container change:
+    `/frameworks/<framework>/executors/<executor>/runs/latest`.
+    """
+
+    def __init__(self, gate: Gate, work_dir: Path) -> None:
+        super().__init__()
+        self._gate = gate
+        self._work_dir = work_dir
+        slaves = work_dir / "slaves"
+        self.show(str(slaves), slaves)
+
+    def resolve(self, virtual: str) -> Path:
+        """The real path; raises `NotFound` for what is no sandbox, or leads out of them."""
+        agent_id = self._gate.machine().core.books.agent_id
+        if not agent_id:
+            raise NotFound("")
+        real = real_path(self._work_dir, agent_id, virtual)
+        return super().resolve(virtual if real is None else str(real))

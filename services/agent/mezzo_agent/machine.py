@@ -1,0 +1,168 @@
+"""The agent put together, without its servers: core, journal, containers and the session with the registry."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from uuid import uuid4
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo_agent import reconfiguration
+from mezzo_agent.adapters.executor_streams import ExecutorStreams
+from mezzo_agent.adapters.journal import Journal
+from mezzo_agent.adapters.performer import Performer
+from mezzo_agent.adapters.registry_session import RegistrySession
+from mezzo_agent.adapters.turns import Turns
+from mezzo_agent.containers.gc import GarbageCollector, disk_usage
+from mezzo_agent.core import Agent, Settings
+from mezzo_agent.core.effects import EndAgent
+from mezzo_agent.core.events import ContainersRecovered, DepartureOrdered
+from mezzo_agent.metrics import AgentMetrics, Numbers, core_numbers, system_numbers
+from mezzo_agent.ports import Containerizer
+from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.lifecycle import Lifecycle, freeze_gc
+from mezzo_chassis.log import get_logger
+
+log = get_logger(__name__)
+
+
+def new_id() -> bytes:
+    return uuid4().bytes
+
+
+class Machine:
+    """What runs on this machine, and what keeps it so across restarts. `recover` first, `close` last."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        agent_info: mesos.AgentInfo,
+        containerizer: Containerizer,
+        session: RegistrySession,
+        garbage: GarbageCollector,
+        metrics: AgentMetrics,
+    ) -> None:
+        self.settings = settings
+        self.core = Agent(settings, agent_info, new_id)
+        self.containerizer = containerizer
+        self.session = session
+        self.garbage = garbage
+        self.streams = ExecutorStreams()
+        self.started_at = time.time()
+        # Set when the agent is to end for a reason of its own.
+        self.ended: asyncio.Future[EndAgent] = asyncio.get_running_loop().create_future()
+        self._journal = Journal(settings.work_dir / "meta")
+        self._performer = Performer(
+            containerizer, self.streams, send=session.send, discard=garbage.retire, end=self._end
+        )
+        self.turns = Turns(self.core, self._journal, self._performer.perform, observe=metrics.turn)
+        self._performer.report_to(self.turns.post)
+        self._turning: asyncio.Task[None] | None = None
+        self._recovery_seconds = 0.0
+        self._recovery_errors = 0
+
+    # --- starting
+
+    async def recover(self, life: Lifecycle, *, strict: bool) -> None:
+        """Read the journal, find the containers again, and begin to take turns.
+
+        Raises `StartupError`: the work_dir cannot be used, or what runs does not fit the flags.
+        """
+        began = time.perf_counter()
+        records, damage = await asyncio.to_thread(self._journal.open, strict=strict)
+        if damage:
+            self._recovery_errors += 1
+            log.error("went on with a damaged journal", damage=damage)
+        self.core.restore(records)
+        misfits = reconfiguration.misfits(self.core)
+        if misfits:
+            raise StartupError(
+                Exit.INCOMPATIBLE_STATE,
+                f"what runs here does not fit the new flags: {'; '.join(misfits)}. Give the agent what it had before, "
+                "or end what runs with --recover=cleanup",
+            )
+        await self._note_flags()
+        found = await self.containerizer.recover(self.core.containers())
+        self._turning = life.spawn(self.turns.run(), "turns")
+        await self.turns.ask(ContainersRecovered(found))
+        await asyncio.to_thread(self._find_garbage, self.core.sandboxes())
+        self._recovery_seconds = time.perf_counter() - began
+        log.info("recovered", records=len(records), containers=len(found), seconds=round(self._recovery_seconds, 3))
+        freeze_gc()
+
+    async def _note_flags(self) -> None:
+        """A short journal, with the agent's present resources in it."""
+        if self.core.books.agent_id:
+            await self._journal.rewrite(self.core.checkpoint())
+
+    def _find_garbage(self, in_use: set[Path]) -> None:
+        """Whatever earlier agents have left, whoever they were."""
+        for sandbox in self.settings.work_dir.glob("slaves/*/frameworks/*/executors/*/runs/*"):
+            if sandbox not in in_use and not sandbox.is_symlink():
+                self.garbage.schedule(sandbox)
+
+    # --- running
+
+    async def converse(self) -> None:
+        """With the registry, until cancelled."""
+        await self.session.run(self.turns)
+
+    async def collect_garbage(self, interval_seconds: float) -> None:
+        """Until cancelled."""
+        while True:
+            usage = await asyncio.to_thread(disk_usage, self.settings.work_dir)
+            await self.garbage.collect(usage)
+            await asyncio.sleep(interval_seconds)
+
+    async def depart(self, reason: str) -> None:
+        """End everything that runs, and go for good; `ended` tells when."""
+        await self.turns.ask(DepartureOrdered(reason))
+
+    def numbers(self) -> Numbers:
+        """Everything that /metrics/snapshot shows."""
+        gc = self.garbage.counts
+        return {
+            **core_numbers(self.core, self.started_at, self._recovery_seconds, self._recovery_errors),
+            **system_numbers(),
+            "gc/path_removals_failed": float(gc.failed),
+            "gc/path_removals_pending": float(gc.pending),
+            "gc/path_removals_succeeded": float(gc.succeeded),
+        }
+
+    # --- ending
+
+    def _end(self, order: EndAgent) -> None:
+        if not self.ended.done():
+            log.warning("the agent ends", reason=order.reason)
+            self.ended.set_result(order)
+
+    async def say_goodbye(self, order: EndAgent) -> None:
+        """Let the registry have the last words; and, if the agent goes for good, forget who it was."""
+        await self.session.finish()
+        if order.forget:
+            await self._journal.forget()
+
+    async def close(self) -> None:
+        """Let go of everything; containers run on."""
+        if self._turning is not None:
+            self._turning.cancel()
+            await asyncio.gather(self._turning, return_exceptions=True)
+        self.streams.close_all()
+        await self._performer.close()
+        await self.containerizer.close()
+        self._journal.close()
+
+
+def base_environment(configured: dict[str, str] | None) -> dict[str, str]:
+    """What every task finds in its environment: as the flag says, or the agent's own without the agent's flags."""
+    if configured is not None:
+        return dict(configured)
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MESOS_", "LIBPROCESS_", "MEZZO_", "NOTIFY_SOCKET", "LISTEN_"))
+    }
+    own.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    return own

@@ -1,0 +1,37 @@
+"""Whether an agent that starts with other flags can go on with what already runs."""
+
+from __future__ import annotations
+
+from mezzo.resources import Resources
+from mezzo_agent.core import Agent
+
+
+def misfits(agent: Agent) -> list[str]:
+    """What of the agent's present resources is not enough for what runs, a sentence each; empty where all fits.
+
+    Attributes, the host name, ports and the domain may change freely: the registry is told.
+    """
+    total = Resources.of(agent.books.agent_info.resources)
+    used = in_use(agent)
+    if total.contains(used):
+        return []
+    found = []
+    for kind, amount in _by_name(used).items():
+        offered = _by_name(total).get(kind, Resources.EMPTY)
+        if not offered.contains(amount):
+            found.append(f"{kind}: what runs uses {amount}, the agent now has {offered or 'none'}")
+    return found
+
+
+def in_use(agent: Agent) -> Resources:
+    """What live tasks and executors hold, as the agent's own resources would tell it."""
+    parts: list[Resources] = []
+    for framework in agent.books.frameworks.values():
+        for executor in framework.executors.values():
+            parts.append(Resources.of(executor.info.resources))
+            parts += [Resources.of(task.info.resources) for task in executor.live_tasks()]
+    return Resources.sum(part.unallocated() for part in parts)
+
+
+def _by_name(resources: Resources) -> dict[str, Resources]:
+    return {name: resources.named(name) for name in sorted(resources.names())}

@@ -1,0 +1,64 @@
+"""Every server of the agent: HTTP, the executors' Unix socket, gRPC, and the Prometheus exporter."""
+
+from __future__ import annotations
+
+from mezzo.executor.v1 import executor_pb2_grpc
+from mezzo_agent.adapters.grpc_executor import SERVICE, ExecutorService
+from mezzo_agent.config import Config
+from mezzo_agent.gate import Gate
+from mezzo_agent.http.endpoints import executor_routes, routes
+from mezzo_agent.http.sandboxes import SandboxTree
+from mezzo_agent.http.verbosity import Verbosity
+from mezzo_agent.machine import Machine
+from mezzo_agent.metrics import AgentMetrics
+from mezzo_chassis.config import as_text
+from mezzo_chassis.http.site import Site, start_site, start_unix_site
+from mezzo_chassis.metrics import start_exporter
+from mezzo_chassis.rpc import Server, start_server
+
+
+class Servers:
+    """Binds every port before anything else is done, and serves when the agent has recovered."""
+
+    def __init__(self, config: Config, metrics: AgentMetrics) -> None:
+        self._config = config
+        self._metrics = metrics
+        self._gate = Gate()
+        self._tree = SandboxTree(self._gate, config.work_dir)
+        self._verbosity = Verbosity(config.log_level)
+        self._sites: list[Site] = []
+        self._grpc: Server | None = None
+        self.http_port = 0
+
+    async def bind(self) -> None:
+        """Raises `StartupError` naming the port that is in use."""
+        config, gate = self._config, self._gate
+        try:
+            application = routes(gate, self._tree, self._verbosity, as_text(config)).application()
+            site = await start_site(application, config.ip, config.port)
+            self._sites.append(site)
+            self.http_port = site.port
+            if config.domain_socket is not None:
+                application = executor_routes(gate).application()
+                self._sites.append(await start_unix_site(application, config.domain_socket))
+            self._sites.append(await start_exporter(config.ip, config.metrics_port, self._metrics.registry))
+            servicer = (executor_pb2_grpc.add_ExecutorServicer_to_server, ExecutorService(gate))
+            self._grpc = await start_server(config.ip, config.grpc_port, [servicer], [SERVICE], self._metrics.rpc)
+            await self._grpc.set_serving(False)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def open(self, machine: Machine) -> None:
+        """The agent has recovered: answer."""
+        self._gate.open(machine)
+        if self._grpc is not None:
+            await self._grpc.set_serving(True)
+
+    async def close(self) -> None:
+        """Answer nobody any more."""
+        if self._grpc is not None:
+            await self._grpc.stop()
+        for site in self._sites:
+            await site.stop()
+        self._verbosity.close()
