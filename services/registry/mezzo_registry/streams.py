@@ -21,7 +21,9 @@ ALLOCATOR_MESSAGES_MAX = 2_000_000
 class Stream(Generic[M]):
     """One peer's stream: messages in the order of their orders, and how it ends."""
 
-    def __init__(self, items_max: int) -> None:
+    def __init__(self, items_max: int, number: int = 0) -> None:
+        self.number = number
+        """Spreads the heartbeats of different streams over time."""
         self.outbox: Outbox[M] = Outbox(items_max)
         self.error: Exception | None = None
         self.quiet = True

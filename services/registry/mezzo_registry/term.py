@@ -89,7 +89,15 @@ class Term:
     async def run(self, first: events.Elected) -> None:
         """Lead until cancelled, or until the store says that another leads. Streams are closed at the end."""
         self.tell(first)
-        await asyncio.gather(self._write_to_store(), self._beat_agents(), self._beat_frameworks())
+        tasks = [
+            asyncio.create_task(work) for work in (self._write_to_store(), self._beat_agents(), self._beat_frameworks())
+        ]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def end(self, error: Exception) -> None:
         """The term is over: every stream ends with `error`, and nothing is done any longer."""
@@ -329,8 +337,8 @@ class Term:
         interval = self.core.settings.agent_ping_timeout
         for slot in itertools.cycle(range(HEARTBEAT_SLOTS)):
             await asyncio.sleep(interval / HEARTBEAT_SLOTS)
-            for session, stream in self._agents.items():
-                if session % HEARTBEAT_SLOTS == slot:
+            for stream in self._agents.values():
+                if stream.number % HEARTBEAT_SLOTS == slot:
                     if stream.quiet:
                         stream.send(heartbeat)
                     stream.quiet = True
@@ -342,6 +350,6 @@ class Term:
         interval = self.core.settings.scheduler_heartbeat_interval
         for slot in itertools.cycle(range(HEARTBEAT_SLOTS)):
             await asyncio.sleep(interval / HEARTBEAT_SLOTS)
-            for number, stream in enumerate(self._frameworks.values()):
-                if number % HEARTBEAT_SLOTS == slot:
+            for stream in self._frameworks.values():
+                if stream.number % HEARTBEAT_SLOTS == slot:
                     stream.send(heartbeat)

@@ -28,9 +28,9 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
         """The event stream of one framework."""
         term = self._office.term()
         stream_id = str(uuid.uuid4())
-        stream = Stream[scheduler.Event](FRAMEWORK_EVENTS_MAX)
-        term.open_framework(stream_id, stream)
         number = term.number()
+        stream = Stream[scheduler.Event](FRAMEWORK_EVENTS_MAX, number)
+        term.open_framework(stream_id, stream)
         address = request.client_address or context.peer().partition(":")[2]
         try:
             await term.ask(events.FrameworkSubscribing(number, stream_id, request.call, address), number)

@@ -15,6 +15,7 @@ def connected(turn: Turn) -> None:
     """A session began: describe the whole cluster. Offers that are out stay out, as holdings."""
     books = turn.books
     books.allocator_connected = True
+    books.allocator_cycle = 0
     turn.to_allocator(Message(begin=allocator.Begin(registry_id=turn.identity.registry_id)))
     for framework in books.frameworks.values():
         framework_changed(turn, framework)
@@ -60,6 +61,8 @@ def agent_changed(turn: Turn, agent: Agent, *, holdings: bool) -> None:
     update.total.extend(resource_forms.plain(agent.total))
     update.active = agent.connected
     update.capabilities.extend(agent.capabilities)
+    update.cycle = turn.books.allocator_cycle
+    update.keeps_holdings = not holdings
     if holdings:
         held: dict[int, list[mesos.Resource]] = {}
         for framework, role, resources in turn.books.holdings(agent):

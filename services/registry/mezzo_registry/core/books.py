@@ -220,6 +220,8 @@ class Books:
         self.offers: dict[str, Offer] = {}
         self.observers: set[int] = set()
         self.allocator_connected = False
+        self.allocator_cycle = 0
+        """The last cycle of the allocator's whose allocations are in these books."""
         self.next_agent = 0
         self.next_framework = 0
         self.next_offer = 0

@@ -48,11 +48,11 @@ def _snapshot(turn: Turn) -> Iterator[operator.StateChange]:
     for framework in (*books.completed.values(), *books.frameworks.values()):
         yield framework_message(framework)
         for task in framework.completed:
-            yield Change(task_added=operator.TaskAdded(task=task_message(task), list=COMPLETED))
+            yield task_message(task, COMPLETED)
         for task in framework.unreachable.values():
-            yield Change(task_added=operator.TaskAdded(task=task_message(task), list=UNREACHABLE))
+            yield task_message(task, UNREACHABLE)
         for task in framework.tasks.values():
-            yield Change(task_added=operator.TaskAdded(task=task_message(task), list=ACTIVE))
+            yield task_message(task, ACTIVE)
         for executor in framework.executors.values():
             yield _executor_message(executor)
     for offer in books.offers.values():
@@ -104,27 +104,29 @@ def framework_message(framework: Framework) -> operator.StateChange:
     return change
 
 
-def task_message(task: Task) -> mesos.Task:
+def task_message(task: Task, where: "operator.TaskList.ValueType") -> operator.StateChange:
     """A task as it is, in the form that operators read."""
+    change = Change()
+    change.task_added.list = where
+    told = change.task_added.task
     source = task.source
     if isinstance(source, mesos.Task):
-        told = mesos.Task()
         told.CopyFrom(source)
         del told.statuses[:]
         told.ClearField("status_update_state")
         told.ClearField("status_update_uuid")
     else:
-        told = _task_of_info(task, source)
+        _fill(told, task, source)
     told.state = task.state
     told.statuses.extend(task.statuses)
     if task.pending is not None:
         told.status_update_state = task.pending.state
         told.status_update_uuid = task.pending.uuid
-    return told
+    return change
 
 
-def _task_of_info(task: Task, info: mesos.TaskInfo) -> mesos.Task:
-    told = mesos.Task(name=info.name)
+def _fill(told: mesos.Task, task: Task, info: mesos.TaskInfo) -> None:
+    told.name = info.name
     told.task_id.value = task.id
     told.framework_id.value = task.framework.id
     told.agent_id.value = task.agent.id
@@ -141,7 +143,6 @@ def _task_of_info(task: Task, info: mesos.TaskInfo) -> mesos.Task:
         told.user = task.framework.info.user
     for name, limit in info.limits.items():
         told.limits[name].CopyFrom(limit)
-    return told
 
 
 def agent_changed(turn: Turn, agent: Agent) -> None:
@@ -182,7 +183,7 @@ def roles_changed(turn: Turn, roles: list[str]) -> None:
 def task_added(turn: Turn, task: Task, where: "operator.TaskList.ValueType" = ACTIVE) -> None:
     """Tell of a task, all that is known of it."""
     if turn.observed:
-        turn.publish(Change(task_added=operator.TaskAdded(task=task_message(task), list=where)))
+        turn.publish(task_message(task, where))
 
 
 def task_updated(turn: Turn, task: Task, status: mesos.TaskStatus, where: "operator.TaskList.ValueType") -> None:
@@ -238,12 +239,14 @@ def executor_removed(turn: Turn, executor: Executor) -> None:
 def offer_added(turn: Turn, offer: Offer) -> None:
     """Tell of an offer that is out."""
     if turn.observed:
-        turn.publish(Change(offer_added=operator.OfferAdded(offer=offer.message)))
+        change = Change()
+        change.offer_added.offer.CopyFrom(offer.message)
+        turn.publish(change)
 
 
 def offer_removed(turn: Turn, offer: Offer) -> None:
     """Tell that an offer is no longer out."""
     if turn.observed:
-        removed = operator.OfferRemoved()
-        removed.offer_id.value = offer.id
-        turn.publish(Change(offer_removed=removed))
+        change = Change()
+        change.offer_removed.offer_id.value = offer.id
+        turn.publish(change)

@@ -50,6 +50,8 @@ def allocations_made(turn: Turn, event: AllocationsMade) -> None:
             events = outgoing[allocation.framework] = scheduler.Event(type=scheduler.Event.OFFERS)
         events.offers.offers.append(offer.message)
         observers.offer_added(turn, offer)
+    if event.allocations.HasField("cycle"):
+        turn.books.allocator_cycle = event.allocations.cycle.number
     for number, offers in outgoing.items():
         turn.to_framework(turn.books.frameworks_by_number[number], offers)
 
