@@ -110,9 +110,9 @@ class Conversation:
         call = _call("SUBSCRIBE", executor_id, subscribe=executor_api.Call.Subscribe(**fields))
         self.tell(happened.ExecutorSubscribed(call, token, connection))
 
-    def executor_update(self, task_id: str, state: str, uuid: bytes, executor_id: str = "E1", **fields) -> None:
+    def executor_update(self, task_id: str, state: str, uuid: bytes, caller: str = "E1", **fields) -> None:
         status = mesos.TaskStatus(task_id=mesos.TaskID(value=task_id), state=state, uuid=uuid, **fields)
-        self.executor_call("UPDATE", executor_id=executor_id, update=executor_api.Call.Update(status=status))
+        self.executor_call("UPDATE", executor_id=caller, update=executor_api.Call.Update(status=status))
 
     # --- what it answers
 

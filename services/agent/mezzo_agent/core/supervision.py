@@ -34,8 +34,9 @@ class Supervision:
         framework = books.framework_of(task)
         task.phase = Phase.LAUNCHING
         books.counts.launches += 1
-        # This says STARTING before the launch, so that its acknowledgement is on its way meanwhile.
-        self._updates.report(task, mesos.TASK_STARTING, source=SOURCE_EXECUTOR)
+        if not task.statuses:
+            # Before the launch, so that the acknowledgement is on its way meanwhile.
+            self._updates.report(task, mesos.TASK_STARTING, source=SOURCE_EXECUTOR)
         books.emit(LaunchContainer(self._config(framework, executor, task)))
 
     def _config(self, framework: Framework, executor: Executor, task: Task) -> ContainerConfig:

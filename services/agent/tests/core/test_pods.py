@@ -1,0 +1,99 @@
+"""Task groups on the default executor: the agent supervises each task itself, and they live and die together."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.agent.v1 import agent_session_pb2 as session
+from mezzo_agent.core import events as happened
+from mezzo_agent.core.effects import KillContainer
+
+
+def pod(tasks, *task_ids, executor_id="P1"):
+    executor = mesos.ExecutorInfo(type="DEFAULT", executor_id=mesos.ExecutorID(value=executor_id))
+    group = mesos.TaskGroupInfo(tasks=[tasks.command(task_id) for task_id in task_ids])
+    return session.RunTaskGroup(framework_id=mesos.FrameworkID(value="F1"), executor=executor, task_group=group)
+
+
+@pytest.fixture
+def running(agent, tasks):
+    agent.hear(run_task_group=pod(tasks, "a", "b", "c"))
+    agent.configs = agent.launched()
+    for number, config in enumerate(agent.configs):
+        agent.tell(happened.ContainerStarted(config.container_id, 100 + number))
+    return agent
+
+
+def state_of(agent, task_id):
+    return mesos.TaskState.Name(agent.agent.books.task("F1", task_id).state)
+
+
+def test_each_task_has_a_container_inside_the_pod(running):
+    sandboxes = [config.sandbox for config in running.configs]
+    assert len({config.container_id for config in running.configs}) == 3
+    (parent,) = {sandbox.parent.parent for sandbox in sandboxes}
+    assert parent.match("slaves/S0/frameworks/F1/executors/P1/runs/*")
+    assert [state_of(running, each) for each in "abc"] == ["TASK_RUNNING"] * 3
+
+
+def test_task_that_succeeds_leaves_the_others_alone(running):
+    running.end(running.configs[0].container_id)
+    assert running.of(KillContainer) == []
+    assert state_of(running, "a") == "TASK_FINISHED"
+
+
+def test_task_that_fails_takes_the_others_along(running):
+    running.end(running.configs[0].container_id, 1 << 8)
+    killed = [config.container_id for config in running.configs[1:]]
+    assert running.of(KillContainer) == [KillContainer(each, signal.SIGTERM) for each in killed]
+    for container_id in killed:
+        running.end(container_id, signal.SIGTERM)
+    assert [state_of(running, each) for each in "abc"] == ["TASK_FAILED", "TASK_KILLED", "TASK_KILLED"]
+    assert not running.agent.books.frameworks["F1"].executors
+
+
+def test_kill_of_one_kills_all(running):
+    running.kill("b")
+    assert {effect.container_id for effect in running.of(KillContainer)} == {
+        config.container_id for config in running.configs
+    }
+
+
+def test_groups_of_one_executor_do_not_die_of_each_other(running, tasks):
+    running.hear(run_task_group=pod(tasks, "d"))
+    (config,) = running.launched()
+    running.tell(happened.ContainerStarted(config.container_id, 9))
+    running.end(config.container_id, 1 << 8)
+    assert running.of(KillContainer) == []
+
+
+def test_pod_is_discarded_when_its_last_task_has_ended(running):
+    for config in running.configs:
+        running.end(config.container_id)
+    (sandbox,) = running.discarded()
+    assert running.configs[0].sandbox.is_relative_to(sandbox)
+
+
+def test_group_of_which_one_task_makes_no_sense_is_refused_as_a_whole(agent, tasks):
+    message = pod(tasks, "a", "b")
+    message.task_group.tasks[1].ClearField("command")
+    agent.hear(run_task_group=message)
+    assert agent.states() == ["TASK_ERROR", "TASK_ERROR"]
+    assert agent.launched() == []
+
+
+def test_pod_survives_the_agent(running, tasks):
+    from mezzo_agent.ports import RecoveredContainer, RecoveredState
+
+    again = running.restart()
+    found = {
+        config.container_id: RecoveredContainer(config.container_id, RecoveredState.RUNNING, 5)
+        for config in running.configs
+    }
+    again.tell(happened.ContainersRecovered(found))
+    again.register()
+    again.end(running.configs[0].container_id, 1 << 8)
+    assert len(again.of(KillContainer)) == 2
