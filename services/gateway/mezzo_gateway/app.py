@@ -14,6 +14,7 @@ from mezzo_chassis.http.site import start_site
 from mezzo_chassis.leadership import Detector, FixedDetector, LeaderDetector, ZooKeeperUrl
 from mezzo_chassis.lifecycle import Lifecycle, run
 from mezzo_chassis.metrics import ProcessMetrics, RpcMetrics, start_exporter
+from mezzo_chassis.rpc import Server as RpcServer
 from mezzo_chassis.rpc import start_server
 from mezzo_gateway import __version__
 from mezzo_gateway.adapters.agents import Agents
@@ -57,14 +58,14 @@ class Gateway:
         reads = Reads(self.registry, build)
         files = Files(reads, agents)
         snapshot = MetricsSnapshot(self.registry)
-        stream = OperatorStream(
+        self.stream = OperatorStream(
             self.registry,
             reads,
             self.metrics,
             heartbeat_seconds=config.heartbeat_interval,
             subscribers_max=config.max_operator_event_stream_subscribers,
         )
-        operator = OperatorApi(self.registry, reads, stream, files, snapshot, verbosity, build)
+        operator = OperatorApi(self.registry, reads, self.stream, files, snapshot, verbosity, build)
         small = SmallEndpoints(self.registry, operator, OlderWrites(operator), snapshot, verbosity, build, reads)
         table = endpoints(
             scheduler=SchedulerApi(self.registry, self.metrics),
@@ -90,6 +91,7 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
         process_metrics = ProcessMetrics(gateway.metrics.registry, SERVICE, __version__)
         health = await start_server(config.ip, config.grpc_port, [], [], rpc_metrics)
         stack.push_async_callback(health.stop)
+        await health.set_serving(False)
         exporter = await start_exporter(config.ip, config.metrics_port, gateway.metrics.registry)
         stack.push_async_callback(exporter.stop)
         await detector.start()
@@ -97,7 +99,14 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
         lifecycle.spawn(process_metrics.watch(), "process metrics")
         lifecycle.spawn(gateway.registry.follow(detector.changes()), "registry")
         logger.info("serving", http=f"{config.ip}:{server.port}", grpc_port=health.port, metrics_port=exporter.port)
+        lifecycle.spawn(_announce(gateway.registry, health), "health")
         await lifecycle.stopping.wait()
+
+
+async def _announce(registry: Registry, health: RpcServer) -> None:
+    """Healthy from the first snapshot on. Later the copy answers reads even while no registry can be reached."""
+    await registry.wait_until(lambda found: found.copy.cluster is not None)
+    await health.set_serving(True)
 
 
 def own_addresses(config: Config, server: HttpServer) -> frozenset[str]:

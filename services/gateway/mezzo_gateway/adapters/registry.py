@@ -65,6 +65,7 @@ class Registry:
         self._metrics = metrics
         self._connection: _Connection | None = None
         self._observers: set[Observer] = set()
+        self._changed = asyncio.Event()
 
     # --------------------------------------------------------------------------------------------------- reading
 
@@ -88,6 +89,11 @@ class Registry:
         """Have `observer` called with what each batch of changes did; returns what ends that."""
         self._observers.add(observer)
         return lambda: self._observers.discard(observer)
+
+    async def wait_until(self, condition: Callable[[Registry], bool]) -> None:
+        """Wait until `condition` holds of who leads, of the connection, and of the copy."""
+        while not condition(self):
+            await self._changed.wait()
 
     # --------------------------------------------------------------------------------------------------- calling
 
@@ -142,6 +148,7 @@ class Registry:
                     await asyncio.gather(following, return_exceptions=True)
                     following = None
                 self.leader = leader
+                self._notify()
                 log.info("leader", address=leader and leader.grpc_address, http_address=leader and leader.http_address)
                 if leader is not None:
                     following = asyncio.create_task(self._follow(leader.grpc_address))
@@ -187,6 +194,7 @@ class Registry:
                 self._connection = None
                 self.copy.disconnected(time.time())
                 self._metrics.connected.set(0)
+                self._notify()
             await connection.close()
 
     def _apply(self, response: WatchResponse) -> None:
@@ -196,6 +204,11 @@ class Registry:
             self._metrics.connected.set(1)
         for observer in list(self._observers):
             observer(applied)
+        self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ They are checked for form here; whether they can be done is the registry's to sa
 from __future__ import annotations
 
 from typing import TypeVar
+from urllib.parse import parse_qs
 
 from aiohttp import web
 from google.protobuf.message import Message
@@ -115,8 +116,10 @@ async def _machines(request: web.Request) -> list[MachineID]:
 
 async def _form_field(request: web.Request, name: str) -> str:
     """A field of a form (or of the query) that has to be there."""
-    value = (await request.post()).get(name) or request.query.get(name)
-    if not isinstance(value, str) or not value:
+    # Whatever the content type: so does Mesos.
+    fields = parse_qs(await request.text())
+    value = fields[name][0] if name in fields else request.query.get(name)
+    if not value:
         raise InvalidRequest(name, "is required")
     return value
 

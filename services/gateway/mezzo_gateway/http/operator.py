@@ -144,7 +144,7 @@ class OperatorApi:
         table = _TABLES[call.type]
         if answer_format(request).content_type == JSON:
             if table.lists_tasks:
-                await self._reads.rendered(v1.unrendered, v1.task_json)
+                await self._reads.render(v1.rendering)
             name = Call.Type.Name(call.type)
             value = self._reads.kept(name, table.json)
             answer = json_bytes_response(

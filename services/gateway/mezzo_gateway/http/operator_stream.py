@@ -37,25 +37,23 @@ class OperatorStream:
         self._reads = reads
         self._metrics = metrics
         self._heartbeat_seconds = heartbeat_seconds
-        self._subscribers_max = subscribers_max
-        self._subscribers = 0
+        self.subscribers_max = subscribers_max
+        self.subscribers = 0
 
     async def serve(self, request: web.Request, form: Format) -> web.StreamResponse:
         """Answer SUBSCRIBE: until the operator leaves, or what it knows of is replaced by a new copy of the state."""
-        if self._subscribers >= self._subscribers_max:
-            raise Unavailable(
-                f"{self._subscribers} operators are subscribed already, and that is the most there may be"
-            )
-        self._subscribers += 1
+        if self.subscribers >= self.subscribers_max:
+            raise Unavailable(f"{self.subscribers} operators are subscribed already, and that is the most there may be")
+        self.subscribers += 1
         try:
             with self._metrics.operator_streams.track_inprogress():
                 return await self._serve(request, form)
         finally:
-            self._subscribers -= 1
+            self.subscribers -= 1
 
     async def _serve(self, request: web.Request, form: Format) -> web.StreamResponse:
         if form.content_type == JSON:
-            await self._reads.rendered(v1.unrendered, v1.task_json)
+            await self._reads.render(v1.rendering)
         # From here to the observer nothing is awaited: no change falls between the state and the first event.
         greeting = self._greeting(form)
         waiting: Outbox[Event] = Outbox(EVENTS_WAITING_MAX)

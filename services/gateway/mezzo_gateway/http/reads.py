@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import orjson
 from aiohttp import web
@@ -15,13 +15,12 @@ from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.state import older, v1
 from mezzo_gateway.state.build import Build
 from mezzo_gateway.state.cluster import Cluster
-from mezzo_gateway.state.records import TaskRecord
 
 # Set on answers made from a copy that no registry keeps up to date: since when, in seconds since the epoch.
 STALE_HEADER = "Mezzo-Stale"
 
-# Tasks rendered without a break: some milliseconds, after which others have their turn.
-TASKS_PER_SLICE = 250
+# Tasks and agents rendered without a break: some milliseconds, after which others have their turn.
+STEPS_PER_SLICE = 250
 
 
 class Reads:
@@ -44,16 +43,14 @@ class Reads:
         stale_since = self._registry.copy.stale_since
         return {} if stale_since is None else {STALE_HEADER: f"{stale_since:.3f}"}
 
-    async def rendered(
-        self, unrendered: Callable[[Cluster], list[TaskRecord]], render: Callable[[TaskRecord], bytes]
-    ) -> None:
-        """Make the JSON of tasks that have changed, in slices: after a fail-over that may be all of them."""
-        tasks = unrendered(self.cluster())
-        for start in range(0, len(tasks), TASKS_PER_SLICE):
-            if start:
-                await asyncio.sleep(0)
-            for record in tasks[start : start + TASKS_PER_SLICE]:
-                render(record)
+    async def render(self, rendering: Callable[[Cluster], Iterator[None]]) -> None:
+        """Make the JSON of what has changed, in slices between other work."""
+        cluster = None
+        while cluster is not self.cluster():
+            cluster = self.cluster()
+            for step, _ in enumerate(rendering(cluster), 1):
+                if step % STEPS_PER_SLICE == 0:
+                    await asyncio.sleep(0)
 
     # --------------------------------------------------------------------------------------------- the endpoints
 
@@ -86,17 +83,18 @@ class Reads:
         return response
 
     async def _state(self, request: web.Request) -> web.Response:
-        await self.rendered(older.unrendered, older.task_json)
+        await self.render(older.rendering)
         return self._json(request, self.kept("state", lambda cluster: older.state(cluster, self._build)))
 
     async def _slaves(self, request: web.Request) -> web.Response:
+        await self.render(older.rendering)
         agent_id = request.query.get("slave_id")
         if agent_id is None:
             return self._json(request, self.kept("slaves", older.slaves))
         return self._json(request, older.slaves(self.cluster(), agent_id))
 
     async def _frameworks(self, request: web.Request) -> web.Response:
-        await self.rendered(older.unrendered, older.task_json)
+        await self.render(older.rendering)
         framework_id = request.query.get("framework_id")
         if framework_id is None:
             return self._json(request, self.kept("frameworks", older.frameworks))
@@ -111,7 +109,7 @@ class Reads:
             task_id=request.query.get("task_id"),
         )
         if query.limit < 0:
-            await self.rendered(older.unrendered, older.task_json)
+            await self.render(older.rendering)
         return self._json(request, older.tasks(self.cluster(), query))
 
 

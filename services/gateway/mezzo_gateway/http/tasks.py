@@ -57,7 +57,7 @@ class Tasks:
             return _refusal(error, "", str(error))
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        # Ids may contain anything but a slash, and are quoted.
+        # Ids may contain anything: they are quoted, and unquoted one by one.
         below = request.rel_url.raw_path.rstrip("/").partition(f"{PREFIX}/")[2]
         match [unquote(part) for part in below.split("/")]:
             case [framework_id, task_id, "kill"]:

@@ -151,16 +151,22 @@ def roles(cluster: Cluster) -> bytes:
     return orjson.dumps({"roles": [row.model() for row in role_rows(cluster)]})
 
 
-def unrendered(cluster: Cluster) -> list[TaskRecord]:
-    """The tasks whose JSON the next document would have to make."""
-    return [
-        record
-        for framework in cluster.all_frameworks()
-        for shelf in framework.shelves
-        if shelf.older_joined is None
-        for record in shelf.records.values()
-        if record.older_json is None
-    ]
+def rendering(cluster: Cluster) -> Iterator[None]:
+    """Makes the JSON that the next document would have to make, one task or agent at each step.
+
+    After a fail-over that may be all of them: whoever serves others, too, does it in slices.
+    """
+    for framework in list(cluster.all_frameworks()):
+        for shelf in framework.shelves:
+            if shelf.older_joined is None:
+                for record in list(shelf.records.values()):
+                    if record.older_json is None:
+                        task_json(record)
+                        yield
+    for agent in list(cluster.agents.values()):
+        if agent.fixed is None:
+            _agent_json(cluster, agent)
+            yield
 
 
 def task_json(record: TaskRecord) -> bytes:

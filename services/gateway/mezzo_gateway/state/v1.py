@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import orjson
 
@@ -80,16 +80,19 @@ def executors_json(cluster: Cluster) -> bytes:
     return orjson.dumps({"executors": [jsonpb.to_dict(executor) for executor in executors(cluster).executors]})
 
 
-def unrendered(cluster: Cluster) -> list[TaskRecord]:
-    """The tasks whose JSON the next answer with all tasks would have to make."""
-    return [
-        record
-        for framework in cluster.all_frameworks()
-        for shelf in framework.shelves
-        if shelf.v1_joined is None
-        for record in shelf.records.values()
-        if record.v1_json is None
-    ]
+def rendering(cluster: Cluster) -> Iterator[None]:
+    """Makes the JSON that the next answer would have to make, one task or agent at each step."""
+    for framework in list(cluster.all_frameworks()):
+        for shelf in framework.shelves:
+            if shelf.v1_joined is None:
+                for record in list(shelf.records.values()):
+                    if record.v1_json is None:
+                        task_json(record)
+                        yield
+    for agent in list(cluster.agents.values()):
+        if agent.v1_json is None:
+            _agent_json(cluster, agent)
+            yield
 
 
 def task_json(record: TaskRecord) -> bytes:

@@ -1,0 +1,177 @@
+"""The documents of the older endpoints: what is in them, and what a change does to them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mesos.v1.mesos_pb2 import TASK_FAILED, TASK_FINISHED, TASK_RUNNING
+from mezzo import jsonv0
+from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED
+from mezzo_gateway.state import older, v1
+from mezzo_gateway.state.build import Build
+from mezzo_gateway.state.cluster import Cluster
+from mezzo_gateway.state.copy import StateCopy
+from mezzo_gateway.state.roles import role_rows
+from mezzo_gateway.state.tally import tally_of
+from mezzo_gateway.testing.changes import (
+    AGENT_ID,
+    FRAMEWORK_ID,
+    START_TIME,
+    agent_changed,
+    agent_gone,
+    executor_added,
+    framework_changed,
+    offer_added,
+    ports,
+    role_changed,
+    scalar,
+    snapshot,
+    status,
+    task_added,
+    task_updated,
+)
+
+BUILD = Build("0.1.0", 0.0)
+
+
+@pytest.fixture
+def copy() -> StateCopy:
+    copy = StateCopy()
+    copy.apply(snapshot(agent_changed(), framework_changed()))
+    return copy
+
+
+def cluster_of(copy: StateCopy) -> Cluster:
+    assert copy.cluster is not None
+    return copy.cluster
+
+
+def state(copy: StateCopy) -> Any:
+    return json.loads(older.state(cluster_of(copy), BUILD))
+
+
+def task_ids(copy: StateCopy, **query: Any) -> list[str]:
+    page = json.loads(older.tasks(cluster_of(copy), older.TasksQuery(**query)))
+    return [task["id"] for task in page["tasks"]]
+
+
+def test_a_sum_is_shown_as_the_shared_model_shows_it() -> None:
+    resources = [scalar("cpus", 1.5), scalar("mem", 64), ports(31000, 31001), ports(31003, 31003)]
+    assert tally_of(resources).model() == jsonv0.resources_of(resources)
+
+
+def test_a_change_shows_in_the_next_document(copy: StateCopy) -> None:
+    copy.apply([task_added(), offer_added(), executor_added()])
+    before = state(copy)
+    (framework,), (agent,) = before["frameworks"], before["slaves"]
+    assert [task["state"] for task in framework["tasks"]] == ["TASK_RUNNING"]
+    assert agent["used_resources"]["cpus"] == framework["used_resources"]["cpus"] == 0.6
+    assert agent["offered_resources"]["cpus"] == framework["offered_resources"]["cpus"] == 1.0
+    assert framework["resources"]["cpus"] == 1.6
+    assert [offer["id"] for offer in framework["offers"]] == ["O0"]
+    assert [(one["executor_id"], one["slave_id"]) for one in framework["executors"]] == [("e1", AGENT_ID)]
+    copy.apply([task_updated(status(TASK_FAILED), task_list=TASK_LIST_COMPLETED)])
+    after = state(copy)["frameworks"][0]
+    assert not after["tasks"]
+    assert [task["state"] for task in after["completed_tasks"]] == ["TASK_FAILED"]
+    assert state(copy)["slaves"][0]["used_resources"]["cpus"] == 0.1
+
+
+def test_agents_are_counted_by_how_they_stand(copy: StateCopy) -> None:
+    copy.apply([agent_changed("S7", recovered=True), agent_changed("S8"), agent_gone("S8", unreachable=True)])
+    document = state(copy)
+    counted = {name: document[name] for name in ("activated_slaves", "deactivated_slaves", "unreachable_slaves")}
+    assert counted == {"activated_slaves": 1.0, "deactivated_slaves": 0.0, "unreachable_slaves": 1.0}
+    assert [agent["id"] for agent in document["slaves"]] == [AGENT_ID]
+    assert [agent["id"] for agent in document["recovered_slaves"]] == ["S7"]
+    assert [agent.id.value for agent in v1.agents(cluster_of(copy)).recovered_agents] == ["S7"]
+
+
+def test_reserved_resources_are_shown_by_role(copy: StateCopy) -> None:
+    copy.apply([agent_changed(resources=[scalar("cpus", 1), scalar("cpus", 2, reserved_to="ads")])])
+    agent = json.loads(older.slaves(cluster_of(copy)))["slaves"][0]
+    assert agent["reserved_resources"]["ads"]["cpus"] == 2.0
+    assert agent["unreserved_resources"]["cpus"] == 1.0
+    assert agent["reserved_resources_full"]["ads"][0]["scalar"]["value"] == 2.0
+    assert agent["resources"]["cpus"] == 3.0
+
+
+def test_one_agent_or_framework_is_shown_alone_when_it_is_asked_for(copy: StateCopy) -> None:
+    copy.apply([agent_changed("S7"), framework_changed("F7")])
+    cluster = cluster_of(copy)
+    assert [one["id"] for one in json.loads(older.slaves(cluster, "S7"))["slaves"]] == ["S7"]
+    assert [one["id"] for one in json.loads(older.frameworks(cluster, "F7"))["frameworks"]] == ["F7"]
+    assert not json.loads(older.slaves(cluster, "nope"))["slaves"]
+
+
+def test_tasks_come_latest_first_and_a_hundred_at_a_time(copy: StateCopy) -> None:
+    copy.apply([task_added(f"t{n}", timestamp=START_TIME + n) for n in range(150)])
+    latest_first = [f"t{n}" for n in reversed(range(150))]
+    assert task_ids(copy) == latest_first[:100]
+    assert task_ids(copy, limit=5) == latest_first[:5]
+    assert task_ids(copy, limit=5, offset=3) == latest_first[3:8]
+    assert task_ids(copy, limit=5, ascending=True) == [f"t{n}" for n in range(5)]
+    assert task_ids(copy, limit=-1) == latest_first
+    assert task_ids(copy, limit=0) == []
+
+
+def test_tasks_of_every_list_are_found_by_framework_and_by_id(copy: StateCopy) -> None:
+    copy.apply(
+        [
+            framework_changed("F7"),
+            task_added("t1"),
+            task_added("t2", framework_id="F7", state=TASK_FINISHED, task_list=TASK_LIST_COMPLETED),
+        ]
+    )
+    assert set(task_ids(copy)) == {"t1", "t2"}
+    assert task_ids(copy, framework_id="F7") == ["t2"]
+    assert task_ids(copy, task_id="t1") == ["t1"]
+    assert task_ids(copy, framework_id="F7", task_id="t1") == task_ids(copy, framework_id="nope") == []
+
+
+def test_the_summary_counts_tasks_by_state(copy: StateCopy) -> None:
+    copy.apply([task_added("t1"), task_added("t2", state=TASK_FINISHED, task_list=TASK_LIST_COMPLETED)])
+    document = json.loads(older.state_summary(cluster_of(copy)))
+    for one in (document["slaves"][0], document["frameworks"][0]):
+        assert (one["TASK_RUNNING"], one["TASK_FINISHED"], one["TASK_FAILED"]) == (1, 1, 0)
+    assert document["slaves"][0]["framework_ids"] == [FRAMEWORK_ID]
+    assert document["frameworks"][0]["slave_ids"] == [AGENT_ID]
+
+
+def test_a_role_shows_what_it_holds_and_a_quota_counts_what_is_below_it() -> None:
+    copy = StateCopy()
+    copy.apply(
+        snapshot(
+            agent_changed(resources=[scalar("cpus", 4), scalar("mem", 512, reserved_to="ads")]),
+            framework_changed(roles=["ads", "ads/web"]),
+            task_added(resources=[scalar("cpus", 0.5, allocated_to="ads/web")]),
+            offer_added(resources=[scalar("cpus", 1, allocated_to="ads")]),
+            role_changed("ads", 2.0),
+        )
+    )
+    ads, web = (row.model() for row in role_rows(cluster_of(copy)))
+    assert (ads["name"], ads["weight"], ads["frameworks"]) == ("ads", 2.0, [FRAMEWORK_ID])
+    assert (ads["offered"], ads["allocated"], ads["reserved"]) == ({"cpus": 1.0}, {}, {"mem": 512.0})
+    assert web["allocated"] == web["resources"] == {"cpus": 0.5}
+    quota: Any = ads["quota"]
+    assert quota["consumed"] == {"mem": 512.0, "cpus": 0.5}
+
+
+def test_rendering_makes_all_that_the_next_document_needs(copy: StateCopy) -> None:
+    copy.apply([task_added(f"t{n}") for n in range(3)])
+    cluster = cluster_of(copy)
+    assert len(list(older.rendering(cluster))) == 4  # three tasks, an agent
+    assert not list(older.rendering(cluster))
+    copy.apply([task_updated(status(TASK_RUNNING, "t0"))])
+    assert len(list(older.rendering(cluster))) == 1
+    assert len(list(v1.rendering(cluster))) == 4
+    assert not list(v1.rendering(cluster))
+
+
+def test_ids_and_names_outside_ascii_survive(copy: StateCopy) -> None:
+    copy.apply([task_added("tâsk-日本-🚀")])
+    assert task_ids(copy) == ["tâsk-日本-🚀"]
+    assert v1.subscribed_json(cluster_of(copy), 15.0).isascii()

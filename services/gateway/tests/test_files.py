@@ -1,0 +1,227 @@
+"""The files of tasks, through the gateway, from an agent that has them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from mesos.v1.agent.agent_pb2 import Call, Response
+from mesos.v1.mesos_pb2 import TASK_FINISHED
+from mezzo_chassis.http.exchange import message_response, read_message
+from mezzo_chassis.http.files import FilesApi, FileTree
+from mezzo_chassis.http.routes import Routes
+from mezzo_chassis.http.site import start_site
+from mezzo_chassis.testing.ports import free_port
+from mezzo_gateway.testing.changes import (
+    AGENT_ID,
+    FRAMEWORK_ID,
+    agent_changed,
+    framework_changed,
+    snapshot,
+    status,
+    task_added,
+    task_updated,
+)
+from mezzo_gateway.testing.client import PATIENCE_SECONDS, GatewayClient
+from mezzo_gateway.testing.registry import ScriptedRegistry
+
+SANDBOX = f"/var/lib/mezzo/slaves/{AGENT_ID}/frameworks/{FRAMEWORK_ID}/executors/t1/runs/c1"
+LOGS = f"/mezzo/v1/tasks/{FRAMEWORK_ID}/t1/files"
+BINARY = bytes(range(256))
+
+
+class FakeAgent:
+    """An agent with one sandbox, which runs task t1."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tree = FileTree()
+        self.tree.show(SANDBOX, folder)
+        self.running = True
+
+    def routes(self) -> Routes:
+        routes, files = Routes(r"slave\(\d+\)"), FilesApi(self.tree)
+        routes.add("/files/browse", files.browse)
+        routes.add("/files/read", files.read)
+        routes.add("/files/download", files.download)
+        routes.add("/state", self.state)
+        routes.add("/api/v1", self.operator)
+        return routes
+
+    async def state(self, _: web.Request) -> web.Response:
+        executor = {"id": "t1", "directory": SANDBOX, "container": "c1"}
+        frameworks = [{"id": FRAMEWORK_ID, "executors": [executor] if self.running else [], "completed_executors": []}]
+        if not self.running:
+            frameworks[0]["completed_executors"] = [executor]
+        return web.json_response({"frameworks": frameworks, "completed_frameworks": []})
+
+    async def operator(self, request: web.Request) -> web.Response:
+        call = await read_message(request, Call)
+        if call.type == Call.LIST_FILES:
+            response = Response(type=Response.LIST_FILES)
+            entries = self.tree.browse(call.list_files.path)
+            response.list_files.file_infos.extend(entry.message() for entry in entries)
+        else:
+            response = Response(type=Response.READ_FILE)
+            asked = call.read_file
+            length = asked.length if asked.HasField("length") else None
+            response.read_file.data, response.read_file.size = self.tree.read(asked.path, asked.offset, length)
+        return message_response(request, response)
+
+
+@pytest.fixture
+async def agent(tmp_path: Path, registry: ScriptedRegistry) -> AsyncIterator[FakeAgent]:
+    agent = FakeAgent(tmp_path)
+    (tmp_path / "stdout").write_bytes(BINARY)
+    (tmp_path / "stderr").write_bytes(b"")
+    site = await start_site(agent.routes().application(), "127.0.0.1", 0)
+    registry.snapshot = snapshot(
+        agent_changed(address=f"127.0.0.1:{site.port}"),
+        agent_changed("S-gone", address=f"127.0.0.1:{free_port()}"),
+        framework_changed(),
+        task_added(),
+    )
+    yield agent
+    await site.stop()
+
+
+@pytest.fixture
+def sandbox(agent: FakeAgent, gateway: GatewayClient) -> GatewayClient:
+    """A gateway that knows the agent."""
+    return gateway
+
+
+# --------------------------------------------------------------------------------------------------------- browsing
+
+
+async def test_a_sandbox_is_browsed_through_the_gateway(sandbox: GatewayClient) -> None:
+    answer = await sandbox.get("/files/browse", params={"path": SANDBOX})
+    assert (answer.status, answer.content_type) == (200, "application/json; charset=utf-8".partition(";")[0])
+    assert [(entry["path"], entry["size"]) for entry in answer.json()] == [
+        (f"{SANDBOX}/stderr", 0),
+        (f"{SANDBOX}/stdout", 256),
+    ]
+    assert set(answer.json()[0]) == {"gid", "mode", "mtime", "nlink", "path", "size", "uid"}
+
+
+async def test_a_file_is_read_in_parts_and_its_size_is_told(sandbox: GatewayClient) -> None:
+    part = await sandbox.get("/files/read", params={"path": f"{SANDBOX}/stdout", "offset": "65", "length": "3"})
+    assert part.json() == {"data": "ABC", "offset": 65}
+    size = await sandbox.get("/files/read", params={"path": f"{SANDBOX}/stdout", "offset": "-1"})
+    assert size.json() == {"data": "", "offset": 256}
+
+
+async def test_a_file_is_downloaded_byte_by_byte(sandbox: GatewayClient) -> None:
+    answer = await sandbox.get("/files/download", params={"path": f"{SANDBOX}/stdout"})
+    assert (answer.status, answer.body) == (200, BINARY)
+    assert "stdout" in answer.headers["Content-Disposition"]
+
+
+@pytest.mark.parametrize("endpoint", ["browse", "read", "download"])
+@pytest.mark.parametrize(
+    "path", [f"{SANDBOX}/none", "/slaves/S-none/x", "/etc/passwd", f"{SANDBOX}/../../../../../../../../etc/passwd"]
+)
+async def test_what_is_not_there_is_404_without_a_word(endpoint: str, path: str, sandbox: GatewayClient) -> None:
+    answer = await sandbox.get(f"/files/{endpoint}", params={"path": path})
+    assert (answer.status, answer.content_type, answer.body) == (404, "text/plain; charset=utf-8", b"")
+
+
+async def test_a_wrong_offset_is_a_bad_request(sandbox: GatewayClient) -> None:
+    answer = await sandbox.get("/files/read", params={"path": f"{SANDBOX}/stdout", "offset": "x"})
+    assert answer.status == 400
+    assert "offset" in answer.text
+
+
+async def test_an_agent_that_cannot_be_reached_is_named(sandbox: GatewayClient) -> None:
+    answer = await sandbox.get("/files/browse", params={"path": "/slaves/S-gone/x"})
+    assert answer.status == 503
+    assert "127.0.0.1:" in answer.text
+
+
+async def test_files_are_listed_and_read_by_calls_of_the_operator_api(sandbox: GatewayClient) -> None:
+    listed = (await sandbox.operator({"type": "LIST_FILES", "list_files": {"path": SANDBOX}})).json()
+    assert [info["path"] for info in listed["list_files"]["file_infos"]] == [f"{SANDBOX}/stderr", f"{SANDBOX}/stdout"]
+    call = {"type": "READ_FILE", "read_file": {"path": f"{SANDBOX}/stdout", "offset": 65, "length": 3}}
+    read = (await sandbox.operator(call)).json()
+    assert read == {"type": "READ_FILE", "read_file": {"size": 256, "data": "QUJD"}}
+
+
+@pytest.mark.parametrize("call", ["LIST_FILES", "READ_FILE"])
+async def test_calls_about_files_that_are_not_there_are_404(call: str, sandbox: GatewayClient) -> None:
+    body: dict[str, Any] = {"path": f"{SANDBOX}/none"} | ({"offset": 0} if call == "READ_FILE" else {})
+    answer = await sandbox.operator({"type": call, call.lower(): body})
+    assert (answer.status, answer.body) == (404, b"")
+
+
+# ------------------------------------------------------------------------------------------------------------- logs
+
+
+async def test_the_output_of_a_task_is_read_wherever_it_runs(sandbox: GatewayClient) -> None:
+    answer = await sandbox.get(f"{LOGS}/stdout")
+    assert (answer.status, answer.body, answer.headers["Mezzo-File-Size"]) == (200, BINARY, "256")
+    assert (await sandbox.get(f"{LOGS}/stderr")).body == b""
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("offset=250", BINARY[250:]),
+        ("offset=-6", BINARY[250:]),
+        ("offset=-1000", BINARY),
+        ("offset=10&length=5", BINARY[10:15]),
+        ("offset=1000", b""),
+        ("length=0", b""),
+    ],
+)
+async def test_a_part_of_the_output_is_asked_for_by_offset_and_length(
+    query: str, expected: bytes, sandbox: GatewayClient
+) -> None:
+    assert (await sandbox.get(f"{LOGS}/stdout?{query}")).body == expected
+
+
+async def test_the_output_of_a_task_that_has_ended_is_still_there(sandbox: GatewayClient, agent: FakeAgent) -> None:
+    agent.running = False
+    assert (await sandbox.get(f"{LOGS}/stdout")).body == BINARY
+
+
+async def test_output_is_followed_until_the_task_has_ended(
+    sandbox: GatewayClient, agent: FakeAgent, registry: ScriptedRegistry
+) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        async with sandbox.session.get(f"{sandbox.url}{LOGS}/stdout?follow=true&offset=256") as response:
+            with (agent.folder / "stdout").open("ab", buffering=0) as output:
+                output.write(b"more")
+                assert await response.content.readexactly(4) == b"more"
+                output.write(b"the end")
+                registry.tell(task_updated(status(TASK_FINISHED)))
+                assert await response.content.read() == b"the end"
+
+
+@pytest.mark.parametrize(
+    ("path", "http_status", "field"),
+    [
+        ("/mezzo/v1/tasks/nope/t1/files/stdout", 404, ""),
+        (f"/mezzo/v1/tasks/{FRAMEWORK_ID}/nope/files/stdout", 404, ""),
+        (f"{LOGS}/secrets", 404, ""),
+        (f"{LOGS}/stdout?offset=x", 400, "offset"),
+        (f"{LOGS}/stdout?length=-1", 400, "length"),
+        (f"{LOGS}/stdout?follow=perhaps", 400, "follow"),
+    ],
+)
+async def test_errors_are_told_in_json(path: str, http_status: int, field: str, sandbox: GatewayClient) -> None:
+    answer = await sandbox.get(path)
+    assert answer.status == http_status
+    assert answer.json()["error"]["field"] == field
+    assert answer.json()["error"]["message"]
+
+
+async def test_a_task_is_killed_whatever_is_in_its_id(sandbox: GatewayClient, registry: ScriptedRegistry) -> None:
+    answer = await sandbox.request("POST", "/mezzo/v1/tasks/F%3A1/a%20task%2F%3F/kill")
+    assert answer.status == 202
+    (killed,) = registry.killed
+    assert (killed.framework_id.value, killed.task_id.value) == ("F:1", "a task/?")

@@ -1,0 +1,82 @@
+"""The gateway as a service: its ports, its health, its metrics, and how it refuses to start."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from mezzo_chassis.config import load
+from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.lifecycle import Lifecycle
+from mezzo_chassis.rpc import open_channel
+from mezzo_chassis.testing.ports import free_ports
+from mezzo_gateway.app import main, serve
+from mezzo_gateway.config import Config
+from mezzo_gateway.testing.client import PATIENCE_SECONDS
+from mezzo_gateway.testing.registry import ScriptedRegistry
+
+
+async def becomes_healthy(grpc_port: int) -> None:
+    async with open_channel(f"127.0.0.1:{grpc_port}") as channel:
+        health = HealthStub(channel)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            answer = None
+            while answer is None or answer.status != HealthCheckResponse.SERVING:
+                answer = await health.Check(HealthCheckRequest(), wait_for_ready=True)
+
+
+async def test_a_gateway_is_healthy_once_it_knows_the_cluster_and_counts_what_it_answers(
+    registry: ScriptedRegistry,
+) -> None:
+    http, rpc, metrics = free_ports(3)
+    config = Config(ip="127.0.0.1", port=http, grpc_port=rpc, metrics_port=metrics, master=registry.address)
+    lifecycle = Lifecycle()
+    service = asyncio.create_task(serve(config, lifecycle))
+    await becomes_healthy(rpc)
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"http://127.0.0.1:{http}/state") as answer:
+            assert answer.status == 200
+        async with session.get(f"http://127.0.0.1:{metrics}/metrics") as answer:
+            exported = await answer.text()
+    assert 'mezzo_gateway_http_requests_total{endpoint="state",method="GET",status="200"} 1.0' in exported
+    assert "mezzo_gateway_registry_connected 1.0" in exported
+    lifecycle.stop()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await service
+    await lifecycle.close()
+
+
+async def test_a_gateway_is_not_healthy_before_it_knows_the_cluster() -> None:
+    http, rpc, metrics, nobody = free_ports(4)
+    master = f"127.0.0.1:{nobody}"
+    config = Config(ip="127.0.0.1", port=http, grpc_port=rpc, metrics_port=metrics, master=master)
+    lifecycle = Lifecycle()
+    service = asyncio.create_task(serve(config, lifecycle))
+    async with open_channel(f"127.0.0.1:{rpc}") as channel:
+        answer = await HealthStub(channel).Check(HealthCheckRequest(), wait_for_ready=True)
+        assert answer.status == HealthCheckResponse.NOT_SERVING
+    lifecycle.stop()
+    await service
+    await lifecycle.close()
+
+
+async def test_a_port_in_use_is_named(registry: ScriptedRegistry) -> None:
+    config = Config(ip="127.0.0.1", port=registry.port)
+    with pytest.raises(StartupError, match=f"127.0.0.1:{registry.port}") as raised:
+        await serve(config, Lifecycle())
+    assert raised.value.code == Exit.PORT_IN_USE
+
+
+@pytest.mark.parametrize("master", ["nonsense", "zk://", "127.0.0.1:x"])
+def test_a_wrong_master_is_bad_configuration(master: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"--master={master}", "--ip=127.0.0.1", "--port=0"]) == Exit.BAD_CONFIGURATION
+    assert "--master" in capsys.readouterr().err
+
+
+def test_flags_are_read_in_the_forms_that_mesos_has() -> None:
+    config = load(Config, ["--port=0", "--master=10.0.0.1:5060", "--heartbeat_interval=1mins"], service="gateway")
+    assert (config.port, config.master, config.heartbeat_interval) == (0, "10.0.0.1:5060", 60.0)
