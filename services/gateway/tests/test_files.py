@@ -12,6 +12,7 @@ from aiohttp import web
 
 from mesos.v1.agent.agent_pb2 import Call, Response
 from mesos.v1.mesos_pb2 import TASK_FINISHED
+from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED
 from mezzo_chassis.http.exchange import message_response, read_message
 from mezzo_chassis.http.files import FilesApi, FileTree
 from mezzo_chassis.http.routes import Routes
@@ -42,23 +43,15 @@ class FakeAgent:
         self.folder = folder
         self.tree = FileTree()
         self.tree.show(SANDBOX, folder)
-        self.running = True
+        self.tree.show(f"/frameworks/{FRAMEWORK_ID}/executors/t1/runs/container-of-t1", folder)
 
     def routes(self) -> Routes:
         routes, files = Routes(r"slave\(\d+\)"), FilesApi(self.tree)
         routes.add("/files/browse", files.browse)
         routes.add("/files/read", files.read)
         routes.add("/files/download", files.download)
-        routes.add("/state", self.state)
         routes.add("/api/v1", self.operator)
         return routes
-
-    async def state(self, _: web.Request) -> web.Response:
-        executor = {"id": "t1", "directory": SANDBOX, "container": "c1"}
-        frameworks = [{"id": FRAMEWORK_ID, "executors": [executor] if self.running else [], "completed_executors": []}]
-        if not self.running:
-            frameworks[0]["completed_executors"] = [executor]
-        return web.json_response({"frameworks": frameworks, "completed_frameworks": []})
 
     async def operator(self, request: web.Request) -> web.Response:
         call = await read_message(request, Call)
@@ -184,8 +177,11 @@ async def test_a_part_of_the_output_is_asked_for_by_offset_and_length(
     assert (await sandbox.get(f"{LOGS}/stdout?{query}")).body == expected
 
 
-async def test_the_output_of_a_task_that_has_ended_is_still_there(sandbox: GatewayClient, agent: FakeAgent) -> None:
-    agent.running = False
+async def test_the_output_of_a_task_that_has_ended_is_still_there(
+    sandbox: GatewayClient, registry: ScriptedRegistry
+) -> None:
+    registry.tell(task_updated(status(TASK_FINISHED), task_list=TASK_LIST_COMPLETED))
+    await sandbox.applied()
     assert (await sandbox.get(f"{LOGS}/stdout")).body == BINARY
 
 

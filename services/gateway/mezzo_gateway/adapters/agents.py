@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import Any, Self
 
 import aiohttp
-import orjson
 
 from mesos.v1.agent.agent_pb2 import Call as AgentCall
 from mesos.v1.agent.agent_pb2 import Response as AgentResponse
@@ -64,15 +63,6 @@ class Agents:
             if answer.status == HTTPStatus.BAD_REQUEST:
                 raise InvalidRequest("", reason)
             raise Unavailable(f"the agent at {address} answered {answer.status}: {reason}")
-
-    async def state(self, address: str) -> dict[str, Any]:
-        """The agent's `/state`. Raises Unavailable."""
-        async with await self.request(address, "/state", headers={"Accept-Encoding": "identity"}) as answer:
-            content = await answer.read()
-            if answer.status != HTTPStatus.OK:
-                raise Unavailable(f"the agent at {address} answered {answer.status} for its state")
-            document: dict[str, Any] = orjson.loads(content)
-            return document
 
     async def read(self, address: str, path: str, offset: int, length: int) -> Part:
         """Up to `length` bytes of a file from `offset`. Raises NotFound and Unavailable."""

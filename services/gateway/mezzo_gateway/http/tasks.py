@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 
+from mesos.v1.mesos_pb2 import Task
 from mezzo.errors import InvalidRequest, MezzoError, NotFound, NotLeading
 from mezzo_chassis.config import boolean
 from mezzo_chassis.errors import http_status
@@ -81,7 +81,7 @@ class Tasks:
             raise InvalidRequest("follow", str(error)) from None
         record = self._task(framework_id, task_id)
         address = self._files.address_of_agent(record.task.agent_id.value)
-        path = f"{await self._sandbox(address, record)}/{file}"
+        path = f"{_sandbox(record.task)}/{file}"
         size = (await self._agents.read(address, path, 0, 1)).size
         start = max(size + offset, 0) if offset < 0 else offset
         response = web.StreamResponse(headers={SIZE_HEADER: str(size), hdrs.CONTENT_TYPE: "application/octet-stream"})
@@ -127,28 +127,14 @@ class Tasks:
         record = self._reads.cluster().task(framework_id, task_id)
         return record is None or record.task.state in TERMINAL_STATES
 
-    async def _sandbox(self, address: str, record: TaskRecord) -> str:
-        """The folder that the task runs in, as its agent names it. Raises NotFound while there is none."""
-        task = record.task
-        executor_id = task.executor_id.value or task.task_id.value
-        for executor in _executors(await self._agents.state(address), task.framework_id.value):
-            if executor.get("id") == executor_id or executor.get("executor_id") == executor_id:
-                return str(executor["directory"])
-        raise NotFound(f"task {task.task_id.value} has no sandbox on its agent, not yet or no longer")
 
-
-def _executors(agent_state: dict[str, Any], framework_id: str) -> list[dict[str, Any]]:
-    """The executors that an agent knows of a framework, those that run first, then the latest."""
-    found: list[dict[str, Any]] = []
-    for frameworks, executors in (
-        ("frameworks", "executors"),
-        ("frameworks", "completed_executors"),
-        ("completed_frameworks", "completed_executors"),
-    ):
-        for framework in agent_state.get(frameworks, ()):
-            if framework.get("id") == framework_id:
-                found.extend(reversed(framework.get(executors, ())))
-    return found
+def _sandbox(task: Task) -> str:
+    """The folder that a task runs in, under the name that every agent knows it by, wherever its work directory is."""
+    # A command has no executor of a name of its own.
+    executor_id = task.executor_id.value or task.task_id.value
+    told = [status.container_status.container_id.value for status in task.statuses]
+    run = next((container_id for container_id in reversed(told) if container_id), "latest")
+    return f"/frameworks/{task.framework_id.value}/executors/{executor_id}/runs/{run}"
 
 
 def _check_method(request: web.Request, method: str) -> None:
