@@ -163,11 +163,13 @@ def test_a_role_shows_what_it_holds_and_a_quota_counts_what_is_below_it() -> Non
 def test_rendering_makes_all_that_the_next_document_needs(copy: StateCopy) -> None:
     copy.apply([task_added(f"t{n}") for n in range(3)])
     cluster = cluster_of(copy)
-    assert len(list(older.rendering(cluster))) == 4  # three tasks, an agent
-    assert not list(older.rendering(cluster))
+    assert len(list(older.rendering_tasks(cluster))) == 3
+    assert len(list(older.rendering_agents(cluster))) == 1
+    assert not list(older.rendering_tasks(cluster))
     copy.apply([task_updated(status(TASK_RUNNING, "t0"))])
-    assert len(list(older.rendering(cluster))) == 1
-    assert len(list(v1.rendering(cluster))) == 4
+    assert len(list(older.rendering_tasks(cluster))) == 1
+    assert not list(older.rendering_agents(cluster))
+    assert len(list(v1.rendering(cluster))) == 4  # three tasks, an agent
     assert not list(v1.rendering(cluster))
 
 

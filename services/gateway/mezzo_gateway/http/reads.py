@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import orjson
 from aiohttp import web
@@ -43,12 +44,12 @@ class Reads:
         stale_since = self._registry.copy.stale_since
         return {} if stale_since is None else {STALE_HEADER: f"{stale_since:.3f}"}
 
-    async def render(self, rendering: Callable[[Cluster], Iterator[None]]) -> None:
+    async def render(self, *rendering: Callable[[Cluster], Iterator[None]]) -> None:
         """Make the JSON of what has changed, in slices between other work."""
         cluster = None
         while cluster is not self.cluster():
             cluster = self.cluster()
-            for step, _ in enumerate(rendering(cluster), 1):
+            for step, _ in enumerate(chain.from_iterable(make(cluster) for make in rendering), 1):
                 if step % STEPS_PER_SLICE == 0:
                     await asyncio.sleep(0)
 
@@ -83,18 +84,18 @@ class Reads:
         return response
 
     async def _state(self, request: web.Request) -> web.Response:
-        await self.render(older.rendering)
+        await self.render(older.rendering_tasks, older.rendering_agents)
         return self._json(request, self.kept("state", lambda cluster: older.state(cluster, self._build)))
 
     async def _slaves(self, request: web.Request) -> web.Response:
-        await self.render(older.rendering)
+        await self.render(older.rendering_agents)
         agent_id = request.query.get("slave_id")
         if agent_id is None:
             return self._json(request, self.kept("slaves", older.slaves))
         return self._json(request, older.slaves(self.cluster(), agent_id))
 
     async def _frameworks(self, request: web.Request) -> web.Response:
-        await self.render(older.rendering)
+        await self.render(older.rendering_tasks)
         framework_id = request.query.get("framework_id")
         if framework_id is None:
             return self._json(request, self.kept("frameworks", older.frameworks))
@@ -109,7 +110,7 @@ class Reads:
             task_id=request.query.get("task_id"),
         )
         if query.limit < 0:
-            await self.render(older.rendering)
+            await self.render(older.rendering_tasks)
         return self._json(request, older.tasks(self.cluster(), query))
 
 

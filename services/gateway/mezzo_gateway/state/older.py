@@ -151,8 +151,8 @@ def roles(cluster: Cluster) -> bytes:
     return orjson.dumps({"roles": [row.model() for row in role_rows(cluster)]})
 
 
-def rendering(cluster: Cluster) -> Iterator[None]:
-    """Makes the JSON that the next document would have to make, one task or agent at each step.
+def rendering_tasks(cluster: Cluster) -> Iterator[None]:
+    """Makes the JSON of tasks that the next document would have to make, one at each step.
 
     After a fail-over that may be all of them: whoever serves others, too, does it in slices.
     """
@@ -163,9 +163,13 @@ def rendering(cluster: Cluster) -> Iterator[None]:
                     if record.older_json is None:
                         task_json(record)
                         yield
+
+
+def rendering_agents(cluster: Cluster) -> Iterator[None]:
+    """Makes what the documents say of agents that are new, one at each step."""
     for agent in list(cluster.agents.values()):
         if agent.fixed is None:
-            _agent_json(cluster, agent)
+            _fixed(agent)
             yield
 
 
