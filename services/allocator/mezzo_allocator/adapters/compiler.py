@@ -29,7 +29,7 @@ def cache_folder() -> Path:
 def _fingerprint() -> str:
     """Names this form of the code: numba itself notices neither other options nor another shape of the arrays."""
     digest = hashlib.sha256()
-    for source in (kernel.__file__, arrays.__file__, __file__):
+    for source in sorted({arrays.__file__, __file__, *(f.__code__.co_filename for f in kernel.COMPILABLE)}):
         digest.update(Path(source).read_bytes())
     return digest.hexdigest()[:16]
 
@@ -46,7 +46,9 @@ def compile_loops(cache: Path | None = None) -> Loops:
     # Without reference counts, which numba would otherwise touch for each array at each call: the caller holds all of
     # them, and nothing is allocated. It makes the loop four times as fast.
     compiled = numba.njit(cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
-    namespace: dict[str, Any] = dict(vars(kernel))
+    namespace: dict[str, Any] = {}
+    for function in kernel.COMPILABLE:
+        namespace.update(function.__globals__)
     for function in kernel.COMPILABLE:
         name = function.__name__
         copy = types.FunctionType(function.__code__, namespace, name)

@@ -68,7 +68,7 @@ class Allocator:
     @property
     def pending(self) -> bool:
         """Whether a cycle would find anything to look at."""
-        return self._complete and bool(self.books.dirty or self.books.full_pass)
+        return self._complete and bool(self.books.backlog)
 
     def wake_at(self) -> float | None:
         """When the next refusal ends, and a cycle is due although no event has come."""
@@ -89,18 +89,18 @@ class Allocator:
     def _end_snapshot(self, event: ev.SnapshotEnded, now: float) -> list[ev.Effect]:
         del event, now
         self._complete = True
-        self.books.full_pass = True
+        self.books.touch_everything()
         return [ev.Ready()]
 
     def _want_full_pass(self, event: ev.FullPassWanted, now: float) -> list[ev.Effect]:
         del event, now
-        self.books.full_pass = True
+        self.books.touch_everything()
         return []
 
     def _start_cycle(self, event: ev.CycleStarted, now: float) -> list[ev.Effect]:
         if not self._complete:
             return []
-        self.books.dirty.update(self.books.filters.expire(now))
+        self.books.backlog.mark_all(self.books.filters.expire(now))
         return [self._cycle.run(self._loops, event.agents_max, now)]
 
     # -- agents --------------------------------------------------------------------------------------------------------
@@ -154,7 +154,6 @@ class Allocator:
         holders = books.release_all(agent)
         books.count_reservations(agent, -1)
         books.filters.drop_agent(agent.row)
-        books.dirty.discard(agent.row)
         books.agents.remove(agent)
         for client in holders:
             books.retire(client)
@@ -177,10 +176,11 @@ class Allocator:
             books.eligibility.judge_client(client, framework.constraints.get(client.role), agents)
             books.frameworks.settle_activity(client, now=now)
         for client in left:
-            books.dirty.update(books.filters.clear(client.number))
+            books.backlog.mark_all(books.filters.clear(client.number))
             books.retire(client)
         # New capabilities or constraints may open agents to it that nothing else would make anybody look at.
-        books.full_pass = books.full_pass or framework.active
+        if framework.active:
+            books.touch_everything()
         return []
 
     def _remove_framework(self, event: ev.FrameworkRemoved, now: float) -> list[ev.Effect]:
@@ -208,9 +208,9 @@ class Allocator:
         framework = self._framework(event.framework)
         for client in self.books.frameworks.named_roles(framework, event.roles):
             framework.suppressed.discard(client.role)
-            self.books.dirty.update(self.books.filters.clear(client.number))
+            self.books.backlog.mark_all(self.books.filters.clear(client.number))
             if self.books.frameworks.settle_activity(client, now=now):
-                self.books.full_pass = True
+                self.books.touch_everything()
         return []
 
     def _suppress(self, event: ev.OffersSuppressed, now: float) -> list[ev.Effect]:
@@ -275,7 +275,7 @@ class Allocator:
         if books.quota.configure(event.role, RoleQuota.of(event.guarantees, event.limits)):
             books.recount_quota()
         books.filters.reconsider_all()
-        books.full_pass = True
+        books.touch_everything()
         return []
 
 

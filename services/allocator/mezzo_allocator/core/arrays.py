@@ -105,6 +105,7 @@ class Scratch(NamedTuple):
     path: Indices  # [DEPTH_MAX] role nodes on the way up
     allowed: Ints  # [R]
     grant: Ints  # [R]
+    room: Ints  # [R]
     total: Ints  # [R]
     part: Indices  # [the most parts of any agent]
     amount: Ints  # [the same, R]

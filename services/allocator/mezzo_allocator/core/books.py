@@ -6,6 +6,7 @@ from mezzo.errors import Conflict
 from mezzo.resources import ResourceError, Resources
 from mezzo_allocator.core.agents import KNOWN, Agent, AgentBook, Piece
 from mezzo_allocator.core.arrays import NEEDS_REVOCABLE, ROOT, Ints
+from mezzo_allocator.core.backlog import Backlog
 from mezzo_allocator.core.eligibility import Eligibility
 from mezzo_allocator.core.filters import RefuseFilters
 from mezzo_allocator.core.frameworks import Client, Framework, FrameworkBook
@@ -36,8 +37,7 @@ class Books:
             self.agents.capacity, self.frameworks.words, self.columns, filter_gpus=policy.filter_gpus
         )
         self.quota = QuotaBook(self.columns, self.tree, self.frameworks, loops)
-        self.dirty: set[int] = set()
-        self.full_pass = False
+        self.backlog = Backlog(self.agents.capacity)
 
     def fit(self) -> None:
         """Makes the bit matrices as large as there are agents and clients."""
@@ -45,14 +45,18 @@ class Books:
         if self.filters.bits.shape != shape:
             self.filters.reshape(*shape)
             self.eligibility.reshape(*shape)
+            self.backlog.reshape(self.agents.capacity)
 
     def touch(self, agent: Agent) -> None:
         """Says that something about an agent has changed that a cycle should look at."""
         self.filters.stock_changed(agent.row)
         if agent.active:
-            self.dirty.add(agent.row)
-        else:
-            self.dirty.discard(agent.row)
+            self.backlog.mark(agent.row)
+
+    def touch_everything(self) -> None:
+        """Says that something has changed that may concern any agent."""
+        self.filters.reconsider()
+        self.backlog.mark_everything(self.agents.active)
 
     # -- clients -------------------------------------------------------------------------------------------------------
 
@@ -69,7 +73,7 @@ class Books:
         """Forgets a client that neither wants nor holds anything, and a framework that is gone with its last client."""
         if client.subscribed or client.holdings:
             return
-        self.dirty.update(self.filters.clear(client.number))
+        self.backlog.mark_all(self.filters.clear(client.number))
         self.eligibility.forget_client(client)
         self.frameworks.remove_client(client)
         if client.framework.removed and not client.framework.clients:
@@ -129,6 +133,10 @@ class Books:
         portion = Portion(agent.keys[part - agent.first], resources, vector)
         self.agents.put_back(part, portion)
         self.account(client, portion.key, vector, -1)
+
+    def uncount(self, client: Client) -> None:
+        """Takes back that an allocation was made to a client."""
+        self.tree.arrays.served[client.path] -= 1
 
     def visible_to(self, agent: Agent, role: str, needs_met: int) -> Resources:
         """What a client in a role, with these capabilities, may see of what is free of an agent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from mezzo_allocator.core.arrays import (
     STAGE_SHARES,
     Bits,
     Indices,
+    Ints,
     Scratch,
     Taken,
 )
@@ -25,8 +27,6 @@ from mezzo_allocator.core.loops import Loops
 from mezzo_allocator.core.parts import NEEDS_SHARED
 
 TAKEN_ROWS_MIN = 1024
-# Consecutive full passes begin at agents far from each other, so that no agent is always the first to be given out.
-STRIDE = 7919
 
 
 class Cycle:
@@ -47,7 +47,7 @@ class Cycle:
         )
 
     def run(self, loops: Loops, agents_max: int, now: float) -> Allocated:
-        """Decides about at most `agents_max` of the agents that somebody may be offered; the others stay dirty."""
+        """Decides about at most `agents_max` of the agents in the backlog."""
         books = self._books
         self.number += 1
         books.tree.refresh(loops)
@@ -64,14 +64,7 @@ class Cycle:
     def _candidates(self, agents_max: int) -> tuple[Indices, Bits]:
         """The agents to look at [k] and who may be offered anything of each [k, W]."""
         books = self._books
-        if books.full_pass:
-            books.filters.reconsider()
-            every = np.flatnonzero(books.agents.active)
-            rows = np.roll(every, -(self.number * STRIDE % max(1, every.size)))
-        else:
-            rows = np.array(sorted(books.dirty), dtype=np.int64)
-        books.full_pass = False
-        books.dirty.clear()
+        rows = books.backlog.take(books.agents.active, agents_max)
         self._settle_filters(rows)
         # In place: with fifty thousand agents each copy of these bits costs as much as deciding about the agents.
         eligible = books.filters.bits[rows]
@@ -79,9 +72,6 @@ class Cycle:
         np.invert(eligible, out=eligible)
         eligible &= books.frameworks.active
         chosen = np.flatnonzero(eligible.any(axis=1))
-        if chosen.size > agents_max:
-            books.dirty.update(rows[chosen[agents_max:]].tolist())
-            chosen = chosen[:agents_max]
         if chosen.size < rows.size:
             rows, eligible = rows[chosen], eligible[chosen]
         return rows.astype(np.int32), eligible
@@ -127,6 +117,7 @@ class Cycle:
             path=np.zeros(DEPTH_MAX, dtype=np.int32),
             allowed=np.zeros(width, dtype=np.int64),
             grant=np.zeros(width, dtype=np.int64),
+            room=np.zeros(width, dtype=np.int64),
             total=np.zeros(width, dtype=np.int64),
             part=np.zeros(most, dtype=np.int32),
             amount=np.zeros((most, width), dtype=np.int64),
@@ -157,6 +148,7 @@ class _Outcome:
         self._now = now
         self._allocations: list[Allocation] = []
         self._places: dict[tuple[int, int], int] = {}
+        self._refused: list[Callable[[], None]] = []
 
     def allocations(self) -> list[Allocation]:
         """What was advised in this cycle."""
@@ -170,10 +162,14 @@ class _Outcome:
         alone = np.r_[True, (np.diff(agents) != 0) | (np.diff(clients) != 0)]
         if alone.all() and taken.whole[:filled].all() and not self._books.quota.on:
             self._add_whole_parts(agents.tolist(), clients.tolist(), taken)
-            return
-        starts = np.flatnonzero(alone).tolist()
-        for first, end in zip(starts, [*starts[1:], filled], strict=True):
-            self._add_group(int(agents[first]), int(clients[first]), taken, range(first, end))
+        else:
+            starts = np.flatnonzero(alone).tolist()
+            for first, end in zip(starts, [*starts[1:], filled], strict=True):
+                self._add_group(int(agents[first]), int(clients[first]), taken, range(first, end))
+        # Only now: later rows count on what earlier ones took being gone.
+        for undo in self._refused:
+            undo()
+        self._refused.clear()
 
     def _add_whole_parts(self, agents: list[int], clients: list[int], taken: Taken) -> None:
         """The way of nearly all allocations, kept short: one part of an agent, all of it, for one client."""
@@ -219,15 +215,24 @@ class _Outcome:
         shared = self._shared_with(agent, client)
         offered = Resources.sum([*pieces, shared])
         if books.filters.refuses(row, number, offered):
-            for i, piece in zip(rows, pieces, strict=True):
-                books.untake(agent, client, int(taken.part[i]), piece, taken.amount[i].copy())
-            books.filters.overrule(row, number)
-            books.dirty.add(row)
+            taken_parts = [
+                (int(taken.part[i]), piece, taken.amount[i].copy()) for i, piece in zip(rows, pieces, strict=True)
+            ]
+            self._refused.append(partial(self._undo, agent, client, taken_parts))
             return
         books.filters.stock_changed(row)
         books.note_holding(agent, client, (self._number, offered))
         client.last_offered = self._now
         self._append(agent, client, (*pieces, shared) if shared else tuple(pieces))
+
+    def _undo(self, agent: Agent, client: Client, taken: list[tuple[int, Resources, Ints]]) -> None:
+        """Takes back what a client refuses, and has the agent looked at again without it."""
+        books = self._books
+        for part, piece, vector in taken:
+            books.untake(agent, client, part, piece, vector)
+        books.uncount(client)
+        books.filters.overrule(agent.row, client.number)
+        books.backlog.mark(agent.row)
 
     def _shared_with(self, agent: Agent, client: Client) -> Resources:
         """The shared resources of an agent that a client may see and does not hold yet."""

@@ -1,0 +1,15 @@
+"""The inner loop of a cycle: which client takes what of which agent.
+
+The functions here work on the arrays of `mezzo_allocator.core.arrays` alone and are written so that they run both as
+plain Python, which is the reference, and compiled (`mezzo_allocator.adapters.compiler`), decision by decision the same.
+
+A node is a role, the leaf "." under a role that gathers the role's own clients, or a client: one framework in one
+role. Children of a node are kept in share order, and an allocation moves only the nodes on its path.
+"""
+
+from mezzo_allocator.core.kernel.allowance import consume, refresh_quota
+from mezzo_allocator.core.kernel.compilation import COMPILABLE
+from mezzo_allocator.core.kernel.decide import decide
+from mezzo_allocator.core.kernel.order import precedes, refresh_path, share_of
+
+__all__ = ["COMPILABLE", "consume", "decide", "precedes", "refresh_path", "refresh_quota", "share_of"]

@@ -1,0 +1,432 @@
+"""Random clusters: what must hold whatever happens.
+
+`Naive` decides as the documents say, from scratch for each agent, without arrays, without bits and without an order
+that is kept; the allocator has to agree with it decision by decision, in both forms of its inner loop.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo
+from mezzo.resources import Resources
+from mezzo_allocator.adapters.compiler import compile_loops
+from mezzo_allocator.core import events as ev
+from mezzo_allocator.core.allocator import Allocator
+from mezzo_allocator.core.loops import REFERENCE, Loops
+from mezzo_allocator.testing import CAPABILITY
+
+ROLES = ["*", "eng", "eng/backend", "eng/backend/db", "ops"]
+REFUSALS_SECONDS = [1.0, 5.0, 60.0]
+
+Client = tuple[int, str]
+
+
+@pytest.fixture(scope="session")
+def compiled() -> Loops:
+    return compile_loops()
+
+
+# -- a random life of a cluster ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Life:
+    """Makes up events that fit each other, and remembers what they need to."""
+
+    dice: random.Random
+    with_quota: bool = False
+    now: float = 10.0
+    frameworks: dict[int, FrameworkInfo] = field(default_factory=dict)
+    agents: dict[int, Resources] = field(default_factory=dict)
+    held: list[tuple[int, int, str, Resources]] = field(default_factory=list)
+    """(framework, agent, role, resources)"""
+    numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 10_000)))
+
+    def event(self) -> ev.Event:
+        kinds = [
+            self.new_framework,
+            self.new_agent,
+            self.revive,
+            self.suppress,
+            self.weigh,
+            self.leave,
+            self.break_down,
+        ]
+        kinds += [self.give_back] * 12 if self.held else []
+        kinds += [self.new_agent] * 4 if len(self.agents) < 4 else []
+        kinds += [self.new_framework] * 4 if len(self.frameworks) < 3 else []
+        kinds += [self.set_quota] * 2 if self.with_quota else []
+        return self.dice.choice(kinds)()
+
+    def new_framework(self) -> ev.Event:
+        if len(self.frameworks) >= 8:
+            return self.revive()
+        number = next(self.numbers)
+        info = FrameworkInfo(user="nobody", name="f")
+        info.id.value = f"f-{number:04d}"
+        info.roles.extend(sorted(self.dice.sample(ROLES, self.dice.choice([1, 1, 2]))))
+        info.capabilities.add(type=CAPABILITY.MULTI_ROLE)
+        if self.dice.random() < 0.3:
+            info.capabilities.add(type=CAPABILITY.REVOCABLE_RESOURCES)
+        self.frameworks[number] = info
+        suppressed = frozenset(role for role in info.roles if self.dice.random() < 0.2)
+        return ev.FrameworkChanged(number, info, suppressed, True)
+
+    def new_agent(self) -> ev.Event:
+        if len(self.agents) >= 10:
+            return self.revive()
+        number = next(self.numbers)
+        cpus, mem = self.dice.choice([(1, 512), (2, 1024), (4, 2048), (0.5, 16), (3, 96)])
+        total = Resources.parse(f"cpus:{cpus};mem:{mem};ports:[31000-31009]")
+        if self.dice.random() < 0.4:
+            total += Resources.parse(f"cpus({self.dice.choice(ROLES[1:])}):1;mem({self.dice.choice(ROLES[1:])}):64")
+        if self.dice.random() < 0.3:
+            (spare,) = Resources.parse("cpus:1").messages()
+            spare.revocable.SetInParent()
+            total += Resources.of([spare])
+        self.agents[number] = total
+        return ev.AgentChanged(number, AgentInfo(hostname=f"h{number}"), total, (), True)
+
+    def give_back(self) -> ev.Event:
+        framework, agent, role, resources = self.held.pop(self.dice.randrange(len(self.held)))
+        back = resources
+        if self.dice.random() < 0.5:
+            back = resources.filter(lambda kind: kind.name != self.dice.choice(["cpus", "ports", "none"])) or resources
+            if back != resources:
+                self.held.append((framework, agent, role, resources - back))
+        refuse = self.dice.choice([None, *REFUSALS_SECONDS])
+        return ev.ResourcesRecovered(framework, agent, back.allocated_to(role), refuse)
+
+    def some_roles(self) -> tuple[int, list[str]]:
+        number = self.dice.choice(sorted(self.frameworks))
+        roles = list(self.frameworks[number].roles)
+        return number, self.dice.choice([[], roles[:1]])
+
+    def revive(self) -> ev.Event:
+        return ev.OffersRevived(*self.some_roles()) if self.frameworks else self.new_framework()
+
+    def suppress(self) -> ev.Event:
+        return ev.OffersSuppressed(*self.some_roles()) if self.frameworks else self.new_framework()
+
+    def weigh(self) -> ev.Event:
+        return ev.RoleConfigured(self.dice.choice(ROLES), self.dice.choice([0.5, 1.0, 2.0, 3.0]), {}, {})
+
+    def set_quota(self) -> ev.Event:
+        role, amount = self.dice.choice(ROLES[1:]), self.dice.choice([0, 1, 2, 4])
+        guarantees = {"cpus": float(amount), "mem": amount * 512.0} if self.dice.random() < 0.6 else {}
+        limits = {"cpus": float(amount + self.dice.choice([0, 1]))} if self.dice.random() < 0.5 else {}
+        return ev.RoleConfigured(role, 1.0, guarantees, limits)
+
+    def leave(self) -> ev.Event:
+        if len(self.frameworks) < 3:
+            return self.new_framework()
+        number = self.dice.choice(sorted(self.frameworks))
+        del self.frameworks[number]
+        self.held = [each for each in self.held if each[0] != number]
+        return ev.FrameworkRemoved(number)
+
+    def break_down(self) -> ev.Event:
+        if len(self.agents) < 4:
+            return self.new_agent()
+        number = self.dice.choice(sorted(self.agents))
+        del self.agents[number]
+        self.held = [each for each in self.held if each[1] != number]
+        return ev.AgentRemoved(number)
+
+    def note(self, allocations: list[ev.Allocation]) -> None:
+        for each in allocations:
+            self.held.append((each.framework, each.agent, each.role, Resources.sum(each.resources)))
+
+
+def begun(loops: Loops = REFERENCE) -> Allocator:
+    core = Allocator(loops=loops)
+    core.handle(ev.SessionBegun("r"), now=0.0)
+    core.handle(ev.SnapshotEnded(), now=0.0)
+    core.handle(ev.CycleStarted(), now=0.0)
+    return core
+
+
+def cycle(core: Allocator, now: float, agents_max: int = 10_000) -> list[ev.Allocation]:
+    (outcome,) = core.handle(ev.CycleStarted(agents_max), now=now)
+    assert isinstance(outcome, ev.Allocated)
+    return list(outcome.allocations)
+
+
+# -- the naive allocator -----------------------------------------------------------------------------------------------
+
+
+class Naive:
+    """Weighted hierarchical DRF with reservations, capabilities and refusals; no quota."""
+
+    def __init__(self) -> None:
+        self.frameworks: dict[int, FrameworkInfo] = {}
+        self.active: set[Client] = set()
+        self.agents: dict[int, Resources] = {}
+        self.held: dict[tuple[int, Client], Resources] = {}
+        self.weights: dict[str, float] = {}
+        self.served: dict[str, int] = {}
+        self.refused: list[tuple[Client, int, Resources, float]] = []
+
+    def hear(self, event: Any, now: float) -> None:
+        name = type(event).__name__
+        if isinstance(event, ev.FrameworkChanged):
+            self.frameworks[event.framework] = event.info
+            self.active |= {(event.framework, r) for r in event.info.roles if r not in event.suppressed_roles}
+        elif isinstance(event, ev.AgentChanged):
+            self.agents[event.agent] = event.total
+        elif isinstance(event, ev.RoleConfigured):
+            self.weights[event.role] = event.weight
+        elif isinstance(event, ev.AgentRemoved):
+            del self.agents[event.agent]
+            self.held = {key: value for key, value in self.held.items() if key[0] != event.agent}
+        elif isinstance(event, ev.FrameworkRemoved):
+            self._forget(event.framework)
+        elif isinstance(event, ev.ResourcesRecovered):
+            for role, resources in event.resources.allocations().items():
+                client, back = (event.framework, role), resources.unallocated()
+                self.held[event.agent, client] -= back
+                if event.refuse_seconds is not None:
+                    self.refused.append((client, event.agent, back, now + event.refuse_seconds))
+        elif isinstance(event, (ev.OffersRevived, ev.OffersSuppressed)):
+            roles = event.roles or self.frameworks[event.framework].roles
+            clients = {(event.framework, role) for role in roles}
+            if isinstance(event, ev.OffersRevived):
+                self.active |= clients
+                self.refused = [each for each in self.refused if each[0] not in clients]
+            else:
+                self.active -= clients
+        else:
+            raise AssertionError(name)
+
+    def _forget(self, framework: int) -> None:
+        info = self.frameworks.pop(framework)
+        self.active = {client for client in self.active if client[0] != framework}
+        self.held = {key: value for key, value in self.held.items() if key[1][0] != framework}
+        for role in info.roles:
+            self.served.pop(f"{role}/./{info.id.value}", None)
+        # A role that nobody uses any more is forgotten with its counts.
+        self._forget_unused_roles()
+
+    def _forget_unused_roles(self) -> None:
+        used: set[str] = set()
+        roles = {role for info in self.frameworks.values() for role in info.roles}
+        roles |= {kind.role for total in self.agents.values() for kind in total if kind.reservations}
+        for role in roles:
+            steps = role.split("/")
+            used |= {"/".join(steps[: depth + 1]) for depth in range(len(steps))}
+        own = {role for info in self.frameworks.values() for role in info.roles}
+        for path in list(self.served):
+            role = path.split("/.")[0]
+            if role not in used or (path == f"{role}/." and role not in own and role not in used):
+                del self.served[path]
+
+    def free(self, agent: int) -> Resources:
+        return self.agents[agent] - Resources.sum(held for (a, _), held in self.held.items() if a == agent)
+
+    def decisions(self, agent: int, now: float) -> list[tuple[int, str, Resources]]:
+        """Gives out an agent: (framework, role, resources) in order."""
+        made: list[tuple[int, str, Resources]] = []
+        asked: set[Client] = set()
+        while True:
+            client, offered = next(self._willing(agent, asked, now), (None, Resources.EMPTY))
+            if client is None:
+                return made
+            asked.add(client)
+            self.take(agent, client, offered)
+            made.append((*client, offered))
+
+    def take(self, agent: int, client: Client, offered: Resources) -> None:
+        self.held[agent, client] = self.held.get((agent, client), Resources.EMPTY) + offered
+        for path in self._paths(client):
+            self.served[path] = self.served.get(path, 0) + 1
+
+    def _paths(self, client: Client) -> list[str]:
+        steps = client[1].split("/")
+        paths = ["/".join(steps[: depth + 1]) for depth in range(len(steps))]
+        return [*paths, f"{client[1]}/.", f"{client[1]}/./{self.frameworks[client[0]].id.value}"]
+
+    def _willing(self, agent: int, asked: set[Client], now: float) -> Iterator[tuple[Client, Resources]]:
+        free = self.free(agent)
+        for client in sorted(self.active - asked, key=self._order):
+            offered = self._visible(client, free)
+            if offered and self._worthwhile(offered) and not self._refuses(client, agent, offered, now):
+                yield client, offered
+
+    def _order(self, client: Client) -> list[tuple[float, int, str]]:
+        """The place of each node on the way down; comparing two clients compares where their ways part."""
+        return [(self._share(path), self.served.get(path, 0), path.rpartition("/")[2]) for path in self._paths(client)]
+
+    def _share(self, path: str) -> float:
+        total = Resources.sum(self.agents.values())
+        mine = Resources.sum(
+            held
+            for (_, client), held in self.held.items()
+            if client[0] in self.frameworks and path in self._paths(client)
+        )
+        shares = [mine.get(name) / total.get(name) for name in ("cpus", "mem") if total.get(name)]
+        return max(shares, default=0.0) / self.weights.get(path, 1.0)
+
+    def _visible(self, client: Client, free: Resources) -> Resources:
+        capabilities = {capability.type for capability in self.frameworks[client[0]].capabilities}
+        visible = free.allocatable_to(client[1])
+        return visible if CAPABILITY.REVOCABLE_RESOURCES in capabilities else visible.nonrevocable()
+
+    @staticmethod
+    def _worthwhile(offered: Resources) -> bool:
+        return offered.get("cpus") >= 10 or offered.get("mem") >= 32_000
+
+    def _refuses(self, client: Client, agent: int, offered: Resources, now: float) -> bool:
+        return any(
+            who == client and where == agent and until > now and what.contains(offered)
+            for who, where, what, until in self.refused
+        )
+
+
+# -- properties --------------------------------------------------------------------------------------------------------
+
+
+def run_beside_naive(seed: int, loops: Loops) -> None:
+    life, core, naive = Life(random.Random(seed)), begun(loops), Naive()
+    for _ in range(50):
+        # Refusals end at the next tick; between whole seconds that makes no difference.
+        life.now += life.dice.choice([0, 0, 0, 1, 7]) + 0.0
+        event = life.event()
+        core.handle(event, now=life.now)
+        naive.hear(event, life.now)
+        decided = life.now + 0.5
+        core.handle(ev.FullPassWanted(), now=decided)
+        while core.pending:
+            allocations = cycle(core, decided, agents_max=1)
+            core.validate()
+            life.note(allocations)
+            if not allocations:
+                continue
+            (agent,) = {allocation.agent for allocation in allocations}
+            told = [(each.framework, each.role, Resources.sum(each.resources)) for each in allocations]
+            expected = _foreseen(naive, agent, decided)
+            assert told == expected[: len(told)], (seed, event)
+            assert len(told) == len(expected) or core.pending, (seed, event)
+            for framework, role, offered in told:
+                naive.take(agent, (framework, role), offered)
+        for agent in naive.agents:
+            assert _foreseen(naive, agent, decided) == [], (seed, event, agent)
+
+
+def _foreseen(naive: Naive, agent: int, now: float) -> list[tuple[int, str, Resources]]:
+    held, served = dict(naive.held), dict(naive.served)
+    decisions = naive.decisions(agent, now)
+    naive.held, naive.served = held, served
+    return decisions
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_every_decision_is_the_one_that_a_naive_allocator_makes(seed: int) -> None:
+    run_beside_naive(seed, REFERENCE)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32), with_quota=st.booleans())
+def test_the_compiled_inner_loop_decides_as_the_plain_one(compiled: Loops, seed: int, with_quota: bool) -> None:
+    life = Life(random.Random(seed), with_quota)
+    plain, fast = begun(), begun(compiled)
+    for _ in range(80):
+        life.now += life.dice.choice([0.0, 0.1, 1.0])
+        event = life.event()
+        agents_max = life.dice.choice([1, 3, 100])
+        outcomes = []
+        for core in (plain, fast):
+            core.handle(event, now=life.now)
+            outcomes.append(cycle(core, life.now, agents_max))
+        assert outcomes[0] == outcomes[1]
+        life.note(outcomes[0])
+    plain.validate()
+    fast.validate()
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_nothing_is_given_out_twice_and_limits_hold(seed: int) -> None:
+    life, core = Life(random.Random(seed), with_quota=True), begun()
+    for _ in range(80):
+        life.now += life.dice.choice([0.0, 0.5, 2.0])
+        core.handle(life.event(), now=life.now)
+        before = {role: core.books.quota.usage(role) for role in core.books.quota.configured}
+        life.note(cycle(core, life.now))
+        core.validate()
+        for number, total in life.agents.items():
+            given = Resources.sum(resources for _, agent, _, resources in life.held if agent == number)
+            assert total.contains(given)
+        for role, quota in core.books.quota.configured.items():
+            usage = core.books.quota.usage(role)
+            for name, limit in quota.limits.items():
+                # What is beyond a limit may stay, since the limit or a reservation came later; a cycle adds nothing.
+                assert usage.get(name, 0) <= max(limit, before[role].get(name, 0))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    frameworks=st.integers(2, 8),
+    agents=st.integers(1, 12),
+)
+def test_whoever_can_be_served_is_asked_within_a_round_of_refusals(seed: int, frameworks: int, agents: int) -> None:
+    """However the others answer: after as many cycles as there are frameworks each has been offered each agent that
+    somebody gave back."""
+    dice = random.Random(seed)
+    core = begun()
+    names = {}
+    for number in range(frameworks):
+        info = FrameworkInfo(user="nobody", name="f", role=dice.choice(ROLES))
+        info.id.value = f"f-{number:02d}"
+        names[number] = info
+        core.handle(ev.FrameworkChanged(number, info, frozenset(), True), now=0.0)
+    for number in range(agents):
+        total = Resources.parse(f"cpus:{dice.choice([1, 2, 3])};mem:1024")
+        core.handle(ev.AgentChanged(number, AgentInfo(hostname="h"), total, (), True), now=0.0)
+    offered: dict[int, set[int]] = {number: set() for number in names}
+    for turn in range(frameworks):
+        for each in cycle(core, now=float(turn)):
+            offered[each.framework].add(each.agent)
+            back = Resources.sum(each.resources).allocated_to(each.role)
+            core.handle(ev.ResourcesRecovered(each.framework, each.agent, back, 3600.0), now=float(turn))
+    assert all(seen == set(range(agents)) for seen in offered.values())
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32), frameworks=st.integers(2, 6))
+def test_shares_of_greedy_frameworks_differ_by_one_task_at_most(seed: int, frameworks: int) -> None:
+    dice = random.Random(seed)
+    demands = [
+        Resources.parse(f"cpus:{dice.choice([1, 2, 3])};mem:{dice.choice([256, 512, 1024])}") for _ in range(frameworks)
+    ]
+    total = Resources.parse("cpus:60;mem:24576")
+    core = begun()
+    for number in range(frameworks):
+        info = FrameworkInfo(user="nobody", name="f", role=f"role{number}")
+        info.id.value = f"f-{number:02d}"
+        core.handle(ev.FrameworkChanged(number, info, frozenset(), True), now=0.0)
+    core.handle(ev.AgentChanged(0, AgentInfo(hostname="h"), total, (), True), now=0.0)
+    used = [Resources.EMPTY] * frameworks
+    while True:
+        (each,) = cycle(core, now=0.0)
+        free, demand = Resources.sum(each.resources), demands[each.framework]
+        if not free.contains(demand):
+            break
+        used[each.framework] += demand
+        back = (free - demand).allocated_to(each.role)
+        core.handle(ev.ResourcesRecovered(each.framework, 0, back), now=0.0)
+
+    def dominant(resources: Resources) -> float:
+        return max(resources.get(name) / total.get(name) for name in ("cpus", "mem"))
+
+    shares = [dominant(each) for each in used]
+    assert max(shares) - min(shares) <= max(map(dominant, demands)) + 1e-9
