@@ -1,10 +1,10 @@
 """The streams of a term: what waits to be sent to agents, frameworks, the allocator and observers."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
 
 from mezzo.operator.v1 import operator_pb2 as operator
-from mezzo_chassis.outbox import BATCH_ITEMS_MAX, Outbox, Overflow
+from mezzo_chassis.outbox import Outbox, Overflow
 
 M = TypeVar("M")
 
@@ -53,20 +53,21 @@ class Stream(Generic[M]):
 
 
 class Watcher:
-    """One observer: a snapshot when there is a new one, and the changes since."""
+    """One observer: a snapshot in parts, and the changes since."""
 
     def __init__(self) -> None:
-        self._snapshot: list[operator.StateChange] | None = None
         self._stream = Stream[operator.StateChange](OBSERVER_CHANGES_MAX)
-        self._error: Exception | None = None
-        self._closed = False
+        self.wants_more = False
+        """Whether the snapshot goes on once everything that waits has been sent."""
 
-    def give(self, snapshot: list[operator.StateChange]) -> None:
-        """Start anew from a snapshot. Whatever waited is void."""
-        self._snapshot = snapshot
-        self._stream = Stream(OBSERVER_CHANGES_MAX)
-        if self._closed:
-            self._stream.close(self._error)
+    def give(self, changes: list[operator.StateChange], *, begins: bool, more: bool) -> None:
+        """Take a part of a snapshot. With the first one, whatever waited is void."""
+        if begins:
+            ended, self._stream = self._stream, Stream(OBSERVER_CHANGES_MAX + len(changes))
+            if ended.error is not None:
+                self._stream.close(ended.error)
+        self._stream.outbox.put_all(changes)
+        self.wants_more = more
 
     def send(self, change: operator.StateChange) -> None:
         """Queue a change."""
@@ -74,28 +75,21 @@ class Watcher:
 
     def close(self, error: Exception | None = None) -> None:
         """End the stream after what was sent before."""
-        self._closed = True
-        self._error = error
         self._stream.close(error)
 
-    async def batches(self) -> AsyncIterator[list[operator.StateChange]]:
-        """The snapshot in parts, then the changes as they come.
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be sent."""
+        return not len(self._stream.outbox)
+
+    def batches(self) -> AsyncIterator[list[operator.StateChange]]:
+        """What is to be sent, as it comes.
 
         Raises:
             Overflow: the observer does not keep up; it is to be given a new snapshot.
             Exception: what the stream was closed with.
         """
-        snapshot, self._snapshot = self._snapshot or [], None
-        for part in _parts(snapshot):
-            yield part
-        del snapshot
-        async for batch in self._stream.batches():
-            yield batch
-
-
-def _parts(changes: list[operator.StateChange]) -> Iterable[list[operator.StateChange]]:
-    for start in range(0, len(changes), BATCH_ITEMS_MAX):
-        yield changes[start : start + BATCH_ITEMS_MAX]
+        return self._stream.batches()
 
 
 __all__ = ["Overflow", "Stream", "Watcher"]

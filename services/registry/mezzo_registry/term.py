@@ -244,7 +244,7 @@ class Term:
     def _publish_snapshot(self, effect: effects.PublishSnapshot) -> None:
         watcher = self._watchers.get(effect.observer)
         if watcher is not None:
-            watcher.give(effect.changes)
+            watcher.give(effect.changes, begins=effect.begins, more=effect.more)
 
     def _persist(self, effect: effects.Persist) -> None:
         self._to_store.append(effect)

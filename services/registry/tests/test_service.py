@@ -275,3 +275,21 @@ async def test_restarted_registry_knows_its_agents(tmp_path: Path) -> None:
     life.stop()
     await running
     await life.close()
+
+
+async def test_observer_is_told_of_more_tasks_than_fit_one_part(registry: Service) -> None:
+    agent = PlayedAgent(registry.channel)
+    await agent.register("cpus:1000;mem:1000000")
+    await agent.hear("registered")
+    framework = PlayedFramework(registry.channel)
+    await framework.subscribed()
+    event = await framework.hear("OFFERS")
+    names = [f"t{number}" for number in range(2500)]
+    await framework.call(framework.launch(event.offers.offers[0], *names))
+    changes = registry.operators.Watch(operator.WatchRequest())
+    snapshot = await watched(changes, lambda change: change.HasField("snapshot_end"))
+    added = [change.task_added.task.task_id.value for change in snapshot if change.HasField("task_added")]
+    assert added == names
+    changes.cancel()
+    framework.cancel()
+    await agent.end()

@@ -13,7 +13,8 @@ from mesos.v1.master import master_pb2 as master
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.allocator.v1 import allocator_pb2 as allocator
-from mezzo_registry.core import InvalidTransition, RateLimit, Settings, events
+from mezzo.operator.v1 import operator_pb2 as operator
+from mezzo_registry.core import InvalidTransition, RateLimit, Settings, effects, events, observers
 from mezzo_registry.core.states import FrameworkState
 from mezzo_registry.testing import Cluster, FakeAgent, FakeFramework
 
@@ -32,6 +33,15 @@ class ClusterMachine(RuleBasedStateMachine):
         self.offers: list[tuple[FakeFramework, mesos.Offer]] = []
         self.updates: list[tuple[FakeFramework, FakeAgent, str, bytes]] = []
         self.names = 0
+        self.seen: dict[tuple[str, str], int] | None = None
+        """What an observer knows of active tasks, once its snapshot is complete."""
+        self._copy: dict[tuple[str, str], int] = {}
+        self._patch = pytest.MonkeyPatch()
+        self._patch.setattr(observers, "TASKS_PER_PART", 1)
+        self.cluster.listener = self.observe
+
+    def teardown(self) -> None:
+        self._patch.undo()
 
     def agent_at(self, index: int) -> FakeAgent:
         return self.agents[index % len(self.agents)]
@@ -166,11 +176,50 @@ class ClusterMachine(RuleBasedStateMachine):
 
     @rule()
     def observer_comes(self) -> None:
+        self.seen = None
         self.cluster.tell(events.ObserverJoined(1))
+
+    @rule()
+    def observer_wants_more(self) -> None:
+        self.cluster.tell(events.ObserverReady(1))
+
+    def observe(self, effect: effects.Effect) -> None:
+        """Apply what the observer is told to its copy."""
+        if isinstance(effect, effects.Publish):
+            self.apply(effect.change)
+        elif isinstance(effect, effects.PublishSnapshot):
+            for change in effect.changes:
+                self.apply(change)
+
+    def apply(self, change: operator.StateChange) -> None:
+        if change.HasField("snapshot_begin"):
+            self._copy = {}
+        elif change.HasField("snapshot_end"):
+            self.seen = self._copy
+        elif change.HasField("task_added"):
+            added = change.task_added
+            key = (added.task.framework_id.value, added.task.task_id.value)
+            if added.list == operator.TASK_LIST_ACTIVE:
+                self._copy[key] = added.task.state
+        elif change.HasField("task_updated"):
+            updated = change.task_updated
+            key = (updated.framework_id.value, updated.status.task_id.value)
+            if updated.list == operator.TASK_LIST_ACTIVE:
+                assert key in self._copy, "an observer is told of a change of what it does not know"
+                self._copy[key] = updated.latest.state
+            else:
+                self._copy.pop(key, None)
 
     @invariant()
     def books_are_sound(self) -> None:
         self.cluster.registry.validate()
+
+    @invariant()
+    def observers_copy_is_true(self) -> None:
+        if self.seen is not None:
+            frameworks = self.cluster.registry.books.frameworks.values()
+            truth = {(one.id, task.id): task.state for one in frameworks for task in one.tasks.values()}
+            assert self.seen == truth
 
 
 ClusterMachine.TestCase.settings = settings(

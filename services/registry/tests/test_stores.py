@@ -145,6 +145,6 @@ async def test_deposed_leader_cannot_write(zookeeper: ZooKeeperServer, tmp_path:
     old.client.delete(leadership.epoch.path)
     with pytest.raises(Deposed):
         await store.write([[Write(ADMITTED, "a", b"2")]])
+    await old.close()
     assert (await (await store_of(new, url)).open_term())[ADMITTED] == {"a": b"1"}
     await new.close()
-    await old.close()

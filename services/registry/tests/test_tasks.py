@@ -8,7 +8,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.resources import Resources
-from mezzo_registry.core import Settings, effects, events
+from mezzo_registry.core import Settings, effects, events, observers
 from mezzo_registry.testing import Cluster, FakeAgent, FakeFramework
 
 Call = scheduler.Call
@@ -419,3 +419,54 @@ def test_observer_follows_a_task_to_its_end(cluster: Cluster) -> None:
     cluster.tell(events.ObserverLeft(7))
     cluster.launched(framework, agent, "t2")
     assert cluster.of(effects.Publish) == []
+
+
+def told(cluster: Cluster) -> list[str]:
+    """What the observer was given in the last exchange: kinds, and tasks by name and state."""
+    changes = []
+    for effect in cluster.said:
+        if isinstance(effect, effects.PublishSnapshot):
+            changes += effect.changes
+        elif isinstance(effect, effects.Publish):
+            changes.append(effect.change)
+    names: list[str] = []
+    for change in changes:
+        kind = str(change.WhichOneof("change"))
+        if kind == "task_added":
+            state = mesos.TaskState.Name(change.task_added.task.state)
+            kind = f"{change.task_added.task.task_id.value} {state}"
+        names.append(kind)
+    return names
+
+
+def test_large_snapshot_comes_in_parts_while_work_goes_on(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observers, "TASKS_PER_PART", 2)
+    agent, framework = cluster.agent(), cluster.framework()
+    for name in ("t1", "t2", "t3", "t4", "t5"):
+        cluster.launched(framework, agent, name, "cpus:0.1;mem:1")
+    cluster.tell(events.ObserverJoined(1))
+    assert told(cluster)[-2:] == ["t1 TASK_STAGING", "t2 TASK_STAGING"]
+
+    cluster.update(framework, agent, "t1", "TASK_RUNNING")
+    assert told(cluster) == ["task_updated"]
+    cluster.update(framework, agent, "t4", "TASK_RUNNING")
+    assert told(cluster) == ["t4 TASK_RUNNING", "task_updated"]
+
+    cluster.tell(events.ObserverReady(1))
+    assert told(cluster) == ["t3 TASK_STAGING", "t5 TASK_STAGING", "snapshot_end"]
+    assert cluster.tell(events.ObserverReady(1)) == []
+
+
+def test_task_that_ends_before_its_part_of_the_snapshot_comes_is_told_once(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observers, "TASKS_PER_PART", 1)
+    agent, framework = cluster.agent(), cluster.framework()
+    for name in ("t1", "t2"):
+        cluster.launched(framework, agent, name, "cpus:0.1;mem:1")
+    cluster.tell(events.ObserverJoined(1))
+    identifier, _ = cluster.update(framework, agent, "t2", "TASK_FINISHED")
+    cluster.acknowledge(framework, agent, "t2", identifier)
+    assert told(cluster) == ["task_updated"]
+    cluster.tell(events.ObserverReady(1))
+    assert told(cluster) == ["snapshot_end"]

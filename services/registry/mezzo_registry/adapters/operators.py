@@ -33,6 +33,9 @@ class Operators(operator_pb2_grpc.OperatorServicer):
                 try:
                     async for batch in watcher.batches():
                         yield service.WatchResponse(changes=batch)
+                        if watcher.wants_more and watcher.idle:
+                            watcher.wants_more = False
+                            term.tell(events.ObserverReady(observer))
                 except Overflow as error:
                     log.warning("observer does not keep up", peer=context.peer(), why=str(error))
                 else:

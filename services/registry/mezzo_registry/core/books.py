@@ -219,6 +219,8 @@ class Books:
         """Role → how many frameworks have it."""
         self.offers: dict[str, Offer] = {}
         self.observers: set[int] = set()
+        self.untold: dict[int, dict[Task, None]] = {}
+        """Observer → the tasks that its snapshot has yet to tell."""
         self.allocator_connected = False
         self.allocator_cycle = 0
         """The last cycle of the allocator's whose allocations are in these books."""

@@ -60,10 +60,14 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class PublishSnapshot:
-    """Give one observer the whole state, in place of whatever waits for it."""
+    """Give one observer a part of a snapshot."""
 
     observer: int
     changes: list[operator.StateChange] = field(repr=False)
+    begins: bool
+    """It replaces whatever waits for the observer."""
+    more: bool
+    """Another part follows once the observer has said `ObserverReady`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,13 @@ class ObserverJoined:
 
 
 @dataclass(frozen=True, slots=True)
+class ObserverReady:
+    """An observer has received all that it was told so far of a snapshot, and wants more."""
+
+    observer: int
+
+
+@dataclass(frozen=True, slots=True)
 class ObserverLeft:
     """An observer's stream ended."""
 
@@ -215,6 +222,7 @@ Event = (
     | OperatorCalled
     | OperatorKilledTask
     | ObserverJoined
+    | ObserverReady
     | ObserverLeft
     | TimerFired
 )

@@ -1,5 +1,6 @@
 """What observers are told: a snapshot when they join, then every change. Nothing is built when nobody watches."""
 
+import itertools
 from collections.abc import Iterator
 
 from mesos.v1 import mesos_pb2 as mesos
@@ -9,7 +10,7 @@ from mezzo.operator.v1 import operator_pb2 as operator
 from . import resource_forms
 from .books import Agent, Executor, Framework, Offer, Task
 from .effects import PublishSnapshot
-from .events import ObserverJoined, ObserverLeft
+from .events import ObserverJoined, ObserverLeft, ObserverReady
 from .states import AgentState, FrameworkState
 from .statuses import time_info
 from .turn import Turn
@@ -20,18 +21,70 @@ UNREACHABLE = operator.TASK_LIST_UNREACHABLE
 COMPLETED = operator.TASK_LIST_COMPLETED
 
 
+TASKS_PER_PART = 1000
+
+
 def joined(turn: Turn, event: ObserverJoined) -> None:
-    """Give an observer everything, and every change from now on."""
-    turn.books.observers.add(event.observer)
-    turn.order(PublishSnapshot(event.observer, list(_snapshot(turn))))
+    """Give an observer everything, and every change from now on.
+
+    Everything but the tasks is told at once. Tasks can be many, so they come in parts, and the cluster's work goes on
+    in between; a task that changes before its part comes is told whole before its change is.
+    """
+    books, observer = turn.books, event.observer
+    books.observers.add(observer)
+    books.untold[observer] = {
+        task: None
+        for framework in (*books.completed.values(), *books.frameworks.values())
+        for tasks in (framework.completed, framework.unreachable.values(), framework.tasks.values())
+        for task in tasks
+    }
+    changes = list(_all_but_tasks(turn))
+    changes += _next_part(turn, observer)
+    turn.order(PublishSnapshot(observer, changes, begins=True, more=observer in books.untold))
+
+
+def ready(turn: Turn, event: ObserverReady) -> None:
+    """Give an observer the next part of its snapshot."""
+    if event.observer in turn.books.untold:
+        changes = _next_part(turn, event.observer)
+        more = event.observer in turn.books.untold
+        turn.order(PublishSnapshot(event.observer, changes, begins=False, more=more))
 
 
 def left(turn: Turn, event: ObserverLeft) -> None:
     """An observer watches no longer."""
     turn.books.observers.discard(event.observer)
+    turn.books.untold.pop(event.observer, None)
 
 
-def _snapshot(turn: Turn) -> Iterator[operator.StateChange]:
+def _next_part(turn: Turn, observer: int) -> list[operator.StateChange]:
+    untold = turn.books.untold[observer]
+    part = list(itertools.islice(untold, TASKS_PER_PART))
+    for task in part:
+        del untold[task]
+    changes = [task_message(task, _list_of(task)) for task in part]
+    if not untold:
+        del turn.books.untold[observer]
+        changes.append(Change(snapshot_end=operator.SnapshotEnd()))
+    return changes
+
+
+def _list_of(task: Task) -> "operator.TaskList.ValueType":
+    if task.framework.tasks.get(task.id) is task:
+        return ACTIVE
+    return UNREACHABLE if task.framework.unreachable.get(task.id) is task else COMPLETED
+
+
+def _tell_first(turn: Turn, task: Task) -> None:
+    """Tell a task whole to whoever has yet to be told of it, before a change of it is published."""
+    for observer, untold in turn.books.untold.items():
+        if task in untold:
+            del untold[task]
+            whole = [task_message(task, _list_of(task))]
+            turn.order(PublishSnapshot(observer, whole, begins=False, more=True))
+
+
+def _all_but_tasks(turn: Turn) -> Iterator[operator.StateChange]:
     books, identity = turn.books, turn.identity
     begin = operator.SnapshotBegin(
         master_info=identity.master_info,
@@ -47,17 +100,10 @@ def _snapshot(turn: Turn) -> Iterator[operator.StateChange]:
         yield agent_message(agent)
     for framework in (*books.completed.values(), *books.frameworks.values()):
         yield framework_message(framework)
-        for task in framework.completed:
-            yield task_message(task, COMPLETED)
-        for task in framework.unreachable.values():
-            yield task_message(task, UNREACHABLE)
-        for task in framework.tasks.values():
-            yield task_message(task, ACTIVE)
         for executor in framework.executors.values():
             yield _executor_message(executor)
     for offer in books.offers.values():
         yield Change(offer_added=operator.OfferAdded(offer=offer.message))
-    yield Change(snapshot_end=operator.SnapshotEnd())
 
 
 def agent_message(agent: Agent) -> operator.StateChange:
@@ -166,8 +212,10 @@ def framework_changed(turn: Turn, framework: Framework) -> None:
 
 
 def framework_forgotten(turn: Turn, framework: Framework) -> None:
-    """Tell that a completed framework is no longer remembered."""
+    """Tell that a completed framework, and every task of it, is no longer remembered."""
     if turn.observed:
+        for task in framework.completed:
+            _tell_first(turn, task)
         forgotten = operator.FrameworkForgotten()
         forgotten.framework_id.value = framework.id
         turn.publish(Change(framework_forgotten=forgotten))
@@ -190,6 +238,7 @@ def task_updated(turn: Turn, task: Task, status: mesos.TaskStatus, where: "opera
     """Tell of a task's newest status, and in which list it stands now."""
     if not turn.observed:
         return
+    _tell_first(turn, task)
     change = Change()
     updated = change.task_updated
     updated.framework_id.value = task.framework.id
@@ -205,6 +254,7 @@ def task_updated(turn: Turn, task: Task, status: mesos.TaskStatus, where: "opera
 def task_forgotten(turn: Turn, task: Task, where: "operator.TaskList.ValueType") -> None:
     """Tell that a task is no longer remembered in a list."""
     if turn.observed:
+        _tell_first(turn, task)
         change = Change()
         forgotten = change.task_forgotten
         forgotten.framework_id.value = task.framework.id

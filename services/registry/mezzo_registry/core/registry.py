@@ -129,6 +129,7 @@ _TABLE: dict[type, Callable[[Turn, Any], None]] = {
     events.OperatorCalled: operator_calls.called,
     events.OperatorKilledTask: operator_calls.killed_task,
     events.ObserverJoined: observers.joined,
+    events.ObserverReady: observers.ready,
     events.ObserverLeft: observers.left,
     events.TimerFired: _timer_fired,
 }

@@ -135,6 +135,7 @@ def _settle_task(turn: Turn, agent: Agent, framework: Framework, source: mesos.T
             turn.books.end_task(task, source.state)
         elif not task.terminal:
             task.state = source.state
+        observers.task_added(turn, task)
         return
     task = Task(
         id=task_id,

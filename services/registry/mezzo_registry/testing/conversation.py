@@ -2,6 +2,7 @@
 
 import itertools
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,8 @@ class Cluster:
         self.timers: dict[events.Timer, float] = {}
         self.store: dict[tuple[str, str], bytes] = {}
         self.held_back: list[events.Event] | None = None
+        self.listener: Callable[[effects.Effect], None] | None = None
+        """Is shown every effect as it is ordered."""
         self._sessions = itertools.count(1)
         self._streams = itertools.count(1)
         self._requests = itertools.count(1)
@@ -66,6 +69,8 @@ class Cluster:
         ordered = self.registry.handle(event, now=self.now)
         self.said.extend(ordered)
         for effect in ordered:
+            if self.listener is not None:
+                self.listener(effect)
             if isinstance(effect, effects.StartTimer):
                 self.timers[effect.timer] = self.now + effect.after_seconds
             elif isinstance(effect, effects.CancelTimer):
