@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mezzo_agent import __version__
 from mezzo_agent.adapters import detection
@@ -33,8 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return lifecycle.run(lambda life: serve(config, life), service="agent", signals=(LEAVE_SIGNAL,))
 
 
-async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
-    """Serve until `life` says stop, or the agent itself is to end.
+async def serve(
+    config: Config,
+    life: lifecycle.Lifecycle,
+    *,
+    containerizer: Containerizer | None = None,
+    ready: Callable[[], object] = lambda: None,
+) -> None:
+    """Serve until `life` says stop, or the agent itself is to end. `ready` is called once it has recovered and answers.
 
     Raises:
         StartupError: a port or the work_dir is in use, a flag makes no sense, or what runs does not fit the flags.
@@ -46,7 +52,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
     machine = Machine(
         settings(config, servers.http_port),
         detection.agent_info(config, config.advertise_port or servers.http_port),
-        _containerizer(config),
+        containerizer or _containerizer(config),
         RegistrySession(detector, retry_seconds_max=config.registration_backoff_factor),
         GarbageCollector(config.gc_delay, config.gc_disk_headroom),
         metrics,
@@ -63,6 +69,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
         life.spawn(machine.converse(), "registry session")
         life.spawn(machine.collect_garbage(config.disk_watch_interval), "garbage collection")
         life.spawn(metrics.process.watch(), "process metrics")
+        ready()
         await _ended(machine, life)
         if life.signal is LEAVE_SIGNAL:
             await machine.depart("told to leave")

@@ -15,7 +15,7 @@ from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.core.policy import Policy
 from mezzo_allocator.metrics import AllocatorMetrics
 from mezzo_chassis.config import load
-from mezzo_chassis.leadership import Candidate, Contender, StandaloneCandidate
+from mezzo_chassis.leadership import ALLOCATORS_FOLDER, Candidate, Contender, StandaloneCandidate
 from mezzo_chassis.leadership.payload import address_json
 from mezzo_chassis.lifecycle import Lifecycle, run
 from mezzo_chassis.log import configure, get_logger
@@ -23,7 +23,6 @@ from mezzo_chassis.metrics import start_exporter
 from mezzo_chassis.rpc import start_server
 
 VERSION = version("mezzo-allocator")
-ELECTION_FOLDER = "allocators"
 
 log = get_logger(__name__)
 
@@ -76,7 +75,7 @@ def _candidate(config: Config, grpc_port: int) -> Candidate:
         return StandaloneCandidate()
     host = config.advertise_ip or config.hostname or socket.getfqdn()
     payload = address_json(f"{host}:{grpc_port}")
-    return Contender(config.zk.below(ELECTION_FOLDER), payload, session_timeout_seconds=config.zk_session_timeout)
+    return Contender(config.zk.below(ALLOCATORS_FOLDER), payload, session_timeout_seconds=config.zk_session_timeout)
 
 
 async def _follow(candidate: Candidate, servicer: SessionServicer, metrics: AllocatorMetrics) -> None:

@@ -15,6 +15,7 @@ from mezzo.scheduler.v1 import scheduler_pb2_grpc
 from mezzo_chassis import lifecycle, log
 from mezzo_chassis.config import as_text, load
 from mezzo_chassis.leadership import (
+    ALLOCATORS_FOLDER,
     Candidate,
     Contender,
     Detector,
@@ -40,7 +41,6 @@ from mezzo_registry.reign import Reign
 MESOS_API_VERSION = "1.11.0"
 """The version of Mesos' API that is spoken; clients compare it."""
 SERVICES = ("mezzo.scheduler.v1.Scheduler", "mezzo.agent.v1.AgentSession", "mezzo.operator.v1.Operator")
-ALLOCATORS = "allocators"
 """Below the registries' path in ZooKeeper, where allocators stand for election."""
 
 
@@ -161,7 +161,7 @@ def _election(
     return (
         Contender(config.zk, master_info_json(info, address), session_timeout_seconds=timeout),
         Detector(config.zk, session_timeout_seconds=timeout),
-        Detector(config.zk.below(ALLOCATORS), session_timeout_seconds=timeout),
+        Detector(config.zk.below(ALLOCATORS_FOLDER), session_timeout_seconds=timeout),
     )
 
 

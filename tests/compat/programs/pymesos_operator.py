@@ -47,7 +47,7 @@ def main():
     ):
         for call in calls:
             answers[f"{side} {call}"] = sorted(getattr(driver, call)())
-    answers["master getMetrics"] = sorted(master.getMetrics({"nanoseconds": 5_000_000_000}))
+    answers["master getMetrics"] = sorted(master.getMetrics(5_000_000_000))
     master.stop()
     print(json.dumps(answers))
 

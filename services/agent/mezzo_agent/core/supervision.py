@@ -103,9 +103,9 @@ class Supervision:
     ) -> tuple[mesos.TaskState.ValueType, _Status.Reason.ValueType | None]:
         if termination.reason is not None:
             return mesos.TASK_FAILED, termination.reason
-        if wait_status.succeeded(termination.wait_status):
-            return mesos.TASK_FINISHED, None
         if task.kill is None:
+            if wait_status.succeeded(termination.wait_status):
+                return mesos.TASK_FINISHED, None
             unknown = termination.wait_status is None
             return mesos.TASK_FAILED, _Status.REASON_COMMAND_EXECUTOR_FAILED if unknown else None
         if task.kill.cause is KillCause.COMPLETION_TIME:

@@ -153,11 +153,11 @@ def test_second_kill_shortens_the_grace_period(agent):
     assert agent.timers()[happened.TimerKind.KILL_GRACE] == 0.0
 
 
-def test_task_that_succeeds_although_it_is_being_killed_has_finished(agent):
+def test_task_that_was_told_to_end_and_succeeds_is_killed(agent):
     container_id = agent.run_command()
     agent.kill()
     agent.end(container_id, 0)
-    assert agent.agent.books.task("F1", "t1").state == mesos.TASK_FINISHED
+    assert agent.agent.books.task("F1", "t1").state == mesos.TASK_KILLED
 
 
 def test_kill_during_launch_destroys_and_reports_killed(agent, tasks):

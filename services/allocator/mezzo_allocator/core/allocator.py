@@ -249,7 +249,9 @@ class Allocator:
                 seconds = event.refuse_seconds if event.refuse_seconds >= 0 else REFUSE_SECONDS_DEFAULT
                 # As in Mesos a refusal outlives one interval, or whoever refuses for no time would be asked at once.
                 seconds = max(min(seconds, REFUSE_SECONDS_MAX), self.policy.allocation_interval_seconds)
-                books.filters.refuse(agent.row, client.number, resources, now + seconds)
+                portions = books.divider.split(resources)
+                refused = portions[0].resources if len(portions) == 1 else resources
+                books.filters.refuse(agent.row, client.number, refused, now + seconds)
             books.retire(client)
         books.touch(agent)
         return []

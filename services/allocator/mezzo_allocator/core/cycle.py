@@ -181,7 +181,10 @@ class _Outcome:
         for index, (row, number, part) in enumerate(zip(agents, clients, taken.part.tolist(), strict=False)):
             agent = by_row[row]
             assert agent is not None
-            if row in refused or agent.shared:
+            if row in refused:
+                books.filters.stock_changed(row)
+            # Of an agent of one part all that was free is offered, and against that the bits told who refuses it.
+            if agent.shared or (len(agent.keys) > 1 and row in refused):
                 self._add_group(row, number, taken, range(index, index + 1))
                 continue
             client = known[number]

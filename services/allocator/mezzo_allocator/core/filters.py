@@ -166,7 +166,7 @@ class RefuseFilters:
         holds = 0
         for refusal in self._by_agent.get(row, {}).values():
             if isinstance(visible, Resources):
-                if refusal.refused.contains(visible):
+                if refusal.refused is visible or refusal.refused.contains(visible):
                     holds |= refusal.clients
                 continue
             for client in bits_of(refusal.clients):

@@ -3,10 +3,11 @@
 from mezzo_chassis.leadership.candidate import Candidate, Epoch, Leadership, Session, StandaloneCandidate
 from mezzo_chassis.leadership.contender import Contender
 from mezzo_chassis.leadership.detector import Detector, FixedDetector, LeaderDetector
-from mezzo_chassis.leadership.payload import LeaderInfo, master_info_json
+from mezzo_chassis.leadership.payload import ALLOCATORS_FOLDER, LeaderInfo, master_info_json
 from mezzo_chassis.leadership.zookeeper import ZooKeeperUrl, connect
 
 __all__ = [
+    "ALLOCATORS_FOLDER",
     "Candidate",
     "Contender",
     "Detector",

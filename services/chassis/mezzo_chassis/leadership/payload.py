@@ -11,6 +11,9 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo import jsonpb
 
 GRPC_ADDRESS_KEY = "grpc_address"
+# Below the registries' folder. There are clients that take its first child for the leading master, so that everything
+# else there has to sort behind `json.info_…`.
+ALLOCATORS_FOLDER = "mezzo_allocators"
 
 
 def master_info_json(info: mesos.MasterInfo, grpc_address: str) -> bytes:
