@@ -12,7 +12,7 @@ from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.http.site import Site as HttpServer
 from mezzo_chassis.http.site import start_site
 from mezzo_chassis.leadership import Detector, FixedDetector, LeaderDetector, ZooKeeperUrl
-from mezzo_chassis.lifecycle import Lifecycle, run
+from mezzo_chassis.lifecycle import Lifecycle, freeze_gc, run
 from mezzo_chassis.metrics import ProcessMetrics, RpcMetrics, start_exporter
 from mezzo_chassis.rpc import Server as RpcServer
 from mezzo_chassis.rpc import start_server
@@ -106,6 +106,7 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
 async def _announce(registry: Registry, health: RpcServer) -> None:
     """Healthy from the first snapshot on. Later the copy answers reads even while no registry can be reached."""
     await registry.wait_until(lambda found: found.copy.cluster is not None)
+    freeze_gc()
     await health.set_serving(True)
 
 

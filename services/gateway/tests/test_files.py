@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -42,16 +43,28 @@ class FakeAgent:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.tree = FileTree()
+        self.files = FilesApi(self.tree)
+        self.dies_while_sending = False
         self.tree.show(SANDBOX, folder)
         self.tree.show(f"/frameworks/{FRAMEWORK_ID}/executors/t1/runs/container-of-t1", folder)
 
     def routes(self) -> Routes:
-        routes, files = Routes(r"slave\(\d+\)"), FilesApi(self.tree)
+        routes, files = Routes(r"slave\(\d+\)"), self.files
         routes.add("/files/browse", files.browse)
         routes.add("/files/read", files.read)
-        routes.add("/files/download", files.download)
+        routes.add("/files/download", self.download)
         routes.add("/api/v1", self.operator)
         return routes
+
+    async def download(self, request: web.Request) -> web.StreamResponse:
+        if not self.dies_while_sending:
+            return await self.files.download(request)
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b"half")
+        assert request.transport is not None
+        request.transport.close()
+        return response
 
     async def operator(self, request: web.Request) -> web.Response:
         call = await read_message(request, Call)
@@ -134,6 +147,15 @@ async def test_an_agent_that_cannot_be_reached_is_named(sandbox: GatewayClient) 
     answer = await sandbox.get("/files/browse", params={"path": "/slaves/S-gone/x"})
     assert answer.status == 503
     assert "127.0.0.1:" in answer.text
+
+
+async def test_an_answer_that_the_agent_does_not_finish_is_seen_to_be_cut_off(
+    sandbox: GatewayClient, agent: FakeAgent
+) -> None:
+    agent.dies_while_sending = True
+    with pytest.raises(aiohttp.ClientError):
+        await sandbox.get("/files/download", params={"path": f"{SANDBOX}/stdout"})
+    assert (await sandbox.get("/health")).status == 200
 
 
 async def test_files_are_listed_and_read_by_calls_of_the_operator_api(sandbox: GatewayClient) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # the generated stubs for type checkers alone
 
 # Pauses between attempts to reach a registry: doubled from the first to the last, and each shortened by chance.
 RETRY_SECONDS_MIN = 0.05
-RETRY_SECONDS_MAX = 2.0
+RETRY_SECONDS_MAX = 1.0
 RETRY_JITTER = 0.5
 
 log = get_logger(__name__)

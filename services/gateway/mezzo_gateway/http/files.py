@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
+import aiohttp
 from aiohttp import hdrs, web
 
 from mesos.v1.agent.agent_pb2 import Call as AgentCall
 from mesos.v1.master.master_pb2 import Call, Response
 from mezzo.errors import NotFound
 from mezzo_chassis.http.files import empty_not_found, required_path
+from mezzo_chassis.log import get_logger
 from mezzo_gateway.adapters.agents import Agents
 from mezzo_gateway.http.reads import Reads
 
@@ -25,6 +27,15 @@ PASSED_ON = (
 )
 ASKED_WITH = (hdrs.RANGE, hdrs.ACCEPT_ENCODING)
 PIECE_BYTES = 64 * 1024
+
+log = get_logger(__name__)
+
+
+def cut_off(request: web.Request, error: Exception) -> None:
+    """End an answer whose head is out in the one way that says it is not whole."""
+    log.info("the answer was cut off", path=request.path, reason=str(error))
+    if request.transport is not None:
+        request.transport.abort()
 
 
 class Files:
@@ -47,10 +58,13 @@ class Files:
             kept = {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
             response = web.StreamResponse(status=answer.status, headers=kept)
             await response.prepare(request)
-            if request.method != hdrs.METH_HEAD:
-                async for piece in answer.content.iter_chunked(PIECE_BYTES):
-                    await response.write(piece)
-            await response.write_eof()
+            try:
+                if request.method != hdrs.METH_HEAD:
+                    async for piece in answer.content.iter_chunked(PIECE_BYTES):
+                        await response.write(piece)
+                await response.write_eof()
+            except aiohttp.ClientError as error:
+                cut_off(request, error)
             return response
 
     async def list_files(self, call: Call) -> Response:

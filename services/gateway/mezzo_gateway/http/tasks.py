@@ -21,7 +21,7 @@ from mezzo_chassis.errors import http_status
 from mezzo_chassis.http.files import whole_number
 from mezzo_gateway.adapters.agents import Agents
 from mezzo_gateway.adapters.registry import Registry
-from mezzo_gateway.http.files import Files
+from mezzo_gateway.http.files import Files, cut_off
 from mezzo_gateway.http.reads import Reads
 from mezzo_gateway.state.records import TERMINAL_STATES, TaskRecord
 
@@ -91,9 +91,12 @@ class Tasks:
         async def ended() -> bool:
             return not follow or self._has_ended(framework_id, task_id)
 
-        async for piece in self._pieces(address, path, start, length, ended):
-            await response.write(piece)
-        await response.write_eof()
+        try:
+            async for piece in self._pieces(address, path, start, length, ended):
+                await response.write(piece)
+            await response.write_eof()
+        except MezzoError as error:
+            cut_off(request, error)
         return response
 
     async def _pieces(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mesos.v1.mesos_pb2 import Task, TaskStatus
+from mesos.v1.mesos_pb2 import ExecutorInfo, Offer, Task, TaskStatus
 from mezzo.operator.v1.operator_pb2 import (
     TASK_LIST_COMPLETED,
     TASK_LIST_UNREACHABLE,
@@ -104,12 +104,15 @@ Fact = (
 class Cluster:
     """All that is known of a cluster since one snapshot.
 
+    What is kept of a change is copied: a part of a message keeps the whole message in memory.
+
     Public attributes are for reading. Changes may come in any order within a snapshot: a task that comes before its
     agent or framework is kept, and shown once they are there.
     """
 
     def __init__(self, begin: SnapshotBegin) -> None:
-        self.begin = begin
+        self.begin = SnapshotBegin()
+        self.begin.CopyFrom(begin)
         self.agents: dict[str, AgentRecord] = {}
         self.unreachable_agents: set[str] = set()
         self.frameworks: dict[str, FrameworkRecord] = {}
@@ -118,27 +121,13 @@ class Cluster:
         self.offers: dict[str, OfferRecord] = {}
         self.weights: dict[str, float] = {}
         self._portions = Portions()
-        self._apply: dict[str, Callable[[Any], Fact | None]] = {
-            "agent_changed": self._agent_changed,
-            "agent_gone": self._agent_gone,
-            "framework_changed": self._framework_changed,
-            "framework_forgotten": self._framework_forgotten,
-            "task_added": self._task_added,
-            "task_updated": self._task_updated,
-            "task_forgotten": self._task_forgotten,
-            "executor_added": self._executor_added,
-            "executor_removed": self._executor_removed,
-            "offer_added": self._offer_added,
-            "offer_removed": self._offer_removed,
-            "role_changed": self._role_changed,
-        }
 
     def apply(self, change: StateChange) -> Fact | None:
         """Apply one change; what an observer of the cluster would be told of it, if anything."""
         kind = change.WhichOneof("change")
-        apply = self._apply.get(kind) if kind else None
+        apply = _APPLY.get(kind) if kind else None
         # A newer registry may tell of more than this gateway knows.
-        return apply(getattr(change, kind)) if apply and kind else None
+        return apply(self, getattr(change, kind)) if apply and kind else None
 
     # ------------------------------------------------------------------------------------------------ look-ups
 
@@ -255,7 +244,7 @@ class Cluster:
 
     def _task_added(self, change: TaskAdded) -> Fact | None:
         task = Task()
-        task.CopyFrom(change.task)  # a part of a batch would keep the whole batch in memory
+        task.CopyFrom(change.task)
         framework = self._framework_of(task.framework_id.value)
         record = TaskRecord(task, change.list, self._portions.split(task.resources))
         known = self._find(framework, task.task_id.value, task.agent_id.value, change.list)
@@ -346,7 +335,8 @@ class Cluster:
     # ----------------------------------------------------------------------------------------------- executors
 
     def _executor_added(self, change: ExecutorAdded) -> Fact | None:
-        info, agent_id = change.executor_info, change.agent_id.value
+        info, agent_id = ExecutorInfo(), change.agent_id.value
+        info.CopyFrom(change.executor_info)
         framework = self._framework_of(info.framework_id.value)
         if (agent_id, info.executor_id.value) in framework.executors:
             self._remove_executor(framework, agent_id, info.executor_id.value)
@@ -375,7 +365,8 @@ class Cluster:
     # ----------------------------------------------------------------------------------------- offers and roles
 
     def _offer_added(self, change: OfferAdded) -> Fact | None:
-        offer = change.offer
+        offer = Offer()
+        offer.CopyFrom(change.offer)
         self._remove_offer(offer.id.value)
         framework = self._framework_of(offer.framework_id.value)
         record = OfferRecord(offer, self._portions.split(offer.resources))
@@ -403,6 +394,22 @@ class Cluster:
     def _role_changed(self, change: RoleChanged) -> Fact | None:
         self.weights[change.role] = change.weight
         return None
+
+
+_APPLY: dict[str, Callable[[Cluster, Any], Fact | None]] = {
+    "agent_changed": Cluster._agent_changed,  # noqa: SLF001  its own table
+    "agent_gone": Cluster._agent_gone,  # noqa: SLF001  its own table
+    "framework_changed": Cluster._framework_changed,  # noqa: SLF001  its own table
+    "framework_forgotten": Cluster._framework_forgotten,  # noqa: SLF001  its own table
+    "task_added": Cluster._task_added,  # noqa: SLF001  its own table
+    "task_updated": Cluster._task_updated,  # noqa: SLF001  its own table
+    "task_forgotten": Cluster._task_forgotten,  # noqa: SLF001  its own table
+    "executor_added": Cluster._executor_added,  # noqa: SLF001  its own table
+    "executor_removed": Cluster._executor_removed,  # noqa: SLF001  its own table
+    "offer_added": Cluster._offer_added,  # noqa: SLF001  its own table
+    "offer_removed": Cluster._offer_removed,  # noqa: SLF001  its own table
+    "role_changed": Cluster._role_changed,  # noqa: SLF001  its own table
+}
 
 
 def _shelf(framework: FrameworkRecord, task_list: TaskList.ValueType) -> Shelf:
