@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Self
 
 import psutil
+from kazoo.client import KazooClient
 
+from mezzo_chassis.leadership import ALLOCATORS_FOLDER, LeaderInfo
+from mezzo_chassis.leadership.candidate import lowest
 from mezzo_chassis.testing import ServiceProcess, ZooKeeperServer, free_ports
 
 Flags = Mapping[str, object]
@@ -126,6 +129,22 @@ class Cluster:
 
     def agent(self, number: int = 0) -> Node:
         return self.nodes[f"agent-{number}"]
+
+    def leading(self, service: str) -> Node:
+        """Which registry or allocator leads, by ZooKeeper's word."""
+        assert self.zookeeper is not None
+        folder = "/mezzo" if service == "registry" else f"/mezzo/{ALLOCATORS_FOLDER}"
+        client = KazooClient(hosts=self.zookeeper.hosts)
+        client.start()
+        try:
+            leader = lowest(client.get_children(folder), "json.info")
+            assert leader is not None
+            info = LeaderInfo.parse(client.get(f"{folder}/{leader}")[0])
+        finally:
+            client.stop()
+            client.close()
+        assert info is not None
+        return next(node for node in self.nodes.values() if node.grpc == info.grpc_address)
 
     @property
     def url(self) -> str:

@@ -74,8 +74,9 @@ async def test_the_next_registry_takes_over_and_nothing_is_lost(zookeeper: ZooKe
             for _ in range(150):
                 framework.add("sleep 0.1", "cpus:0.1;mem:8")
             await framework.until(lambda: sum(bool(job.end) for job in framework.jobs.values()) > 30)
-            for victim in ("registry-0", "allocator-0"):
-                await asyncio.to_thread(cluster.nodes[victim].process.kill)
+            for service in ("registry", "allocator"):
+                leader = await asyncio.to_thread(cluster.leading, service)
+                await asyncio.to_thread(leader.process.kill)
             await framework.finish(120)
             exactly_once(framework)
             assert framework.subscriptions >= 2
