@@ -1,6 +1,5 @@
 """The streams of a term: what waits to be sent to agents, frameworks, the allocator and observers."""
 
-from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
 
 from mezzo.operator.v1 import operator_pb2 as operator
@@ -39,15 +38,12 @@ class Stream(Generic[M]):
         self.error = self.error or error
         self.outbox.close()
 
-    async def batches(self) -> AsyncIterator[list[M]]:
-        """What is to be sent, as it comes.
+    def check(self) -> None:
+        """Called when the outbox has ended.
 
         Raises:
-            Overflow: the peer does not keep up.
-            Exception: what the stream was closed with, after everything was sent.
+            Exception: what the stream was closed with.
         """
-        async for batch in self.outbox:
-            yield batch
         if self.error is not None:
             raise self.error
 
@@ -82,14 +78,18 @@ class Watcher:
         """Whether nothing waits to be sent."""
         return not len(self._stream.outbox)
 
-    def batches(self) -> AsyncIterator[list[operator.StateChange]]:
-        """What is to be sent, as it comes.
+    @property
+    def outbox(self) -> Outbox[operator.StateChange]:
+        """What is to be sent. Its `Overflow` says that the observer is to be given a new snapshot."""
+        return self._stream.outbox
+
+    def check(self) -> None:
+        """Called when the outbox has ended.
 
         Raises:
-            Overflow: the observer does not keep up; it is to be given a new snapshot.
             Exception: what the stream was closed with.
         """
-        return self._stream.batches()
+        self._stream.check()
 
 
 __all__ = ["Overflow", "Stream", "Watcher"]

@@ -147,6 +147,7 @@ class Term:
         self._wake()
 
     def _wake(self) -> None:
+        """Take a turn as soon as what is ready now has been read, unless one waits already."""
         if not self._turn_waits and not self.ended.done():
             self._turn_waits = True
             asyncio.get_running_loop().call_soon(self._take_turn)
@@ -181,8 +182,7 @@ class Term:
             self._barriers.discard(barrier)
 
     def _take_turn(self) -> None:
-        """Handle a bounded number of events; come back at once if there are more."""
-        self._turn_waits = False
+        """Handle a bounded number of events; come back, after whatever else waits for the loop, if there are more."""
         started = time.perf_counter()
         inbox, handle, carry_out, now = self._inbox, self.core.handle, self._carry_out, time.time()
         count = min(len(inbox), EVENTS_PER_TURN_MAX)
@@ -200,9 +200,10 @@ class Term:
                 return
             for effect in ordered:
                 carry_out[type(effect)](effect)
-        self._metrics.turn(count, time.perf_counter() - started)
+        self._metrics.turns.took(count, time.perf_counter() - started)
+        self._turn_waits = bool(inbox)
         if inbox:
-            self._wake()
+            asyncio.get_running_loop().call_soon(self._take_turn)
 
     def _open(self, barrier: Barrier) -> None:
         """Nothing but the calls before it was refused or answered since the barrier before."""

@@ -34,8 +34,9 @@ class AgentSessions(agent_session_pb2_grpc.AgentSessionServicer):
         reason = ["the stream was cancelled"]
         reader = asyncio.create_task(_read(term, session, stream, request_iterator, reason))
         try:
-            async for batch in stream.batches():
+            async for batch in stream.outbox:
                 yield agent_session.ConnectResponse(messages=batch)
+            stream.check()
         except Overflow as error:
             reason[0] = str(error)
             raise LimitExceeded(str(error)) from error

@@ -98,5 +98,5 @@ class AllocatorSession:
 
 async def _requests(stream: AllocatorStream) -> AsyncIterator[allocator.SessionRequest]:
     with contextlib.suppress(Overflow):  # the session ends with the requests; `_session` tells why
-        async for batch in stream.batches():
+        async for batch in stream.outbox:
             yield allocator.SessionRequest(messages=batch)

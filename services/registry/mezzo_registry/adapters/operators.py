@@ -31,7 +31,7 @@ class Operators(operator_pb2_grpc.OperatorServicer):
             while True:
                 await term.ask_all([events.ObserverJoined(observer)])
                 try:
-                    async for batch in watcher.batches():
+                    async for batch in watcher.outbox:
                         yield service.WatchResponse(changes=batch)
                         if watcher.wants_more and watcher.idle:
                             watcher.wants_more = False
@@ -39,6 +39,7 @@ class Operators(operator_pb2_grpc.OperatorServicer):
                 except Overflow as error:
                     log.warning("observer does not keep up", peer=context.peer(), why=str(error))
                 else:
+                    watcher.check()
                     return
         finally:
             term.close_watcher(observer)

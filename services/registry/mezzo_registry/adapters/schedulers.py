@@ -35,9 +35,10 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
         try:
             await term.ask(events.FrameworkSubscribing(number, stream_id, request.call, address), number)
             first = stream_id
-            async for batch in stream.batches():
+            async for batch in stream.outbox:
                 yield service.SubscribeResponse(stream_id=first, events=batch)
                 first = ""
+            stream.check()
         except Overflow as error:
             raise LimitExceeded(str(error)) from error
         finally:
