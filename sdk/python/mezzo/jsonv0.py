@@ -114,8 +114,8 @@ def task(message: mesos.Task) -> Document:
         document["user"] = message.user
     if message.HasField("labels"):
         document["labels"] = labels(message.labels)
-    for name in ("discovery", "container", "health_check", "kill_policy", "max_completion_time"):
-        if message.HasField(name):  # type: ignore[arg-type]
+    for name in ("discovery", "container", "health_check"):
+        if message.HasField(name):
             document[name] = jsonpb.to_dict(getattr(message, name))
     return document
 
