@@ -84,6 +84,7 @@ class Conversation:
         known = None if keeps_holdings else held
         number = self._agents.setdefault(name, len(self._agents) + 1)
         described = info or AgentInfo(hostname=name)
+        described.id.value = self.agent_id(name)
         self.say(ev.AgentChanged(number, described, total, known, active, frozenset(capabilities), cycle))
 
     def role(
@@ -125,8 +126,15 @@ class Conversation:
     def framework_of(self, allocation: ev.Allocation) -> str:
         return next(name for name, number in self._frameworks.items() if number == allocation.framework)
 
+    def agent_named(self, number: int) -> str:
+        return next(name for name, each in self._agents.items() if each == number)
+
+    @staticmethod
+    def agent_id(name: str) -> str:
+        return f"registry-S-{name}"
+
     def agent_of(self, allocation: ev.Allocation) -> str:
-        return next(name for name, number in self._agents.items() if number == allocation.agent)
+        return self.agent_named(allocation.agent)
 
     def recover(
         self, framework: str, agent: str, resources: str | Resources, role: str = "*", refuse: float | None = None

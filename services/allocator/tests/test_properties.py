@@ -430,3 +430,33 @@ def test_shares_of_greedy_frameworks_differ_by_one_task_at_most(seed: int, frame
 
     shares = [dominant(each) for each in used]
     assert max(shares) - min(shares) <= max(map(dominant, demands)) + 1e-9
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), with_quota=st.booleans())
+def test_explanations_are_what_the_allocator_then_does(seed: int, with_quota: bool) -> None:
+    """With everybody else suppressed, a client is offered what it was told to be offerable, and nothing else."""
+    life, core = Life(random.Random(seed), with_quota), begun()
+    for _ in range(40):
+        life.now += life.dice.choice([0.0, 0.5, 2.0])
+        core.handle(life.event(), now=life.now)
+        life.note(cycle(core, life.now, life.dice.choice([1, 100])))
+    chosen = life.dice.choice(sorted(life.frameworks)) if life.frameworks else None
+    if chosen is None:
+        return
+    role = life.frameworks[chosen].roles[0]
+    for number, info in life.frameworks.items():
+        others = [each for each in info.roles if (number, each) != (chosen, role)]
+        if others:
+            core.handle(ev.OffersSuppressed(number, others), now=life.now)
+    (told,) = core.explain(life.frameworks[chosen].id.value, role)
+    offerable = {agent for agent, verdict in told.verdicts.items() if verdict == "offerable"}
+    core.handle(ev.FullPassWanted(), now=life.now)
+    offered = {each.agent for each in cycle(core, life.now)}
+    if told.inactive_because is not None:
+        assert not offered
+    elif core.books.quota.on:
+        # The first offers may use up what quota leaves for the others.
+        assert offered <= offerable
+    else:
+        assert offered == offerable

@@ -210,3 +210,29 @@ async def test_metrics_tell_of_roles_and_never_of_ids(allocator: Running) -> Non
     assert 'mezzo_allocator_quota_guarantee{resource="cpus",role="eng"} 4.0' in text
     assert 'mezzo_allocator_quota_consumed{resource="cpus",role="eng"} 1.0' in text
     assert "r-0001" not in text
+
+
+async def test_explanations_are_told_over_grpc(allocator: Running) -> None:
+    async with allocator.session() as registry, open_channel(f"127.0.0.1:{allocator.port}") as channel:
+        await registry.begin([framework(1, "eng"), agent(1, "cpus:2;mem:1024"), agent(2, "cpus:0.001;disk:1")])
+        allocation = await registry.allocation()
+        await registry.say(recovered(allocation, refuse_seconds=60.0), agent(3, "cpus:1;mem:512"))
+        await registry.allocation()
+        stub = AllocatorStub(channel)
+        answer = await stub.Explain(wire.ExplainRequest(framework_id="r-0001"))
+        (told,) = answer.explanations
+        assert told.active
+        assert told.role == "eng"
+        assert dict(told.agents_turned_away) == {"refused": 1, "below_minimum": 1, "nothing_free": 1}
+        assert told.largest_free["cpus"] == 2.0
+        assert 50.0 < told.next_refusal_ends_seconds < 61.0
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.Explain(wire.ExplainRequest(framework_id="nobody"))
+        assert raised.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+async def test_there_is_nothing_to_explain_without_a_session(allocator: Running) -> None:
+    async with open_channel(f"127.0.0.1:{allocator.port}") as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await AllocatorStub(channel).Explain(wire.ExplainRequest())
+        assert raised.value.code() == grpc.StatusCode.UNAVAILABLE

@@ -10,8 +10,9 @@ from typing import Any
 import grpc
 
 from mezzo.allocator.v1 import allocator_pb2 as wire
-from mezzo.errors import Conflict, MezzoError, NotLeading
+from mezzo.errors import Conflict, MezzoError, NotLeading, Unavailable
 from mezzo_allocator.adapters.encoding import Encoder
+from mezzo_allocator.adapters.explanation import explanation_message
 from mezzo_allocator.adapters.translation import Translator
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core import measures
@@ -26,7 +27,7 @@ HEARTBEAT_SECONDS = 10.0
 # A registry that has not taken this many responses is stuck; it is better off with a new session.
 RESPONSES_MAX = 10_000
 
-Context = grpc.aio.ServicerContext[wire.SessionRequest, bytes]
+Context = grpc.aio.ServicerContext[Any, Any]
 
 log = get_logger(__name__)
 
@@ -43,10 +44,15 @@ class SessionServicer:
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Registers the service. Responses are written as bytes: see `Encoder`."""
-        handlers: dict[str, grpc.RpcMethodHandler[wire.SessionRequest, bytes]] = {
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "Explain": grpc.unary_unary_rpc_method_handler(
+                self.explain,
+                request_deserializer=wire.ExplainRequest.FromString,
+                response_serializer=wire.ExplainResponse.SerializeToString,
+            ),
             "Session": grpc.stream_stream_rpc_method_handler(
                 self.session, request_deserializer=wire.SessionRequest.FromString, response_serializer=None
-            )
+            ),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, handlers),))
 
@@ -60,6 +66,17 @@ class SessionServicer:
         """Ends the session, if there is one."""
         if self._current is not None:
             self._current.end(why)
+
+    async def explain(self, request: wire.ExplainRequest, context: Context) -> wire.ExplainResponse:
+        """Says why frameworks are offered what they are."""
+        del context
+        if not self._leading:
+            raise NotLeading(None)
+        if self._current is None:
+            raise Unavailable("no registry has described its cluster yet")
+        now = time.monotonic()
+        told = self._core.explain(request.framework_id, request.role, request.agent_id)
+        return wire.ExplainResponse(explanations=[explanation_message(each, now) for each in told])
 
     async def session(
         self,

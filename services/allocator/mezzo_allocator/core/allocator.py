@@ -10,6 +10,7 @@ from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.agents import KNOWN, Agent, Piece
 from mezzo_allocator.core.books import Books
 from mezzo_allocator.core.cycle import Cycle
+from mezzo_allocator.core.explain import Explanation, explain
 from mezzo_allocator.core.frameworks import Client, Framework
 from mezzo_allocator.core.loops import REFERENCE, Loops
 from mezzo_allocator.core.policy import Policy
@@ -17,6 +18,8 @@ from mezzo_allocator.core.quota import RoleQuota
 from mezzo_allocator.core.validation import validate
 
 REFUSE_SECONDS_DEFAULT = 5.0
+EXPLAINED_MAX = 100
+"""How many clients are explained at once: each costs a look at all agents."""
 REFUSE_SECONDS_MAX = 365 * 24 * 3600.0
 
 
@@ -77,6 +80,26 @@ class Allocator:
     def validate(self) -> None:
         """Raises InvariantViolation where the books contradict themselves."""
         validate(self.books)
+
+    def explain(self, framework_id: str = "", role: str = "", agent_id: str = "") -> list[Explanation]:
+        """Why the framework (every one, if none is named) is offered what it is, or nothing, in the role (in all).
+
+        Raises NotFound where nobody is called so.
+        """
+        books = self.books
+        agents = [each for each in books.agents.by_number.values() if agent_id in ("", each.info.id.value)]
+        clients = [
+            client
+            for client in books.frameworks.clients.values()
+            if framework_id in ("", client.framework.id) and role in ("", client.role)
+        ]
+        if agent_id and not agents:
+            raise NotFound(f"no agent {agent_id}")
+        if framework_id and not clients:
+            raise NotFound(f"no framework {framework_id}" + (f" in role {role}" if role else ""))
+        books.tree.refresh(self._loops)
+        clients.sort(key=lambda client: (client.role, client.framework.id))
+        return [explain(books, self._cycle, client, agents) for client in clients[:EXPLAINED_MAX]]
 
     # -- the session ---------------------------------------------------------------------------------------------------
 

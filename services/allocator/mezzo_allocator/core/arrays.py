@@ -110,6 +110,21 @@ class Scratch(NamedTuple):
     part: Indices  # [the most parts of any agent]
     amount: Ints  # [the same, R]
 
+    @staticmethod
+    def blank(width: int, parts_most: int) -> Scratch:
+        """Room for R columns and agents of so many parts."""
+        return Scratch(
+            stack=np.zeros(DEPTH_MAX, dtype=np.int32),
+            at=np.zeros(DEPTH_MAX, dtype=np.int32),
+            path=np.zeros(DEPTH_MAX, dtype=np.int32),
+            allowed=np.zeros(width, dtype=np.int64),
+            grant=np.zeros(width, dtype=np.int64),
+            room=np.zeros(width, dtype=np.int64),
+            total=np.zeros(width, dtype=np.int64),
+            part=np.zeros(parts_most, dtype=np.int32),
+            amount=np.zeros((parts_most, width), dtype=np.int64),
+        )
+
 
 class Taken(NamedTuple):
     """The outcome: a row for each part that was taken, wholly or partly."""

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from mezzo.resources import Resources
 from mezzo_allocator.core.agents import Agent
 from mezzo_allocator.core.arrays import (
-    DEPTH_MAX,
     STAGE_GUARANTEES,
     STAGE_SHARES,
     Bits,
@@ -65,7 +64,7 @@ class Cycle:
         """The agents to look at [k] and who may be offered anything of each [k, W]."""
         books = self._books
         rows = books.backlog.take(books.agents.active, agents_max)
-        self._settle_filters(rows)
+        self.settle_filters(rows)
         # In place: with fifty thousand agents each copy of these bits costs as much as deciding about the agents.
         eligible = books.filters.bits[rows]
         eligible |= books.eligibility.denied[rows]
@@ -76,7 +75,8 @@ class Cycle:
             rows, eligible = rows[chosen], eligible[chosen]
         return rows.astype(np.int32), eligible
 
-    def _settle_filters(self, rows: NDArray[np.int64]) -> None:
+    def settle_filters(self, rows: NDArray[np.int64]) -> None:
+        """Brings the bits of refusals on these agents up to date with what is free."""
         books = self._books
         if not books.filters.stale():
             return
@@ -111,17 +111,7 @@ class Cycle:
         wanted = max(TAKEN_ROWS_MIN, rows.size + most)
         if self._taken.agent.shape[0] < wanted or self._taken.amount.shape[1] != width:
             self._taken = self._new_taken(wanted)
-        scratch = Scratch(
-            stack=np.zeros(DEPTH_MAX, dtype=np.int32),
-            at=np.zeros(DEPTH_MAX, dtype=np.int32),
-            path=np.zeros(DEPTH_MAX, dtype=np.int32),
-            allowed=np.zeros(width, dtype=np.int64),
-            grant=np.zeros(width, dtype=np.int64),
-            room=np.zeros(width, dtype=np.int64),
-            total=np.zeros(width, dtype=np.int64),
-            part=np.zeros(most, dtype=np.int32),
-            amount=np.zeros((most, width), dtype=np.int64),
-        )
+        scratch = Scratch.blank(width, most)
         at = 0
         while at < rows.size:
             filled, at = loops.decide(

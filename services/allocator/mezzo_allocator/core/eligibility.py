@@ -128,16 +128,15 @@ class Eligibility:
             return RULE_AGENT_CAPABILITY
         return None
 
-    def rule_against(self, client: Client, agent: Agent) -> str | None:
-        """Which rule keeps an agent from a client; None if none does."""
-        kind = int(self._kind_of_row[agent.row])
-        for traits, number in self._kind_of_traits.items():
-            if number == kind:
-                rule = self._rule_of_kind(client, traits)
-                if rule:
-                    return rule
-        constraints = self._constraints.get(client.number)
-        return RULE_CONSTRAINT if constraints is not None and not constraints.admit(agent.info) else None
+    def rules_against(self, client: Client, agents: Iterable[Agent]) -> dict[int, str]:
+        """Which rule keeps an agent from a client, by row; agents that no rule keeps from it are left out."""
+        rule_of_kind = {kind: self._rule_of_kind(client, traits) for traits, kind in self._kind_of_traits.items()}
+        word, bit = client.number >> 6, BIT[client.number & 63]
+        rules = {}
+        for agent in agents:
+            if self.denied[agent.row, word] & bit:
+                rules[agent.row] = rule_of_kind[int(self._kind_of_row[agent.row])] or RULE_CONSTRAINT
+        return rules
 
 
 def region_of(domain: DomainInfo) -> str:

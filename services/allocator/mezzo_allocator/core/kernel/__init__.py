@@ -7,9 +7,18 @@ A node is a role, the leaf "." under a role that gathers the role's own clients,
 role. Children of a node are kept in share order, and an allocation moves only the nodes on its path.
 """
 
-from mezzo_allocator.core.kernel.allowance import consume, refresh_quota
+from mezzo_allocator.core.kernel.allowance import consume, measure_allowance, refresh_quota
 from mezzo_allocator.core.kernel.compilation import COMPILABLE
 from mezzo_allocator.core.kernel.decide import decide
 from mezzo_allocator.core.kernel.order import precedes, refresh_path, share_of
 
-__all__ = ["COMPILABLE", "consume", "decide", "precedes", "refresh_path", "refresh_quota", "share_of"]
+__all__ = [
+    "COMPILABLE",
+    "consume",
+    "decide",
+    "measure_allowance",
+    "precedes",
+    "refresh_path",
+    "refresh_quota",
+    "share_of",
+]

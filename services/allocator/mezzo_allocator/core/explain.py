@@ -1,0 +1,229 @@
+"""Why somebody is offered nothing, or what they could be offered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mezzo_allocator.core.agents import Agent
+from mezzo_allocator.core.arrays import BIT, NEEDS_REVOCABLE, NO_LIMIT, ROOT, STAGE_SHARES, Ints, Scratch
+from mezzo_allocator.core.books import Books
+from mezzo_allocator.core.cycle import Cycle
+from mezzo_allocator.core.frameworks import Client
+from mezzo_allocator.core.kernel import measure_allowance
+
+OFFERABLE = "offerable"
+INACTIVE = "inactive"
+NOTHING_FREE = "nothing_free"
+NOT_VISIBLE = "not_visible"
+BELOW_MINIMUM = "below_minimum"
+QUOTA_LIMIT = "quota_limit"
+QUOTA_HEADROOM = "quota_headroom"
+REFUSED = "refused"
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a node of the role tree stands among its active siblings; `place` counts from 1, 0: it takes no part."""
+
+    name: str
+    share: float
+    place: int
+    of: int
+    allocations: int
+
+
+@dataclass(frozen=True, slots=True)
+class BindingQuota:
+    """A limit that is used up, in thousandths."""
+
+    role: str
+    resource: str
+    limit: int
+    consumed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """About one framework in one role."""
+
+    framework_id: str
+    role: str
+    inactive_because: str | None
+    verdicts: dict[int, str]
+    """What is said of each agent, by its number: OFFERABLE, or the first rule that turns it away."""
+    largest_free: dict[str, int]
+    minimum: Sequence[dict[str, int]]
+    binding_quotas: Sequence[BindingQuota]
+    refusals: int
+    next_refusal_ends: float | None
+    places: Sequence[Place]
+    last_offered: float | None
+
+
+def explain(books: Books, cycle: Cycle, client: Client, agents: Sequence[Agent]) -> Explanation:
+    """What the rules say of these agents for a client, as things stand. The books must be in order."""
+    view = _View(books, client, agents)
+    cycle.settle_filters(view.rows)
+    ends = next(iter(books.filters.ends_of(client.number)), None)
+    return Explanation(
+        framework_id=client.framework.id,
+        role=client.role,
+        inactive_because=_inactivity(client),
+        verdicts=view.verdicts(),
+        largest_free=books.columns.named(view.visible.max(axis=0, initial=0)),
+        minimum=_minimum(books, client),
+        binding_quotas=_binding(books, client),
+        refusals=books.filters.count.get(client.number, 0),
+        next_refusal_ends=ends[0] if ends else None,
+        places=[_place(books, int(node)) for node in client.path[::-1]],
+        last_offered=client.last_offered,
+    )
+
+
+def _inactivity(client: Client) -> str | None:
+    if not client.subscribed:
+        return "the framework is not subscribed in the role"
+    if not client.framework.active:
+        return "the framework is not connected"
+    if client.role in client.framework.suppressed:
+        return "the framework suppressed offers in the role"
+    return None
+
+
+def _place(books: Books, node: int) -> Place:
+    tree = books.tree.arrays
+    parent = int(tree.parent[node])
+    place = int(tree.place[node])
+    return Place(
+        name=books.tree.path_of_role.get(node, books.tree.name[node]),
+        share=float(tree.share[node]),
+        place=place - int(tree.first[parent]) + 1 if place >= 0 else 0,
+        of=int(tree.active[parent]),
+        allocations=int(tree.served[node]),
+    )
+
+
+def _minimum(books: Books, client: Client) -> list[dict[str, int]]:
+    arrays = books.frameworks.arrays
+    row = int(arrays.minimum[client.number])
+    return [books.columns.named(arrays.least[row, m]) for m in range(int(arrays.least_length[row]))]
+
+
+def _binding(books: Books, client: Client) -> list[BindingQuota]:
+    quota = books.quota.arrays
+    binding = []
+    for node in client.path[::-1]:
+        role = books.tree.path_of_role.get(int(node))
+        if role is None or not books.quota.on:
+            continue
+        for column, name in enumerate(books.columns.names):
+            limit, consumed = int(quota.limit[node, column]), int(quota.consumed[node, column])
+            if limit < NO_LIMIT and consumed >= limit:
+                binding.append(BindingQuota(role, name, limit, consumed))
+    return binding
+
+
+class _View:
+    """What a client sees of some agents, in arrays whose rows are those agents'."""
+
+    def __init__(self, books: Books, client: Client, agents: Sequence[Agent]) -> None:
+        self._books = books
+        self._client = client
+        self._agents = agents
+        self.rows = np.array([agent.row for agent in agents], dtype=np.int64)
+        stock = books.agents.arrays
+        lengths = stock.part_length[self.rows]
+        owner = np.repeat(np.arange(len(agents)), lengths)
+        offsets = np.arange(owner.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        parts = np.repeat(stock.part_first[self.rows], lengths) + offsets
+        stocked = stock.stocked[parts] != 0
+        self.anything = np.zeros(len(agents), dtype=bool)
+        self.anything[owner[stocked]] = True
+        seen = stocked & self._may_see(parts)
+        self.sees = np.zeros(len(agents), dtype=bool)
+        self.sees[owner[seen]] = True
+        self._owner, self._parts = owner[seen], parts[seen]
+        self.visible = self._sum(stock.free[self._parts])
+
+    def _sum(self, amounts: Ints) -> Ints:
+        total = np.zeros((len(self._agents), self._books.columns.width), dtype=np.int64)
+        np.add.at(total, self._owner, amounts)
+        return total
+
+    def _may_see(self, parts: NDArray[np.int64]) -> Mask:
+        stock = self._books.agents.arrays
+        on_path = np.zeros(self._books.tree.capacity, dtype=bool)
+        on_path[ROOT] = True
+        on_path[self._client.path] = True
+        unmet = stock.part_needs[parts] & ~np.uint8(self._client.framework.needs_met())
+        admitted: Mask = on_path[stock.part_role[parts]] & (unmet == 0)
+        return admitted
+
+    def verdicts(self) -> dict[int, str]:
+        """By agent number."""
+        books, client = self._books, self._client
+        rules = books.eligibility.rules_against(client, self._agents)
+        bit = BIT[client.number & 63]
+        refused = (books.filters.bits[self.rows, client.number >> 6] & bit) != 0
+        enough = self._suffices(self.visible)
+        within_limits = self._suffices(self._after_quota(with_headroom=False))
+        with_headroom = self._suffices(self._after_quota(with_headroom=True))
+        verdicts = {}
+        for index, agent in enumerate(self._agents):
+            if not agent.active:
+                verdict = INACTIVE
+            elif agent.row in rules:
+                verdict = rules[agent.row]
+            elif not self.anything[index]:
+                verdict = NOTHING_FREE
+            elif not self.sees[index]:
+                verdict = NOT_VISIBLE
+            elif not enough[index]:
+                verdict = BELOW_MINIMUM
+            elif not within_limits[index]:
+                verdict = QUOTA_LIMIT
+            elif not with_headroom[index]:
+                verdict = QUOTA_HEADROOM
+            elif refused[index]:
+                verdict = REFUSED
+            else:
+                verdict = OFFERABLE
+            verdicts[agent.number] = verdict
+        return verdicts
+
+    def _suffices(self, amounts: Ints) -> Mask:
+        arrays = self._books.frameworks.arrays
+        row = int(arrays.minimum[self._client.number])
+        alternatives = arrays.least[row, : int(arrays.least_length[row])]
+        if not alternatives.shape[0]:
+            return np.ones(amounts.shape[0], dtype=bool)
+        sufficient: Mask = np.zeros(amounts.shape[0], dtype=bool)
+        for alternative in alternatives:
+            sufficient |= np.all(amounts >= alternative, axis=1)
+        return sufficient
+
+    def _after_quota(self, *, with_headroom: bool) -> Ints:
+        """What quota leaves of what is visible on each agent, were it the next to be given out."""
+        books = self._books
+        if not books.quota.on:
+            return self.visible
+        books.quota.fit()
+        stock, quota = books.agents.arrays, books.quota.arrays
+        width = books.columns.width
+        quota.available[:] = books.agents.plain_free() if with_headroom else NO_LIMIT
+        scratch = Scratch.blank(width, 1)
+        role = int(books.tree.arrays.role[self._client.node])
+        measure_allowance(books.tree.arrays, quota, role, STAGE_SHARES, scratch)
+        free = stock.free[self._parts]
+        plain = (stock.part_role[self._parts] == ROOT) & (stock.part_needs[self._parts] & NEEDS_REVOCABLE == 0)
+        left = free.copy()
+        left[plain] = np.minimum(free[plain], scratch.allowed)
+        cut = (left < free).any(axis=1)
+        left[plain & cut & (stock.part_atomic[self._parts] != 0)] = 0
+        return self._sum(left)
