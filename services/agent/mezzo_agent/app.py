@@ -56,6 +56,7 @@ async def serve(
         RegistrySession(detector, retry_seconds_max=config.registration_backoff_factor),
         GarbageCollector(config.gc_delay, config.gc_disk_headroom),
         metrics,
+        config.fetcher_cache_size,
     )
     try:
         await machine.recover(life, strict=config.strict)

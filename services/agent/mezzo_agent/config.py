@@ -45,9 +45,7 @@ class Config:
     )
     zk_session_timeout: float = flag("10secs", "After how much silence ZooKeeper ends a session.", parse=duration)
     ip: str = flag("0.0.0.0", "The address to listen on.")
-    port: int = flag(
-        "5051", "Where HTTP is served: executors, operators, the older endpoints.", parse=port_number
-    )
+    port: int = flag("5051", "Where HTTP is served: executors, operators, the older endpoints.", parse=port_number)
     grpc_port: int = flag("5056", "Where the executor API is served by gRPC.", parse=port_number)
     metrics_port: int = flag("9063", "Where Prometheus finds the metrics.", parse=port_number)
     hostname: str = flag("", "The name under which others reach this machine; its own name when empty.")

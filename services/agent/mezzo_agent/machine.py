@@ -15,11 +15,11 @@ from mezzo_agent.adapters.journal import Journal
 from mezzo_agent.adapters.performer import Performer
 from mezzo_agent.adapters.registry_session import RegistrySession
 from mezzo_agent.adapters.turns import Turns
-from mezzo_agent.containers.gc import GarbageCollector, disk_usage
+from mezzo_agent.containers.gc import GarbageCollector, disk_usage, maximum_age_secs
 from mezzo_agent.core import Agent, Settings
 from mezzo_agent.core.effects import EndAgent
 from mezzo_agent.core.events import ContainersRecovered, DepartureOrdered
-from mezzo_agent.metrics import AgentMetrics, Numbers, core_numbers, system_numbers
+from mezzo_agent.metrics import AgentMetrics, Numbers, container_numbers, core_numbers, system_numbers
 from mezzo_agent.ports import Containerizer
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.lifecycle import Lifecycle, freeze_gc
@@ -43,6 +43,7 @@ class Machine:
         session: RegistrySession,
         garbage: GarbageCollector,
         metrics: AgentMetrics,
+        fetcher_cache_bytes_max: int,
     ) -> None:
         self.settings = settings
         self.core = Agent(settings, agent_info, new_id)
@@ -62,6 +63,8 @@ class Machine:
         self._turning: asyncio.Task[None] | None = None
         self._recovery_seconds = 0.0
         self._recovery_errors = 0
+        self._disk_usage = 0.0
+        self._fetcher_cache_bytes_max = fetcher_cache_bytes_max
 
     # --- starting
 
@@ -112,8 +115,8 @@ class Machine:
     async def collect_garbage(self, interval_seconds: float) -> None:
         """Until cancelled."""
         while True:
-            usage = await asyncio.to_thread(disk_usage, self.settings.work_dir)
-            await self.garbage.collect(usage)
+            self._disk_usage = await asyncio.to_thread(disk_usage, self.settings.work_dir)
+            await self.garbage.collect(self._disk_usage)
             await asyncio.sleep(interval_seconds)
 
     async def depart(self, reason: str) -> None:
@@ -125,7 +128,11 @@ class Machine:
         gc = self.garbage.counts
         return {
             **core_numbers(self.core, self.started_at, self._recovery_seconds, self._recovery_errors),
+            **container_numbers(self.containerizer, self._fetcher_cache_bytes_max),
             **system_numbers(),
+            "slave/executor_directory_max_allowed_age_secs": maximum_age_secs(
+                self.garbage.gc_delay_secs, self.garbage.disk_headroom, self._disk_usage
+            ),
             "gc/path_removals_failed": float(gc.failed),
             "gc/path_removals_pending": float(gc.pending),
             "gc/path_removals_succeeded": float(gc.succeeded),

@@ -13,8 +13,10 @@ from prometheus_client.registry import Collector
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.resources import Resources
+from mezzo_agent.containers.posix import ContainerCounts, PosixContainerizer
 from mezzo_agent.core import Agent
 from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState
+from mezzo_agent.ports import Containerizer
 from mezzo_agent.reconfiguration import in_use
 from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, ProcessMetrics, RpcMetrics
 
@@ -134,6 +136,25 @@ def _resource_numbers(total: Resources, used: Resources) -> Numbers:
             numbers[f"slave/{name}{suffix}_used"] = taken
             numbers[f"slave/{name}{suffix}_percent"] = taken / whole if whole else 0.0
     return numbers
+
+
+def container_numbers(containerizer: Containerizer, fetcher_cache_bytes_max: int) -> Numbers:
+    """What the containerizer knows, under Mesos' names; zeros where it does not count."""
+    posix = containerizer if isinstance(containerizer, PosixContainerizer) else None
+    counts = posix.counts if posix is not None else ContainerCounts()
+    cached = posix.fetcher_cache_bytes_used if posix is not None else 0
+    return {
+        "containerizer/fetcher/cache_size_total_bytes": float(fetcher_cache_bytes_max),
+        "containerizer/fetcher/cache_size_used_bytes": float(cached),
+        "containerizer/fetcher/task_fetches_failed": float(counts.fetches_failed),
+        "containerizer/fetcher/task_fetches_succeeded": float(counts.fetches_succeeded),
+        "containerizer/mesos/container_destroy_errors": float(counts.destroy_errors),
+        # There are no images yet, and no resource providers.
+        "containerizer/mesos/provisioner/remove_container_errors": 0.0,
+        "resource_provider_manager/events/disconnect": 0.0,
+        "resource_provider_manager/events/subscribe": 0.0,
+        "resource_provider_manager/subscribed": 0.0,
+    }
 
 
 def system_numbers() -> Numbers:

@@ -16,7 +16,7 @@ from mezzo.errors import InvalidRequest, NotFound, Unimplemented
 from mezzo_agent.gate import Gate
 from mezzo_agent.http import build, containers, state_messages
 from mezzo_agent.http.verbosity import Verbosity
-from mezzo_chassis.http.exchange import answer_format, message_response, read_message
+from mezzo_chassis.http.exchange import JSON, answer_format, json_response, message_response, read_message
 from mezzo_chassis.http.files import FileTree, empty_not_found
 
 _Call = agent_api.Call
@@ -59,7 +59,7 @@ class OperatorApi:
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         call = await read_message(request, agent_api.Call)
-        answer_format(request)
+        form = answer_format(request)
         if not call.HasField("type") or call.type == _Call.UNKNOWN:
             raise InvalidRequest("type", "expected a call of the agent's operator API")
         member = _MEMBER.get(call.type)
@@ -72,7 +72,11 @@ class OperatorApi:
             response = await answer(call)
         except NotFound:
             return empty_not_found()
-        return web.Response() if response is None else message_response(request, response)
+        if response is None:
+            return web.Response()
+        if form.content_type == JSON:
+            return json_response(request, state_messages.document(response))
+        return message_response(request, response)
 
     async def _get_health(self, _: agent_api.Call) -> agent_api.Response:
         return _Response(type=_Response.GET_HEALTH, get_health=_Response.GetHealth(healthy=self._gate.is_open))

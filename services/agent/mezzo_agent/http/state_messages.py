@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.agent import agent_pb2 as agent_api
+from mezzo import jsonpb
 from mezzo_agent.core.books import Books
 from mezzo_agent.core.model import Executor, Framework, Phase, Task
 from mezzo_agent.core.registration import task_message
@@ -46,6 +48,23 @@ def get_state(books: Books) -> _Response.GetState:
     return _Response.GetState(
         get_tasks=get_tasks(books), get_executors=get_executors(books), get_frameworks=get_frameworks(books)
     )
+
+
+_ALWAYS = {
+    "get_tasks": ("pending_tasks", "queued_tasks", "launched_tasks", "terminated_tasks", "completed_tasks"),
+    "get_executors": ("executors", "completed_executors"),
+    "get_frameworks": ("frameworks", "completed_frameworks"),
+}
+
+
+def document(response: agent_api.Response) -> dict[str, Any]:
+    """A response as JSON: lists of tasks, executors and frameworks are there even when they are empty, as in Mesos."""
+    answer = jsonpb.to_dict(response)
+    for holder in (answer, answer.get("get_state", {})):
+        for member, lists in _ALWAYS.items():
+            if member in holder:
+                holder[member] = {name: [] for name in lists} | holder[member]
+    return answer
 
 
 def _unretired(books: Books) -> Iterator[Task]:
