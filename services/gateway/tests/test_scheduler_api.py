@@ -207,6 +207,16 @@ async def test_a_call_under_way_when_the_registry_goes_is_told_to_try_later(
     assert (await call).status == 503
 
 
+async def test_a_call_to_a_registry_that_leads_no_longer_is_told_to_try_later(
+    gateway: GatewayClient, registry: ScriptedRegistry
+) -> None:
+    registry.leader = "10.0.0.9:5060"  # where its successor speaks gRPC: nothing for a client of HTTP
+    assert (await gateway.post(PATH, REVIVE, WITH_STREAM)).status == 503
+    assert (await gateway.post(PATH, SUBSCRIBE)).status == 503
+    registry.leader = None
+    assert (await gateway.post(PATH, REVIVE, WITH_STREAM)).status == 202
+
+
 async def test_the_correlation_id_of_a_request_comes_back_and_goes_on_to_the_registry(
     gateway: GatewayClient, registry: ScriptedRegistry
 ) -> None:

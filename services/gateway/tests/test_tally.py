@@ -75,6 +75,15 @@ def test_a_shared_volume_counts_once_however_many_use_it() -> None:
     assert tally.messages()[0].scalar.value == 100.0
 
 
+def test_resources_that_make_no_sense_are_shown_as_they_are_told() -> None:
+    tally = Tally()
+    holding = Portions().split([scalar("cpus", -1), scalar("mem", 64)])
+    tally.add(holding)
+    assert tally.model() == {"cpus": -1.0, "mem": 64.0, "disk": 0.0, "gpus": 0.0}
+    tally.remove(holding)
+    assert not tally
+
+
 def test_sets_are_shown_in_braces() -> None:
     labels = Resource(name="labels", type=Value.SET)
     labels.set.item.extend(["b", "a"])

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import grpc
 
-from mezzo.errors import MezzoError, Unavailable
+from mezzo.errors import Unavailable
 from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, CallStreamRequest, CallStreamResponse, NumberedCall
 from mezzo_chassis.errors import from_status
 from mezzo_chassis.rpc import error_of
@@ -71,11 +71,15 @@ class CallPipeline:
         stream = self._open_stream()
         reader = asyncio.create_task(self._read(stream))
         reader.add_done_callback(lambda _: self._wake.set())
-        reason: MezzoError = Unavailable("the registry ended the stream of calls")
+        reason = Unavailable("the registry ended the stream of calls")
         try:
             await self._write(stream, reader)
         except grpc.aio.AioRpcError as error:
-            reason = error_of(error)
+            # Also of one that leads no longer: its successor is found by following, not by what it says here.
+            reason = Unavailable(str(error_of(error)))
+        except asyncio.InvalidStateError as error:
+            # The stream ended between the last result and this message.
+            reason = Unavailable(str(error))
         finally:
             stream.cancel()
             reader.cancel()
@@ -103,7 +107,7 @@ class CallPipeline:
                 else:
                     future.set_result(None)
 
-    def _fail(self, reason: MezzoError) -> None:
+    def _fail(self, reason: Unavailable) -> None:
         self._waiting.clear()
         results, self._results = self._results, {}
         for future in results.values():

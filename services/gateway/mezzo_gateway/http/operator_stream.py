@@ -57,6 +57,7 @@ class OperatorStream:
         # From here to the observer nothing is awaited: no change falls between the state and the first event.
         greeting = self._greeting(form)
         waiting: Outbox[Event] = Outbox(EVENTS_WAITING_MAX)
+        waiting.put(operator_events.heartbeat())
         end = self._registry.observe(lambda applied: self._tell(waiting, applied))
         try:
             stream = RecordStream(form, {CORRELATION_HEADER: correlation_id()})
@@ -93,5 +94,5 @@ class OperatorStream:
 
     async def _beat(self, waiting: Outbox[Event]) -> None:
         while True:
-            waiting.put(operator_events.heartbeat())
             await asyncio.sleep(self._heartbeat_seconds)
+            waiting.put(operator_events.heartbeat())

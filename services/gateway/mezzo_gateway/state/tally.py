@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
 from mesos.v1.mesos_pb2 import Resource, Value
-from mezzo.resources import Form, Resources
+from mezzo.resources import Form, ResourceError, Resources
 
 # Distinct resource lists whose portions are remembered. Tasks of one kind share theirs.
 PORTIONS_REMEMBERED_MAX = 8192
@@ -185,8 +185,12 @@ def model(tallies: Iterable[Tally]) -> dict[str, object]:
 
 
 def shown(resources: Iterable[Resource]) -> list[Resource]:
-    """Resources in the form in which operators see them."""
-    return Resources.of(resources).messages(Form.ENDPOINT)
+    """Resources in the form in which operators see them; as they are told, where they make no sense."""
+    told = list(resources)
+    try:
+        return Resources.of(told).messages(Form.ENDPOINT)
+    except ResourceError:
+        return told
 
 
 def tally_of(resources: Iterable[Resource]) -> Tally:

@@ -150,6 +150,7 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
         requests: AsyncIterator[CallStreamRequest],
         context: Any,  # noqa: ARG002
     ) -> AsyncIterator[CallStreamResponse]:
+        self._check_leading()
         async for request in requests:
             await self.before_results()
             yield CallStreamResponse(results=[self._result(one.number, one.call) for one in request.calls])
