@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -12,6 +12,8 @@ from prometheus_client.utils import floatToGoString
 
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, ProcessMetrics, RpcMetrics
+from mezzo_registry.core.records import Write
+from mezzo_registry.ports import Tables
 
 SAMPLES_MAX = 1000
 """How many recent samples the percentiles of /metrics/snapshot are taken from."""
@@ -97,16 +99,26 @@ class RegistryMetrics:
         self._filters: dict[str, int] = {}
         self._shares: dict[str, float] = {}
         self._fetch_ms = 0.0
+        self._sizes: dict[tuple[str, str], int] = {}
+        self._bytes = 0
 
-    def stored(self, writes: int, seconds: float) -> None:
-        """A transaction is durable."""
-        self._writes.inc(writes)
+    def stored(self, groups: Sequence[Sequence[Write]], seconds: float) -> None:
+        """Writes are durable."""
+        for write in (one for group in groups for one in group):
+            self._writes.inc()
+            where = (write.table, write.key)
+            self._bytes -= self._sizes.pop(where, 0)
+            if write.value is not None:
+                self._sizes[where] = len(write.value)
+                self._bytes += len(write.value)
         self._store.observe(seconds)
         self._state_store.add(seconds)
 
-    def fetched(self, seconds: float) -> None:
+    def fetched(self, tables: Tables, seconds: float) -> None:
         """The records were read at the beginning of a term."""
         self._fetch_ms = seconds * 1000
+        self._sizes = {(table, key): len(value) for table, records in tables.items() for key, value in records.items()}
+        self._bytes = sum(self._sizes.values())
 
     def cycle(self, cycle: allocator.Cycle) -> None:
         """The allocator tells of a cycle."""
@@ -125,6 +137,7 @@ class RegistryMetrics:
             "master/event_queue_messages": float(events_waiting),
             "master/event_queue_http_requests": 0.0,
             "registrar/queued_operations": float(writes_waiting),
+            "registrar/registry_size_bytes": float(self._bytes),
             "registrar/state_fetch_ms": self._fetch_ms,
         }
         for samples in (self._state_store, self._runs, self._latencies):

@@ -98,7 +98,7 @@ class Reign:
         store = self._store_of(leadership)
         before = time.perf_counter()
         tables = await store.open_term()
-        self._metrics.fetched(time.perf_counter() - before)
+        self._metrics.fetched(tables, time.perf_counter() - before)
         info, self._next_info = self._next_info, mesos.MasterInfo()
         self._next_info.CopyFrom(info)
         self._next_info.id = str(uuid.uuid4())

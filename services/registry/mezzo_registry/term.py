@@ -16,7 +16,7 @@ from mesos.v1.master import master_pb2 as master
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.allocator.v1 import allocator_pb2 as allocator
-from mezzo.errors import MezzoError
+from mezzo.errors import MezzoError, NotLeading
 from mezzo_chassis.log import get_logger
 from mezzo_registry.core import Registry, effects, events
 from mezzo_registry.metrics import RegistryMetrics
@@ -195,8 +195,8 @@ class Term:
                 ordered = handle(event, now=now)
             except Exception as error:
                 # A mistake in the core: nothing that it holds can be trusted, so another term begins from the store.
-                log.exception("the core failed", core_event=type(event).__name__)
-                self.end(error)
+                log.exception("the core failed", core_event=type(event).__name__, why=str(error))
+                self.end(NotLeading())
                 return
             for effect in ordered:
                 carry_out[type(effect)](effect)
@@ -329,8 +329,9 @@ class Term:
                 await self._may_write.wait()
                 taken = [self._to_store.popleft() for _ in range(min(len(self._to_store), GROUPS_PER_WRITE_MAX))]
                 started = time.perf_counter()
-                await self._store.write([effect.writes for effect in taken])
-                self._metrics.stored(sum(len(effect.writes) for effect in taken), time.perf_counter() - started)
+                groups = [effect.writes for effect in taken]
+                await self._store.write(groups)
+                self._metrics.stored(groups, time.perf_counter() - started)
                 self.tell_all(effect.then for effect in taken if effect.then is not None)
 
     async def _beat_agents(self) -> None:

@@ -22,6 +22,7 @@ from mezzo_chassis.rpc import open_channel, start_server
 from mezzo_chassis.testing import free_port
 from mezzo_registry.app import serve
 from mezzo_registry.config import Config
+from mezzo_registry.core import reconciliation
 from mezzo_registry.testing import PATIENCE_SECONDS, PlayedAgent, PlayedAllocator, PlayedFramework
 
 Call = scheduler.Call
@@ -216,6 +217,7 @@ async def test_metrics_have_the_names_of_mesos(registry: Service) -> None:
     assert numbers["master/elected"] == 1
     assert numbers["allocator/mesos/allocation_runs"] == 1
     assert "registrar/state_store_ms" in numbers
+    assert numbers["registrar/registry_size_bytes"] > 0
     framework.cancel()
     await agent.end()
 
@@ -293,3 +295,32 @@ async def test_observer_is_told_of_more_tasks_than_fit_one_part(registry: Servic
     changes.cancel()
     framework.cancel()
     await agent.end()
+
+
+async def test_mistake_in_the_core_ends_the_term_and_not_the_process(
+    registry: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, framework, _ = await cluster_of_two(registry)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a mistake")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reconciliation, "reconcile", fail)
+        call = Call(type=Call.RECONCILE)
+        call.reconcile.SetInParent()
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await framework.call(call)
+        assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert await framework.ended() is grpc.StatusCode.FAILED_PRECONDITION
+    assert await agent.ended() is grpc.StatusCode.FAILED_PRECONDITION
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            again = PlayedAgent(registry.channel)
+            await again.register(agent_id=agent.id)
+            try:
+                assert (await again.hear("registered")).agent_id.value == agent.id
+                break
+            except ConnectionError:
+                continue
+    await again.end()

@@ -1,6 +1,7 @@
 """Peers of a registry that serves: an allocator, agents and frameworks that a test plays over gRPC."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
@@ -50,13 +51,17 @@ class PlayedAllocator(allocator_pb2_grpc.AllocatorServicer):
                 agents.clear()
                 yield allocator.SessionResponse(messages=[answer])
 
+    async def Explain(self, _request: Any, context: Any) -> Any:  # noqa: N802  what the proto calls it
+        """It has no reasons."""
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "played by a test")
+
 
 class PlayedAgent:
     """One agent's session."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._outbox: asyncio.Queue[agent_session.AgentMessage | None] = asyncio.Queue()
-        self._inbox: asyncio.Queue[agent_session.RegistryMessage] = asyncio.Queue()
+        self._inbox: asyncio.Queue[agent_session.RegistryMessage | None] = asyncio.Queue()
         self._call = agent_session_pb2_grpc.AgentSessionStub(channel).Connect(self._requests())
         self._reader = asyncio.create_task(self._read())
         self.id = ""
@@ -66,19 +71,27 @@ class PlayedAgent:
             yield agent_session.ConnectRequest(messages=[message])
 
     async def _read(self) -> None:
-        async for response in self._call:
-            for message in response.messages:
-                self._inbox.put_nowait(message)
+        with contextlib.suppress(grpc.aio.AioRpcError):  # `ended` tells how
+            async for response in self._call:
+                for message in response.messages:
+                    self._inbox.put_nowait(message)
+        self._inbox.put_nowait(None)
 
     def say(self, message: agent_session.AgentMessage) -> None:
         """Send a message."""
         self._outbox.put_nowait(message)
 
     async def hear(self, kind: str) -> Any:
-        """The next message of a kind; others are passed over."""
+        """The next message of a kind; others are passed over.
+
+        Raises:
+            ConnectionError: the session ended first.
+        """
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 message = await self._inbox.get()
+                if message is None:
+                    raise ConnectionError(await self.details())
                 if message.HasField(kind):  # type: ignore[arg-type]
                     return getattr(message, kind)
 
