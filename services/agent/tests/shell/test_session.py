@@ -1,0 +1,192 @@
+"""The session with the registry: found again whatever happens to it, and nothing lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.agent.v1 import agent_session_pb2 as session
+from mezzo.errors import NotLeading, Unavailable
+from mezzo_agent.adapters import registry_session
+from mezzo_agent.adapters.registry_session import Pauses
+
+
+async def test_agent_says_who_it_is(agent, registry):
+    (register,) = registry.registrations()
+    info = register.agent_info
+    assert (info.hostname, info.port) == ("127.0.0.1", agent.config.port)
+    assert not info.HasField("id")
+    assert [resource.name for resource in info.resources] == ["cpus", "mem", "disk", "ports"]
+    assert info.resources == register.total_resources
+    assert [attribute.name for attribute in info.attributes] == ["rack", "level"]
+    assert register.pid == f"slave(1)@127.0.0.1:{agent.config.port}"
+    capabilities = {mesos.AgentInfo.Capability.Type.Name(each.type) for each in register.capabilities}
+    assert "TASK_RESOURCE_LIMITS" in capabilities
+
+
+async def test_task_runs_from_order_to_last_acknowledgement(agent, registry, containers, tasks):
+    registry.add_framework()
+    registry.run(tasks.command())
+    await registry.until_state("t1", "TASK_RUNNING")
+    containers.finish(containers.of_task("t1"), 3 << 8)
+    await registry.until_state("t1", "TASK_FAILED")
+    assert registry.states("t1") == ["TASK_STARTING", "TASK_RUNNING", "TASK_FAILED"]
+
+
+async def test_registry_that_comes_back_gets_a_snapshot_and_what_it_has_not_acknowledged(
+    agent, registry, containers, tasks
+):
+    registry.acknowledging = False
+    registry.add_framework()
+    registry.run(tasks.command())
+    await registry.until_state("t1", "TASK_STARTING")
+    port = registry.port
+    await registry.stop()
+    registry.heard.clear()
+    registry.acknowledging = True
+    await registry.start(port)
+    await registry.until_state("t1", "TASK_RUNNING")
+    (register,) = registry.registrations()
+    assert register.agent_info.id.value == "S0"
+    (task,) = register.tasks
+    assert task.status_update_state == mesos.TASK_STARTING
+    assert [framework.id.value for framework in register.frameworks] == ["F1"]
+
+
+async def test_agent_follows_a_registry_that_does_not_lead_to_the_one_that_does(agent, registry, config, tasks):
+    follower = type(registry)()
+    await follower.start()
+    follower.refusal = NotLeading(f"127.0.0.1:{registry.port}")
+    await agent.stop()
+    registry.heard.clear()
+    await agent.start(master=("127.0.0.1", follower.port))
+    await registry.until(registry.registrations)
+    assert follower.sessions == 0
+    await follower.stop()
+
+
+async def test_agent_knocks_until_the_registry_opens(agent, registry):
+    await agent.stop()
+    registry.heard.clear()
+    registry.refusal = Unavailable("not yet")
+    await agent.start()
+    registry.refusal = None
+    await registry.until(registry.registrations)
+
+
+async def test_agent_that_hears_nothing_begins_again(agent, registry):
+    registry.heartbeat_timeout_seconds = 0.05
+    port = registry.port
+    await registry.stop()
+    registry.heard.clear()
+    await registry.start(port)
+    await registry.until(lambda: len(registry.registrations()) >= 2)
+
+
+async def test_agent_gives_signs_of_life(agent, registry):
+    registry.heartbeat_interval_seconds = 0.01
+    port = registry.port
+    await registry.stop()
+    await registry.start(port)
+    await registry.until(lambda: sum(each.HasField("heartbeat") for each in registry.heard) >= 3)
+
+
+async def test_registry_that_does_not_answer_is_given_up(agent, registry, monkeypatch):
+    monkeypatch.setattr(registry_session, "REGISTRATION_TIMEOUT_SECONDS", 0.05)
+    port = registry.port
+    await registry.stop()
+    registry.heard.clear()
+    registry.silent = True
+    await registry.start(port)
+    await registry.until(lambda: len(registry.registrations()) >= 2)
+
+
+async def test_agent_that_is_shut_down_ends_what_runs_says_goodbye_and_forgets_itself(
+    agent, registry, containers, tasks
+):
+    registry.add_framework()
+    registry.run(tasks.command())
+    await registry.until_state("t1", "TASK_RUNNING")
+    registry.send(shutdown=session.Shutdown(reason="it was marked gone"))
+    await agent.ended()
+    assert containers.running() == []
+    assert any(each.HasField("leave") for each in registry.heard)
+    await agent.stop()
+    registry.heard.clear()
+    await agent.start()
+    await registry.until(registry.registrations)
+    assert not registry.registrations()[0].agent_info.HasField("id")
+
+
+async def test_agent_that_stops_leaves_its_containers_alone(agent, registry, containers, tasks):
+    registry.add_framework()
+    registry.run(tasks.command())
+    await registry.until_state("t1", "TASK_RUNNING")
+    await agent.stop()
+    assert len(containers.running()) == 1
+    containers.finish(containers.of_task("t1"))
+    await agent.start()
+    await registry.until_state("t1", "TASK_FINISHED")
+    assert containers.forgotten == [containers.of_task("t1")]
+
+
+async def test_cleanup_ends_everything_and_the_agent(agent, registry, containers, tasks):
+    registry.add_framework()
+    registry.run(tasks.command())
+    await registry.until_state("t1", "TASK_RUNNING")
+    await agent.stop()
+    await agent.start(recover="cleanup")
+    await agent.ended()
+    assert containers.running() == []
+
+
+@pytest.mark.parametrize("flags", [{"resources": "cpus:2;mem:512;disk:512"}, {"attributes": "rack:r9"}])
+async def test_restart_with_other_flags_is_fine_while_what_runs_still_fits(agent, registry, tasks, flags):
+    registry.add_framework()
+    registry.run(tasks.command())
+    await registry.until_state("t1", "TASK_RUNNING")
+    await agent.stop()
+    registry.heard.clear()
+    await agent.start(**flags)
+    await registry.until(registry.registrations)
+    info = registry.registrations()[0].agent_info
+    assert info.id.value == "S0"
+    if "attributes" in flags:
+        assert info.attributes[0].text.value == "r9"
+
+
+async def test_restart_with_too_little_says_exactly_what_does_not_fit(agent, registry, tasks):
+    from mezzo_chassis.errors import StartupError
+
+    registry.add_framework()
+    registry.run(tasks.command())
+    await registry.until_state("t1", "TASK_RUNNING")
+    await agent.stop()
+    with pytest.raises(StartupError) as refused:
+        await agent.start(resources="cpus:0.5;mem:1024;disk:1024")
+    assert "cpus: what runs uses cpus:1, the agent now has cpus:0.5" in str(refused.value)
+    assert "mem" not in str(refused.value)
+
+
+def test_first_pause_is_short_and_pauses_grow_up_to_a_limit():
+    pauses = Pauses(1.0, jitter=lambda: 1.0)
+    assert [round(pauses.next(), 3) for _ in range(6)] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    pauses.reset()
+    assert pauses.next() == 0.1
+    assert Pauses(1.0, jitter=lambda: 0.0).next() == 0.05
+
+
+async def test_many_tasks_at_once_all_end(agent, registry, containers, tasks):
+    registry.add_framework()
+    ids = [f"t{number}" for number in range(200)]
+    for task_id in ids:
+        registry.run(tasks.command(task_id))
+    for task_id in ids:
+        await registry.until_state(task_id, "TASK_RUNNING")
+        containers.finish(containers.of_task(task_id))
+    for task_id in ids:
+        await registry.until_state(task_id, "TASK_FINISHED")
+        assert registry.states(task_id) == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
+    await asyncio.sleep(0)
