@@ -5,13 +5,18 @@ A `Resources` is an immutable value: amounts by kind, where a kind is everything
 (docs/attributes-resources.md, reservation.md, persistent-volume.md, shared-resources.md of apache/mesos).
 """
 
-from mezzo.resources.kind import Disk, Form, Kind, Reservation
+from mezzo.resources.disk import Disk
+from mezzo.resources.kind import Kind
 from mezzo.resources.quantities import Quantities
+from mezzo.resources.reservation import Form, Reservation
+from mezzo.resources.role import UNRESERVED_ROLE, check_role
 from mezzo.resources.scalar import ResourceError, from_thousandths, to_thousandths
 from mezzo.resources.text import parse, parse_quantities
-from mezzo.resources.value import Resources, validate
+from mezzo.resources.validation import validate
+from mezzo.resources.value import Resources
 
 __all__ = [
+    "UNRESERVED_ROLE",
     "Disk",
     "Form",
     "Kind",
@@ -19,6 +24,7 @@ __all__ = [
     "Reservation",
     "ResourceError",
     "Resources",
+    "check_role",
     "from_thousandths",
     "parse",
     "parse_quantities",

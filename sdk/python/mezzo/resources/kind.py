@@ -1,102 +1,30 @@
 """Everything about a resource but its amount.
 
 Kinds are interned: two equal kinds are one object, so that a dictionary of amounts hashes and compares by identity.
+Only how a volume is mounted does not count: two mounts of one volume are two objects that are equal.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 from weakref import WeakValueDictionary
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo.resources.scalar import ResourceError, to_thousandths
+from mezzo.resources.disk import Disk
+from mezzo.resources.reservation import Form, Reservation, stack_of, tell
+from mezzo.resources.role import UNRESERVED_ROLE
+from mezzo.resources.scalar import to_thousandths
 
 Message = mesos.Resource
-Source = mesos.Resource.DiskInfo.Source
 
-UNRESERVED_ROLE: Final = "*"
-_PLAIN_CACHE_MAX = 4096
-
-
-class Form(Enum):
-    """Which fields of `Resource` tell of its reservations (docs/reservation.md, "Reservation Refinement")."""
-
-    REFINED = "refined"  # `reservations` alone; what frameworks with RESERVATION_REFINEMENT see
-    LEGACY = "legacy"  # `role` and `reservation`; what the other frameworks see
-    ENDPOINT = "endpoint"  # both, as far as they can say it; what operators see
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """One level of a stack of reservations."""
-
-    role: str
-    dynamic: bool = False
-    principal: str | None = None
-    labels: bytes = b""  # a serialised `Labels`
-
-    @classmethod
-    def of(cls, message: mesos.Resource.ReservationInfo, field: str) -> Reservation:
-        if not message.role or message.role == UNRESERVED_ROLE:
-            raise ResourceError(f"{field}.role", "a reservation must be for a role other than *")
-        if message.type not in (mesos.Resource.ReservationInfo.STATIC, mesos.Resource.ReservationInfo.DYNAMIC):
-            raise ResourceError(f"{field}.type", "must be STATIC or DYNAMIC")
-        return cls(
-            role=message.role,
-            dynamic=message.type == mesos.Resource.ReservationInfo.DYNAMIC,
-            principal=message.principal if message.HasField("principal") else None,
-            labels=message.labels.SerializeToString(deterministic=True),
-        )
-
-    def message(self, *, legacy: bool = False) -> mesos.Resource.ReservationInfo:
-        kind = mesos.Resource.ReservationInfo
-        info = kind() if legacy else kind(type=kind.DYNAMIC if self.dynamic else kind.STATIC, role=self.role)
-        if self.principal is not None:
-            info.principal = self.principal
-        if self.labels:
-            info.labels.MergeFromString(self.labels)
-        return info
-
-    def __str__(self) -> str:
-        parts = ["DYNAMIC" if self.dynamic else "STATIC", self.role]
-        return f"({','.join(parts if self.principal is None else [*parts, self.principal])})"
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """What kind of disk it is; how a volume is mounted is carried along, but makes no difference."""
-
-    source: bytes = b""  # a serialised `DiskInfo.Source`
-    source_type: int = Source.UNKNOWN
-    source_id: str | None = None
-    persistence_id: str | None = None
-    persistence_principal: str | None = None
-
-    @classmethod
-    def of(cls, message: mesos.Resource.DiskInfo) -> Disk:
-        source = message.source
-        kept = message.persistence
-        return cls(
-            source=source.SerializeToString(deterministic=True) if message.HasField("source") else b"",
-            source_type=source.type if message.HasField("source") else Source.UNKNOWN,
-            source_id=source.id if source.HasField("id") else None,
-            persistence_id=kept.id if message.HasField("persistence") else None,
-            persistence_principal=kept.principal if kept.HasField("principal") else None,
-        )
-
-    @property
-    def indivisible(self) -> bool:
-        """Whether it is given out whole: a persistent volume, a mount, a device, a piece of raw disk with a name."""
-        if self.persistence_id is not None or self.source_type in (Source.MOUNT, Source.BLOCK):
-            return True
-        return self.source_type == Source.RAW and self.source_id is not None
+# How many ways of saying or changing a kind are remembered before all are forgotten.
+REMEMBERED_MAX: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Kind:
-    """What makes an amount different from another. Compare by identity; make with `Kind.intern`."""
+    """What makes an amount different from another. Made by `Kind.of` and the methods here, never directly."""
 
     name: str
     value_type: int
@@ -124,60 +52,46 @@ class Kind:
     def dynamically_reserved(self) -> bool:
         return bool(self.reservations) and self.reservations[-1].dynamic
 
+    def thousandths(self, amount: int) -> int:
+        """What an amount of this scalar comes to: copies of a shared one are one thing, of others several."""
+        if self.size is None:
+            return amount
+        return self.size if self.shared else self.size * amount
+
     @classmethod
     def of(cls, message: Message, field: str = "") -> Kind:
         """The kind of a resource message, in whichever form it tells its reservations; raises `ResourceError`."""
-        has = message.HasField
-        plain = not (
-            message.reservations or has("reservation") or has("disk") or has("provider_id") or has("revocable")
-        ) and not has("shared")
-        allocation = message.allocation_info.role if has("allocation_info") else None
-        if not plain:
-            return _intern(message, _reservations(message, field), allocation)
-        key = (message.name, message.type, message.role, allocation)
-        kind = _plain.get(key)
+        key = _key_of(message)
+        kind = _met.get(key)
         if kind is None:
-            if len(_plain) >= _PLAIN_CACHE_MAX:
-                _plain.clear()
-            kind = _plain[key] = _intern(message, _reservations(message, field), allocation)
+            if len(_met) >= REMEMBERED_MAX:
+                _met.clear()
+            allocation = message.allocation_info.role if message.HasField("allocation_info") else None
+            kind = _met[key] = _intern(message, stack_of(message, field), allocation)
         return kind
 
     def allocated_to(self, role: str | None) -> Kind:
         """The same, allocated to a role; to nobody for None."""
-        if role == self.allocation_role:
-            return self
-        kind = _allocated.get((self, role))
-        if kind is None:
-            if len(_allocated) >= _PLAIN_CACHE_MAX:
-                _allocated.clear()
-            kind = _allocated[self, role] = _intern(self._message(), self.reservations, role)
-        return kind
+        return self if role == self.allocation_role else self._changed(self.reservations, role)
 
     def reserved_by(self, reservations: tuple[Reservation, ...]) -> Kind:
         """The same under another stack of reservations."""
-        return (
-            self if reservations == self.reservations else _intern(self._message(), reservations, self.allocation_role)
-        )
+        return self if reservations == self.reservations else self._changed(reservations, self.allocation_role)
 
     def message(self, form: Form = Form.REFINED) -> Message:
         """A fresh message without an amount; for an indivisible kind, with it."""
         message = Message.FromString(self.template)
-        if form is Form.REFINED:
-            return message
-        if not self.reservations:
-            message.role = UNRESERVED_ROLE
-        elif len(self.reservations) == 1:
-            message.role = self.reservations[0].role
-            if self.reservations[0].dynamic:
-                message.reservation.CopyFrom(self.reservations[0].message(legacy=True))
-            if form is Form.LEGACY:
-                message.ClearField("reservations")
+        tell(self.reservations, message, form)
         return message
 
-    def _message(self) -> Message:
-        message = Message.FromString(self.template)
-        message.ClearField("reservations")
-        return message
+    def _changed(self, reservations: tuple[Reservation, ...], allocation: str | None) -> Kind:
+        key = (self.template, reservations, allocation)
+        kind = _changes.get(key)
+        if kind is None:
+            if len(_changes) >= REMEMBERED_MAX:
+                _changes.clear()
+            kind = _changes[key] = _intern(self.message(), reservations, allocation)
+        return kind
 
     def __str__(self) -> str:
         text = self.name
@@ -185,52 +99,52 @@ class Kind:
             text += f"(allocated: {self.allocation_role})"
         if self.reservations:
             text += f"(reservations: [{','.join(map(str, self.reservations))}])"
-        if self.disk and self.disk.persistence_id is not None:
-            text += f"[{self.disk.persistence_id}]"
-        elif self.disk and self.disk.source:
-            text += f"[{Source.Type.Name(Source.Type.ValueType(self.disk.source_type))}]"
+        if self.disk is not None:
+            text += str(self.disk)
         if self.revocable:
             text += "{REV}"
         return text + ("<SHARED>" if self.shared else "")
 
 
-_plain: dict[tuple[str, int, str, str | None], Kind] = {}
-_allocated: dict[tuple[Kind, str | None], Kind] = {}
+@dataclass(frozen=True, slots=True, eq=False)
+class MountedKind(Kind):
+    """A volume and how it is mounted; equal to the same volume mounted in any other way."""
+
+    unmounted: Kind
+
+    def __eq__(self, other: object) -> bool:
+        return self.unmounted is (other.unmounted if isinstance(other, MountedKind) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.unmounted)
+
+
+_met: dict[tuple[object, ...], Kind] = {}
+_changes: dict[tuple[bytes, tuple[Reservation, ...], str | None], Kind] = {}
 _interned: WeakValueDictionary[bytes, Kind] = WeakValueDictionary()
 
 
-def _reservations(message: Message, field: str) -> tuple[Reservation, ...]:
-    """The stack of reservations, from either form."""
-    prefix = f"{field}." if field else ""
-    if message.reservations:
-        stack = tuple(
-            Reservation.of(each, f"{prefix}reservations[{index}]") for index, each in enumerate(message.reservations)
-        )
-        for lower, upper in zip(stack[1:], stack, strict=False):
-            if not lower.role.startswith(f"{upper.role}/"):
-                raise ResourceError(
-                    f"{prefix}reservations", f"{lower.role} does not refine {upper.role}: it is not a role below it"
-                )
-            if not lower.dynamic:
-                raise ResourceError(f"{prefix}reservations", f"the refinement for {lower.role} must be DYNAMIC")
-        if message.HasField("role") and message.role not in (UNRESERVED_ROLE, stack[-1].role):
-            raise ResourceError(f"{prefix}role", f"{message.role} is not the role that it is reserved for")
-        return stack
-    if message.role == UNRESERVED_ROLE:
-        if message.HasField("reservation"):
-            raise ResourceError(f"{prefix}reservation", "what is reserved for no role has no reservation")
-        return ()
-    if not message.HasField("reservation"):
-        return (Reservation(message.role),)
-    info = message.reservation
+def _key_of(message: Message) -> tuple[object, ...]:
+    """What the message says of its kind, by what is cheap to read."""
+    has = message.HasField
+    allocation = message.allocation_info.role if has("allocation_info") else None
+    plain = (message.name, message.type, message.role, allocation)
+    others = has("reservation"), has("disk"), has("shared"), has("revocable"), has("provider_id")
+    if not message.reservations and others == _NONE:
+        return plain
+    indivisible = has("disk") or has("shared")
     return (
-        Reservation(
-            role=message.role,
-            dynamic=True,
-            principal=info.principal if info.HasField("principal") else None,
-            labels=info.labels.SerializeToString(deterministic=True),
-        ),
+        *plain,
+        *others,
+        tuple([each.SerializeToString() for each in message.reservations]),
+        message.reservation.SerializeToString(),
+        message.disk.SerializePartialToString(),
+        message.provider_id.value,
+        message.scalar.value if indivisible else None,
     )
+
+
+_NONE = (False, False, False, False, False)
 
 
 def _intern(message: Message, reservations: tuple[Reservation, ...], allocation: str | None) -> Kind:
@@ -247,22 +161,40 @@ def _intern(message: Message, reservations: tuple[Reservation, ...], allocation:
         size = to_thousandths(message.scalar.value)
     else:
         template.ClearField("scalar")
-    identity = Message()
-    identity.CopyFrom(template)
-    identity.disk.ClearField("volume")
-    key = identity.SerializePartialToString(deterministic=True)
+    key = template.SerializePartialToString(deterministic=True)
     kind = _interned.get(key)
-    if kind is None:
-        kind = _interned[key] = Kind(
-            name=message.name,
-            value_type=message.type,
-            reservations=reservations,
-            allocation_role=allocation,
-            disk=disk,
-            revocable=message.HasField("revocable"),
-            shared=message.HasField("shared"),
-            provider_id=message.provider_id.value if message.HasField("provider_id") else None,
-            size=size,
-            template=template.SerializePartialToString(deterministic=True),
-        )
+    if kind is not None:
+        return kind
+    kind = Kind(
+        name=message.name,
+        value_type=message.type,
+        reservations=reservations,
+        allocation_role=allocation,
+        disk=disk,
+        revocable=message.HasField("revocable"),
+        shared=message.HasField("shared"),
+        provider_id=message.provider_id.value if message.HasField("provider_id") else None,
+        size=size,
+        template=key,
+    )
+    if template.disk.HasField("volume"):
+        kind = _mounted(kind, template)
+    _interned[key] = kind
     return kind
+
+
+def _mounted(kind: Kind, template: Message) -> MountedKind:
+    template.disk.ClearField("volume")
+    return MountedKind(
+        name=kind.name,
+        value_type=kind.value_type,
+        reservations=kind.reservations,
+        allocation_role=kind.allocation_role,
+        disk=kind.disk,
+        revocable=kind.revocable,
+        shared=kind.shared,
+        provider_id=kind.provider_id,
+        size=kind.size,
+        template=kind.template,
+        unmounted=_intern(template, kind.reservations, kind.allocation_role),
+    )

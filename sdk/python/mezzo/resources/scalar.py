@@ -16,14 +16,14 @@ class ResourceError(InvalidRequest):
 
 
 def to_thousandths(value: float, field: str = "scalar.value") -> int:
-    """The nearest number of thousandths; raises `ResourceError` for what is no amount."""
+    """The nearest number of thousandths, halves upwards; raises `ResourceError` for what is no amount."""
+    if 0 <= value <= SCALAR_MAX:
+        return int(value * THOUSANDTHS + 0.5)
     if not math.isfinite(value):
         raise ResourceError(field, f"{value} is not a number")
     if value < 0:
         raise ResourceError(field, f"{value:g} is negative")
-    if value > SCALAR_MAX:
-        raise ResourceError(field, f"{value:g} is larger than {SCALAR_MAX}")
-    return round(value * THOUSANDTHS)
+    raise ResourceError(field, f"{value:g} is larger than {SCALAR_MAX}")
 
 
 def from_thousandths(thousandths: int) -> float:

@@ -12,16 +12,19 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo import jsonpb
 from mezzo.resources.quantities import Quantities
 from mezzo.resources.scalar import ResourceError, to_thousandths
-from mezzo.resources.value import Resources, validate
+from mezzo.resources.validation import validate
+from mezzo.resources.value import Resources
 
 _NAME = re.compile(r"\s*(?P<name>[^():;\s][^():;]*?)\s*(?:\(\s*(?P<role>[^()]*?)\s*\))?\s*\Z")
-_RANGE = re.compile(r"\s*(\d+)\s*-\s*(\d+)\s*\Z")
+_RANGE = re.compile(r"\s*([0-9]+)\s*-\s*([0-9]+)\s*\Z")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\Z|[+-]?(nan|inf)\Z")
+_RANGE_MAX = 2**64 - 1
 
 
 def parse(text: str, default_role: str = "*") -> Resources:
     """Resources in either syntax; what names no role is reserved for `default_role`. Raises `ResourceError`."""
     stripped = text.strip()
-    messages = _from_json(stripped) if stripped.startswith("[{") or stripped == "[]" else _from_list(stripped)
+    messages = _from_json(stripped) if stripped.startswith("[") else _from_list(stripped)
     for message in messages:
         if not message.reservations and message.role == "*" and not message.HasField("reservation"):
             message.role = default_role
@@ -98,15 +101,15 @@ def _ranges(text: str, field: str) -> list[tuple[int, int]]:
         matched = _RANGE.match(part)
         if not matched:
             raise ResourceError(field, f"{part.strip()!r} is not a range like 31000-32000")
-        pairs.append((int(matched[1]), int(matched[2])))
+        begin, end = int(matched[1]), int(matched[2])
+        if max(begin, end) > _RANGE_MAX:
+            raise ResourceError(field, f"{part.strip()!r} goes beyond {_RANGE_MAX}")
+        pairs.append((begin, end))
     return pairs
 
 
 def _as_number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    return float(text) if _NUMBER.match(text) else None
 
 
 def _number(text: str, field: str) -> float:

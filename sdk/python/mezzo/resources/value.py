@@ -7,15 +7,23 @@ from typing import ClassVar
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.resources import ranges as rangesets
-from mezzo.resources.kind import UNRESERVED_ROLE, Form, Kind, Reservation
+from mezzo.resources.kind import Kind
 from mezzo.resources.quantities import Quantities
 from mezzo.resources.ranges import Ranges
+from mezzo.resources.reservation import Form, Reservation
+from mezzo.resources.role import UNRESERVED_ROLE, is_below
 from mezzo.resources.scalar import THOUSANDTHS, ResourceError, text_of, to_thousandths
 
 SCALAR, RANGES, SET = mesos.Value.SCALAR, mesos.Value.RANGES, mesos.Value.SET
 
+# How many messages are remembered before all are forgotten, and how long one may be, serialised, to be remembered.
+SEEN_MAX = 8192
+SEEN_BYTES_MAX = 512
+
 # Thousandths of a scalar; copies of an indivisible one; ranges; names.
 Amount = int | Ranges | frozenset[str]
+
+_seen: dict[bytes, tuple[Kind, Amount]] = {}
 
 
 class Resources:
@@ -42,8 +50,7 @@ class Resources:
         amounts: dict[Kind, Amount] = {}
         for index, message in enumerate(messages):
             try:
-                kind = Kind.of(message)
-                amount = _amount_of(message, kind)
+                kind, amount = _read(message)
             except ResourceError as error:
                 raise error.below(f"{field}[{index}]") from None
             if amount:
@@ -64,7 +71,8 @@ class Resources:
             message = kind.message(form)
             if kind.size is not None:
                 assert isinstance(amount, int)
-                built.extend([message] * amount)
+                built.append(message)
+                built.extend(kind.message(form) for _ in range(1, amount))
                 continue
             if isinstance(amount, int):
                 message.scalar.value = amount / THOUSANDTHS
@@ -157,7 +165,7 @@ class Resources:
 
     def allocatable_to(self, role: str) -> Resources:
         """What may be offered to a role: the unreserved, and what is reserved for it or for a role above it."""
-        return self.filter(lambda kind: not kind.reservations or kind.role == role or role.startswith(f"{kind.role}/"))
+        return self.filter(lambda kind: not kind.reservations or kind.role == role or is_below(role, kind.role))
 
     def unreserved(self) -> Resources:
         return self.filter(lambda kind: not kind.reservations)
@@ -186,7 +194,8 @@ class Resources:
     def find(self, targets: Resources) -> Resources | None:
         """As much as `targets` asks for, wherever it is; None where there is not enough.
 
-        Each target is looked for first as it is, then reserved for the target's role, then unreserved, then anywhere.
+        Each target is looked for first as it is, then reserved for the target's role, then unreserved, then reserved
+        for anybody. What is not reservation (allocation, disk, revocable, …) has to be as the target has it.
         """
         found = Resources.EMPTY
         rest = self
@@ -248,7 +257,7 @@ class Resources:
 
     def get(self, name: str) -> int:
         """How much there is of a scalar, in thousandths, whatever its kind; shared ones count once."""
-        return sum(_thousandths(kind, amount) for kind, amount in self._amounts.items() if kind.name == name)
+        return sum(thousandths(kind, amount) for kind, amount in self._amounts.items() if kind.name == name)
 
     def names(self) -> frozenset[str]:
         return frozenset(kind.name for kind in self._amounts)
@@ -257,7 +266,7 @@ class Resources:
         """Amounts by name."""
         totals: dict[str, int] = {}
         for kind, amount in self._amounts.items():
-            totals[kind.name] = totals.get(kind.name, 0) + _thousandths(kind, amount)
+            totals[kind.name] = totals.get(kind.name, 0) + thousandths(kind, amount)
         return Quantities(totals)
 
     def _scalar(self, name: str) -> float | None:
@@ -323,33 +332,27 @@ class Resources:
 Resources.EMPTY = Resources({})
 
 
-def validate(messages: Iterable[mesos.Resource], field: str = "resources") -> None:
-    """Check resources as a client sends them; raises `ResourceError` naming the field."""
-    seen: set[Kind] = set()
-    for index, message in enumerate(messages):
-        try:
-            if not message.name:
-                raise ResourceError("name", "is required")
-            kind = Kind.of(message)
-            _amount_of(message, kind)
-            if kind.persistent_volume and kind in seen and not kind.shared:
-                raise ResourceError("disk.persistence.id", "the same persistent volume is named twice")
-            if kind.disk and kind.name != "disk":
-                raise ResourceError("disk", f"{kind.name} is no disk")
-            if kind.shared and not kind.persistent_volume:
-                raise ResourceError("shared", "only persistent volumes can be shared")
-        except ResourceError as error:
-            raise error.below(f"{field}[{index}]") from None
-        seen.add(kind)
+def _read(message: mesos.Resource) -> tuple[Kind, Amount]:
+    """The kind and the amount in a message. Serialising it costs less than reading its fields, so that is the key."""
+    key = message.SerializePartialToString()
+    found = _seen.get(key)
+    if found is None:
+        kind = Kind.of(message)
+        found = kind, amount_of(message, kind)
+        if len(key) <= SEEN_BYTES_MAX:
+            if len(_seen) >= SEEN_MAX:
+                _seen.clear()
+            _seen[key] = found
+    return found
 
 
-def _amount_of(message: mesos.Resource, kind: Kind) -> Amount:
+def amount_of(message: mesos.Resource, kind: Kind) -> Amount:
+    """The amount in a message, of which the kind is known. Raises `ResourceError`."""
     value_type = message.type
     if value_type == SCALAR:
         if not message.HasField("scalar"):
             raise ResourceError("scalar", "is required for a SCALAR")
-        thousandths = to_thousandths(message.scalar.value)
-        return thousandths if kind.size is None else int(thousandths > 0)
+        return to_thousandths(message.scalar.value) if kind.size is None else int(kind.size > 0)
     if value_type == RANGES:
         if not message.HasField("ranges"):
             raise ResourceError("ranges", "is required for RANGES")
@@ -407,26 +410,20 @@ def _by_preference(amounts: Mapping[Kind, Amount], target: Kind) -> list[Kind]:
     """The kinds that can stand in for a target, the best first."""
 
     def rank(kind: Kind) -> int:
-        if kind is target:
+        if kind == target:
             return 0
         if kind.role == target.role:
             return 1
-        return 2 if not kind.reservations else 3
+        return 3 if kind.reservations else 2
 
-    alike = [
-        kind
-        for kind in amounts
-        if (kind.name, kind.value_type, kind.disk, kind.revocable, kind.shared, kind.size)
-        == (target.name, target.value_type, target.disk, target.revocable, target.shared, target.size)
-    ]
-    return sorted(alike, key=rank)
+    wanted = target.reserved_by(())
+    return sorted((kind for kind in amounts if kind.name == target.name and kind.reserved_by(()) == wanted), key=rank)
 
 
-def _thousandths(kind: Kind, amount: Amount) -> int:
+def thousandths(kind: Kind, amount: Amount) -> int:
+    """How much an amount of some kind comes to; members of ranges and sets count one each."""
     if isinstance(amount, int):
-        if kind.size is None:
-            return amount
-        return kind.size if kind.shared else kind.size * amount
+        return kind.thousandths(amount)
     if isinstance(amount, tuple):
         return rangesets.count(amount) * THOUSANDTHS
     return len(amount) * THOUSANDTHS

@@ -1,0 +1,72 @@
+"""What is wrong with resources as somebody sends them, beyond what no algebra could reckon with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.resources.disk import Source
+from mezzo.resources.kind import Kind
+from mezzo.resources.scalar import THOUSANDTHS, ResourceError, to_thousandths
+from mezzo.resources.value import amount_of
+
+# A volume's id becomes the name of a folder on the agent.
+_NO_FOLDER = re.compile(r"\.{0,2}\Z|.*[/\\\x00-\x1f\x7f]", re.DOTALL)
+VOLUME_ID_CHARACTERS_MAX = 255
+
+
+def validate(messages: Iterable[mesos.Resource], field: str = "resources") -> None:
+    """Check resources as a client sends them: each in itself, and that none is there twice.
+
+    Raises:
+        ResourceError: naming the first field that is wrong, such as `resources[2].disk.persistence.id`.
+    """
+    volumes: set[tuple[str, str]] = set()
+    for index, message in enumerate(messages):
+        try:
+            kind = _check(message)
+            if kind.disk is not None and kind.disk.persistence_id is not None and not kind.shared:
+                volume = (kind.role, kind.disk.persistence_id)
+                if volume in volumes:
+                    raise ResourceError("disk.persistence.id", "the same persistent volume is named twice")
+                volumes.add(volume)
+        except ResourceError as error:
+            raise error.below(f"{field}[{index}]") from None
+
+
+def _check(message: mesos.Resource) -> Kind:
+    if not message.name:
+        raise ResourceError("name", "is required")
+    kind = Kind.of(message)
+    amount_of(message, kind)
+    if kind.name == "gpus" and to_thousandths(message.scalar.value) % THOUSANDTHS:
+        raise ResourceError("scalar.value", f"{message.scalar.value:g} is no whole number of gpus")
+    if message.HasField("disk"):
+        _check_disk(message, kind)
+    if kind.shared and not kind.persistent_volume:
+        raise ResourceError("shared", "only persistent volumes can be shared")
+    return kind
+
+
+def _check_disk(message: mesos.Resource, kind: Kind) -> None:
+    disk = message.disk
+    if kind.name != "disk" or kind.value_type != mesos.Value.SCALAR:
+        raise ResourceError("disk", f"{kind.name} is no disk")
+    if disk.HasField("source") and disk.source.type == Source.UNKNOWN:
+        raise ResourceError("disk.source.type", "must be PATH, MOUNT, BLOCK or RAW")
+    if not disk.HasField("persistence"):
+        if disk.HasField("volume"):
+            raise ResourceError("disk.volume", "only persistent volumes can be mounted")
+        return
+    volume_id = disk.persistence.id
+    if _NO_FOLDER.match(volume_id) or len(volume_id) > VOLUME_ID_CHARACTERS_MAX:
+        raise ResourceError("disk.persistence.id", f"{volume_id[:VOLUME_ID_CHARACTERS_MAX]!r} cannot name a folder")
+    if not kind.reservations:
+        raise ResourceError("disk.persistence", "a persistent volume must be of reserved disk")
+    if kind.revocable:
+        raise ResourceError("disk.persistence", "a persistent volume cannot be revocable")
+    if not disk.HasField("volume"):
+        raise ResourceError("disk.volume", "is required for a persistent volume")
+    if disk.volume.HasField("host_path"):
+        raise ResourceError("disk.volume.host_path", "the agent chooses where a persistent volume is")
