@@ -5,12 +5,14 @@ They differ from the messages of v1: names of old (`slave_id`), resources as sum
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import jsonpb
-from mezzo.resources import Form, Resources
+from mezzo.resources import UNRESERVED_ROLE, Form, Resources, from_thousandths
+from mezzo.resources.ranges import normalise
 from mezzo.resources.ranges import text_of as ranges_text
 
 Document = dict[str, Any]
@@ -19,19 +21,30 @@ ALWAYS = ("disk", "mem", "gpus", "cpus")
 
 
 def resources(value: Resources) -> Document:
-    """Sums by name: scalars as numbers, the common ones always there; ranges and sets as text."""
-    document: Document = dict.fromkeys(ALWAYS, 0.0)
-    for name in sorted(value.names()):
-        part = value.named(name)
-        kind = next(iter(part))
-        if kind.value_type == mesos.Value.SCALAR:
-            document[name] = part.get(name) / 1000
-        elif kind.value_type == mesos.Value.RANGES:
-            document[name] = ranges_text(part.ranges_of(name))
+    """Sums by name: scalars as numbers, the common ones always there; ranges and sets as text.
+
+    What is revocable stands by itself, as `cpus_revocable`.
+    """
+    scalars = dict.fromkeys(ALWAYS, 0)
+    ranges: dict[str, list[tuple[int, int]]] = {}
+    items: dict[str, set[str]] = {}
+    for kind, amount in value.items():
+        name = f"{kind.name}_revocable" if kind.revocable else kind.name
+        if isinstance(amount, int):
+            scalars[name] = scalars.get(name, 0) + kind.thousandths(amount)
+        elif isinstance(amount, tuple):
+            ranges.setdefault(name, []).extend(amount)
         else:
-            items = sorted(item for _, amount in part.items() if isinstance(amount, frozenset) for item in amount)
-            document[name] = "{" + ", ".join(items) + "}"
+            items.setdefault(name, set()).update(amount)
+    document: Document = {name: from_thousandths(thousandths) for name, thousandths in scalars.items()}
+    document.update((name, ranges_text(normalise(found))) for name, found in ranges.items())
+    document.update((name, set_text(found)) for name, found in items.items())
     return document
+
+
+def set_text(items: Iterable[str]) -> str:
+    """As in `--resources`: `{sda1, sdb1}`."""
+    return "{" + ", ".join(sorted(items)) + "}"
 
 
 def resources_of(messages: Iterable[mesos.Resource]) -> Document:
@@ -61,9 +74,9 @@ def _attribute_value(message: mesos.Attribute) -> Any:
     if message.type == mesos.Value.SCALAR:
         return message.scalar.value
     if message.type == mesos.Value.RANGES:
-        return ranges_text(tuple((each.begin, each.end) for each in message.ranges.range))
+        return ranges_text(normalise((each.begin, each.end) for each in message.ranges.range))
     if message.type == mesos.Value.SET:
-        return "{" + ", ".join(message.set.item) + "}"
+        return set_text(message.set.item)
     return message.text.value
 
 
@@ -71,12 +84,8 @@ def labels(message: mesos.Labels) -> list[Document]:
     return [jsonpb.to_dict(label) for label in message.labels]
 
 
-def capabilities(messages: Iterable[mesos.FrameworkInfo.Capability | mesos.AgentInfo.Capability]) -> list[str]:
-    """The names of capabilities."""
-    return [jsonpb.to_dict(message)["type"] for message in messages]
-
-
 def task_status(message: mesos.TaskStatus) -> Document:
+    """One of a task's `statuses`: state, time and what is known of the container, but neither reason nor message."""
     document: Document = {
         "state": mesos.TaskState.Name(message.state),
         "timestamp": message.timestamp,
@@ -95,8 +104,13 @@ def task_status(message: mesos.TaskStatus) -> Document:
     return document
 
 
+def role_of(messages: Iterable[mesos.Resource]) -> str:
+    """The role that resources are allocated to; those of a task or an executor all are to one."""
+    return next((each.allocation_info.role for each in messages if each.HasField("allocation_info")), UNRESERVED_ROLE)
+
+
 def task(message: mesos.Task) -> Document:
-    role = next((each.allocation_info.role for each in message.resources if each.HasField("allocation_info")), "*")
+    """A task, as in `/tasks` and wherever tasks are listed."""
     document: Document = {
         "id": message.task_id.value,
         "name": message.name,
@@ -105,11 +119,11 @@ def task(message: mesos.Task) -> Document:
         "slave_id": message.agent_id.value,
         "state": mesos.TaskState.Name(message.state),
         "resources": resources_of(message.resources),
-        "role": role,
+        "role": role_of(message.resources),
         "statuses": [task_status(status) for status in message.statuses],
     }
     if message.limits:
-        document["limits"] = {name: limit.value for name, limit in message.limits.items()}
+        document["limits"] = {name: _limit(limit.value) for name, limit in message.limits.items()}
     if message.HasField("user"):
         document["user"] = message.user
     if message.HasField("labels"):
@@ -118,6 +132,11 @@ def task(message: mesos.Task) -> Document:
         if message.HasField(name):
             document[name] = jsonpb.to_dict(getattr(message, name))
     return document
+
+
+def _limit(value: float) -> float | str:
+    """JSON has no number for "as much as there is"."""
+    return "Infinity" if math.isinf(value) else value
 
 
 def command_info(message: mesos.CommandInfo) -> Document:
@@ -162,6 +181,8 @@ def executor_info(message: mesos.ExecutorInfo) -> Document:
         "command": command_info(message.command),
         "resources": resources_of(message.resources),
     }
+    if message.resources:
+        document["role"] = role_of(message.resources)
     if message.HasField("type"):
         document["type"] = mesos.ExecutorInfo.Type.Name(message.type)
     if message.HasField("source"):
