@@ -45,14 +45,18 @@ async def serve(
     Raises:
         StartupError: a port or the work_dir is in use, a flag makes no sense, or what runs does not fit the flags.
     """
+    # What may be wrong with the flags comes first, then what may be in the way of the servers.
+    agent_info = detection.agent_info(config)
+    containers = containerizer or _containerizer(config)
+    detector = _detector(config)
     metrics = AgentMetrics(__version__)
     servers = Servers(config, metrics)
     await servers.bind()
-    detector = _detector(config)
+    agent_info.port = config.advertise_port or servers.http_port
     machine = Machine(
         settings(config, servers.http_port),
-        detection.agent_info(config, config.advertise_port or servers.http_port),
-        containerizer or _containerizer(config),
+        agent_info,
+        containers,
         RegistrySession(detector, retry_seconds_max=config.registration_backoff_factor),
         GarbageCollector(config.gc_delay, config.gc_disk_headroom),
         metrics,

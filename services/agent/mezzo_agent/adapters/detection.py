@@ -27,9 +27,9 @@ DEFAULT_PORTS = "[31000-32000]"
 """As Mesos: half of the memory or disk is left where there is less than twice as much as these."""
 
 
-def agent_info(config: Config, http_port: int) -> mesos.AgentInfo:
-    """Who the agent says it is, without an id. Raises `StartupError` naming the flag that makes no sense."""
-    info = mesos.AgentInfo(hostname=hostname(config), port=http_port)
+def agent_info(config: Config) -> mesos.AgentInfo:
+    """Who the agent says it is, without id and port. Raises `StartupError` naming the flag that makes no sense."""
+    info = mesos.AgentInfo(hostname=hostname(config))
     info.resources.extend(_checked("--resources", lambda: total(config)).messages())
     info.attributes.extend(_checked("--attributes", lambda: attribute_texts.parse(config.attributes)))
     region, _, zone = config.domain.partition("/")

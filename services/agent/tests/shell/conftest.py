@@ -43,6 +43,7 @@ class PretendedContainers:
         self.updates: list[tuple[str, str]] = []
         self.forgotten: list[str] = []
         self.refusal: LaunchError | None = None
+        self.launched = asyncio.Event()
         self._pids = itertools.count(1000)
 
     def running(self) -> list[str]:
@@ -62,6 +63,7 @@ class PretendedContainers:
         self.terminations[config.container_id] = asyncio.get_running_loop().create_future()
         config.sandbox.mkdir(parents=True)
         (config.sandbox / "stdout").write_text(f"hello from {config.executor_id}\n")
+        self.launched.set()
         return Launched(config.container_id, next(self._pids))
 
     async def recover(self, checkpointed: Iterable[str]) -> dict[str, RecoveredContainer]:

@@ -57,9 +57,7 @@ async def launched(agent, registry, tasks, containers):
     """An executor whose process runs, and who has not subscribed yet."""
     registry.add_framework()
     registry.run(tasks.executor())
-    async with asyncio.timeout(20):
-        while not containers.configs:
-            await asyncio.sleep(0)
+    await containers.launched.wait()
     agent.endpoint = f"{agent.url}/api/v1/executor"
     return agent
 

@@ -1,0 +1,141 @@
+"""The operator API and the files of sandboxes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from mesos.v1.agent import agent_pb2 as api
+
+PROTOBUF = "application/x-protobuf"
+
+
+@pytest.fixture
+async def busy(agent, registry, tasks):
+    registry.add_framework()
+    registry.run(tasks.command())
+    await registry.until_state("t1", "TASK_RUNNING")
+    return agent
+
+
+@pytest.fixture
+def call(busy, http):
+    """Makes a call in JSON; returns the status and the answer."""
+
+    async def make(type_, **member):
+        body = {"type": type_, **{type_.lower(): value for value in member.values()}}
+        async with http.post(f"{busy.url}/api/v1", json=body) as answer:
+            known = answer.headers.get("Content-Type") == "application/json"
+            return answer.status, (await answer.json())[type_.lower()] if known else await answer.text()
+
+    return make
+
+
+async def test_protobuf_is_answered_in_protobuf(busy, http):
+    headers = {"Content-Type": PROTOBUF, "Accept": PROTOBUF}
+    body = api.Call(type="GET_TASKS").SerializeToString()
+    async with http.post(f"{busy.url}/api/v1/", data=body, headers=headers) as answer:
+        assert answer.headers["Content-Type"] == PROTOBUF
+        tasks = api.Response.FromString(await answer.read()).get_tasks
+    assert [task.task_id.value for task in tasks.launched_tasks] == ["t1"]
+
+
+async def test_sandbox_is_found_by_both_of_its_names(call, containers):
+    sandbox = containers.configs[containers.of_task("t1")].sandbox
+    (sandbox.parent / "latest").symlink_to(sandbox.name)
+    for folder in (str(sandbox), "/frameworks/F1/executors/t1/runs/latest"):
+        status, listed = await call("LIST_FILES", of={"path": folder})
+        assert status == 200
+        assert [each["path"].rpartition("/")[2] for each in listed["file_infos"]] == ["stdout"]
+        status, read = await call("READ_FILE", of={"path": f"{folder}/stdout", "offset": 6, "length": 4})
+        assert (status, read) == (200, {"size": 14, "data": "ZnJvbQ=="})
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "/", "/frameworks/../../../etc", "/frameworks/F9", ""])
+async def test_nothing_but_sandboxes_is_shown(call, path):
+    assert await call("LIST_FILES", of={"path": path}) == (404, "")
+
+
+async def test_link_out_of_the_sandboxes_leads_nowhere(call, containers):
+    sandbox = containers.configs[containers.of_task("t1")].sandbox
+    (sandbox / "escape").symlink_to("/etc/passwd")
+    assert await call("READ_FILE", of={"path": f"{sandbox}/escape", "offset": 0}) == (404, "")
+
+
+async def test_older_file_endpoints_show_the_same(busy, http, containers):
+    sandbox = containers.configs[containers.of_task("t1")].sandbox
+    async with http.get(f"{busy.url}/files/browse", params={"path": str(sandbox)}) as answer:
+        assert [each["path"] for each in await answer.json()] == [f"{sandbox}/stdout"]
+    async with http.get(f"{busy.url}/files/read", params={"path": f"{sandbox}/stdout", "offset": 0}) as answer:
+        assert await answer.json() == {"data": "hello from t1\n", "offset": 0}
+    async with http.get(f"{busy.url}/files/download", params={"path": f"{sandbox}/stdout"}) as answer:
+        assert await answer.read() == b"hello from t1\n"
+    async with http.get(f"{busy.url}/files/browse") as answer:
+        assert answer.status == 400
+
+
+async def test_logging_level_is_raised_for_a_while(call):
+    usual = logging.getLogger().level
+    assert await call("SET_LOGGING_LEVEL", of={"level": 2, "duration": {"nanoseconds": 50_000_000}}) == (200, "")
+    assert logging.getLogger().level == logging.DEBUG
+    assert await call("GET_LOGGING_LEVEL") == (200, {"level": 2})
+    async with asyncio.timeout(20):
+        while (await call("GET_LOGGING_LEVEL"))[1]["level"]:  # noqa: ASYNC110  a server gives no other sign
+            await asyncio.sleep(0.01)
+    assert logging.getLogger().level == logging.INFO
+    logging.getLogger().setLevel(usual)
+
+
+async def test_containers_of_a_pod_are_told_when_asked_for(call, registry, tasks):
+    from mesos.v1 import mesos_pb2 as mesos
+    from mezzo.agent.v1 import agent_session_pb2 as session
+
+    executor = mesos.ExecutorInfo(type="DEFAULT", executor_id={"value": "P1"})
+    group = mesos.TaskGroupInfo(tasks=[tasks.command("a"), tasks.command("b")])
+    run = session.RunTaskGroup(framework_id={"value": "F1"}, executor=executor, task_group=group)
+    registry.send(run_task_group=run)
+    await registry.until_state("b", "TASK_RUNNING")
+    _, plain = await call("GET_CONTAINERS")
+    _, nested = await call("GET_CONTAINERS", of={"show_nested": True})
+    assert len(plain["containers"]) == 1
+    assert len(nested["containers"]) == 3
+    parents = {each["container_id"].get("parent", {}).get("value") for each in nested["containers"]}
+    assert len(parents) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "named"),
+    [
+        ({}, 400, "type"),
+        ({"type": "FROBNICATE"}, 400, "type"),
+        ({"type": "GET_METRICS"}, 400, "get_metrics"),
+        ({"type": "LIST_FILES"}, 400, "list_files"),
+        ({"type": "READ_FILE", "read_file": {"path": "/x"}}, 400, "read_file.offset"),
+        ({"type": "SET_LOGGING_LEVEL", "set_logging_level": {"level": 1}}, 400, "set_logging_level.duration"),
+        ({"type": "LAUNCH_CONTAINER"}, 501, "LAUNCH_CONTAINER"),
+        ({"type": "GET_HEALTH", "frob": 1}, 200, "healthy"),
+    ],
+)
+async def test_calls_that_make_no_sense_are_refused_by_name(agent, http, body, status, named):
+    async with http.post(f"{agent.url}/api/v1", json=body) as answer:
+        text = await answer.text()
+        assert (answer.status, named in text) == (status, True), text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/v1", 405),
+        ("DELETE", "/state", 405),
+        ("POST", "/state", 200),
+        ("GET", "/nonexistent", 404),
+        ("GET", "/metrics/snapshot?timeout=abc", 400),
+        ("GET", "/health/", 200),
+        ("GET", "/slave(1)/version.json", 200),
+    ],
+)
+async def test_paths_and_methods(agent, http, method, path, status):
+    async with http.request(method, agent.url + path) as answer:
+        assert answer.status == status

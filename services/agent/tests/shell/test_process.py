@@ -1,0 +1,198 @@
+"""The agent as a process, with real containers: killed at the worst moments, it loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+
+import pytest
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo_chassis.testing import ServiceProcess, free_ports
+
+KILLS = 6
+
+
+@pytest.fixture
+def process(tmp_path, registry):
+    port, grpc_port, metrics_port = free_ports(3)
+    flags = {
+        "master": f"127.0.0.1:{registry.port}",
+        "ip": "127.0.0.1",
+        "port": port,
+        "grpc_port": grpc_port,
+        "metrics_port": metrics_port,
+        "work_dir": tmp_path / "work",
+        "resources": "cpus:64;mem:4096;disk:1024",
+        "registration_backoff_factor": "200ms",
+        "log_format": "json",
+    }
+    agent = ServiceProcess.service("agent", flags, folder=tmp_path, grpc_port=grpc_port)
+    agent.sandboxes = tmp_path / "work" / "slaves" / "S0" / "frameworks" / "F1" / "executors"
+    agent.flags = flags
+    yield agent
+    agent.stop()
+
+
+async def start(process, registry):
+    before = len(registry.registrations())
+    process.start()
+    await registry.until(lambda: len(registry.registrations()) > before)
+    registry.add_framework("F1", checkpoint=True)
+
+
+@pytest.fixture
+async def running(process, registry):
+    await start(process, registry)
+    return process
+
+
+async def restart(process, registry):
+    process.kill()
+    await start(process, registry)
+
+
+def command(tasks, task_id, line, **fields):
+    task = tasks.command(task_id, line, **fields)
+    task.command.user = ""
+    return task
+
+
+async def test_command_runs_and_its_output_is_in_the_sandbox(running, registry, tasks):
+    registry.run(command(tasks, "t1", "echo $MESOS_TASK_ID in $(pwd); exit 3"))
+    await registry.until_state("t1", "TASK_FAILED")
+    assert registry.states("t1") == ["TASK_STARTING", "TASK_RUNNING", "TASK_FAILED"]
+    sandbox = (running.sandboxes / "t1" / "runs" / "latest").resolve()
+    assert (sandbox / "stdout").read_text() == f"t1 in {sandbox}\n"
+    (last,) = [
+        each.task_update.status
+        for each in registry.heard
+        if each.HasField("task_update") and each.task_update.status.state == mesos.TASK_FAILED
+    ]
+    assert last.message == "Command exited with status 3"
+
+
+async def test_command_that_cannot_be_fetched_fails_with_the_reason(running, registry, tasks):
+    task = command(tasks, "t1", "true")
+    task.command.uris.add(value="/no/such/file")
+    registry.run(task)
+    await registry.until_state("t1", "TASK_FAILED")
+    assert registry.states("t1") == ["TASK_STARTING", "TASK_FAILED"]
+
+
+async def test_kill_is_polite_and_then_not(running, registry, tasks, tmp_path):
+    os.mkfifo(tmp_path / "deaf")
+    registry.run(command(tasks, "polite", "sleep 1000"))
+    policy = mesos.KillPolicy(grace_period=mesos.DurationInfo(nanoseconds=100_000_000))
+    registry.run(
+        command(
+            tasks, "deaf", f"trap '' TERM; echo > {tmp_path}/deaf; while :; do sleep 1000; done", kill_policy=policy
+        )
+    )
+    for task_id in ("polite", "deaf"):
+        await registry.until_state(task_id, "TASK_RUNNING")
+    await asyncio.to_thread((tmp_path / "deaf").read_text)
+    for task_id in ("polite", "deaf"):
+        registry.kill(task_id)
+    for task_id in ("polite", "deaf"):
+        await registry.until_state(task_id, "TASK_KILLED")
+    messages = {
+        each.task_update.status.task_id.value: each.task_update.status.message
+        for each in registry.heard
+        if each.HasField("task_update") and each.task_update.status.state == mesos.TASK_KILLED
+    }
+    assert messages == {
+        "polite": "Command terminated with signal Terminated",
+        "deaf": "Command terminated with signal Killed",
+    }
+
+
+async def test_task_runs_on_without_the_agent_and_its_exit_status_is_not_lost(running, registry, tasks, tmp_path):
+    registry.run(command(tasks, "stays", "sleep 1000"))
+    registry.run(command(tasks, "ends", f"cat {os.devnull}; read line < {tmp_path}/fifo; exit 7"))
+    os.mkfifo(tmp_path / "fifo")
+    for task_id in ("stays", "ends"):
+        await registry.until_state(task_id, "TASK_RUNNING")
+    running.kill()
+    await asyncio.to_thread((tmp_path / "fifo").write_text, "go\n")
+    await start(running, registry)
+    await registry.until_state("ends", "TASK_FAILED")
+    (register,) = registry.registrations()[1:]
+    assert register.agent_info.id.value == "S0"
+    assert {task.task_id.value for task in register.tasks} >= {"stays"}
+    registry.kill("stays")
+    await registry.until_state("stays", "TASK_KILLED")
+
+
+async def test_agent_killed_again_and_again_loses_no_task_and_no_update(running, registry, tasks):
+    """Each task ends exactly once, with the right state, whatever instant the agent was killed in."""
+    random.seed(7)
+    ids = [f"t{number}" for number in range(60)]
+    orders = {task_id: command(tasks, task_id, f"exit {number % 3}") for number, task_id in enumerate(ids)}
+    sent = 0
+    for _ in range(KILLS):
+        for task_id in ids[sent : sent + 10]:
+            registry.run(orders[task_id])
+        sent += 10
+        await asyncio.sleep(random.random() * 0.15)
+        await restart(running, registry)
+        known = {task.task_id.value for task in registry.registrations()[-1].tasks}
+        for task_id in ids[:sent]:
+            # As the registry does: what the agent has never spoken of is sent again.
+            if task_id not in known and not registry.states(task_id):
+                registry.run(orders[task_id])
+    for number, task_id in enumerate(ids):
+        await registry.until_state(task_id, "TASK_FAILED" if number % 3 else "TASK_FINISHED")
+    for task_id in ids:
+        states = registry.states(task_id)
+        ends = [state for state in states if state in ("TASK_FINISHED", "TASK_FAILED")]
+        assert states[0] == "TASK_STARTING"
+        assert len(ends) == 1
+        assert states[-1] == ends[0]
+
+
+async def test_stopped_agent_leaves_tasks_running(running, registry, tasks):
+    registry.run(command(tasks, "t1", "sleep 1000"))
+    await registry.until_state("t1", "TASK_RUNNING")
+    assert running.stop() == 0
+    await start(running, registry)
+    registry.kill("t1")
+    await registry.until_state("t1", "TASK_KILLED")
+
+
+async def test_agent_that_is_told_to_leave_ends_its_tasks_and_says_so(running, registry, tasks):
+    registry.run(command(tasks, "t1", "sleep 1000"))
+    await registry.until_state("t1", "TASK_RUNNING")
+    running.send(signal.SIGUSR1)
+    assert await asyncio.to_thread(running.wait, 20) == 0
+    assert any(each.HasField("leave") for each in registry.heard)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "code", "named"),
+    [
+        ("resources", "cpus:many", 2, "--resources"),
+        ("isolation", "cgroups/sky", 2, "--isolation"),
+        ("executor_environment_variables", "[]", 2, "executor_environment_variables"),
+        ("port", "http", 2, "--port"),
+        ("master", "nowhere", 2, "--master"),
+    ],
+)
+async def test_flag_that_makes_no_sense_is_named(process, flag, value, code, named):
+    process.command = [part for part in process.command if not part.startswith(f"--{flag}=")]
+    process.command.append(f"--{flag}={value}")
+    process.start()
+    assert await asyncio.to_thread(process.wait, 20) == code
+    assert named in process.tail()
+    assert "Traceback" not in process.tail()
+
+
+async def test_port_in_use_is_named(running, tmp_path):
+    other = ServiceProcess.service(
+        "agent", {**running.flags, "work_dir": tmp_path / "other"}, folder=tmp_path, name="other"
+    )
+    other.start()
+    assert await asyncio.to_thread(other.wait, 20) == 3
+    assert f"127.0.0.1:{running.flags['port']} is in use" in other.tail()
