@@ -42,7 +42,10 @@ class Agent:
 
     def held_by(self, client: int) -> Resources:
         """All that a client holds of it."""
-        return Resources.sum([resources for _, resources in self.held.get(client, ())])
+        pieces = self.held.get(client, ())
+        if len(pieces) == 1:
+            return pieces[0][1]
+        return Resources.sum([resources for _, resources in pieces])
 
 
 class AgentBook:

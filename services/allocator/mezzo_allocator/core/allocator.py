@@ -164,8 +164,8 @@ class Allocator:
             framework = books.frameworks.by_number.get(number)
             if framework is None:
                 raise NotFound(f"agent {event.agent}: framework {number} holds resources but was never announced")
-            for role, of_role in resources.allocations().items():
-                held.append((books.client(framework, role), (KNOWN, of_role.unallocated())))
+            for role, of_role in books.divider.by_role(resources):
+                held.append((books.client(framework, role), (KNOWN, of_role)))
         return held
 
     def _remove_agent(self, event: ev.AgentRemoved, now: float) -> list[ev.Effect]:
@@ -262,11 +262,10 @@ class Allocator:
         if agent is None:
             return []  # it is gone, and what was held of it went with it
         framework = self._framework(event.framework)
-        for role, held in event.resources.allocations().items():
+        for role, resources in books.divider.by_role(event.resources):
             client = framework.clients.get(role)
             if client is None:
-                raise Conflict(f"framework {event.framework} holds nothing in role {role}, and gives back {held}")
-            resources = held.unallocated()
+                raise Conflict(f"framework {event.framework} holds nothing in role {role}, and gives back {resources}")
             books.give_back(agent, client, resources)
             if event.refuse_seconds is not None and client.subscribed:
                 seconds = event.refuse_seconds if event.refuse_seconds >= 0 else REFUSE_SECONDS_DEFAULT
@@ -286,8 +285,8 @@ class Allocator:
         if agent is None:
             return []
         framework = self._framework(event.framework)
-        for role, resources in event.resources.allocations().items():
-            books.take(agent, books.client(framework, role), resources.unallocated())
+        for role, resources in books.divider.by_role(event.resources):
+            books.take(agent, books.client(framework, role), resources)
         books.touch(agent)
         return []
 

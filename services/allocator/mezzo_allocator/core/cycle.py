@@ -151,7 +151,7 @@ class _Outcome:
         agents, clients = taken.agent[:filled], taken.client[:filled]
         alone = np.r_[True, (np.diff(agents) != 0) | (np.diff(clients) != 0)]
         if alone.all() and taken.whole[:filled].all() and not self._books.quota.on:
-            self._add_whole_parts(agents.tolist(), clients.tolist(), taken)
+            self._add_whole_parts(agents.tolist(), clients.tolist(), taken.part[:filled].tolist(), taken)
         else:
             starts = np.flatnonzero(alone).tolist()
             for first, end in zip(starts, [*starts[1:], filled], strict=True):
@@ -161,14 +161,14 @@ class _Outcome:
             undo()
         self._refused.clear()
 
-    def _add_whole_parts(self, agents: list[int], clients: list[int], taken: Taken) -> None:
+    def _add_whole_parts(self, agents: list[int], clients: list[int], parts: list[int], taken: Taken) -> None:
         """The way of nearly all allocations, kept short: one part of an agent, all of it, for one client."""
         books = self._books
         contents, by_row = books.agents.contents, books.agents.by_row
         refused = books.filters.refused_agents()
         known = {number: books.frameworks.clients[number] for number in set(clients)}
         nothing, now, cycle, append = Resources.EMPTY, self._now, self._number, self._allocations.append
-        for index, (row, number, part) in enumerate(zip(agents, clients, taken.part.tolist(), strict=False)):
+        for index, (row, number, part) in enumerate(zip(agents, clients, parts, strict=True)):
             agent = by_row[row]
             assert agent is not None
             if row in refused:

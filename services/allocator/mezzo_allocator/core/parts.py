@@ -87,6 +87,7 @@ class Divider:
         self._columns = columns
         self._portions: dict[Resources, tuple[Portion, ...]] = {}
         self._cuts: dict[tuple[Resources, tuple[int, ...]], tuple[Resources, Resources]] = {}
+        self._by_role: dict[Resources, Sequence[tuple[str, Resources]]] = {}
         columns.on_widen.append(lambda _: self._portions.clear())
 
     def split(self, resources: Resources) -> tuple[Portion, ...]:
@@ -98,6 +99,16 @@ class Divider:
             portions = self._split(resources)
             self._portions[resources] = portions
         return portions
+
+    def by_role(self, resources: Resources) -> Sequence[tuple[str, Resources]]:
+        """Divides resources by the role that they are allocated to, and takes the allocation off them."""
+        divided = self._by_role.get(resources)
+        if divided is None:
+            if len(self._by_role) >= MEMO_SIZE_MAX:
+                self._by_role.clear()
+            divided = [(role, held.unallocated()) for role, held in resources.allocations().items()]
+            self._by_role[resources] = divided
+        return divided
 
     def _split(self, resources: Resources) -> tuple[Portion, ...]:
         amounts = scalars_of(resources)
