@@ -42,6 +42,11 @@ INTS = {
 }
 
 
+def descriptor_of(message_class: type[Message]) -> Any:
+    # Typed as a union of two descriptors, of which only one has types.
+    return message_class.DESCRIPTOR
+
+
 def scalars(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     if field.enum_type is not None:
         return st.sampled_from([value.number for value in field.enum_type.values])
@@ -91,7 +96,7 @@ def messages(draw: st.DrawFn, descriptor: Descriptor, depth: int = 0) -> Message
 @pytest.mark.parametrize("root", ROOTS, ids=lambda root: root.DESCRIPTOR.full_name)
 def test_every_message_survives_the_way_through_json(root: type[Message]) -> None:
     @settings(max_examples=30, deadline=None)
-    @given(messages(root.DESCRIPTOR))
+    @given(messages(descriptor_of(root)))
     def survives(message: Message) -> None:
         assert jsonpb.parse(root, jsonpb.dumps(message)) == message
         assert jsonpb.parse(root, jsonpb.dumps_ascii(message)) == message
@@ -100,7 +105,7 @@ def test_every_message_survives_the_way_through_json(root: type[Message]) -> Non
 
 
 @settings(max_examples=100, deadline=None)
-@given(messages(mesos.TaskInfo.DESCRIPTOR))  # type: ignore[arg-type]
+@given(messages(descriptor_of(mesos.TaskInfo)))
 def test_it_is_protobufs_own_json_but_for_64_bit_integers(message: Message) -> None:
     def unquoted(value: Any, like: Any) -> Any:
         if isinstance(value, dict):
@@ -131,6 +136,25 @@ def test_a_record_is_one_line_of_ascii_that_reads_back_the_same() -> None:
     record = jsonpb.dumps_ascii(label)
     assert record == b'{"key":"\\u00e9","value":"a\\nb \\ud83d\\ude00"}'
     assert jsonpb.parse(mesos.Label, record) == label
+
+
+def test_what_is_not_ascii_is_escaped_however_much_of_it_there_is() -> None:
+    text = "é\U0001f600" * 3 + " and " + "日本" * 3
+    record = jsonpb.to_ascii(jsonpb.dumps(mesos.Label(key=text)))
+    assert record.isascii()
+    assert json.loads(record) == {"key": text}
+
+
+def test_a_string_that_is_not_utf_8_does_not_spoil_the_document_that_it_is_in() -> None:
+    # Nothing checks the strings of proto2 messages when they are parsed.
+    labels = mesos.Labels.FromString(b"\n\x04\n\x02a\xff")
+    assert json.loads(jsonpb.dumps(labels)) == {"labels": [{"key": "a\ufffd"}]}
+    command = mesos.CommandInfo.FromString(b"\x3a\x02a\xff")
+    assert json.loads(jsonpb.dumps(command)) == {"arguments": ["a\ufffd"]}
+
+
+def test_an_unset_required_field_is_left_out_of_what_is_written() -> None:
+    assert jsonpb.to_dict(mesos.TaskInfo(agent_id=mesos.AgentID())) == {"agent_id": {}}
 
 
 def test_whole_doubles_keep_their_point_and_64_bit_integers_are_numbers() -> None:
@@ -169,11 +193,30 @@ def test_what_mesos_takes_is_taken() -> None:
         ('{"accept": {"filters": {"refuse_seconds": "soon"}}}', "accept.filters.refuse_seconds: expected a number"),
         ('{"accept": {"filters": {"refuse_seconds": true}}}', "found a boolean"),
         ('{"accept": {"operations": {}}}', "accept.operations: expected an array"),
+        ('{"accept": {"offer_ids": "abc"}}', "accept.offer_ids: expected an array, found 'abc'"),
+        ('{"revive": {"roles": ["a", 1]}}', r"revive.roles\[1\]: expected a string, found a number"),
+        ('{"type": 1}', "type: expected the name of a value, found a number"),
+        ('{"kill": {"kill_policy": {"grace_period": {"nanoseconds": 9223372036854775808}}}}', "is not between"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_name_of_the_field(text: str, complaint: str) -> None:
     with pytest.raises(JsonError, match=complaint):
         jsonpb.parse(scheduler.Call, text)
+
+
+def test_the_elements_of_lists_and_maps_are_named_in_a_refusal() -> None:
+    with pytest.raises(JsonError, match=r"^\[1\]\.name: expected a string, found a boolean$"):
+        jsonpb.parse_list(mesos.Resource, '[{"name": "a", "type": "SCALAR"}, {"name": true}]')
+    with pytest.raises(JsonError, match=r"^limits\[cpus\]\.value: expected a number"):
+        jsonpb.parse(mesos.TaskInfo, '{"limits": {"cpus": {"value": {}}}}')
+    with pytest.raises(JsonError, match=r"^expected an array, found an object$"):
+        jsonpb.parse_list(mesos.Resource, "{}")
+
+
+def test_a_message_nested_too_deeply_is_refused() -> None:
+    depth = 1000
+    with pytest.raises(JsonError):
+        jsonpb.parse(mesos.ContainerID, '{"value": "a", "parent": ' * depth + "{}" + "}" * depth)
 
 
 def test_a_number_out_of_range_is_refused() -> None:

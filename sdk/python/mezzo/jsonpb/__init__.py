@@ -1,0 +1,24 @@
+"""Mesos' JSON dialect of protobuf, both ways.
+
+It differs from protobuf's own: names stay in snake case, 64-bit integers are numbers, what is not set is left out. What
+is read is taken generously, as Mesos' parser takes it: unknown keys are ignored, and a string will do where a number or
+a boolean is expected. Bytes are base64; enums are their names.
+
+`google.protobuf.json_format` walks a message's descriptors, which takes hundreds of microseconds for a task. Here each
+message is compiled, when it is first met, to a function that names its fields; orjson does the rest.
+"""
+
+from mezzo.jsonpb.reading import JsonError, check_initialized, from_dict, parse, parse_list
+from mezzo.jsonpb.writing import dumps, dumps_ascii, to_ascii, to_dict
+
+__all__ = [
+    "JsonError",
+    "check_initialized",
+    "dumps",
+    "dumps_ascii",
+    "from_dict",
+    "parse",
+    "parse_list",
+    "to_ascii",
+    "to_dict",
+]
