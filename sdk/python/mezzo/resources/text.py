@@ -52,7 +52,7 @@ def pairs(text: str) -> list[tuple[str, str]]:
     found = []
     for part in filter(str.strip, text.split(";")):
         name, colon, value = part.partition(":")
-        if not colon or not value.strip():
+        if not name.strip() or not colon or not value.strip():
             raise ResourceError(part.strip(), "expected name:value")
         found.append((name.strip(), value.strip()))
     return found

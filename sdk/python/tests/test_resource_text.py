@@ -1,0 +1,140 @@
+"""Resources, quantities and attributes as flags take them."""
+
+import pytest
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo import attributes
+from mezzo.resources import Quantities, ResourceError, Resources, parse, parse_quantities
+
+
+def test_the_text_form_reads_back() -> None:
+    value = parse("cpus:8;mem(ads):4096;ports:[31000-32000, 40000-40000];disks:{sda1,sdb1}")
+    assert value.cpus == 8
+    assert value.gpus is None
+    assert value.reserved("ads").mem == 4096
+    assert value.ports == ((31000, 32000), (40000, 40000))
+    assert (
+        str(value)
+        == "cpus:8; mem(reservations: [(STATIC,ads)]):4096; ports:[31000-32000, 40000-40000]; disks:{sda1, sdb1}"
+    )
+
+
+def test_the_examples_of_both_forms_in_the_documentation_of_mesos_are_one_value() -> None:
+    text = "cpus:24;mem:24576;disk:409600;ports:[21000-24000,30000-34000];bugs(debug_role):{a,b,c}"
+    json = """ [
+      {"name": "cpus", "type": "SCALAR", "scalar": {"value": 24}},
+      {"name": "mem", "type": "SCALAR", "scalar": {"value": 24576}},
+      {"name": "disk", "type": "SCALAR", "scalar": {"value": 409600}},
+      {"name": "ports", "type": "RANGES",
+       "ranges": {"range": [{"begin": 21000, "end": 24000}, {"begin": 30000, "end": 34000}]}},
+      {"name": "bugs", "type": "SET", "set": {"item": ["a", "b", "c"]}, "role": "debug_role"}
+    ] """
+    assert parse(json) == parse(text)
+
+
+def test_white_space_and_empty_parts_mean_nothing() -> None:
+    assert parse(" cpus : 1 ;; mem( ads ) : 2 ; ports : [ 1 - 2 , 3-4 ] ; ") == parse("cpus:1;mem(ads):2;ports:[1-4]")
+    assert parse("") == parse(" ; ") == parse("[]") == Resources.EMPTY
+
+
+def test_what_is_said_twice_adds_up() -> None:
+    assert parse("cpus:1;cpus:0.5;ports:[1-2];ports:[2-5]") == parse("cpus:1.5;ports:[1-5]")
+
+
+@pytest.mark.parametrize(("text", "thousandths"), [("1", 1000), (".5", 500), ("2.", 2000), ("1e2", 100_000), ("0", 0)])
+def test_a_number_may_be_written_in_the_usual_ways(text: str, thousandths: int) -> None:
+    assert parse(f"cpus:{text}").get("cpus") == thousandths
+
+
+def test_the_json_form_says_what_the_text_form_cannot() -> None:
+    value = parse('[{"name":"cpus","type":"SCALAR","scalar":{"value":2},"revocable":{}}]', default_role="ads")
+    assert value.revocable() == value
+    assert value.reserved("ads") == value
+
+
+def test_a_default_role_reserves_what_names_none() -> None:
+    assert parse("cpus:1;mem(eng):32", default_role="ads").reserved_by_role().keys() == {"ads", "eng"}
+    with pytest.raises(ResourceError, match=r"resources\[0\].role: '-x'"):
+        parse("cpus:1", default_role="-x")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("cpus", "cpus: expected name:value"),
+        ("cpus:", "expected name:value"),
+        (":1", "expected name:value"),
+        ("(ads):1", "expected a name"),
+        ("cpus:-1", r"resources\[0\].scalar.value: -1 is negative"),
+        ("cpus:many", "cpus: 'many' is neither a number"),
+        ("cpus:1_000", "cpus: '1_000' is neither a number"),
+        ("cpus:0x10", "cpus: '0x10' is neither a number"),
+        ("cpus:nan", "is not a number"),
+        ("cpus:inf", "is not a number"),
+        ("cpus:1e99", "is larger than"),
+        ("gpus:0.5", "no whole number of gpus"),
+        ("ports:[1-", "no closing bracket"),
+        ("ports:[5-1]", r"ranges.range\[0\]: begins at 5, after its end 1"),
+        ("ports:[1-99999999999999999999]", "ports: '1-99999999999999999999' goes beyond"),
+        ("ports:[a-b]", "'a-b' is not a range"),
+        ("ports:[1]", "'1' is not a range"),
+        ("cpus(ads:1", "expected a name"),
+        ("cpus():1", r"resources\[0\].role: '' is empty"),
+        ("cpus(a/../b):1", r"resources\[0\].role: 'a/../b' has a part"),
+        ("cpus(/a):1", r"resources\[0\].role: '/a' is empty, or has an empty part"),
+        ("disks:{a", "no closing brace"),
+        ("disks:{a,a}", "an item is named twice"),
+        ("[", "."),
+        ('[{"name":"cpus"}]', r"\[0\].type: is required"),
+        ('[ {"name":"cpus","type":"SCALAR"}]', r"resources\[0\].scalar: is required"),
+        ('[{"name":"","type":"SCALAR","scalar":{"value":1}}]', r"resources\[0\].name: is required"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_its_field(text: str, complaint: str) -> None:
+    with pytest.raises(ResourceError, match=complaint):
+        parse(text)
+
+
+def test_what_is_not_contained_cannot_be_taken() -> None:
+    with pytest.raises(ResourceError, match="does not contain cpus:2"):
+        parse("cpus:1") - parse("cpus:2")
+    assert parse("cpus:1;mem:32").minus_what_is_there(parse("cpus:2;gpus:1")) == parse("mem:32")
+
+
+def test_quantities_know_names_alone() -> None:
+    quantities = parse("cpus:1;cpus(ads):2;ports:[1-10];disks:{a,b}").quantities()
+    assert quantities == Quantities.of({"cpus": 3, "ports": 10, "disks": 2})
+    assert quantities.contains(parse_quantities("cpus:2.5"))
+    assert not quantities.contains(parse_quantities("gpus:0.001"))
+    assert quantities - parse_quantities("cpus:10") == Quantities.of({"ports": 10, "disks": 2})
+    assert str(parse_quantities("mem:32;cpus:0.01")) == "cpus:0.01; mem:32"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("cpus", "expected name:value"), ("cpus:-1", "cpus: -1 is negative"), ("ports:[1-2]", r"ports: .* not a number")],
+)
+def test_quantities_are_scalars(text: str, complaint: str) -> None:
+    with pytest.raises(ResourceError, match=complaint):
+        parse_quantities(text)
+
+
+def test_attributes_are_text_numbers_and_ranges() -> None:
+    parsed = attributes.parse("rack:abc;level:10;keys:[1000-1500];zone:west:1")
+    assert [mesos.Value.Type.Name(each.type) for each in parsed] == ["TEXT", "SCALAR", "RANGES", "TEXT"]
+    assert parsed[3].text.value == "west:1"
+    assert [attributes.parse(text) for text in ("", " ; ")] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("colours:{red,green}", "colours: a set cannot be an attribute"),
+        ("rack", "rack: expected name:value"),
+        (":x", "expected name:value"),
+        ("keys:[1-x]", "keys: '1-x' is not a range"),
+    ],
+)
+def test_an_attribute_that_makes_no_sense_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(ResourceError, match=complaint):
+        attributes.parse(text)
