@@ -116,7 +116,7 @@ class Books:
                 f"in role {client.role}, and gives back {resources}"
             ) from error
         if rest:
-            agent.held[client.number] = [(KNOWN, rest)]
+            agent.held[client.number] = _without(agent.held[client.number], resources)
         elif agent.held.pop(client.number, None) is not None:
             client.holdings -= 1
         for portion in self.divider.split(resources):
@@ -190,3 +190,14 @@ class Books:
 def within(role: str, holder: str) -> bool:
     """Whether a role may see what is reserved for `holder` ("": nobody): its own, and its ancestors'."""
     return not holder or role == holder or role.startswith(f"{holder}/")
+
+
+def _without(pieces: list[Piece], resources: Resources) -> list[Piece]:
+    """What is left of pieces. The oldest are used up first: the registry may not know yet of the newest."""
+    left = []
+    for cycle, held in pieces:
+        rest = held.minus_what_is_there(resources)
+        resources = resources.minus_what_is_there(held)
+        if rest:
+            left.append((cycle, rest))
+    return left
