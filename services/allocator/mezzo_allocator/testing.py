@@ -164,6 +164,22 @@ class Conversation:
         self.say(ev.OffersSuppressed(self._frameworks[framework], roles))
 
 
+def begun(loops: Loops = REFERENCE) -> Allocator:
+    """An allocator whose session has begun with an empty cluster."""
+    core = Allocator(loops=loops)
+    core.handle(ev.SessionBegun("r"), now=0.0)
+    core.handle(ev.SnapshotEnded(), now=0.0)
+    core.handle(ev.CycleStarted(), now=0.0)
+    return core
+
+
+def cycle(core: Allocator, now: float, agents_max: int = 10_000) -> list[ev.Allocation]:
+    """Runs one cycle; returns its allocations."""
+    (outcome,) = core.handle(ev.CycleStarted(agents_max), now=now)
+    assert isinstance(outcome, ev.Allocated)
+    return list(outcome.allocations)
+
+
 def brief(resources: Resources) -> str:
     """Resources as the tests write them: `cpus:1;mem(eng):512`, by name."""
     texts = []

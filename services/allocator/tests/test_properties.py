@@ -19,9 +19,8 @@ from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo
 from mezzo.resources import Resources
 from mezzo_allocator.adapters.compiler import compile_loops
 from mezzo_allocator.core import events as ev
-from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.core.loops import REFERENCE, Loops
-from mezzo_allocator.testing import CAPABILITY
+from mezzo_allocator.testing import CAPABILITY, begun, cycle
 
 ROLES = ["*", "eng", "eng/backend", "eng/backend/db", "ops"]
 REFUSALS_SECONDS = [1.0, 5.0, 60.0]
@@ -144,20 +143,6 @@ class Life:
     def note(self, allocations: list[ev.Allocation]) -> None:
         for each in allocations:
             self.held.append((each.framework, each.agent, each.role, Resources.sum(each.resources)))
-
-
-def begun(loops: Loops = REFERENCE) -> Allocator:
-    core = Allocator(loops=loops)
-    core.handle(ev.SessionBegun("r"), now=0.0)
-    core.handle(ev.SnapshotEnded(), now=0.0)
-    core.handle(ev.CycleStarted(), now=0.0)
-    return core
-
-
-def cycle(core: Allocator, now: float, agents_max: int = 10_000) -> list[ev.Allocation]:
-    (outcome,) = core.handle(ev.CycleStarted(agents_max), now=now)
-    assert isinstance(outcome, ev.Allocated)
-    return list(outcome.allocations)
 
 
 # -- the naive allocator -----------------------------------------------------------------------------------------------
@@ -399,37 +384,6 @@ def test_whoever_can_be_served_is_asked_within_a_round_of_refusals(seed: int, fr
             back = Resources.sum(each.resources).allocated_to(each.role)
             core.handle(ev.ResourcesRecovered(each.framework, each.agent, back, 3600.0), now=float(turn))
     assert all(seen == set(range(agents)) for seen in offered.values())
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**32), frameworks=st.integers(2, 6))
-def test_shares_of_greedy_frameworks_differ_by_one_task_at_most(seed: int, frameworks: int) -> None:
-    dice = random.Random(seed)
-    demands = [
-        Resources.parse(f"cpus:{dice.choice([1, 2, 3])};mem:{dice.choice([256, 512, 1024])}") for _ in range(frameworks)
-    ]
-    total = Resources.parse("cpus:60;mem:24576")
-    core = begun()
-    for number in range(frameworks):
-        info = FrameworkInfo(user="nobody", name="f", role=f"role{number}")
-        info.id.value = f"f-{number:02d}"
-        core.handle(ev.FrameworkChanged(number, info, frozenset(), True), now=0.0)
-    core.handle(ev.AgentChanged(0, AgentInfo(hostname="h"), total, (), True), now=0.0)
-    used = [Resources.EMPTY] * frameworks
-    while True:
-        (each,) = cycle(core, now=0.0)
-        free, demand = Resources.sum(each.resources), demands[each.framework]
-        if not free.contains(demand):
-            break
-        used[each.framework] += demand
-        back = (free - demand).allocated_to(each.role)
-        core.handle(ev.ResourcesRecovered(each.framework, 0, back), now=0.0)
-
-    def dominant(resources: Resources) -> float:
-        return max(resources.get(name) / total.get(name) for name in ("cpus", "mem"))
-
-    shares = [dominant(each) for each in used]
-    assert max(shares) - min(shares) <= max(map(dominant, demands)) + 1e-9
 
 
 @settings(max_examples=40, deadline=None)

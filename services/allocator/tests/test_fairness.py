@@ -1,0 +1,112 @@
+"""What the DRF paper proves of divisible tasks holds of small ones, give or take one.
+
+Sharing incentive, envy-freeness, Pareto efficiency and strategy-proofness (NSDI'11, section 3), and weights.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo
+from mezzo.resources import Resources
+from mezzo_allocator.core import events as ev
+from mezzo_allocator.testing import begun, cycle
+
+CLUSTER = Resources.parse("cpus:40;mem:16384")
+
+
+def fill(demands: list[Resources], weights: list[float] | None = None) -> list[int]:
+    """How many tasks each of some greedy frameworks, in a role of its own, starts until nothing fits any more."""
+    core = begun()
+    for number in range(len(demands)):
+        info = FrameworkInfo(user="nobody", name="f", role=f"role{number}")
+        info.id.value = f"f-{number:02d}"
+        core.handle(ev.FrameworkChanged(number, info, frozenset(), True), now=0.0)
+        weight = weights[number] if weights else 1.0
+        core.handle(ev.RoleConfigured(f"role{number}", weight, {}, {}), now=0.0)
+    core.handle(ev.AgentChanged(0, AgentInfo(hostname="h"), CLUSTER, (), True), now=0.0)
+    tasks = [0] * len(demands)
+    while True:
+        allocations = cycle(core, now=0.0)
+        if not allocations:
+            return tasks
+        (each,) = allocations
+        free, demand = Resources.sum(each.resources), demands[each.framework]
+        fits = free.contains(demand)
+        tasks[each.framework] += fits
+        rest = (free - demand if fits else free).allocated_to(each.role)
+        if rest:
+            core.handle(ev.ResourcesRecovered(each.framework, 0, rest, None if fits else 3600.0), now=0.0)
+
+
+def dominant(resources: Resources) -> float:
+    return max(resources.get(name) / CLUSTER.get(name) for name in ("cpus", "mem"))
+
+
+def times(demand: Resources, count: int) -> Resources:
+    return Resources.sum([demand] * count)
+
+
+@st.composite
+def demands(draw: st.DrawFn) -> list[Resources]:
+    """What two to five frameworks want for each task."""
+    each = st.tuples(st.sampled_from([0.5, 1, 2]), st.sampled_from([128, 256, 512]))
+    return [Resources.parse(f"cpus:{cpus};mem:{mem}") for cpus, mem in draw(st.lists(each, min_size=2, max_size=5))]
+
+
+@settings(max_examples=15, deadline=None)
+@given(demands())
+def test_sharing_is_no_worse_than_a_cluster_divided_by_the_number_of_frameworks(wanted: list[Resources]) -> None:
+    for demand, tasks in zip(wanted, fill(wanted), strict=True):
+        alone = int(1 / len(wanted) / dominant(demand))
+        assert tasks >= alone - 1
+
+
+@settings(max_examples=15, deadline=None)
+@given(demands())
+def test_nobody_would_rather_have_what_another_has(wanted: list[Resources]) -> None:
+    tasks = fill(wanted)
+    for mine, my_tasks in zip(wanted, tasks, strict=True):
+        for other, other_tasks in zip(wanted, tasks, strict=True):
+            bundle = times(other, other_tasks)
+            with_it = min(bundle.get(name) // mine.get(name) for name in ("cpus", "mem"))
+            # One task of the other more or less is the grain of what is given out.
+            grain = max(other.get(name) / mine.get(name) for name in ("cpus", "mem"))
+            assert with_it <= my_tasks + 1 + grain
+
+
+@settings(max_examples=15, deadline=None)
+@given(demands())
+def test_nothing_is_left_that_anybody_could_use(wanted: list[Resources]) -> None:
+    used = Resources.sum(times(demand, tasks) for demand, tasks in zip(wanted, fill(wanted), strict=True))
+    rest = CLUSTER - used
+    assert not any(rest.contains(demand) for demand in wanted)
+
+
+@settings(max_examples=15, deadline=None)
+@given(demands(), st.sampled_from([2, 3]))
+def test_asking_for_more_than_one_needs_starts_no_more_tasks(wanted: list[Resources], factor: int) -> None:
+    honest = fill(wanted)[0]
+    lied = fill([times(wanted[0], factor), *wanted[1:]])[0] * factor
+    assert lied <= honest + factor
+
+
+@settings(max_examples=15, deadline=None)
+@given(demands())
+def test_dominant_shares_differ_by_one_task_at_most_until_something_is_scarce(wanted: list[Resources]) -> None:
+    """Whoever stops at a lower share than another stops because its next task does not fit."""
+    tasks = fill(wanted)
+    rest = CLUSTER - Resources.sum(times(demand, count) for demand, count in zip(wanted, tasks, strict=True))
+    shares = [dominant(times(demand, count)) for demand, count in zip(wanted, tasks, strict=True)]
+    for demand, share in zip(wanted, shares, strict=True):
+        if share < max(shares) - max(map(dominant, wanted)):
+            assert not rest.contains(demand)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.sampled_from([1, 2, 3, 4]))
+def test_tasks_of_equal_demand_are_divided_by_weight(weight: int) -> None:
+    demand = Resources.parse("cpus:0.5;mem:128")
+    light, heavy = fill([demand, demand], [1.0, float(weight)])
+    assert abs(heavy - weight * light) <= weight
