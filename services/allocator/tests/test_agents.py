@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from mezzo.errors import Conflict, NotFound
+from mezzo_allocator.core import events as ev
 from mezzo_allocator.testing import Conversation
 
 
@@ -86,8 +90,6 @@ def test_holding_more_than_there_is_is_a_conflict() -> None:
 
 
 def test_an_unknown_framework_is_named() -> None:
-    from mezzo_allocator.core import events as ev
-
     cluster = Conversation()
     with pytest.raises(NotFound, match="framework 7 was never announced"):
         cluster.say(ev.OffersRevived(7))
@@ -118,8 +120,6 @@ def test_an_update_may_leave_holdings_as_they_are() -> None:
 
 
 def test_a_new_session_starts_from_nothing() -> None:
-    from mezzo_allocator.core import events as ev
-
     cluster = Conversation()
     cluster.framework("f")
     cluster.agent("a", "cpus:1;mem:512")
@@ -131,6 +131,18 @@ def test_a_new_session_starts_from_nothing() -> None:
     cluster.agent("a", "cpus:1;mem:512")
     (allocation,) = cluster.cycle()
     assert allocation.framework == 1
+
+
+def test_the_agents_of_an_ended_session_are_let_go_without_a_garbage_collection() -> None:
+    cluster = Conversation()
+    cluster.agent("a", "cpus:1;mem:512")
+    book = weakref.ref(cluster.core.books.agents)
+    gc.disable()
+    try:
+        cluster.say(ev.SessionBegun("another"))
+        assert book() is None
+    finally:
+        gc.enable()
 
 
 def test_a_cycle_looks_at_a_bounded_number_of_agents_and_leaves_the_rest_for_the_next() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
@@ -74,9 +75,11 @@ class SessionServicer:
             raise NotLeading(None)
         if self._current is None:
             raise Unavailable("no registry has described its cluster yet")
-        now = time.monotonic()
-        told = self._core.explain(request.framework_id, request.role, request.agent_id)
-        return wire.ExplainResponse(explanations=[explanation_message(each, now) for each in told])
+        response = wire.ExplainResponse()
+        for each in self._core.explain(request.framework_id, request.role, request.agent_id):
+            response.explanations.append(explanation_message(each, time.monotonic()))
+            await asyncio.sleep(0)  # each costs a look at all agents; cycles go on in between
+        return response
 
     async def session(
         self,
@@ -107,6 +110,7 @@ class SessionServicer:
             if self._current is session:
                 self._current = None
                 self._core.handle(ev.SessionBegun(""), now=time.monotonic())
+                gc.unfreeze()
             log.info("session ended", why=str(session.failure or "the registry left"))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mezzo.errors import Conflict, NotFound
@@ -81,10 +81,11 @@ class Allocator:
         """Raises InvariantViolation where the books contradict themselves."""
         validate(self.books)
 
-    def explain(self, framework_id: str = "", role: str = "", agent_id: str = "") -> list[Explanation]:
+    def explain(self, framework_id: str = "", role: str = "", agent_id: str = "") -> Iterator[Explanation]:
         """Why the framework (every one, if none is named) is offered what it is, or nothing, in the role (in all).
 
-        Raises NotFound where nobody is called so.
+        Each explanation is computed when it is asked for, and tells of that moment. Raises NotFound where nobody is
+        called so.
         """
         books = self.books
         agents = [each for each in books.agents.by_number.values() if agent_id in ("", each.info.id.value)]
@@ -97,14 +98,23 @@ class Allocator:
             raise NotFound(f"no agent {agent_id}")
         if framework_id and not clients:
             raise NotFound(f"no framework {framework_id}" + (f" in role {role}" if role else ""))
-        books.tree.refresh(self._loops)
         clients.sort(key=lambda client: (client.role, client.framework.id))
-        return [explain(books, self._cycle, client, agents) for client in clients[:EXPLAINED_MAX]]
+        return self._explanations(books, clients[:EXPLAINED_MAX], agents)
+
+    def _explanations(self, books: Books, clients: list[Client], agents: list[Agent]) -> Iterator[Explanation]:
+        for client in clients:
+            if books is not self.books:
+                return
+            if books.frameworks.clients.get(client.number) is client:
+                books.tree.refresh(self._loops)
+                known = [agent for agent in agents if books.agents.by_number.get(agent.number) is agent]
+                yield explain(books, self._cycle, client, known)
 
     # -- the session ---------------------------------------------------------------------------------------------------
 
     def _begin(self, event: ev.SessionBegun, now: float) -> list[ev.Effect]:
         del now
+        self.books.dissolve()
         self._reset()
         self.books.eligibility.live_in(event.domain)
         return []

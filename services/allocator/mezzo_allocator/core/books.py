@@ -47,6 +47,12 @@ class Books:
             self.eligibility.reshape(*shape)
             self.backlog.reshape(self.agents.capacity)
 
+    def dissolve(self) -> None:
+        """Lets go of what the parts of the books know of each other, so that they go at once, and not with a garbage
+        collection that may not look at them.
+        """
+        self.columns.on_widen.clear()
+
     def touch(self, agent: Agent) -> None:
         """Says that something about an agent has changed that a cycle should look at."""
         self.filters.stock_changed(agent.row)
