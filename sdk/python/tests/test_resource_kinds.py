@@ -194,6 +194,10 @@ def test_a_shared_volume_is_counted_by_copies_and_measured_once() -> None:
     assert len(two.messages()) == 2
     assert two.get("disk") == 100_000
     assert two.quantities() == one.quantities()
+    first, second = two.messages()
+    assert first == second
+    first.name = "changed"
+    assert second.name == "disk"
     assert str(one) == "disk(reservations: [(DYNAMIC,ads)])[a]<SHARED>:100"
 
 
@@ -222,6 +226,7 @@ def test_find_takes_what_is_reserved_for_the_role_before_what_is_not() -> None:
     assert held.find(parse("cpus(ads):7")) == held
     assert held.find(parse("cpus(ads):8")) is None
     assert held.find(parse("mem:1")) is None
+    assert parse("cpus(eng):4;cpus:4").find(parse("cpus(ads):3")) == parse("cpus:3")
 
 
 def test_find_leaves_what_is_allocated_to_others() -> None:

@@ -1,6 +1,10 @@
 """Resources, quantities and attributes as flags take them."""
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import attributes
@@ -63,6 +67,7 @@ def test_a_default_role_reserves_what_names_none() -> None:
     [
         ("cpus", "cpus: expected name:value"),
         ("cpus:", "expected name:value"),
+        ("cpus\udcff:1", "is not Unicode text"),
         (":1", "expected name:value"),
         ("(ads):1", "expected a name"),
         ("cpus:-1", r"resources\[0\].scalar.value: -1 is negative"),
@@ -93,6 +98,17 @@ def test_a_default_role_reserves_what_names_none() -> None:
 def test_what_makes_no_sense_is_refused_with_its_field(text: str, complaint: str) -> None:
     with pytest.raises(ResourceError, match=complaint):
         parse(text)
+
+
+# Mostly the characters that mean something, so that much of it nearly makes sense.
+scribble = st.text(st.sampled_from('cpus:;()[]{},-.*/019 "\\') | st.characters(exclude_categories=()), max_size=40)
+
+
+@given(scribble | st.builds("cpus:{}".format, scribble) | st.builds("[{}]".format, scribble))
+def test_whatever_is_written_is_read_or_refused(text: str) -> None:
+    for read in (parse, parse_quantities, attributes.parse):
+        with suppress(ResourceError):  # anything else fails the test
+            read(text)
 
 
 def test_what_is_not_contained_cannot_be_taken() -> None:

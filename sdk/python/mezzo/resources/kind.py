@@ -129,22 +129,26 @@ def _key_of(message: Message) -> tuple[object, ...]:
     has = message.HasField
     allocation = message.allocation_info.role if has("allocation_info") else None
     plain = (message.name, message.type, message.role, allocation)
-    others = has("reservation"), has("disk"), has("shared"), has("revocable"), has("provider_id")
-    if not message.reservations and others == _NONE:
+    if not (
+        has("disk")
+        or has("revocable")
+        or has("shared")
+        or has("provider_id")
+        or has("reservation")
+        or message.reservations
+    ):
         return plain
     indivisible = has("disk") or has("shared")
     return (
         *plain,
-        *others,
+        has("revocable"),
+        has("shared"),
+        message.provider_id.value if has("provider_id") else None,
+        message.reservation.SerializeToString() if has("reservation") else None,
         tuple([each.SerializeToString() for each in message.reservations]),
-        message.reservation.SerializeToString(),
-        message.disk.SerializePartialToString(),
-        message.provider_id.value,
+        message.disk.SerializePartialToString() if has("disk") else None,
         message.scalar.value if indivisible else None,
     )
-
-
-_NONE = (False, False, False, False, False)
 
 
 def _intern(message: Message, reservations: tuple[Reservation, ...], allocation: str | None) -> Kind:

@@ -23,6 +23,7 @@ _RANGE_MAX = 2**64 - 1
 
 def parse(text: str, default_role: str = "*") -> Resources:
     """Resources in either syntax; what names no role is reserved for `default_role`. Raises `ResourceError`."""
+    _check_unicode(text)
     stripped = text.strip()
     messages = _from_json(stripped) if stripped.startswith("[") else _from_list(stripped)
     for message in messages:
@@ -49,6 +50,7 @@ def _from_json(text: str) -> list[mesos.Resource]:
 
 def pairs(text: str) -> list[tuple[str, str]]:
     """The `name:value` parts of a list separated by semicolons."""
+    _check_unicode(text)
     found = []
     for part in filter(str.strip, text.split(";")):
         name, colon, value = part.partition(":")
@@ -56,6 +58,14 @@ def pairs(text: str) -> list[tuple[str, str]]:
             raise ResourceError(part.strip(), "expected name:value")
         found.append((name.strip(), value.strip()))
     return found
+
+
+def _check_unicode(text: str) -> None:
+    """Python hands on bytes of a command line that are no UTF-8 as lone surrogates, which no message can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ResourceError("", f"{text!r} is not Unicode text") from None
 
 
 def _from_list(text: str) -> list[mesos.Resource]:
