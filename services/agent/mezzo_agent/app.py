@@ -90,7 +90,10 @@ async def _ended(machine: Machine, life: lifecycle.Lifecycle) -> None:
     machine.ended.add_done_callback(lambda _: life.stop())
     await life.stopping.wait()
     if machine.ended.done():
-        await machine.say_goodbye(machine.ended.result())
+        order = machine.ended.result()
+        await machine.say_goodbye(order)
+        if not order.forget:
+            raise StartupError(Exit.INCOMPATIBLE_STATE, order.reason)
 
 
 def _detector(config: Config) -> LeaderDetector:

@@ -87,7 +87,11 @@ class Machine:
                 "or end what runs with --recover=cleanup",
             )
         await self._note_flags()
-        found = await self.containerizer.recover(self.core.containers())
+        try:
+            found = await self.containerizer.recover(self.core.containers())
+        except OSError as error:
+            message = f"cannot take up the containers: {error.filename or ''} {error.strerror or error}"
+            raise StartupError(Exit.UNWRITABLE, message) from error
         self._turning = life.spawn(self.turns.run(), "turns")
         await self.turns.ask(ContainersRecovered(found))
         await asyncio.to_thread(self._find_garbage, self.core.sandboxes())

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from aiohttp import web
+
 from mezzo.executor.v1 import executor_pb2_grpc
 from mezzo_agent.adapters.grpc_executor import SERVICE, ExecutorService
 from mezzo_agent.config import Config
@@ -12,6 +16,7 @@ from mezzo_agent.http.verbosity import Verbosity
 from mezzo_agent.machine import Machine
 from mezzo_agent.metrics import AgentMetrics
 from mezzo_chassis.config import as_text
+from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.http.site import Site, start_site, start_unix_site
 from mezzo_chassis.metrics import start_exporter
 from mezzo_chassis.rpc import Server, start_server
@@ -40,7 +45,7 @@ class Servers:
             self.http_port = site.port
             if config.domain_socket is not None:
                 application = executor_routes(gate).application()
-                self._sites.append(await start_unix_site(application, config.domain_socket))
+                self._sites.append(await self._listen_on(application, config.domain_socket))
             self._sites.append(await start_exporter(config.ip, config.metrics_port, self._metrics.registry))
             servicer = (executor_pb2_grpc.add_ExecutorServicer_to_server, ExecutorService(gate))
             self._grpc = await start_server(config.ip, config.grpc_port, [servicer], [SERVICE], self._metrics.rpc)
@@ -48,6 +53,13 @@ class Servers:
         except BaseException:
             await self.close()
             raise
+
+    @staticmethod
+    async def _listen_on(application: web.Application, path: Path) -> Site:
+        try:
+            return await start_unix_site(application, path)
+        except OSError as error:
+            raise StartupError(Exit.UNWRITABLE, f"--domain_socket: cannot listen on {path}: {error}") from None
 
     async def open(self, machine: Machine) -> None:
         """The agent has recovered: answer."""

@@ -8,6 +8,7 @@ from functools import singledispatchmethod
 from pathlib import Path
 from typing import Any
 
+from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.errors import NotFound
 from mezzo_agent.adapters.executor_streams import ExecutorStreams
@@ -28,6 +29,7 @@ from mezzo_agent.core.effects import (
     WatchContainer,
 )
 from mezzo_agent.core.events import ContainerEnded, ContainerNotStarted, ContainerStarted, Event, Timer, TimerFired
+from mezzo_agent.core.model import TERMINAL_STATES
 from mezzo_agent.ports import ContainerConfig, ContainerId, Containerizer, LaunchError, Termination
 from mezzo_chassis.log import get_logger
 
@@ -76,6 +78,8 @@ class Performer:
     @perform.register
     def _(self, effect: SendToRegistry) -> None:
         self._send(effect.message)
+        if effect.message.HasField("task_update"):
+            _tell(effect.message.task_update)
 
     @perform.register
     def _(self, effect: SendToExecutor) -> None:
@@ -167,6 +171,19 @@ class Performer:
             log.debug("nothing to do", what=what, reason=str(error))
         except Exception:
             log.exception("cannot act on a container", what=what)
+
+
+def _tell(update: session.TaskUpdate) -> None:
+    """A line in the log for how each task ended; what comes before is told by /state."""
+    status = update.status
+    if status.state in TERMINAL_STATES:
+        log.info(
+            "task ended",
+            framework_id=update.framework_id.value,
+            task_id=status.task_id.value,
+            state=mesos.TaskState.Name(status.state),
+            message=status.message,
+        )
 
 
 def _unbound(event: Event) -> None:

@@ -187,6 +187,10 @@ def check(info: mesos.TaskInfo, executor: mesos.ExecutorInfo | None) -> None:
         raise InvalidRequest("task.task_id" if executor is None else "executor.executor_id", str(error)) from None
     except environment.UnresolvedSecret as error:
         raise InvalidRequest("", str(error)) from None
+    if info.HasField("container"):
+        _check_container(info.container, "task.container")
+    if executor is not None and executor.HasField("container"):
+        _check_container(executor.container, "executor.container")
     if executor is None or executor.type == mesos.ExecutorInfo.DEFAULT:
         if not info.HasField("command"):
             raise InvalidRequest("task.command", "expected to be set, as there is no executor of the framework's own")
@@ -194,6 +198,17 @@ def check(info: mesos.TaskInfo, executor: mesos.ExecutorInfo | None) -> None:
             raise InvalidRequest("executor.command", "expected not to be set for an executor of type DEFAULT")
     elif not executor.HasField("command"):
         raise InvalidRequest("executor.command", "expected to be set for an executor of type CUSTOM")
+
+
+def _check_container(container: mesos.ContainerInfo, field: str) -> None:
+    """A task that asks for an image or a volume must not run without it. Raises `InvalidRequest`."""
+    if container.type == mesos.ContainerInfo.DOCKER:
+        raise InvalidRequest(f"{field}.type", "this agent has no containerizer for DOCKER")
+    if container.mesos.HasField("image"):
+        raise InvalidRequest(f"{field}.mesos.image", "this agent runs no images")
+    for name in ("volumes", "network_infos"):
+        if getattr(container, name):
+            raise InvalidRequest(f"{field}.{name}", f"this agent's containerizer has no {name.partition('_')[0]}")
 
 
 def command_executor(books: Books, framework: Framework, info: mesos.TaskInfo, container_id: str) -> Executor:

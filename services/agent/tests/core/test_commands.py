@@ -263,6 +263,40 @@ def test_task_that_cannot_run_is_refused_and_the_refusal_is_kept_until_acknowled
     assert again.states() == ["TASK_ERROR"]
 
 
+@pytest.mark.parametrize(
+    ("container", "field"),
+    [
+        ({"type": "DOCKER", "docker": {"image": "alpine"}}, "task.container.type"),
+        ({"type": "MESOS", "mesos": {"image": {"type": "DOCKER"}}}, "task.container.mesos.image"),
+        ({"type": "MESOS", "volumes": [{"mode": "RO", "container_path": "/x"}]}, "task.container.volumes"),
+        ({"type": "MESOS", "network_infos": [{"name": "net"}]}, "task.container.network_infos"),
+    ],
+)
+def test_task_is_not_run_without_the_container_it_asks_for(agent, tasks, container, field):
+    agent.run(tasks.command(container=mesos.ContainerInfo(**container)))
+    (status,) = agent.updates()
+    assert status.state == mesos.TASK_ERROR
+    assert status.message.startswith(f"{field}: ")
+    assert agent.launched() == []
+
+
+def test_secret_is_resolved_by_value_and_refused_by_reference(agent, tasks):
+    task = tasks.command("t1")
+    secret = mesos.Secret(type="VALUE", value=mesos.Secret.Value(data=b"s3cret"))
+    task.command.environment.variables.add(name="PASSWORD", type="SECRET", secret=secret)
+    agent.run(task)
+    assert agent.launched()[0].environment["PASSWORD"] == "s3cret"
+    other = tasks.command("t2")
+    reference = mesos.Secret(type="REFERENCE", reference=mesos.Secret.Reference(name="vault"))
+    other.command.environment.variables.add(name="PASSWORD", type="SECRET", secret=reference)
+    agent.run(other)
+    (status,) = agent.updates()
+    assert (status.state, status.message.partition(":")[0]) == (
+        mesos.TASK_ERROR,
+        "command.environment.variables[0].secret",
+    )
+
+
 def test_framework_that_ends_takes_its_tasks_along_and_nobody_is_told(agent):
     container_id = agent.run_command()
     agent.hear(shutdown_framework=session.ShutdownFramework(framework_id=mesos.FrameworkID(value="F1")))

@@ -131,6 +131,7 @@ class ScriptedRegistry(service.AgentSessionServicer):
         self.acknowledging = True
         self.refusal: MezzoError | None = None
         self.sessions = 0
+        self.agent_id = "S0"
         self.heartbeat_interval_seconds = 5.0
         self.heartbeat_timeout_seconds = 15.0
         self.silent = False
@@ -157,7 +158,7 @@ class ScriptedRegistry(service.AgentSessionServicer):
         self._outgoing = asyncio.Queue()
         if not self.silent:
             registered = session.Registered(
-                agent_id=mesos.AgentID(value="S0"),
+                agent_id=mesos.AgentID(value=self.agent_id),
                 heartbeat_interval_seconds=self.heartbeat_interval_seconds,
                 heartbeat_timeout_seconds=self.heartbeat_timeout_seconds,
                 master_info=mesos.MasterInfo(id="R", ip=0, port=5050, hostname="master-host"),

@@ -11,6 +11,7 @@ from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.errors import NotLeading, Unavailable
 from mezzo_agent.adapters import registry_session
 from mezzo_agent.adapters.registry_session import Pauses
+from mezzo_chassis.errors import StartupError
 
 
 async def test_agent_says_who_it_is(agent, registry):
@@ -132,6 +133,20 @@ async def test_agent_that_stops_leaves_its_containers_alone(agent, registry, con
     assert containers.forgotten == [containers.of_task("t1")]
 
 
+async def test_agent_that_another_registry_takes_for_another_ends_and_says_so(agent, registry, containers, tasks):
+
+    registry.add_framework()
+    registry.run(tasks.command())
+    await registry.until_state("t1", "TASK_RUNNING")
+    registry.agent_id = "S9"
+    port = registry.port
+    await registry.stop()
+    await registry.start(port)
+    with pytest.raises(StartupError, match="registered as S9, but tasks run here that belong to S0"):
+        await agent.ended()
+    assert len(containers.running()) == 1
+
+
 async def test_cleanup_ends_everything_and_the_agent(agent, registry, containers, tasks):
     registry.add_framework()
     registry.run(tasks.command())
@@ -158,7 +173,6 @@ async def test_restart_with_other_flags_is_fine_while_what_runs_still_fits(agent
 
 
 async def test_restart_with_too_little_says_exactly_what_does_not_fit(agent, registry, tasks):
-    from mezzo_chassis.errors import StartupError
 
     registry.add_framework()
     registry.run(tasks.command())
