@@ -38,6 +38,7 @@ class Container:
 @dataclass(slots=True, eq=False)
 class Machine:
     name: str
+    port: int
     clock: Clock
     random: random.Random
     resources: Resources
@@ -59,8 +60,8 @@ class Machine:
         """A new agent process reads the journal, and finds its containers."""
         self._process += 1
         process = self._process
-        info = mesos.AgentInfo(hostname=self.name, port=5051, resources=self.resources.messages())
-        settings = Settings(work_dir=Path("/sim") / self.name, ip="127.0.0.1", port=5051)
+        info = mesos.AgentInfo(hostname=self.name, port=self.port, resources=self.resources.messages())
+        settings = Settings(work_dir=Path("/sim") / self.name, ip="127.0.0.1", port=self.port)
         self.core = Agent(settings, info, lambda: self.random.randbytes(16))
         self.core.restore(self.journal)
         self._inbox.clear()

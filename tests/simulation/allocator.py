@@ -26,6 +26,7 @@ class AllocatorNode:
     translator: Translator = field(default_factory=Translator)
     encoder: Encoder = field(default_factory=Encoder)
     connection: Connection | None = None
+    alive: bool = False
     _cycle_due: bool = False
     _started: int = 0
 
@@ -33,10 +34,12 @@ class AllocatorNode:
         """A new process: nothing is known."""
         self.core, self.translator, self.encoder = Allocator(), Translator(), Encoder()
         self._cycle_due = False
+        self.alive = True
         self._started += 1
         self._interval(self._started)
 
     def crash(self) -> None:
+        self.alive = False
         self._started += 1
         if self.connection:
             self.connection.break_off()

@@ -24,6 +24,9 @@ DUPLICATE_ONE_IN = 8
 IGNORE_OFFER_ONE_IN = 15
 
 
+LOST = frozenset({mesos.TASK_LOST, mesos.TASK_DROPPED, mesos.TASK_GONE, mesos.TASK_UNKNOWN})
+
+
 class ContradictionError(AssertionError):
     """What a framework was told cannot be true."""
 
@@ -139,7 +142,9 @@ class FrameworkNode:
         if status.uuid:
             self._note_from_agent(launch, status)
         elif status.state in (mesos.TASK_UNKNOWN, mesos.TASK_GONE) or status.state in TERMINAL:
-            # Nobody holds it any more. After an end that is no news; before one, it never reached its agent.
+            # Nobody holds it. After its end that is no news; otherwise it must never have reached its agent.
+            if status.state in LOST and not launch.ends and any(each.uuid for each in launch.statuses):
+                raise ContradictionError(f"{launch.task_id} was lost although its agent had it: {status.message}")
             launch.over = True
         launch.statuses.append(status)
 

@@ -51,7 +51,14 @@ class World:
         ]
         self.allocator = AllocatorNode(self.clock, self._chooser())
         self.machine_nodes = [
-            Machine(f"agent-{number}", self.clock, self._chooser(), resources_of_a_machine(self.random), self._agent)
+            Machine(
+                f"agent-{number}",
+                5051 + number,
+                self.clock,
+                self._chooser(),
+                resources_of_a_machine(self.random),
+                self._agent,
+            )
             for number in range(self.machines)
         ]
         self.framework_nodes = [
@@ -104,6 +111,8 @@ class World:
         waiting = [node.name for node in self.framework_nodes if len(node.launches) < node.tasks_max]
         if waiting:
             raise ViolationError(f"never offered enough: {waiting}")
+        if sum(len(machine.starts) for machine in self.machine_nodes) * 2 < self.frameworks * self.tasks_per_framework:
+            raise ViolationError("most tasks never started: nothing was shown")
         for machine in self.machine_nodes:
             twice = [key for key, count in machine.starts.items() if count > 1]
             if twice:
@@ -173,6 +182,9 @@ class World:
                 leader.tell(events.AllocatorDisconnected())
                 self.clock.after(ALLOCATOR_RETRY_SECONDS, lambda: self._reconnect_allocator(leader, epoch))
 
+        if not self.allocator.alive:
+            self.clock.after(ALLOCATOR_RETRY_SECONDS, lambda: self._reconnect_allocator(leader, epoch))
+            return
         theirs = End(_ignore, _nothing)
         connection = self._open(End(receive, closed), theirs)
         theirs.receive = self.allocator.take_session(connection)
@@ -251,6 +263,8 @@ class World:
         self.clock.after(self.random.uniform(0, SESSION_TIMEOUT_SECONDS), notice)
 
     def _crash_the_allocator(self) -> None:
+        if not self.allocator.alive:
+            return  # its start is on its way
         self.allocator.crash()
         self.clock.after(self.random.uniform(*DOWN_SECONDS), self.allocator.start)
 
