@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
@@ -129,7 +130,6 @@ class _Around(grpc.aio.ServerInterceptor):
         _, service, method = handler_call_details.method.split("/")
         given = dict(handler_call_details.invocation_metadata or ()).get(CORRELATION_KEY)
         around = _Call(self._metrics, service, method, given)
-        answer: Any = around.stream if handler.response_streaming else around.unary
         make = {
             (False, False): grpc.unary_unary_rpc_method_handler,
             (False, True): grpc.unary_stream_rpc_method_handler,
@@ -137,6 +137,8 @@ class _Around(grpc.aio.ServerInterceptor):
             (True, True): grpc.stream_stream_rpc_method_handler,
         }[handler.request_streaming, handler.response_streaming]
         behaviour: Any = handler.stream_stream or handler.stream_unary or handler.unary_stream or handler.unary_unary
+        # A handler of a stream may also be a coroutine that writes to its context, as that of health is.
+        answer: Any = around.stream if inspect.isasyncgenfunction(behaviour) else around.unary
         return make(
             answer(behaviour),
             request_deserializer=handler.request_deserializer,

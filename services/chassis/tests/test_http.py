@@ -82,6 +82,8 @@ async def test_a_path_that_is_none_is_not_found_in_plain_text(client: aiohttp.Cl
 async def test_jsonp_wraps_the_answer(client: aiohttp.ClientSession) -> None:
     async with client.get("/state?jsonp=cb") as response:
         assert (response.content_type, await response.text()) == ("text/javascript", 'cb({"id":"m"});')
+    async with client.get("/state", params={"jsonp": "alert(1);x"}) as response:
+        assert response.status == 400
 
 
 HEALTH = '{"type":"GET_HEALTH"}'

@@ -109,6 +109,14 @@ async def test_health_is_told_for_the_process_and_for_each_service(server: Serve
     assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
+async def test_health_can_be_watched(server: Server, channel: grpc.aio.Channel) -> None:
+    watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+    assert (await watched.read()).status == health_pb2.HealthCheckResponse.SERVING
+    await server.set_serving(False)
+    assert (await watched.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    watched.cancel()
+
+
 async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
     async def ask() -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
         yield reflection_pb2.ServerReflectionRequest(list_services="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -20,6 +21,8 @@ JAVASCRIPT: Final = "text/javascript"
 COMPRESS_BYTES_MIN = 4096
 
 M = TypeVar("M", bound=Message)
+
+_CALLBACK = re.compile(r"[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,8 @@ def json_bytes_response(request: web.Request, body: bytes) -> web.Response:
     """The same of JSON that is encoded already."""
     callback = request.query.get("jsonp")
     if callback:
+        if not _CALLBACK.fullmatch(callback):
+            raise InvalidRequest("jsonp", f"{callback!r} is not the name of a function")
         return _compressed(web.Response(body=b"%b(%b);" % (callback.encode(), body), content_type=JAVASCRIPT))
     return _compressed(web.Response(body=body, content_type=JSON))
 
