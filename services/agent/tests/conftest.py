@@ -35,13 +35,16 @@ class Conversation:
 
     def __init__(self, records: list[checkpoint.CheckpointRecord] | None = None, **settings: object) -> None:
         self.settings = Settings(**{"work_dir": WORK_DIR, "ip": "10.0.0.1", "port": 5051, **settings})
-        numbers = itertools.count(1000 if records else 1)
+        self._numbers = itertools.count(1000 if records else 1)
         info = mesos.AgentInfo(hostname="h1", port=5051, resources=Resources.parse("cpus:8;mem:8192").messages())
-        self.agent = Agent(self.settings, info, lambda: next(numbers).to_bytes(16, "big"))
+        self.agent = Agent(self.settings, info, lambda: next(self._numbers).to_bytes(16, "big"))
         self.now = 1000.0
         self.journal: list[checkpoint.CheckpointRecord] = list(records or ())
         self.effects: list[Effect] = []
         self.agent.restore(self.journal)
+
+    def new_ids_from(self, number: int) -> None:
+        self._numbers = itertools.count(number)
 
     # --- what happens
 
