@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PACKAGES := sdk/python services/chassis services/allocator services/registry services/agent services/gateway
 SOURCES := sdk services tests scripts
 # What is distributed, and the tests that are typed as well.
-TYPED := sdk/python $(wildcard services/*/mezzo_*) tests
+TYPED := sdk/python/mezzo sdk/python/generate.py $(wildcard services/*/mezzo_*) tests
 PROTOS := $(shell find protos -name '*.proto')
 
 .PHONY: help
@@ -45,6 +45,7 @@ check: .venv/installed ## Check format, style, types, import rules and protos
 	@ruff format --check $(SOURCES)
 	@ruff check $(SOURCES)
 	@mypy $(TYPED)
+	@mypy sdk/python/tests
 	@lint-imports --config pyproject.toml
 	@buf lint protos
 

@@ -228,7 +228,10 @@ def command_executor(books: Books, framework: Framework, info: mesos.TaskInfo, c
 
 
 def record_of_executor(executor: Executor) -> checkpoint.ExecutorRecord:
-    kinds = {ExecutorKind.POD: checkpoint.ExecutorRecord.POD, ExecutorKind.CUSTOM: checkpoint.ExecutorRecord.CUSTOM}
+    kinds = {
+        ExecutorKind.POD: checkpoint.ExecutorRecord.KIND_POD,
+        ExecutorKind.CUSTOM: checkpoint.ExecutorRecord.KIND_CUSTOM,
+    }
     return checkpoint.ExecutorRecord(
         framework_id=executor.info.framework_id,
         executor_info=executor.info,

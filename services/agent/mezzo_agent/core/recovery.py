@@ -63,7 +63,7 @@ class Restoration:
         framework = self._books.frameworks.get(record.framework_id.value)
         if framework is None:
             return
-        kind = ExecutorKind.POD if record.kind == checkpoint.ExecutorRecord.POD else ExecutorKind.CUSTOM
+        kind = ExecutorKind.POD if record.kind == checkpoint.ExecutorRecord.KIND_POD else ExecutorKind.CUSTOM
         executor_id = record.executor_info.executor_id.value
         sandbox = self._books.sandbox(framework.id, executor_id, record.container_id)
         executor = Executor(framework.id, record.executor_info, kind, record.container_id, sandbox, record.token)
