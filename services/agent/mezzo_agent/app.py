@@ -80,6 +80,7 @@ async def serve(
             await machine.depart("told to leave")
             await machine.say_goodbye(await machine.ended)
     finally:
+        machine.streams.close_all()  # otherwise the servers wait for executors that go on listening
         await servers.close()
         await machine.close()
         await detector.close()

@@ -160,7 +160,6 @@ class Machine:
         if self._turning is not None:
             self._turning.cancel()
             await asyncio.gather(self._turning, return_exceptions=True)
-        self.streams.close_all()
         await self._performer.close()
         await self.containerizer.close()
         self._journal.close()

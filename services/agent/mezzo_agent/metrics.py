@@ -15,9 +15,9 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.resources import Resources
 from mezzo_agent.containers.posix import ContainerCounts, PosixContainerizer
 from mezzo_agent.core import Agent
+from mezzo_agent.core.holdings import held
 from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState
 from mezzo_agent.ports import Containerizer
-from mezzo_agent.reconfiguration import in_use
 from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, ProcessMetrics, RpcMetrics
 
 Numbers = dict[str, float]
@@ -115,7 +115,7 @@ def core_numbers(agent: Agent, started_at: float, recovery_seconds: float, recov
         numbers[f"slave/tasks_{_word(state)}"] = float(live.count(state))
     for state in _ENDED_STATES:
         numbers[f"slave/tasks_{_word(state)}"] = float(counts.tasks[state])
-    numbers |= _resource_numbers(Resources.of(books.agent_info.resources), in_use(agent))
+    numbers |= _resource_numbers(Resources.of(books.agent_info.resources), held(books))
     return numbers
 
 

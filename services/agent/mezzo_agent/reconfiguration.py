@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mezzo.resources import Resources
 from mezzo_agent.core import Agent
+from mezzo_agent.core.holdings import held
 
 
 def misfits(agent: Agent) -> list[str]:
@@ -12,7 +13,7 @@ def misfits(agent: Agent) -> list[str]:
     Attributes, the host name, ports and the domain may change freely: the registry is told.
     """
     total = Resources.of(agent.books.agent_info.resources)
-    used = in_use(agent)
+    used = held(agent.books)
     if total.contains(used):
         return []
     found = []
@@ -21,16 +22,6 @@ def misfits(agent: Agent) -> list[str]:
         if not offered.contains(amount):
             found.append(f"{kind}: what runs uses {amount}, the agent now has {offered or 'none'}")
     return found
-
-
-def in_use(agent: Agent) -> Resources:
-    """What live tasks and executors hold, as the agent's own resources would tell it."""
-    parts: list[Resources] = []
-    for framework in agent.books.frameworks.values():
-        for executor in framework.executors.values():
-            parts.append(Resources.of(executor.info.resources))
-            parts += [Resources.of(task.info.resources) for task in executor.live_tasks()]
-    return Resources.sum(part.unallocated() for part in parts)
 
 
 def _by_name(resources: Resources) -> dict[str, Resources]:

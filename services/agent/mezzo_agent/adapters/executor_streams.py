@@ -38,6 +38,3 @@ class ExecutorStreams:
     def close_all(self) -> None:
         for name in list(self._open):
             self.close(name)
-
-    def __len__(self) -> int:
-        return len(self._open)

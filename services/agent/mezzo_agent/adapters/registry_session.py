@@ -37,7 +37,6 @@ class RegistrySession:
         self._pauses = Pauses(retry_seconds_max)
         # Where another registry says that the leader is.
         self._hint: str | None = None
-        self.registered = asyncio.Event()
         self._finishing = False
         self._closed = asyncio.Event()
 
@@ -60,7 +59,6 @@ class RegistrySession:
                 if isinstance(error, NotLeading) and error.leader and error.leader != address:
                     self._hint = error.leader
             finally:
-                self.registered.clear()
                 self._outbox = None
                 self._closed.set()
             await turns.ask(SessionClosed())
@@ -129,7 +127,6 @@ class RegistrySession:
                         interval = message.registered.heartbeat_interval_seconds or silence_max / 5
                         heartbeats = asyncio.create_task(_heartbeats(outbox, interval))
                         self._pauses.reset()
-                        self.registered.set()
                         log.info("registered", agent_id=message.registered.agent_id.value)
                 turns.post_all(RegistryMessageReceived(message) for message in response.messages)
         finally:

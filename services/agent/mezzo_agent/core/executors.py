@@ -11,7 +11,6 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.executor import executor_pb2 as api
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
-from mezzo.resources import Resources
 from mezzo_agent.core import environment, executor_calls, wait_status
 from mezzo_agent.core.books import Books
 from mezzo_agent.core.effects import (
@@ -22,6 +21,7 @@ from mezzo_agent.core.effects import (
     UpdateContainer,
 )
 from mezzo_agent.core.events import ExecutorCalled, ExecutorDisconnected, ExecutorSubscribed, TimerKind
+from mezzo_agent.core.holdings import held_by
 from mezzo_agent.core.model import Executor, ExecutorState, Kill, KillCause, Phase, Task
 from mezzo_agent.core.updates import SOURCE_EXECUTOR, Updates
 from mezzo_agent.ports import ContainerConfig, Termination
@@ -55,7 +55,7 @@ class Executors:
             environment=environment.of_executor(books, framework, executor),
             sandbox=executor.sandbox,
             user=user if books.settings.switch_user else None,
-            resources=self.resources(executor),
+            resources=held_by(executor),
             container=info.container if info.HasField("container") else None,
         )
         books.counts.launches += 1
@@ -63,18 +63,12 @@ class Executors:
         timeout = books.settings.executor_registration_timeout
         books.start_timer(TimerKind.EXECUTOR_REGISTRATION, framework.id, executor.id, timeout)
 
-    @staticmethod
-    def resources(executor: Executor) -> Resources:
-        """What the executor and its live tasks may use together."""
-        parts = [executor.info.resources, *(task.info.resources for task in executor.live_tasks())]
-        return Resources.sum(Resources.of(part) for part in parts)
-
     def deliver(self, executor: Executor) -> None:
         """Tell a subscribed executor of the tasks that wait for it."""
         waiting = [task for task in executor.tasks.values() if task.phase is Phase.QUEUED]
         if not waiting or executor.connection is None or executor.state is not ExecutorState.RUNNING:
             return
-        self._books.emit(UpdateContainer(executor.container_id, self.resources(executor)))
+        self._books.emit(UpdateContainer(executor.container_id, held_by(executor)))
         for group, tasks in groupby(waiting, key=lambda task: task.group):
             self._deliver(executor, group, list(tasks))
 
@@ -157,7 +151,7 @@ class Executors:
             self._updates.take(task, status)
             if task.terminal and task.phase is not Phase.ENDED:
                 task.phase = Phase.ENDED
-                self._books.emit(UpdateContainer(executor.container_id, self.resources(executor)))
+                self._books.emit(UpdateContainer(executor.container_id, held_by(executor)))
         acknowledged = _Event.Acknowledged(task_id=status.task_id, uuid=status.uuid)
         self._tell(executor, _Event(type=_Event.ACKNOWLEDGED, acknowledged=acknowledged))
 

@@ -9,6 +9,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo import jsonv0
 from mezzo.resources import Resources
 from mezzo_agent.core.books import Books
+from mezzo_agent.core.holdings import held, held_by
 from mezzo_agent.core.model import Executor, ExecutorKind, Framework, Phase, Task
 from mezzo_agent.core.registration import CAPABILITIES, task_message
 from mezzo_agent.http import build
@@ -21,7 +22,7 @@ def state(books: Books, started_at: float, flags: Mapping[str, str]) -> Document
     unreserved = total.unreserved()
     frameworks = [each for each in books.frameworks.values() if each.executors]
     completed = [each for each in books.frameworks.values() if not each.executors and each.completed_executors]
-    allocated = allocations(frameworks)
+    allocated = held(books)
     document: Document = {
         **build.document(),
         "start_time": started_at,
@@ -50,18 +51,6 @@ def state(books: Books, started_at: float, flags: Mapping[str, str]) -> Document
             "fault_domain": {"region": {"name": fault.region.name}, "zone": {"name": fault.zone.name}}
         }
     return document
-
-
-def allocations(frameworks: Iterable[Framework]) -> Resources:
-    """What runs uses, as the agent's own resources would tell it."""
-    parts = (used(executor) for framework in frameworks for executor in framework.executors.values())
-    return Resources.sum(part.unallocated() for part in parts)
-
-
-def used(executor: Executor) -> Resources:
-    """By an executor and its live tasks."""
-    lists = [executor.info.resources, *(task.info.resources for task in executor.live_tasks())]
-    return Resources.sum(Resources.of(each) for each in lists)
 
 
 def role_of(executor: Executor) -> str:
@@ -102,7 +91,7 @@ def _executor(books: Books, executor: Executor) -> Document:
         "source": executor.info.source,
         "container": executor.container_id,
         "directory": str(executor.sandbox),
-        "resources": jsonv0.resources(used(executor)),
+        "resources": jsonv0.resources(held_by(executor)),
         "role": role_of(executor),
         "tasks": _tasks(books, live),
         "queued_tasks": [_queued(books, task) for task in queued],
