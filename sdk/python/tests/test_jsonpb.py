@@ -18,6 +18,7 @@ from mesos.v1.master import master_pb2
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo import jsonpb
 from mezzo.jsonpb import JsonError
+from mezzo.jsonpb.reading import NESTING_MAX
 
 DEPTH_MAX = 3
 ROOTS = [
@@ -170,6 +171,7 @@ def test_what_mesos_takes_is_taken() -> None:
     scalar = jsonpb.parse(mesos.Value.Scalar, '{"value": "2.5"}')
     assert scalar.value == 2.5
     assert jsonpb.parse(mesos.TimeInfo, '{"nanoseconds": 5.0}').nanoseconds == 5
+    assert jsonpb.parse(mesos.TimeInfo, '{"nanoseconds": "9223372036854775807"}').nanoseconds == 2**63 - 1
     assert jsonpb.parse(scheduler.Call, '{"type": "FROBNICATE"}').type == scheduler.Call.UNKNOWN
     assert jsonpb.parse(scheduler.Call, '{"type": "REVIVE", "revive": {}}').HasField("revive")
 
@@ -192,6 +194,10 @@ def test_what_mesos_takes_is_taken() -> None:
         ('{"acknowledge": {"uuid": "%"}}', "acknowledge.uuid: is not base64"),
         ('{"accept": {"filters": {"refuse_seconds": "soon"}}}', "accept.filters.refuse_seconds: expected a number"),
         ('{"accept": {"filters": {"refuse_seconds": true}}}', "found a boolean"),
+        ('{"accept": {"filters": {"refuse_seconds": "nan"}}}', "expected a number, found 'nan'"),
+        ('{"accept": {"filters": {"refuse_seconds": "1e999"}}}', "expected a number"),
+        ('{"accept": {"filters": {"refuse_seconds": "true"}}}', "expected a number, found 'true'"),
+        ('{"kill": {"kill_policy": {"grace_period": {"nanoseconds": "1_000"}}}}', "expected a number, found '1_000'"),
         ('{"accept": {"operations": {}}}', "accept.operations: expected an array"),
         ('{"accept": {"offer_ids": "abc"}}', "accept.offer_ids: expected an array, found 'abc'"),
         ('{"revive": {"roles": ["a", 1]}}', r"revive.roles\[1\]: expected a string, found a number"),
@@ -213,10 +219,39 @@ def test_the_elements_of_lists_and_maps_are_named_in_a_refusal() -> None:
         jsonpb.parse_list(mesos.Resource, "{}")
 
 
-def test_a_message_nested_too_deeply_is_refused() -> None:
-    depth = 1000
-    with pytest.raises(JsonError):
-        jsonpb.parse(mesos.ContainerID, '{"value": "a", "parent": ' * depth + "{}" + "}" * depth)
+def nested(levels: int) -> str:
+    return '{"value": "a", "parent": ' * levels + '{"value": "b"}' + "}" * levels
+
+
+@pytest.mark.parametrize("levels", [NESTING_MAX + 1, 100, 400])
+def test_what_protobuf_could_not_read_again_is_refused(levels: int) -> None:
+    status = f'{{"container_status": {{"container_id": {nested(levels)}}}}}'
+    with pytest.raises(JsonError, match=r"container_id\.parent: is nested more than 64 levels deep$"):
+        jsonpb.parse(mesos.TaskStatus, status)
+
+
+def test_what_is_nested_as_deep_as_it_may_be_goes_both_ways() -> None:
+    container_id = jsonpb.parse(mesos.ContainerID, nested(NESTING_MAX))
+    assert mesos.ContainerID.FromString(container_id.SerializeToString()) == container_id
+    assert jsonpb.parse(mesos.ContainerID, jsonpb.dumps(container_id)) == container_id
+
+
+def test_json_nested_deeper_than_any_message_is_refused() -> None:
+    with pytest.raises(JsonError, match="not JSON"):
+        jsonpb.parse(mesos.ContainerID, nested(2000))
+
+
+def test_messages_contain_their_own_type_directly_or_not_at_all() -> None:
+    """Or else measuring fields of a message's own type would not be enough."""
+
+    def within(descriptor: Descriptor, above: tuple[Descriptor, ...]) -> None:
+        for field in descriptor.fields:
+            if field.message_type is not None and field.message_type is not descriptor:
+                assert field.message_type not in above, f"{field.full_name} leads back"
+                within(field.message_type, (*above, descriptor))
+
+    for root in ROOTS:
+        within(descriptor_of(root), ())
 
 
 def test_a_number_out_of_range_is_refused() -> None:

@@ -17,7 +17,8 @@ The function made for a `Label` is
         except InvalidRequest as error:
             raise error.below(at) from None
 
-It passes over the keys that it does not know, and takes null for absent.
+It passes over the keys that it does not know, and takes null for absent. A field of a message's own type is measured
+before it is read, because what is deeper than protobuf's parser goes could be written, but never be read again.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ _INT_RANGES = {
     _F.CPPTYPE_UINT32: (0, 2**32 - 1),
     _F.CPPTYPE_UINT64: (0, 2**64 - 1),
 }
+
+
+# How often a message may contain its own type. Protobuf's parser gives up at 100 levels of messages of any type, and
+# what is read here travels on in the messages of others.
+NESTING_MAX = 64
 
 
 class JsonError(InvalidRequest):
@@ -84,10 +90,7 @@ def _loads(data: bytes | str) -> Any:
 def from_dict(message_class: type[M], value: Any) -> M:
     """A message from what `orjson.loads` returns. Raises `JsonError`; a required field that is missing is one."""
     message = message_class()
-    try:
-        _readers[message_class](message, value)
-    except RecursionError:
-        raise JsonError("", "is nested too deeply") from None
+    _readers[message_class](message, value)
     check_initialized(message)
     return message
 
@@ -141,7 +144,11 @@ def _statements(field: FieldDescriptor, namespace: compiling.Namespace) -> list[
         compiling.later(namespace, f"read_{name}", lambda: _readers[message_class])
         # An empty object is there, too.
         namespace[f"mark_{name}"] = message_class.SetInParent
-        return [f"child = message.{name}", f"mark_{name}(child)", f"read_{name}(child, value)"]
+        statements = [f"child = message.{name}", f"mark_{name}(child)", f"read_{name}(child, value)"]
+        if field.message_type is not field.containing_type:
+            return statements
+        namespace["check_nesting"] = _check_nesting
+        return [f"check_nesting(value, {name!r})", *statements]
     namespace[f"to_{name}"] = cast = _cast(field)
     if field.is_repeated:
         namespace[f"read_{name}"] = _scalars_reader(cast)
@@ -150,6 +157,14 @@ def _statements(field: FieldDescriptor, namespace: compiling.Namespace) -> list[
     if exact is None:
         return [f"message.{name} = to_{name}(value)"]
     return [f"message.{name} = value if type(value) is {exact.__name__} else to_{name}(value)"]
+
+
+def _check_nesting(value: Any, name: str) -> None:
+    """Refuse an object that has too many others inside it, each as the field of that name of the one around it."""
+    for _ in range(NESTING_MAX):
+        if type(value) is not dict or (value := value.get(name)) is None:
+            return
+    raise JsonError("", f"is nested more than {NESTING_MAX} levels deep")
 
 
 def _messages_reader(read: Reader) -> Reader:
@@ -263,23 +278,14 @@ def _to_bool(value: Any) -> bool:
 
 
 def _to_float(value: Any) -> float:
-    if type(value) in (float, int):
-        return float(value)
-    if type(value) is str:
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    raise _expected("a number", value)
+    number = _number_in(value) if type(value) is str else value
+    if type(number) not in (float, int):
+        raise _expected("a number", value)
+    return float(number)
 
 
 def _to_int(value: Any, low: int, high: int) -> int:
-    number = value
-    if type(value) is str:
-        try:
-            number = int(value)
-        except ValueError:
-            number = _to_float(value)
+    number = _number_in(value) if type(value) is str else value
     if type(number) is float and math.isfinite(number):
         # Mesos cuts what is behind the point; most JSON libraries write whole doubles for integers.
         number = int(number)
@@ -288,6 +294,14 @@ def _to_int(value: Any, low: int, high: int) -> int:
     if not low <= number <= high:
         raise JsonError("", f"{number} is not between {low} and {high}")
     return number
+
+
+def _number_in(text: str) -> Any:
+    """What a string holds, if it is a number of JSON: Python's own would take `nan` and `1_000`, too."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
 
 
 # What needs no cast: a value of exactly this type is what the cast would return.
