@@ -19,6 +19,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +41,8 @@ _UNITS_SECONDS = {
 }
 _UNITS_BYTES = {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*\Z")
+# `user:password@` of an address.
+_USER_INFORMATION = re.compile(r"(?<=://)[^\s/]*@")
 
 
 def duration(text: str) -> float:
@@ -149,8 +152,9 @@ def load(config_class: type[C], argv: Sequence[str] | None, *, service: str, ver
     )
     if version:
         click.version_option(version, prog_name=f"mezzo-{service}")(command)
+    arguments = _with_values(sys.argv[1:] if argv is None else argv, fields)
     try:
-        config = command.main(args=list(argv) if argv is not None else None, standalone_mode=False)
+        config = command.main(args=arguments, standalone_mode=False)
     except click.ClickException as error:
         click.echo(f"mezzo {service}: {error.format_message()}", err=True)
         raise SystemExit(Exit.BAD_CONFIGURATION) from None
@@ -159,6 +163,21 @@ def load(config_class: type[C], argv: Sequence[str] | None, *, service: str, ver
     if not isinstance(config, config_class):  # --help and --version print and return a code
         raise SystemExit(0)
     return config
+
+
+def _with_values(arguments: Sequence[str], fields: Sequence[dataclasses.Field[Any]]) -> list[str]:
+    """The arguments with a value for each flag that is true or false: Mesos takes `--flag` and `--no-flag` too."""
+    switches = {field.name for field in fields if field.metadata["flag"].parse is boolean}
+    given = []
+    for argument, following in pairwise([*arguments, "--"]):
+        name = argument.removeprefix("--").replace("-", "_") if argument.startswith("--") else ""
+        if name in switches and following.startswith("-"):
+            given.append(f"--{name}=true")
+        elif name.startswith("no_") and name.removeprefix("no_") in switches:
+            given.append(f"--{name.removeprefix('no_')}=false")
+        else:
+            given.append(argument)
+    return given
 
 
 def _option(field: dataclasses.Field[Any], service: str) -> click.Option:
@@ -203,10 +222,20 @@ def _read_file(path: Path, known: set[str | None], parameter: click.Parameter) -
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (OSError, ValueError) as error:
         raise click.BadParameter(f"{path} cannot be read: {error}", param=parameter) from None
-    unknown = sorted(set(values) - known)
+    if not isinstance(values, dict):
+        raise click.BadParameter(f"{path} is not an object of flags", param=parameter)
+    given = {name.replace("-", "_"): _as_on_the_command_line(value) for name, value in values.items()}
+    unknown = sorted(set(given) - known)
     if unknown:
         raise click.BadParameter(f"{path} sets {', '.join(unknown)}, which is no flag", param=parameter)
-    return {name: _plain_text(value) for name, value in values.items()}
+    return {name: text for name, text in given.items() if text is not None}
+
+
+def _as_on_the_command_line(value: Any) -> str | None:
+    """Text for a flag's parser; what has a structure as JSON, nothing as not given."""
+    if value is None:
+        return None
+    return json.dumps(value, default=str) if isinstance(value, (dict, list)) else _plain_text(value)
 
 
 def as_text(config: Any) -> dict[str, str]:
@@ -217,7 +246,8 @@ def as_text(config: Any) -> dict[str, str]:
         value = getattr(config, field.name)
         if given is None or value is None:
             continue
-        texts[field.name] = "<secret>" if given.secret and value else _as_given(value, given)
+        told = _USER_INFORMATION.sub("", _as_given(value, given))
+        texts[field.name] = "<secret>" if given.secret and value else told
     return texts
 
 
@@ -227,7 +257,8 @@ def _as_given(value: Any, given: _Flag) -> str:
     if given.parse is byte_count:
         return bytes_text(value)
     if given.parse is address:
-        return f"{value[0]}:{value[1]}"
+        host, number = value
+        return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
     return _plain_text(value)
 
 

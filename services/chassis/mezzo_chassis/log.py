@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import uuid
 from typing import Any
@@ -12,6 +13,8 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _SECRET_WORDS = ("password", "secret", "token", "credential", "authorization")
+# What others may choose to be found by: it is written to logs, headers and metadata as it is.
+_CORRELATION_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 def configure(service: str, level: str = "info", format: str = "auto") -> None:  # noqa: A002  what the flag is called
@@ -31,7 +34,8 @@ def configure(service: str, level: str = "info", format: str = "auto") -> None: 
         return event
 
     renderer: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        # Plain tracebacks: the pretty ones print local variables, and with them whatever is secret.
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
@@ -71,9 +75,10 @@ def new_correlation_id() -> str:
 
 
 def bind_correlation_id(correlation_id: str | None = None) -> str:
-    """Make everything that this task logs from now on carry an id; a new one where none is given."""
+    """Make everything that this task logs from now on carry an id; a new one where none is given that could be."""
     clear_contextvars()
-    bound = correlation_id or new_correlation_id()
+    given = correlation_id if correlation_id and _CORRELATION_ID.fullmatch(correlation_id) else None
+    bound = given or new_correlation_id()
     bind_contextvars(correlation_id=bound)
     return bound
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from collections import deque
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -17,6 +18,8 @@ from prometheus_client.exposition import choose_encoder
 from mezzo_chassis.http.site import Site, start_site
 
 LOOP_LAG_INTERVAL_SECONDS = 0.5
+# Of the garbage collector.
+GENERATIONS = 3
 LATENCY_BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -35,13 +38,15 @@ class ProcessMetrics:
             buckets=LATENCY_BUCKETS_SECONDS,
             registry=registry,
         )
-        self._pauses = Histogram(
+        pauses = Histogram(
             f"{prefix}_gc_pause_seconds",
             "How long garbage collections stopped the process, by generation.",
             ["generation"],
             buckets=LATENCY_BUCKETS_SECONDS,
             registry=registry,
         )
+        self._pauses = [pauses.labels(generation) for generation in range(GENERATIONS)]
+        self._collections: deque[tuple[int, float]] = deque()
         self._gc_started = 0.0
 
     async def watch(self) -> None:
@@ -52,14 +57,22 @@ class ProcessMetrics:
                 before = time.perf_counter()
                 await asyncio.sleep(LOOP_LAG_INTERVAL_SECONDS)
                 self._lag.observe(max(0.0, time.perf_counter() - before - LOOP_LAG_INTERVAL_SECONDS))
+                self._observe_collections()
         finally:
             gc.callbacks.remove(self._collected)
 
     def _collected(self, phase: str, info: dict[str, int]) -> None:
+        # A collection starts wherever something is allocated, also where a metric is being read and its lock is held:
+        # whoever waits for that lock here waits for itself. So this only notes what is observed later.
         if phase == "start":
             self._gc_started = time.perf_counter()
         else:
-            self._pauses.labels(info["generation"]).observe(time.perf_counter() - self._gc_started)
+            self._collections.append((info["generation"], time.perf_counter() - self._gc_started))
+
+    def _observe_collections(self) -> None:
+        while self._collections:
+            generation, seconds = self._collections.popleft()
+            self._pauses[generation].observe(seconds)
 
 
 class RpcMetrics:

@@ -7,6 +7,7 @@ import pytest
 
 from mezzo_chassis import config
 from mezzo_chassis.config import address, as_text, boolean, byte_count, duration, flag, fraction, load
+from mezzo_chassis.leadership import ZooKeeperUrl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +18,8 @@ class Config:
     gc_disk_headroom: float = flag("0.1", "How much.", parse=fraction)
     switch_user: bool = flag("true", "Whether.", parse=boolean)
     master: tuple[str, int] = flag("127.0.0.1:5060", "Where.", parse=address)
-    zk: str | None = flag(None, "Which.")
+    zk: ZooKeeperUrl | None = flag(None, "Which.", parse=ZooKeeperUrl.parse)  # noqa: RUF009  fields are made by it
+    resources: str = flag("", "What there is.")
     zk_password: str = flag("", "The secret.", secret=True)
 
 
@@ -34,6 +36,7 @@ def test_defaults_are_written_as_on_the_command_line() -> None:
         switch_user=True,
         master=("127.0.0.1", 5060),
         zk=None,
+        resources="",
         zk_password="",
     )
 
@@ -63,6 +66,7 @@ def test_dashes_do_as_well_as_underscores() -> None:
         (["--switch_user=perhaps"], "'perhaps' is neither true nor false"),
         (["--master=nowhere"], "'nowhere' is not host:port"),
         (["--frob=1"], "--frob"),
+        (["--zk=zk://user:swordfish@host/mezzo"], "'host' is not host:port"),
         (["--config=/nonexistent.toml"], "/nonexistent.toml cannot be read"),
     ],
 )
@@ -74,15 +78,52 @@ def test_a_wrong_value_ends_the_program_with_the_name_of_the_flag(
     assert ended.value.code == 2
     error = capsys.readouterr().err
     assert complaint in error
+    assert "swordfish" not in error
     assert error.startswith("mezzo registry: ")
 
 
-def test_a_file_with_an_unknown_key_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('{"prot": 1}', "sets prot, which is no flag"),
+        ('["port"]', "is not an object of flags"),
+        ("5", "is not an object of flags"),
+        ('{"port":', "cannot be read"),
+        ('{"port": "http"}', "--port"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_refused(
+    text: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "registry.json"
-    file.write_text('{"prot": 1}')
-    with pytest.raises(SystemExit):
+    file.write_text(text)
+    with pytest.raises(SystemExit) as ended:
         read(f"--config={file}")
-    assert "sets prot, which is no flag" in capsys.readouterr().err
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_file_may_spell_flags_with_dashes_leave_them_open_and_hold_json_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "registry.json"
+    file.write_text('{"gc-disk-headroom": 0.5, "zk": null, "switch_user": false, "resources": [{"name": "cpus"}]}')
+    found = read(f"--config={file}")
+    assert (found.gc_disk_headroom, found.zk, found.switch_user) == (0.5, None, False)
+    assert found.resources == '[{"name": "cpus"}]'
+
+
+@pytest.mark.parametrize(
+    ("argv", "switched"),
+    [
+        (["--switch_user"], True),
+        (["--no-switch_user"], False),
+        (["--no-switch-user", "--port=1"], False),
+        (["--switch_user", "false"], False),
+        (["--switch_user=false"], False),
+        (["--no-switch_user", "--switch-user"], True),
+    ],
+)
+def test_switches_are_written_as_mesos_takes_them(argv: list[str], switched: bool) -> None:
+    assert read(*argv).switch_user is switched
 
 
 def test_help_tells_every_flag_and_its_default(capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,14 +142,24 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_flags_are_told_in_mesos_form_and_secrets_not_at_all() -> None:
-    told = as_text(read("--zk_password=swordfish", "--agent_ping_timeout=90secs"))
+    told = as_text(
+        read(
+            "--zk_password=swordfish",
+            "--agent_ping_timeout=90secs",
+            "--zk=zk://user:swordfish@host:2181/mezzo",
+            "--resources=from http://user:swordfish@host/",
+            "--master=[::1]:5060",
+        )
+    )
     assert told == {
         "port": "5050",
         "agent_ping_timeout": "90secs",
         "max_stdout_size": "10MB",
         "gc_disk_headroom": "0.1",
         "switch_user": "true",
-        "master": "127.0.0.1:5060",
+        "master": "[::1]:5060",
+        "zk": "zk://host:2181/mezzo",
+        "resources": "from http://host/",
         "zk_password": "<secret>",
     }
 

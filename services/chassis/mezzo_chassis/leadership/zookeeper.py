@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -32,24 +32,24 @@ class ZooKeeperUrl:
 
     hosts: str
     path: str
-    credential: str | None = None
+    credential: str | None = field(default=None, repr=False)
 
     @classmethod
     def parse(cls, text: str) -> ZooKeeperUrl:
-        """Raises `ValueError` that says what is wrong."""
+        """Raises `ValueError` that says what is wrong, and repeats no credential."""
         scheme, separator, rest = text.partition("://")
         if scheme != "zk" or not separator:
-            raise ValueError(f"{text!r} is not zk://host:port,…/path")
+            raise ValueError("it does not begin with zk://, as in zk://host:port,…/path")
         authority, _, path = rest.partition("/")
-        credential, _, hosts = authority.rpartition("@")
-        if not hosts:
-            raise ValueError(f"{text!r} names no host")
+        credential, at, hosts = authority.rpartition("@")
+        if at and not all(credential.partition(":")):
+            raise ValueError("what stands before the @ is not user:password")
         for host in hosts.split(","):
             name, colon, number = host.rpartition(":")
             if not colon or not name or not number.isdigit():
-                raise ValueError(f"{host!r} in {text!r} is not host:port")
+                raise ValueError(f"{host!r} is not host:port")
         if not path.strip("/"):
-            raise ValueError(f"{text!r} names no path: nodes cannot stand at ZooKeeper's root")
+            raise ValueError(f"it names no path, as in zk://{hosts}/mezzo: nodes cannot stand at ZooKeeper's root")
         return cls(hosts, "/" + path.strip("/"), unquote(credential) or None)
 
     def below(self, name: str) -> ZooKeeperUrl:

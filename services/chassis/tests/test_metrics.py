@@ -1,0 +1,72 @@
+"""The metrics that every service has, and the exporter that shows them."""
+
+import asyncio
+import gc
+import threading
+
+import aiohttp
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from mezzo_chassis import metrics
+from mezzo_chassis.metrics import ProcessMetrics, start_exporter
+
+SOON_SECONDS = 10
+
+
+async def test_the_exporter_serves_what_is_registered_and_nothing_else() -> None:
+    registry = CollectorRegistry()
+    ProcessMetrics(registry, "test", "1.2.3")
+    Counter("mezzo_test_offers_total", "Offers.", registry=registry).inc(3)
+    site = await start_exporter("127.0.0.1", 0, registry)
+    try:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{site.port}") as session:
+            async with session.get("/metrics") as response:
+                assert response.content_type == "text/plain"
+                text = await response.text()
+            async with session.get("/") as response:
+                assert response.status == 404
+    finally:
+        await site.stop()
+    assert "mezzo_test_offers_total 3.0" in text
+    assert 'mezzo_test_build_info{version="1.2.3"} 1.0' in text
+    assert "process_resident_memory_bytes" in text
+
+
+async def test_collections_and_the_lag_of_the_loop_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "LOOP_LAG_INTERVAL_SECONDS", 0.001)
+    registry = CollectorRegistry()
+    watching = asyncio.create_task(ProcessMetrics(registry, "test", "1").watch())
+    full = {"generation": "2"}
+    async with asyncio.timeout(SOON_SECONDS):
+        while not registry.get_sample_value("mezzo_test_gc_pause_seconds_count", full):
+            await asyncio.sleep(0)
+            gc.collect()
+    assert registry.get_sample_value("mezzo_test_event_loop_lag_seconds_count")
+    before = list(gc.callbacks)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert len(gc.callbacks) == len(before) - 1
+
+
+async def test_a_collection_while_metrics_are_read_waits_for_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reads a metric allocates while it holds its lock, and may so start a collection in the same thread."""
+    registry = CollectorRegistry()
+    process = ProcessMetrics(registry, "test", "1")
+    watching = asyncio.create_task(process.watch())
+    await asyncio.sleep(0)
+    locks = [pause._sum._lock for pause in process._pauses]
+    done = threading.Event()
+
+    def read() -> None:
+        for lock in locks:
+            lock.acquire()
+        gc.collect()
+        for lock in locks:
+            lock.release()
+        done.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    assert await asyncio.to_thread(done.wait, SOON_SECONDS)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
