@@ -150,9 +150,9 @@ class Machine:
             self.ended.set_result(order)
 
     async def say_goodbye(self, order: EndAgent) -> None:
-        """Let the registry have the last words; and, if the agent goes for good, forget who it was."""
-        await self.session.finish()
+        """If the agent goes for good: let the registry have the last words, and forget who it was."""
         if order.forget:
+            await self.session.finish()
             await self._journal.forget()
 
     async def close(self) -> None:

@@ -176,6 +176,8 @@ class ScriptedRegistry(service.AgentSessionServicer):
             for message in request.messages:
                 self.heard.append(message)
                 self._news.set()
+                if message.HasField("leave"):
+                    self._outgoing.put_nowait(None)
                 if message.HasField("task_update") and self.acknowledging and message.task_update.status.uuid:
                     self.acknowledge(message.task_update)
 
