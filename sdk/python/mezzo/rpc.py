@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable
+from typing import Any, Final, TypeVar
 
 import grpc
 
@@ -33,7 +35,11 @@ _ERRORS: Final[dict[grpc.StatusCode, type[errors.MezzoError]]] = {
     grpc.StatusCode.UNIMPLEMENTED: errors.Unimplemented,
     grpc.StatusCode.INTERNAL: errors.InternalError,
 }
+# What grpc makes of a stream that breaks while something is written to it, whatever the server has said.
+_BROKEN_WHILE_WRITTEN_TO: Final = "Internal error from Core"
 _BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+R = TypeVar("R")
 
 
 def open_channel(address: str) -> grpc.aio.Channel:
@@ -54,6 +60,43 @@ def error_of_code(number: int, message: str, leader: str | None = None) -> error
 
 def error_of(failure: grpc.aio.AioRpcError) -> errors.MezzoError:
     """The error that a failed call stands for."""
+    if failure.code() is grpc.StatusCode.INTERNAL and failure.details() == _BROKEN_WHILE_WRITTEN_TO:
+        return errors.Unavailable("the connection broke")
     leader = dict(failure.trailing_metadata() or ()).get(LEADER_KEY)
     text = leader.decode() if isinstance(leader, bytes) else leader
     return error_of_code(failure.code().value[0], failure.details() or failure.code().name, text)
+
+
+async def answer(call: Awaitable[R]) -> R:
+    """What a call is answered with. Raises `MezzoError`."""
+    try:
+        return await call
+    except grpc.aio.AioRpcError as failure:
+        raise error_of(failure) from None
+    except asyncio.CancelledError:
+        raise_if_closed()
+        raise
+
+
+async def answers(call: grpc.aio.UnaryStreamCall[Any, R]) -> AsyncGenerator[R]:
+    """What a call is answered with, as it comes; the call is cancelled with the generator. Raises `MezzoError`."""
+    try:
+        async for each in call:
+            yield each
+    except grpc.aio.AioRpcError as failure:
+        raise error_of(failure) from None
+    except asyncio.CancelledError:
+        raise_if_closed()
+        raise
+    finally:
+        call.cancel()
+
+
+def raise_if_closed() -> None:
+    """Upon a `CancelledError`: raise `Unavailable` if it is the call that was cancelled, and not who waits for it.
+
+    That is how calls end whose channel is closed by somebody else, and nobody else's end is this task's.
+    """
+    task = asyncio.current_task()
+    if task is None or not task.cancelling():
+        raise errors.Unavailable("the connection was closed") from None

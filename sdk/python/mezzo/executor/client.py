@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator
-from typing import Self
+from collections.abc import AsyncGenerator, AsyncIterator
+from types import AsyncGeneratorType
+from typing import Self, cast
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.executor import executor_pb2 as v1
@@ -33,7 +34,12 @@ class ExecutorClient:
         self._environment = environment
         self._tasks: dict[str, mesos.TaskInfo] = {}
         self._updates: dict[bytes, v1.Call.Update] = {}
-        self._over = False
+        self._over = asyncio.Event()
+        self._events: AsyncGeneratorType[v1.Event, None] | None = None
+        # An update could not be sent on this subscription, so the next one has to take it along.
+        self._stale = False
+        self._waiting: asyncio.Timeout | None = None
+        self._answered = False
 
     @classmethod
     def from_environment(cls, content_type: str = http.PROTOBUF) -> ExecutorClient:
@@ -51,44 +57,72 @@ class ExecutorClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._over = True
+        self._over.set()
+        if self._events is not None and not self._events.ag_running:
+            await self._events.aclose()
         await self._transport.close()
 
-    async def events(self) -> AsyncIterator[v1.Event]:
+    def events(self) -> AsyncIterator[v1.Event]:
         """Every event but HEARTBEAT, across restarts of the agent.
 
         Ends after SHUTDOWN or ERROR, which are yielded; when the stream breaks and the executor does not checkpoint;
         and when the agent has been away for longer than the recovery time-out. Then the executor is to end, too.
+        Raises `MezzoError` where the agent refuses the subscription. Whoever leaves the loop may go on by asking again.
         """
-        away_since: float | None = None
-        while not self._over:
-            with contextlib.suppress(Unavailable):
-                async for event in self._subscription():
-                    away_since = None
-                    yield event
-                    if event.type in (v1.Event.SHUTDOWN, v1.Event.ERROR):
-                        return
-            away_since = away_since or time.monotonic()
-            if not self._environment.checkpoint:
-                return
-            if time.monotonic() - away_since > self._environment.recovery_timeout_seconds:
-                return
-            await asyncio.sleep(RETRY_SECONDS)
+        # Held here, or else leaving the loop would end the subscription. One that has ended has no frame any more.
+        if self._events is None or self._events.ag_frame is None:
+            self._events = cast("AsyncGeneratorType[v1.Event, None]", self._subscribed_again_and_again())
+        return self._events
 
-    async def _subscription(self) -> AsyncIterator[v1.Event]:
+    async def _subscribed_again_and_again(self) -> AsyncGenerator[v1.Event]:
+        recovery_seconds = self._environment.recovery_timeout_seconds
+        give_up_at = time.monotonic() + recovery_seconds
+        while not self._over.is_set():
+            self._stale = self._answered = False
+            # The agent is away: whether it may come back is told below.
+            with contextlib.suppress(Unavailable):
+                async with contextlib.aclosing(self._subscription(give_up_at)) as events:
+                    async for event in events:
+                        yield event
+                        if event.type in (v1.Event.SHUTDOWN, v1.Event.ERROR):
+                            return
+            if not self._environment.checkpoint and not self._stale:
+                return
+            if self._answered:
+                give_up_at = time.monotonic() + recovery_seconds
+            elif time.monotonic() >= give_up_at:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), RETRY_SECONDS)
+
+    async def _subscription(self, answered_by: float) -> AsyncGenerator[v1.Event]:
         call = self._new(Type.SUBSCRIBE)
         call.subscribe.SetInParent()
         call.subscribe.unacknowledged_tasks.extend(self._tasks.values())
         call.subscribe.unacknowledged_updates.extend(self._updates.values())
-        stream = self._transport.subscribe(call)
-        try:
-            async for events in stream:
+        async with contextlib.aclosing(self._transport.subscribe(call)) as stream:
+            while not self._stale:
+                # An agent that hangs is away, too; one that has answered may be silent for as long as it likes.
+                seconds = None if self._answered else max(0.0, answered_by - time.monotonic())
+                try:
+                    async with asyncio.timeout(seconds) as self._waiting:
+                        events = await anext(stream)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError:
+                    raise Unavailable("the agent does not answer") from None
+                finally:
+                    self._waiting = None
+                self._answered = True
                 for event in events:
                     self._note(event)
                     if event.type != v1.Event.HEARTBEAT:
                         yield event
-        finally:
-            await stream.aclose()
+
+    def _subscribe_again(self) -> None:
+        self._stale = True
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(0)
 
     def _note(self, event: v1.Event) -> None:
         """Keep what the agent may have to be told again."""
@@ -110,7 +144,10 @@ class ExecutorClient:
     async def update(
         self, task_id: str, state: mesos.TaskState.ValueType, message: str = "", data: bytes | None = None
     ) -> None:
-        """Report a task's state. When the agent cannot be reached it is reported with the next subscription."""
+        """Report a task's state; again, with a new subscription, if the agent cannot be reached.
+
+        Raises `MezzoError` where the agent will not take it.
+        """
         call = self._new(Type.UPDATE)
         status = call.update.status
         status.task_id.value = task_id
@@ -125,11 +162,12 @@ class ExecutorClient:
             status.data = data
         self._updates[status.uuid] = call.update
         try:
-            with contextlib.suppress(Unavailable):
-                await self._transport.call(call)
+            await self._transport.call(call)
+        except Unavailable:
+            self._subscribe_again()
         except MezzoError:
             # The agent will not take it, however often it is told.
-            del self._updates[status.uuid]
+            self._updates.pop(status.uuid, None)
             raise
 
     async def message(self, data: bytes) -> None:

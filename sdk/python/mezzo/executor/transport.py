@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
@@ -34,31 +35,36 @@ class GrpcTransport:
 
     def __init__(self, address: str, token: str | None = None) -> None:
         """`address` is `host:port`; `token` is the executor's own."""
-        self._channel = rpc.open_channel(address)
-        self._stub = wire_grpc.ExecutorStub(self._channel)
+        self._address = address
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._channel: grpc.aio.Channel | None = None
+        self._closed = False
+
+    def _stub(self) -> wire_grpc.ExecutorAsyncStub:
+        if self._closed:
+            raise Unavailable("the client was closed")
+        if self._channel is None:
+            self._channel = rpc.open_channel(self._address)
+        return wire_grpc.ExecutorStub(self._channel)
 
     async def subscribe(self, call: v1.Call) -> AsyncGenerator[list[v1.Event]]:
         """See `Transport`."""
-        responses = self._stub.Subscribe(wire.SubscribeRequest(call=call), metadata=self._metadata)
-        try:
+        request = self._stub().Subscribe(wire.SubscribeRequest(call=call), metadata=self._metadata)
+        async with contextlib.aclosing(rpc.answers(request)) as responses:
             async for response in responses:
                 yield list(response.events)
-        except grpc.aio.AioRpcError as failure:
-            raise rpc.error_of(failure) from None
-        finally:
-            responses.cancel()
 
     async def call(self, call: v1.Call) -> None:
         """See `Transport`."""
-        try:
-            await self._stub.Call(wire.CallRequest(call=call), metadata=self._metadata)
-        except grpc.aio.AioRpcError as failure:
-            raise rpc.error_of(failure) from None
+        timeout = http.CALL_SECONDS_MAX
+        await rpc.answer(self._stub().Call(wire.CallRequest(call=call), metadata=self._metadata, timeout=timeout))
 
     async def close(self) -> None:
         """See `Transport`."""
-        await self._channel.close()
+        self._closed = True
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
 
 
 class HttpTransport:
@@ -73,27 +79,36 @@ class HttpTransport:
         content_type: str = http.PROTOBUF,
     ) -> None:
         """`endpoint` is `host:port`; where `domain_socket` is given, the connection goes there instead."""
-        connector = aiohttp.UnixConnector(path=domain_socket) if domain_socket else None
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        session = aiohttp.ClientSession(connector=connector)
-        self._endpoint = http.Endpoint(session, f"http://{endpoint}/api/v1/executor", content_type, headers)
+        self._url = f"http://{endpoint}/api/v1/executor"
+        self._domain_socket = domain_socket
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._content_type = content_type
+        self._endpoint: http.Endpoint | None = None
+        self._closed = False
+
+    def _open(self) -> http.Endpoint:
+        if self._closed:
+            raise Unavailable("the client was closed")
+        if self._endpoint is None:
+            connector = aiohttp.UnixConnector(path=self._domain_socket) if self._domain_socket else None
+            session = aiohttp.ClientSession(connector=connector)
+            self._endpoint = http.Endpoint(session, self._url, self._content_type, self._headers)
+        return self._endpoint
 
     async def subscribe(self, call: v1.Call) -> AsyncGenerator[list[v1.Event]]:
         """See `Transport`."""
-        try:
-            async for _, events in self._endpoint.stream(call, v1.Event):
+        async with contextlib.aclosing(self._open().stream(call, v1.Event)) as pieces:
+            async for _, events in pieces:
                 if events:
                     yield events
-        except aiohttp.ClientError as error:
-            raise Unavailable(f"the stream broke: {error}") from None
 
     async def call(self, call: v1.Call) -> None:
         """See `Transport`."""
-        try:
-            await self._endpoint.call(call, v1.Event)
-        except aiohttp.ClientError as error:
-            raise Unavailable(f"the call was not answered: {error}") from None
+        await self._open().call(call, v1.Event)
 
     async def close(self) -> None:
         """See `Transport`."""
-        await self._endpoint.session.close()
+        self._closed = True
+        if self._endpoint is not None:
+            await self._endpoint.close()
+            self._endpoint = None

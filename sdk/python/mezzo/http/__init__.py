@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, TypeVar
 
 import aiohttp
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
+from yarl import URL
 
 from mezzo import errors, jsonpb, recordio
 
@@ -28,13 +30,16 @@ _ERRORS: Final[dict[int, type[errors.MezzoError]]] = {
     HTTPStatus.CONFLICT: errors.Conflict,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: errors.LimitExceeded,
     HTTPStatus.TOO_MANY_REQUESTS: errors.LimitExceeded,
+    HTTPStatus.INTERNAL_SERVER_ERROR: errors.InternalError,
     HTTPStatus.NOT_IMPLEMENTED: errors.Unimplemented,
 }
+# Those that keep the method and the body.
+_REDIRECTIONS: Final = frozenset({HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT})
 
 
 def error_of(status: int, text: str) -> errors.MezzoError:
     """The error that an answer stands for."""
-    message = text.strip() or HTTPStatus(status).phrase
+    message = text.strip() or f"the answer was {status}"
     if status in _ERRORS:
         return _ERRORS[status](message)
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -45,84 +50,106 @@ def error_of(status: int, text: str) -> errors.MezzoError:
 
 @dataclass(slots=True)
 class Endpoint:
-    """One path of a server that takes calls as messages, in JSON or protobuf; follows redirects to the leader."""
+    """One path of a server that takes calls as messages, in JSON or protobuf.
+
+    It follows redirects to the leader, stays there, and comes back to where it began when the leader does not answer.
+    """
 
     session: aiohttp.ClientSession
     url: str
     content_type: str = JSON
     headers: dict[str, str] = field(default_factory=dict)
+    _leader_url: str | None = field(init=False, default=None)
+    _streams: set[aiohttp.ClientResponse] = field(init=False, default_factory=set)
 
     async def call(self, call: Message, answer_class: type[M], headers: dict[str, str] | None = None) -> M | None:
         """Make a call; None where the answer has no body. Raises a `MezzoError`."""
-        timeout = aiohttp.ClientTimeout(total=CALL_SECONDS_MAX)
-        async with _Post(self, call, headers or {}, timeout) as response:
-            body = await response.read()
+        timeout = aiohttp.ClientTimeout(total=CALL_SECONDS_MAX, sock_connect=CONNECT_SECONDS_MAX)
+        with self._failures():
+            response = await self._post(call, headers or {}, timeout)
+            async with response:
+                body = await response.read()
             return _decode(answer_class, body, self.content_type) if body else None
 
     async def stream(
         self, call: Message, event_class: type[M], headers: dict[str, str] | None = None
-    ) -> AsyncIterator[tuple[aiohttp.ClientResponse, list[M]]]:
-        """Make a call that is answered by a stream, and yield the events as they come, with the answer's head."""
+    ) -> AsyncGenerator[tuple[aiohttp.ClientResponse, list[M]]]:
+        """Make a call that is answered by a stream, and yield the events as they come, with the answer's head.
+
+        The head comes first, without events. The connection is closed with the generator. Raises a `MezzoError`.
+        """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS_MAX)
         decoder = recordio.Decoder()
-        async with _Post(self, call, headers or {}, timeout) as response:
-            yield response, []
-            async for piece in response.content.iter_any():
-                events = [_decode(event_class, record, self.content_type) for record in decoder.feed(piece)]
-                if events:
-                    yield response, events
+        with self._failures():
+            response = await self._post(call, headers or {}, timeout)
+            with self._open(response):
+                yield response, []
+                async for piece in response.content.iter_any():
+                    events = [_decode(event_class, record, self.content_type) for record in decoder.feed(piece)]
+                    if events:
+                        yield response, events
 
+    async def close(self) -> None:
+        """Close the session; streams that are read end with `Unavailable`."""
+        for response in self._streams:
+            # Closing the session alone would leave their readers waiting.
+            response.content.set_exception(aiohttp.ClientConnectionError("the connection was closed"))
+        await self.session.close()
 
-class _Post:
-    """A POST of a message, with redirects followed by hand: they keep the method and the body."""
+    @contextlib.contextmanager
+    def _open(self, response: aiohttp.ClientResponse) -> Iterator[None]:
+        self._streams.add(response)
+        try:
+            yield
+        finally:
+            self._streams.remove(response)
+            response.close()
 
-    def __init__(
-        self, endpoint: Endpoint, call: Message, headers: dict[str, str], timeout: aiohttp.ClientTimeout
-    ) -> None:
-        self._endpoint = endpoint
-        self._body = jsonpb.dumps(call) if endpoint.content_type == JSON else call.SerializeToString()
-        own = {"Content-Type": endpoint.content_type, "Accept": endpoint.content_type}
-        self._headers = {**own, **endpoint.headers, **headers}
-        self._timeout = timeout
-        self._response: aiohttp.ClientResponse | None = None
-
-    async def __aenter__(self) -> aiohttp.ClientResponse:
-        endpoint = self._endpoint
+    async def _post(
+        self, call: Message, headers: dict[str, str], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        """The answer to a call that was not refused; its body is still to be read."""
+        body = jsonpb.dumps(call) if self.content_type == JSON else call.SerializeToString()
+        own = {"Content-Type": self.content_type, "Accept": self.content_type}
         for _ in range(REDIRECTS_MAX):
-            try:
-                response = await endpoint.session.post(
-                    endpoint.url, data=self._body, headers=self._headers, timeout=self._timeout, allow_redirects=False
-                )
-            except (aiohttp.ClientConnectionError, TimeoutError) as error:
-                raise errors.Unavailable(f"{endpoint.url} does not answer: {error}") from None
-            if response.status == HTTPStatus.TEMPORARY_REDIRECT and "Location" in response.headers:
+            url = self._leader_url or self.url
+            # Redirects are followed here, because the next call goes to the leader, too.
+            response = await self.session.post(
+                url, data=body, headers={**own, **self.headers, **headers}, timeout=timeout, allow_redirects=False
+            )
+            if response.status in _REDIRECTIONS and "Location" in response.headers:
                 response.release()
-                endpoint.url = _redirected(endpoint.url, response.headers["Location"])
-                continue
-            if response.status >= HTTPStatus.BAD_REQUEST:
-                text = await response.text()
-                raise error_of(response.status, text)
-            self._response = response
-            return response
-        raise errors.Unavailable(f"{endpoint.url} redirects for ever")
+                self._leader_url = _redirected(url, response.headers["Location"])
+            elif response.status >= HTTPStatus.MULTIPLE_CHOICES:
+                async with response:
+                    raise error_of(response.status, await response.text(errors="replace"))
+            else:
+                return response
+        raise errors.Unavailable(f"{self.url} redirects for ever")
 
-    async def __aexit__(self, *_: object) -> None:
-        if self._response is not None:
-            self._response.close() if not self._response.content.at_eof() else self._response.release()
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Tell failures as the errors of this library."""
+        try:
+            yield
+        except (aiohttp.ClientError, TimeoutError) as failure:
+            url, self._leader_url = self._leader_url or self.url, None
+            raise errors.Unavailable(f"{url} does not answer: {failure or type(failure).__name__}") from None
+        except recordio.RecordIOError as error:
+            raise errors.InternalError(f"the answer is no stream of records: {error}") from None
+        except errors.Unavailable:
+            self._leader_url = None
+            raise
 
 
 def _redirected(url: str, location: str) -> str:
-    """Mesos redirects to `//host:port` and `//host:port/path` alike."""
-    scheme, _, rest = url.partition("://")
-    path = rest.partition("/")[2]
-    target = location if "://" in location else f"{scheme}:{location}"
-    _, _, remainder = target.partition("://")
-    return target if "/" in remainder.rstrip("/") else f"{target.rstrip('/')}/{path}"
+    """Where a redirect leads. Mesos writes `//host:port` and `//host:port/path` alike."""
+    target = URL(url).join(URL(location))
+    return str(target if target.path.strip("/") else target.with_path(URL(url).path))
 
 
 def _decode(message_class: type[M], body: bytes, content_type: str) -> M:
-    if content_type == JSON:
-        return jsonpb.parse(message_class, body)
-    message = message_class()
-    message.MergeFromString(body)
-    return message
+    try:
+        return jsonpb.parse(message_class, body) if content_type == JSON else message_class.FromString(body)
+    except (jsonpb.JsonError, DecodeError) as error:
+        raise errors.InternalError(f"the answer is no {message_class.DESCRIPTOR.full_name}: {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator
 from typing import Self
 
@@ -11,7 +12,7 @@ import grpc
 from mesos.v1.agent import agent_pb2 as agent
 from mesos.v1.master import master_pb2 as master
 from mezzo import http, rpc
-from mezzo.errors import InternalError, Unavailable
+from mezzo.errors import InternalError
 from mezzo.operator.v1 import operator_pb2 as wire
 from mezzo.operator.v1 import operator_pb2_grpc as wire_grpc
 
@@ -36,7 +37,7 @@ class _HttpOperator:
 
     async def __aexit__(self, *_: object) -> None:
         if self._opened is not None:
-            await self._opened.session.close()
+            await self._opened.close()
             self._opened = None
 
 
@@ -55,13 +56,12 @@ class MasterOperator(_HttpOperator):
         return response
 
     async def events(self) -> AsyncGenerator[master.Event]:
-        """SUBSCRIBE: the whole state, then what changes. Ends when the stream ends."""
-        try:
-            async for _, events in self._endpoint.stream(master.Call(type=master.Call.SUBSCRIBE), master.Event):
+        """SUBSCRIBE: the whole state, then what changes. Ends when the stream ends; raises `MezzoError`."""
+        call = master.Call(type=master.Call.SUBSCRIBE)
+        async with contextlib.aclosing(self._endpoint.stream(call, master.Event)) as pieces:
+            async for _, events in pieces:
                 for event in events:
                     yield event
-        except aiohttp.ClientError as error:
-            raise Unavailable(f"the stream broke: {error}") from None
 
 
 class AgentOperator(_HttpOperator):
@@ -76,41 +76,37 @@ class RegistryOperator:
     """The registry's own operator service, over gRPC."""
 
     def __init__(self, address: str) -> None:
-        """`address` is `host:port` of the registry that leads."""
-        self._channel = rpc.open_channel(address)
-        self._stub = wire_grpc.OperatorStub(self._channel)
+        """`address` is `host:port` of the registry that leads; another answers `NotLeading`, with the leader's."""
+        self._address = address
+        self._channel: grpc.aio.Channel | None = None
+
+    def _stub(self) -> wire_grpc.OperatorAsyncStub:
+        if self._channel is None:
+            self._channel = rpc.open_channel(self._address)
+        return wire_grpc.OperatorStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._channel.close()
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
 
     async def call(self, call: master.Call) -> master.Response:
         """Make a call of Mesos' v1 operator API. Raises `MezzoError`."""
-        try:
-            return (await self._stub.Call(wire.CallRequest(call=call))).response
-        except grpc.aio.AioRpcError as failure:
-            raise rpc.error_of(failure) from None
+        return (await rpc.answer(self._stub().Call(wire.CallRequest(call=call)))).response
 
     async def kill_task(self, framework_id: str, task_id: str) -> None:
         """Kill a task of any framework. Raises `NotFound`."""
         request = wire.KillTaskRequest()
         request.framework_id.value = framework_id
         request.task_id.value = task_id
-        try:
-            await self._stub.KillTask(request)
-        except grpc.aio.AioRpcError as failure:
-            raise rpc.error_of(failure) from None
+        await rpc.answer(self._stub().KillTask(request))
 
     async def watch(self) -> AsyncGenerator[wire.StateChange]:
         """The cluster's state, then each change. Ends when the stream ends; raises `MezzoError` when it breaks."""
-        responses = self._stub.Watch(wire.WatchRequest())
-        try:
+        async with contextlib.aclosing(rpc.answers(self._stub().Watch(wire.WatchRequest()))) as responses:
             async for response in responses:
                 for change in response.changes:
                     yield change
-        except grpc.aio.AioRpcError as failure:
-            raise rpc.error_of(failure) from None
-        finally:
-            responses.cancel()

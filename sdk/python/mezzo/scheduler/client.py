@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from typing import Self
+from types import AsyncGeneratorType
+from typing import Self, cast
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
@@ -35,8 +36,8 @@ class SchedulerClient:
         self.framework_info.CopyFrom(framework_info)
         self.suppressed_roles: list[str] = []
         self._silence_seconds_max = FIRST_EVENT_SECONDS_MAX
-        self._over = False
-        self._events: AsyncGenerator[v1.Event] | None = None
+        self._over = asyncio.Event()
+        self._events: AsyncGeneratorType[v1.Event, None] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -50,9 +51,12 @@ class SchedulerClient:
         return self.framework_info.id.value
 
     async def close(self) -> None:
-        """Leave without ending the framework: its tasks go on for `failover_timeout`."""
-        self._over = True
-        if self._events is not None:
+        """Leave without ending the framework: its tasks go on for `failover_timeout`.
+
+        May be called while somebody waits for an event: there are no more, then.
+        """
+        self._over.set()
+        if self._events is not None and not self._events.ag_running:
             await self._events.aclose()
         await self._transport.close()
 
@@ -60,35 +64,37 @@ class SchedulerClient:
         """Every event but HEARTBEAT, across subscriptions.
 
         Ends after a teardown, or an ERROR event, which is yielded. Raises `MezzoError` only where the cluster refuses
-        the subscription for what it says; while nobody answers it goes on trying.
+        the subscription for what it says; while nobody answers it goes on trying. Whoever leaves the loop still has a
+        framework, until `close` or `teardown`, and may go on where they were by asking again.
         """
-        # Held here: whoever breaks out of the loop still has a framework, until `close` or `teardown`.
-        self._events = self._subscribed_again_and_again()
+        # Held here, or else leaving the loop would end the subscription. One that has ended has no frame any more.
+        if self._events is None or self._events.ag_frame is None:
+            self._events = cast("AsyncGeneratorType[v1.Event, None]", self._subscribed_again_and_again())
         return self._events
 
     async def _subscribed_again_and_again(self) -> AsyncGenerator[v1.Event]:
         attempt = 0
-        while not self._over:
+        while not self._over.is_set():
             # Nobody leads, or the stream broke: that is what the pause and the next attempt are for.
             with contextlib.suppress(Unavailable):
-                async for event in self._subscription():
-                    attempt = 0
-                    yield event
-                    if event.type == v1.Event.ERROR:
-                        return
-            if not self._over:
-                await asyncio.sleep(_pause(attempt))
-                attempt += 1
+                async with contextlib.aclosing(self._subscription()) as events:
+                    async for event in events:
+                        attempt = 0
+                        yield event
+                        if event.type == v1.Event.ERROR:
+                            return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), _pause(attempt))
+            attempt += 1
 
-    async def _subscription(self) -> AsyncIterator[v1.Event]:
+    async def _subscription(self) -> AsyncGenerator[v1.Event]:
         call = v1.Call(type=Type.SUBSCRIBE)
         call.subscribe.framework_info.CopyFrom(self.framework_info)
         call.subscribe.suppressed_roles.extend(self.suppressed_roles)
         if self.framework_id:
             call.framework_id.CopyFrom(self.framework_info.id)
-        stream = self._transport.subscribe(call)
         self._silence_seconds_max = FIRST_EVENT_SECONDS_MAX
-        try:
+        async with contextlib.aclosing(self._transport.subscribe(call)) as stream:
             while True:
                 try:
                     async with asyncio.timeout(self._silence_seconds_max):
@@ -102,8 +108,6 @@ class SchedulerClient:
                         self._subscribed(event.subscribed)
                     if event.type != v1.Event.HEARTBEAT:
                         yield event
-        finally:
-            await stream.aclose()
 
     def _subscribed(self, subscribed: v1.Event.Subscribed) -> None:
         self.framework_info.id.CopyFrom(subscribed.framework_id)
@@ -157,12 +161,22 @@ class SchedulerClient:
         call = self._new(Type.REVIVE)
         call.revive.roles.extend(roles)
         await self._transport.call(call)
+        revived = set(call.revive.roles or self._roles())
+        self.suppressed_roles = [role for role in self.suppressed_roles if role not in revived]
 
     async def suppress(self, roles: Iterable[str] = ()) -> None:
-        """Ask for no more offers in the roles, or in all."""
+        """Ask for no more offers in the roles, or in all; later subscriptions ask for the same."""
         call = self._new(Type.SUPPRESS)
         call.suppress.roles.extend(roles)
         await self._transport.call(call)
+        added = [role for role in call.suppress.roles or self._roles() if role not in self.suppressed_roles]
+        self.suppressed_roles = self.suppressed_roles + added
+
+    def _roles(self) -> list[str]:
+        info = self.framework_info
+        if any(each.type == mesos.FrameworkInfo.Capability.MULTI_ROLE for each in info.capabilities):
+            return list(info.roles)
+        return [info.role]
 
     async def kill(self, task_id: str, agent_id: str | None = None, grace_period_seconds: float | None = None) -> None:
         call = self._new(Type.KILL)
@@ -217,20 +231,24 @@ class SchedulerClient:
         await self._transport.call(call)
 
     async def update_framework(self, framework_info: mesos.FrameworkInfo, suppressed_roles: Iterable[str] = ()) -> None:
-        """Change what the framework told of itself."""
+        """Change what the framework told of itself; its id stays."""
         call = self._new(Type.UPDATE_FRAMEWORK)
-        call.update_framework.framework_info.CopyFrom(framework_info)
-        call.update_framework.suppressed_roles.extend(suppressed_roles)
+        update = call.update_framework
+        update.framework_info.CopyFrom(framework_info)
+        update.framework_info.id.CopyFrom(self.framework_info.id)
+        update.suppressed_roles.extend(suppressed_roles)
         await self._transport.call(call)
-        self.framework_info.CopyFrom(framework_info)
+        self.framework_info.CopyFrom(update.framework_info)
+        self.suppressed_roles = list(update.suppressed_roles)
 
     async def teardown(self) -> None:
         """End the framework, and everything that it runs."""
-        self._over = True
+        # Before the call: the stream may end before the call is answered.
+        self._over.set()
         try:
             await self._transport.call(self._new(Type.TEARDOWN))
         except MezzoError:
-            self._over = False
+            self._over.clear()
             raise
 
 

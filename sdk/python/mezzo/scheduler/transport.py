@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
@@ -16,6 +17,8 @@ from mezzo.scheduler.v1 import scheduler_pb2 as wire
 from mezzo.scheduler.v1 import scheduler_pb2_grpc as wire_grpc
 
 CALLS_PER_MESSAGE_MAX = 512
+# Answered by a message, which only a call of its own brings back; all others are answered by yes or no.
+ANSWERED = frozenset({v1.Call.RECONCILE_OPERATIONS})
 
 
 class Transport(Protocol):
@@ -37,8 +40,10 @@ class GrpcTransport:
 
     def __init__(self, address: str) -> None:
         """`address` is `host:port` of a registry; one that does not lead names the one that does."""
+        self._home = address
         self._address = address
         self._channel: grpc.aio.Channel | None = None
+        self._closed = False
         self._stream_id = ""
         self._waiting: list[tuple[wire.NumberedCall, asyncio.Future[None]]] = []
         self._sent: dict[int, asyncio.Future[None]] = {}
@@ -46,45 +51,50 @@ class GrpcTransport:
         self._number = 0
         self._pump: asyncio.Task[None] | None = None
 
-    def _open(self) -> grpc.aio.Channel:
+    def _stub(self) -> wire_grpc.SchedulerAsyncStub:
+        if self._closed:
+            raise Unavailable("the client was closed")
         if self._channel is None:
             self._channel = rpc.open_channel(self._address)
-        return self._channel
+        return wire_grpc.SchedulerStub(self._channel)
 
     async def subscribe(self, call: v1.Call) -> AsyncGenerator[list[v1.Event]]:
         """See `Transport`."""
-        responses = wire_grpc.SchedulerStub(self._open()).Subscribe(wire.SubscribeRequest(call=call))
+        responses = rpc.answers(self._stub().Subscribe(wire.SubscribeRequest(call=call)))
         try:
-            async for response in responses:
-                if response.stream_id:
-                    self._stream_id = response.stream_id
-                yield list(response.events)
-        except grpc.aio.AioRpcError as failure:
-            error = rpc.error_of(failure)
-            if isinstance(error, NotLeading) and error.leader:
-                await self._move_to(error.leader)
-            raise error from None
-        finally:
-            responses.cancel()
+            async with contextlib.aclosing(responses):
+                async for response in responses:
+                    if response.stream_id:
+                        self._stream_id = response.stream_id
+                    yield list(response.events)
+        except Unavailable as error:
+            # To the leader, or, when that does not answer, back to whom we know.
+            await self._move_to((isinstance(error, NotLeading) and error.leader) or self._home)
+            raise
 
-    async def _move_to(self, leader: str) -> None:
-        await self.close()
-        self._address = leader
+    async def _move_to(self, address: str) -> None:
+        if address != self._address:
+            self._address = address
+            await self._disconnect()
 
-    async def call(self, call: v1.Call) -> None:
-        """See `Transport`. The calls that have answers with a body are not made this way by any framework here."""
+    async def call(self, call: v1.Call) -> v1.Response | None:
+        """See `Transport`."""
+        if call.type in ANSWERED:
+            request = wire.CallRequest(stream_id=self._stream_id, call=call)
+            return (await rpc.answer(self._stub().Call(request))).response
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._exchange(self._stub()), name="scheduler calls")
         self._number += 1
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         request = wire.CallRequest(stream_id=self._stream_id, call=call)
         self._waiting.append((wire.NumberedCall(number=self._number, call=request), answered))
         self._wake.set()
-        if self._pump is None or self._pump.done():
-            self._pump = asyncio.create_task(self._exchange(), name="scheduler calls")
         await answered
+        return None
 
-    async def _exchange(self) -> None:
+    async def _exchange(self, stub: wire_grpc.SchedulerAsyncStub) -> None:
         """Send what waits and hand out what is answered, until the stream breaks."""
-        stream = wire_grpc.SchedulerStub(self._open()).CallStream()
+        stream = stub.CallStream()
         sender = asyncio.create_task(self._send(stream))
         failed: MezzoError = Unavailable("the stream of calls has ended")
         try:
@@ -94,11 +104,14 @@ class GrpcTransport:
         except grpc.aio.AioRpcError as failure:
             failed = rpc.error_of(failure)
         finally:
-            sender.cancel()
             stream.cancel()
+            sender.cancel()
+            # What fails to be sent has failed to be answered, too.
+            await asyncio.gather(sender, return_exceptions=True)
+            # Nothing is awaited after this: a call that is made next finds this task at its end.
             self._fail_all(failed)
 
-    async def _send(self, stream: grpc.aio.StreamStreamCall) -> None:  # type: ignore[type-arg]
+    async def _send(self, stream: grpc.aio.StreamStreamCall[wire.CallStreamRequest, wire.CallStreamResponse]) -> None:
         while True:
             while self._waiting:
                 batch, self._waiting = self._waiting[:CALLS_PER_MESSAGE_MAX], self._waiting[CALLS_PER_MESSAGE_MAX:]
@@ -108,8 +121,8 @@ class GrpcTransport:
             await self._wake.wait()
 
     def _answer(self, result: wire.CallResult) -> None:
-        answered = self._sent.pop(result.number)
-        if answered.done():
+        answered = self._sent.pop(result.number, None)
+        if answered is None or answered.done():
             return  # whoever asked does not wait any more
         if result.code:
             answered.set_exception(rpc.error_of_code(result.code, result.message))
@@ -126,13 +139,17 @@ class GrpcTransport:
 
     async def close(self) -> None:
         """See `Transport`."""
-        if self._pump is not None:
-            self._pump.cancel()
-            await asyncio.gather(self._pump, return_exceptions=True)
-            self._pump = None
-        if self._channel is not None:
-            await self._channel.close()
-            self._channel = None
+        self._closed = True
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        pump, self._pump = self._pump, None
+        channel, self._channel = self._channel, None
+        if pump is not None:
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+        if channel is not None:
+            await channel.close()
 
 
 class HttpTransport:
@@ -143,33 +160,31 @@ class HttpTransport:
         self._url = f"{url.rstrip('/')}/api/v1/scheduler"
         self._content_type = content_type
         self._endpoint: http.Endpoint | None = None
+        self._closed = False
         self._stream_id = ""
 
     def _open(self) -> http.Endpoint:
+        if self._closed:
+            raise Unavailable("the client was closed")
         if self._endpoint is None:
-            session = aiohttp.ClientSession()
-            self._endpoint = http.Endpoint(session, self._url, self._content_type)
+            self._endpoint = http.Endpoint(aiohttp.ClientSession(), self._url, self._content_type)
         return self._endpoint
 
     async def subscribe(self, call: v1.Call) -> AsyncGenerator[list[v1.Event]]:
         """See `Transport`."""
-        try:
-            async for response, events in self._open().stream(call, v1.Event):
+        async with contextlib.aclosing(self._open().stream(call, v1.Event)) as pieces:
+            async for response, events in pieces:
                 self._stream_id = response.headers.get(http.STREAM_ID_HEADER, "")
                 if events:
                     yield events
-        except aiohttp.ClientError as error:
-            raise Unavailable(f"the stream broke: {error}") from None
 
     async def call(self, call: v1.Call) -> v1.Response | None:
         """See `Transport`."""
-        try:
-            return await self._open().call(call, v1.Response, {http.STREAM_ID_HEADER: self._stream_id})
-        except aiohttp.ClientError as error:
-            raise Unavailable(f"the call was not answered: {error}") from None
+        return await self._open().call(call, v1.Response, {http.STREAM_ID_HEADER: self._stream_id})
 
     async def close(self) -> None:
         """See `Transport`."""
+        self._closed = True
         if self._endpoint is not None:
-            await self._endpoint.session.close()
+            await self._endpoint.close()
             self._endpoint = None
