@@ -1,0 +1,83 @@
+"""What the agent says it has, from its flags and from the machine."""
+
+from __future__ import annotations
+
+import os
+
+import psutil
+import pytest
+
+from mezzo.resources import Resources
+from mezzo_agent.adapters import detection
+from mezzo_agent.app import settings
+from mezzo_agent.config import Config
+from mezzo_chassis.config import as_text, load
+from mezzo_chassis.errors import Exit, StartupError
+
+
+def config(tmp_path, **flags):
+    return Config(work_dir=tmp_path / "work", **flags)
+
+
+def test_what_is_not_given_is_detected(tmp_path):
+    total = detection.total(config(tmp_path))
+    memory_mib = psutil.virtual_memory().total >> 20
+    assert total.cpus == len(os.sched_getaffinity(0))
+    assert total.mem == (memory_mib - 1024 if memory_mib > 2048 else memory_mib // 2)
+    assert total.disk is not None
+    assert str(total.named("ports")) == "ports:[31000-32000]"
+
+
+def test_what_is_given_is_taken_as_it_is(tmp_path):
+    total = detection.total(config(tmp_path, resources="cpus:0.5;mem(ads):64;gpus:2"))
+    assert (total.cpus, total.gpus) == (0.5, 2)
+    assert total.reserved("ads") == Resources.parse("mem(ads):64")
+    assert total.unreserved().get("mem") == 0
+
+
+def test_default_role_is_that_of_resources_which_name_none(tmp_path):
+    total = detection.total(config(tmp_path, resources="cpus:1;mem(ads):64", default_role="dev"))
+    assert total.reserved("dev").cpus == 1
+    assert total.reserved("ads").mem == 64
+    assert not total.unreserved()
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"), [({"resources": "cpus:many"}, "--resources: cpus"), ({"attributes": "rack"}, "--attributes: ")]
+)
+def test_nonsense_is_refused_by_the_name_of_the_flag(tmp_path, flags, named):
+    with pytest.raises(StartupError, match=f"^{named}") as refused:
+        detection.agent_info(config(tmp_path, **flags))
+    assert refused.value.code == Exit.BAD_CONFIGURATION
+
+
+def test_domain_is_region_and_zone(tmp_path):
+    domain = detection.agent_info(config(tmp_path, domain="north/n1")).domain.fault_domain
+    assert (domain.region.name, domain.zone.name) == ("north", "n1")
+    assert not detection.agent_info(config(tmp_path)).HasField("domain")
+
+
+def test_executors_are_told_the_advertised_address(tmp_path):
+    told = settings(config(tmp_path, ip="0.0.0.0", advertise_ip="10.1.2.3", advertise_port=80), 5051)
+    assert told.endpoint == "10.1.2.3:80"
+    assert settings(config(tmp_path, ip="127.0.0.1"), 4711).endpoint == "127.0.0.1:4711"
+
+
+def test_tasks_do_not_see_what_is_the_agents_alone(tmp_path, monkeypatch):
+    for name in ("MEZZO_AGENT_MASTER", "MESOS_SANDBOX", "LIBPROCESS_PORT"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("GREETING", "hello")
+    environment = settings(config(tmp_path), 1).base_environment
+    assert environment["GREETING"] == "hello"
+    assert not [name for name in environment if name.startswith(("MEZZO_", "MESOS_", "LIBPROCESS_"))]
+    assert settings(config(tmp_path, executor_environment_variables={"A": "b"}), 1).base_environment == {"A": "b"}
+
+
+def test_flags_are_those_of_mesos_in_its_own_forms(monkeypatch):
+    monkeypatch.setenv("MEZZO_AGENT_GC_DELAY", "2days")
+    given = load(Config, ["--master=zk://h:2181/mezzo", "--executor_registration_timeout=30secs"], service="agent")
+    shown = as_text(given)
+    assert shown["gc_delay"] == "2days"
+    assert shown["executor_registration_timeout"] == "30secs"
+    assert shown["master"] == "zk://h:2181/mezzo"
+    assert shown["recovery_timeout"] == "15mins"
