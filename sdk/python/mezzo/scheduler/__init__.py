@@ -8,6 +8,7 @@ The same client speaks gRPC to a registry, or Mesos' v1 HTTP API to a gateway or
 """
 
 from mezzo.scheduler.client import SchedulerClient
+from mezzo.scheduler.detection import DetectingTransport, Detector
 from mezzo.scheduler.transport import GrpcTransport, HttpTransport, Transport
 
-__all__ = ["GrpcTransport", "HttpTransport", "SchedulerClient", "Transport"]
+__all__ = ["DetectingTransport", "Detector", "GrpcTransport", "HttpTransport", "SchedulerClient", "Transport"]
