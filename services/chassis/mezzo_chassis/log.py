@@ -55,8 +55,9 @@ def configure(service: str, level: str = "info", format: str = "auto") -> None: 
     root = logging.getLogger()
     root.handlers[:] = [handler]
     set_level(level)
-    # These tell every lost connection in many lines; ours tell it in one.
-    for name in ("kazoo", "aiohttp.access", "grpc"):
+    # These tell every attempt to connect in lines of their own; ours tell what comes of it.
+    logging.getLogger("kazoo").setLevel(logging.ERROR)
+    for name in ("aiohttp.access", "grpc"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
+
+from mezzo_chassis.leadership.newest import Newest
 
 
 class Session(Enum):
@@ -64,48 +66,24 @@ class Candidate(Protocol):
         ...
 
 
-class Changes:
-    """The newest leadership, for any number of readers; one that is slow misses what was in between, never the last."""
-
-    def __init__(self) -> None:
-        self.current = Leadership(Session.NONE, None)
-        self._changed = asyncio.Event()
-
-    def set(self, leadership: Leadership) -> None:
-        if leadership != self.current:
-            self.current = leadership
-            self._changed.set()
-            self._changed = asyncio.Event()
-
-    async def __aiter__(self) -> AsyncIterator[Leadership]:
-        seen: Leadership | None = None
-        while True:
-            changed = self._changed
-            if self.current != seen:
-                seen = self.current
-                yield seen
-            else:
-                await changed.wait()
-
-
 class StandaloneCandidate:
     """Without ZooKeeper: leads alone, from its start to its end."""
 
     def __init__(self) -> None:
-        self._changes = Changes()
+        self._newest = Newest(Leadership(Session.NONE, None))
 
     @property
     def leadership(self) -> Leadership:
-        return self._changes.current
+        return self._newest.value
 
     def changes(self) -> AsyncIterator[Leadership]:
-        return aiter(self._changes)
+        return aiter(self._newest)
 
     async def start(self) -> None:
-        self._changes.set(Leadership(Session.NONE, Epoch("", 0)))
+        self._newest.set(Leadership(Session.NONE, Epoch("", 0)))
 
     async def close(self) -> None:
-        self._changes.set(Leadership(Session.NONE, None))
+        self._newest.set(Leadership(Session.NONE, None))
 
 
 def sequence_of(node: str) -> int:
@@ -115,8 +93,8 @@ def sequence_of(node: str) -> int:
 
 def lowest(children: Iterable[str], label: str) -> str | None:
     """The node that leads among the children of the election's folder."""
-    ours = [child for child in children if child.startswith(f"{label}_") and child[-10:].isdigit()]
-    return min(ours, key=sequence_of, default=None)
+    numbered = re.compile(rf"{re.escape(label)}_[0-9]{{10}}")
+    return min(filter(numbered.fullmatch, children), key=sequence_of, default=None)
 
 
 class Standing:
@@ -126,9 +104,13 @@ class Standing:
     its content.
     """
 
+    # How many sessions have been lost: an answer belongs to the session in which the question was asked.
+    generation: int
+
     def __init__(self, label: str, folder: str) -> None:
         self._label = label
         self._folder = folder
+        self.generation = 0
         self._session = Session.NONE
         self._node: str | None = None
         self._epoch: Epoch | None = None
@@ -144,16 +126,22 @@ class Standing:
     def session_changed(self, session: Session) -> Leadership:
         self._session = session
         if session is Session.LOST:
+            self.generation += 1
             self._node = None
             self._epoch = None
         return self._leadership()
 
-    def node_made(self, node: str) -> Leadership:
-        self._node = node
+    def node_made(self, node: str, generation: int) -> Leadership:
+        """A node was made, as asked for in `generation`."""
+        if generation == self.generation:
+            self._node = node
         return self._leadership()
 
     def children_seen(self, children: Iterable[str]) -> Leadership:
         """What the folder holds now; it decides who leads."""
+        if self._session is not Session.CONNECTED:
+            # It was seen before the connection went: nobody becomes a leader by that. There will be another look.
+            return self._leadership()
         known = list(children)
         if self._node is not None and self._node not in known:
             # Somebody removed it: stand again.

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Protocol
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException, NoNodeError
-from kazoo.protocol.states import WatchedEvent
+from kazoo.exceptions import NoNodeError
 
 from mezzo_chassis.leadership.candidate import Session, lowest
+from mezzo_chassis.leadership.newest import Newest
 from mezzo_chassis.leadership.payload import LeaderInfo
-from mezzo_chassis.leadership.zookeeper import ZooKeeperUrl, call, close, connect
+from mezzo_chassis.leadership.watcher import Watcher
+from mezzo_chassis.leadership.zookeeper import ZooKeeperUrl, call
 from mezzo_chassis.log import get_logger
-
-RETRY_SECONDS = 0.2
-# While nobody has ever stood for election there is no folder that could be watched.
-FOLDER_POLL_SECONDS = 0.5
 
 log = get_logger(__name__)
 
@@ -37,40 +33,15 @@ class LeaderDetector(Protocol):
     async def close(self) -> None: ...
 
 
-class _Newest:
-    """The newest leader, for any number of readers."""
-
-    def __init__(self, leader: LeaderInfo | None = None) -> None:
-        self.leader = leader
-        self._changed = asyncio.Event()
-
-    def set(self, leader: LeaderInfo | None) -> None:
-        if leader != self.leader:
-            self.leader = leader
-            self._changed.set()
-            self._changed = asyncio.Event()
-
-    async def __aiter__(self) -> AsyncIterator[LeaderInfo | None]:
-        first = True
-        seen: LeaderInfo | None = None
-        while True:
-            changed = self._changed
-            if first or self.leader != seen:
-                first, seen = False, self.leader
-                yield seen
-            else:
-                await changed.wait()
-
-
 class FixedDetector:
     """Without ZooKeeper: whoever is at the address leads."""
 
     def __init__(self, grpc_address: str) -> None:
-        self._newest = _Newest(LeaderInfo(grpc_address, {}))
+        self._newest: Newest[LeaderInfo | None] = Newest(LeaderInfo(grpc_address, {}))
 
     @property
     def leader(self) -> LeaderInfo | None:
-        return self._newest.leader
+        return self._newest.value
 
     def changes(self) -> AsyncIterator[LeaderInfo | None]:
         return aiter(self._newest)
@@ -91,61 +62,42 @@ class Detector:
 
     def __init__(self, url: ZooKeeperUrl, *, session_timeout_seconds: float, label: str = "json.info") -> None:
         self._url = url
-        self._timeout_seconds = session_timeout_seconds
         self._label = label
-        self._newest = _Newest()
-        self._dirty = asyncio.Event()
-        self._client: KazooClient | None = None
-        self._worker: asyncio.Task[None] | None = None
+        self._newest: Newest[LeaderInfo | None] = Newest(None)
+        self._watcher = Watcher(
+            "detect the leader",
+            url,
+            session_timeout_seconds,
+            look=self._look,
+            on_session=self._session_changed,
+            failed=self._newest.fail,
+        )
 
     @property
     def leader(self) -> LeaderInfo | None:
-        return self._newest.leader
+        return self._newest.value
 
     def changes(self) -> AsyncIterator[LeaderInfo | None]:
         return aiter(self._newest)
 
     async def start(self) -> None:
-        self._client = connect(self._url, self._timeout_seconds, self._session_changed)
-        self._worker = asyncio.create_task(self._work(), name="detect the leader")
+        self._watcher.start()
 
     async def close(self) -> None:
-        if self._worker:
-            self._worker.cancel()
-            await asyncio.gather(self._worker, return_exceptions=True)
-        if self._client:
-            await close(self._client)
+        await self._watcher.close()
 
     def _session_changed(self, session: Session) -> None:
-        if session is Session.CONNECTED:
-            self._dirty.set()
+        """Changes nothing by itself: the watcher looks again as soon as it can."""
 
-    def _changed(self, _: WatchedEvent, loop: asyncio.AbstractEventLoop) -> None:
-        # Called on kazoo's own thread.
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(self._dirty.set)
-
-    async def _work(self) -> None:
-        while True:
-            await self._dirty.wait()
-            self._dirty.clear()
-            try:
-                await self._look()
-            except NoNodeError:
-                self._newest.set(None)
-                await asyncio.sleep(FOLDER_POLL_SECONDS)
-                self._dirty.set()
-            except KazooException as error:
-                log.info("zookeeper does not answer", error=repr(error))
-                await asyncio.sleep(RETRY_SECONDS)
-                self._dirty.set()
-
-    async def _look(self) -> None:
-        client, loop = self._client, asyncio.get_running_loop()
-        assert client is not None
-        if not client.connected:
+    async def _look(self, client: KazooClient) -> None:
+        try:
+            children = await call(client.get_children_async, self._url.path, watch=self._watcher.watch)
+        except NoNodeError:
+            # Nobody has ever stood for election: wait for the folder.
+            self._newest.set(None)
+            if await call(client.exists_async, self._url.path, watch=self._watcher.watch) is not None:
+                self._watcher.wake()
             return
-        children = await call(client.get_children_async, self._url.path, watch=lambda event: self._changed(event, loop))
         node = lowest(children, self._label)
         if node is None:
             self._newest.set(None)
@@ -154,7 +106,7 @@ class Detector:
             payload, _ = await call(client.get_async, f"{self._url.path}/{node}")
         except NoNodeError:
             # It went between the two questions; the watch has fired already.
-            self._dirty.set()
+            self._watcher.wake()
             return
         leader = LeaderInfo.parse(payload)
         if leader is None:

@@ -52,6 +52,7 @@ class LeaderInfo:
         """`host:port` of the HTTP API that it advertises."""
         if not self.master_info:
             return None
-        known = self.master_info.get("address", {})
+        known = self.master_info.get("address") or {}
         host = known.get("hostname") or known.get("ip") or self.master_info.get("hostname")
-        return f"{host}:{self.master_info['port']}" if host else None
+        port = known.get("port") or self.master_info.get("port")
+        return f"{host}:{port}" if host and port else None

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from kazoo.client import KazooClient
+from kazoo.exceptions import KazooException
 from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 from kazoo.security import ACL, CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
 
 from mezzo_chassis.leadership.candidate import Session
+from mezzo_chassis.log import get_logger
 
+CLOSE_SECONDS_MAX = 1.0
 CONNECT_RETRY_SECONDS_MAX = 1.0
 
 T = TypeVar("T")
@@ -24,6 +28,8 @@ _SESSIONS = {
     KazooState.SUSPENDED: Session.SUSPENDED,
     KazooState.LOST: Session.LOST,
 }
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,26 @@ def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> asyncio.Fut
 
 
 async def close(client: KazooClient) -> None:
-    """End the session, so that its nodes go at once."""
-    await asyncio.to_thread(client.stop)
-    await asyncio.to_thread(client.close)
+    """End the session, so that its nodes go at once.
+
+    A ZooKeeper that does not answer is not waited for: a client waits as long as its session lasts. The nodes then go
+    when the session ends. The thread is no one's but the process' own, which ends without it.
+    """
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+
+    def end() -> None:
+        try:
+            client.stop()
+            client.close()
+        except KazooException as error:
+            log.info("zookeeper does not take leave", error=repr(error))
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(ended.set)
+
+    threading.Thread(target=end, name="end the session with zookeeper", daemon=True).start()
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS_MAX):
+            await ended.wait()
+    except TimeoutError:
+        log.info("zookeeper does not take leave in time")

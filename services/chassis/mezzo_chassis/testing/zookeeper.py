@@ -17,6 +17,7 @@ CONFIGURED = Path("/etc/zookeeper/conf")
 # Sessions may be as short as two ticks.
 TICK_MS = 200
 SESSION_MS_MIN = 2 * TICK_MS
+SESSION_MS_MAX = 60_000
 HEAP = "128m"
 
 
@@ -40,6 +41,7 @@ class ZooKeeperServer:
         configuration.write_text(
             f"tickTime={TICK_MS}\n"
             f"minSessionTimeout={SESSION_MS_MIN}\n"
+            f"maxSessionTimeout={SESSION_MS_MAX}\n"
             f"dataDir={folder / 'data'}\n"
             "clientPortAddress=127.0.0.1\n"
             f"clientPort={self.port}\n"

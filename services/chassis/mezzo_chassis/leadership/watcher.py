@@ -1,0 +1,128 @@
+"""Looking at ZooKeeper whenever something there may have changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import ConnectionLoss, KazooException, OperationTimeoutError, SessionExpiredError
+from kazoo.protocol.states import WatchedEvent
+
+from mezzo_chassis.leadership.candidate import Session
+from mezzo_chassis.leadership.zookeeper import ZooKeeperUrl, close, connect
+from mezzo_chassis.log import get_logger
+
+RETRY_SECONDS_MIN = 0.1
+RETRY_SECONDS_MAX = 5.0
+# How often it is said that there is no connection.
+REMINDER_SECONDS = 10.0
+
+# What ends with the connection, and needs no telling: the session tells it.
+_PASSING = (ConnectionLoss, SessionExpiredError, OperationTimeoutError)
+
+log = get_logger(__name__)
+
+
+class Watcher:
+    """A session, and a look at what is there: at its start, after each change, and again after a failure.
+
+    Whatever happens between two looks is one change. When `look` has a defect, `failed` is told: nobody who relies on
+    it may go on believing what it saw last.
+    """
+
+    def __init__(
+        self,
+        purpose: str,
+        url: ZooKeeperUrl,
+        session_timeout_seconds: float,
+        *,
+        look: Callable[[KazooClient], Awaitable[None]],
+        on_session: Callable[[Session], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._purpose = purpose
+        self._url = url
+        self._timeout_seconds = session_timeout_seconds
+        self._look = look
+        self._on_session = on_session
+        self._failed = failed
+        self._dirty = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client: KazooClient | None = None
+        self._work: asyncio.Task[None] | None = None
+
+    @property
+    def client(self) -> KazooClient:
+        """Only after `start`."""
+        assert self._client is not None
+        return self._client
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._client = connect(self._url, self._timeout_seconds, self._session_changed)
+        self._work = asyncio.create_task(self._keep_looking(), name=self._purpose)
+        self._work.add_done_callback(self._ended)
+
+    async def stop_looking(self) -> None:
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.gather(self._work, return_exceptions=True)
+
+    async def close(self) -> None:
+        await self.stop_looking()
+        if self._client is not None:
+            await close(self._client)
+
+    def wake(self) -> None:
+        """Look again."""
+        self._dirty.set()
+
+    def watch(self, _: WatchedEvent) -> None:
+        """To be given to ZooKeeper as a watch: looks again. Called on kazoo's own thread."""
+        assert self._loop is not None
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.wake)
+
+    def _session_changed(self, session: Session) -> None:
+        log.info("zookeeper session", purpose=self._purpose, state=session.value)
+        self._on_session(session)
+        self.wake()
+
+    async def _keep_looking(self) -> None:
+        client, pause, told = self.client, RETRY_SECONDS_MIN, ""
+        while True:
+            await self._until_dirty()
+            if not client.connected:
+                continue
+            try:
+                await self._look(client)
+            except KazooException as error:
+                if not isinstance(error, _PASSING) and repr(error) != told:
+                    told = repr(error)
+                    log.error("zookeeper refuses", purpose=self._purpose, error=told)
+                await self._until_dirty(pause)
+                self.wake()
+                pause = min(2 * pause, RETRY_SECONDS_MAX)
+            else:
+                pause, told = RETRY_SECONDS_MIN, ""
+
+    async def _until_dirty(self, seconds_max: float | None = None) -> None:
+        """Wait for a change, and remind of a missing connection meanwhile; at most for `seconds_max`."""
+        while True:
+            try:
+                async with asyncio.timeout(seconds_max or REMINDER_SECONDS):
+                    await self._dirty.wait()
+            except TimeoutError:
+                if seconds_max is not None:
+                    return
+                if not self.client.connected:
+                    log.warning("no connection to zookeeper", purpose=self._purpose, hosts=self._url.hosts)
+                continue
+            self._dirty.clear()
+            return
+
+    def _ended(self, work: asyncio.Task[None]) -> None:
+        if not work.cancelled() and (error := work.exception()) is not None:
+            log.error("does not watch zookeeper any more", purpose=self._purpose, exc_info=error)
+            self._failed(error)
