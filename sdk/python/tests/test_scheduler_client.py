@@ -242,6 +242,41 @@ async def test_calls_name_the_framework_and_the_stream(cluster: Cluster, schedul
     assert calls[v1.Call.SHUTDOWN].shutdown.executor_id.value == "E1"
 
 
+async def test_calls_about_maintenance_and_operations_name_what_they_are_about(
+    cluster: Cluster, scheduler: SchedulerClient
+) -> None:
+    await subscribed(cluster, scheduler)
+    await scheduler.accept_inverse_offers([mesos.OfferID(value="I1")], refuse_seconds=9)
+    await scheduler.decline_inverse_offers([mesos.OfferID(value="I2")])
+    status = mesos.OperationStatus(state=mesos.OPERATION_FINISHED)
+    status.operation_id.value = "P1"
+    await scheduler.acknowledge_operation(status)
+    status.uuid.value, status.agent_id.value = b"\x00\xff", "A1"
+    await scheduler.acknowledge_operation(status)
+    await scheduler.reconcile_operations([("P1", "A1"), ("P2", None)])
+    # A status without a uuid is not acknowledged.
+    accepted, declined, acknowledged, reconciled = (cluster.calls.get_nowait()[1] for _ in range(cluster.calls.qsize()))
+    assert accepted.type == v1.Call.ACCEPT_INVERSE_OFFERS
+    assert [each.value for each in accepted.accept_inverse_offers.inverse_offer_ids] == ["I1"]
+    assert accepted.accept_inverse_offers.filters.refuse_seconds == 9
+    assert declined.type == v1.Call.DECLINE_INVERSE_OFFERS
+    assert not declined.decline_inverse_offers.HasField("filters")
+    assert acknowledged.acknowledge_operation_status.uuid == b"\x00\xff"
+    assert acknowledged.acknowledge_operation_status.agent_id.value == "A1"
+    assert not acknowledged.acknowledge_operation_status.HasField("resource_provider_id")
+    operations = reconciled.reconcile_operations.operations
+    assert [(each.operation_id.value, each.HasField("agent_id")) for each in operations] == [
+        ("P1", True),
+        ("P2", False),
+    ]
+
+
+async def test_nothing_can_be_called_before_the_framework_has_an_id(scheduler: SchedulerClient) -> None:
+    for call in (scheduler.revive(), scheduler.teardown(), scheduler.send(v1.Call(type=v1.Call.REVIVE))):
+        with pytest.raises(errors.Unavailable, match="subscribed"):
+            await call
+
+
 async def test_a_broken_stream_is_followed_by_another_under_the_same_id(
     cluster: Cluster, scheduler: SchedulerClient
 ) -> None:
@@ -478,11 +513,7 @@ async def test_a_call_that_is_answered_by_a_message_gives_the_message(serve_grpc
     cluster, _, address = await grpc_cluster(serve_grpc)
     async with SchedulerClient(GrpcTransport(address), INFO) as scheduler:
         _, stream = await subscribed(cluster, scheduler)
-        call = v1.Call(type=v1.Call.RECONCILE_OPERATIONS)
-        call.reconcile_operations.SetInParent()
-        response = await scheduler.send(call)
-        assert response is not None
-        statuses = response.reconcile_operations.operation_statuses
+        statuses = await scheduler.reconcile_operations()
         assert [status.state for status in statuses] == [mesos.OPERATION_FINISHED]
         assert (await cluster.calls.get())[0] == stream.id
 

@@ -118,12 +118,17 @@ class SchedulerClient:
     # Each returns when the call is admitted, and raises `MezzoError` when it is not; what it causes arrives as events.
 
     def _new(self, call_type: Type.ValueType) -> v1.Call:
-        return v1.Call(type=call_type, framework_id=self.framework_info.id)
+        return self._signed(v1.Call(type=call_type))
+
+    def _signed(self, call: v1.Call) -> v1.Call:
+        if not self.framework_id:
+            raise Unavailable("the framework has not been subscribed yet")
+        call.framework_id.CopyFrom(self.framework_info.id)
+        return call
 
     async def send(self, call: v1.Call) -> v1.Response | None:
         """Make any call; its framework id is filled in."""
-        call.framework_id.CopyFrom(self.framework_info.id)
-        return await self._transport.call(call)
+        return await self._transport.call(self._signed(call))
 
     async def accept(
         self,
@@ -154,6 +159,28 @@ class SchedulerClient:
         call.decline.offer_ids.extend(offer_ids)
         if refuse_seconds is not None:
             call.decline.filters.refuse_seconds = refuse_seconds
+        await self._transport.call(call)
+
+    async def accept_inverse_offers(
+        self, offer_ids: Iterable[mesos.OfferID], refuse_seconds: float | None = None
+    ) -> None:
+        """Promise to give back what was asked for; not asked again for `refuse_seconds` (default: 5)."""
+        call = self._new(Type.ACCEPT_INVERSE_OFFERS)
+        call.accept_inverse_offers.SetInParent()
+        call.accept_inverse_offers.inverse_offer_ids.extend(offer_ids)
+        if refuse_seconds is not None:
+            call.accept_inverse_offers.filters.refuse_seconds = refuse_seconds
+        await self._transport.call(call)
+
+    async def decline_inverse_offers(
+        self, offer_ids: Iterable[mesos.OfferID], refuse_seconds: float | None = None
+    ) -> None:
+        """Say that it will not be given back; not asked again for `refuse_seconds` (default: 5)."""
+        call = self._new(Type.DECLINE_INVERSE_OFFERS)
+        call.decline_inverse_offers.SetInParent()
+        call.decline_inverse_offers.inverse_offer_ids.extend(offer_ids)
+        if refuse_seconds is not None:
+            call.decline_inverse_offers.filters.refuse_seconds = refuse_seconds
         await self._transport.call(call)
 
     async def revive(self, roles: Iterable[str] = ()) -> None:
@@ -204,6 +231,20 @@ class SchedulerClient:
         call.acknowledge.uuid = status.uuid
         await self._transport.call(call)
 
+    async def acknowledge_operation(self, status: mesos.OperationStatus) -> None:
+        """Say that an operation's status was received; nothing is sent for one that wants no acknowledgement."""
+        if not status.HasField("uuid"):
+            return
+        call = self._new(Type.ACKNOWLEDGE_OPERATION_STATUS)
+        acknowledge = call.acknowledge_operation_status
+        acknowledge.uuid = status.uuid.value
+        acknowledge.operation_id.CopyFrom(status.operation_id)
+        if status.HasField("agent_id"):
+            acknowledge.agent_id.CopyFrom(status.agent_id)
+        if status.HasField("resource_provider_id"):
+            acknowledge.resource_provider_id.CopyFrom(status.resource_provider_id)
+        await self._transport.call(call)
+
     async def reconcile(self, tasks: Iterable[tuple[str, str | None]] = ()) -> None:
         """Ask for the newest status of tasks, given as `(task id, agent id or None)`; of all where none is given."""
         call = self._new(Type.RECONCILE)
@@ -214,6 +255,23 @@ class SchedulerClient:
             if agent_id is not None:
                 task.agent_id.value = agent_id
         await self._transport.call(call)
+
+    async def reconcile_operations(
+        self, operations: Iterable[tuple[str, str | None]] = ()
+    ) -> list[mesos.OperationStatus]:
+        """Ask for the newest status of operations, given as `(id, agent id or None)`; of all where none is given.
+
+        Returns what the answer itself says; a cluster may say it by events instead.
+        """
+        call = self._new(Type.RECONCILE_OPERATIONS)
+        call.reconcile_operations.SetInParent()
+        for operation_id, agent_id in operations:
+            operation = call.reconcile_operations.operations.add()
+            operation.operation_id.value = operation_id
+            if agent_id is not None:
+                operation.agent_id.value = agent_id
+        response = await self._transport.call(call)
+        return list(response.reconcile_operations.operation_statuses) if response is not None else []
 
     async def message(self, executor_id: str, agent_id: str, data: bytes) -> None:
         """Send bytes to an executor; they may be lost."""
