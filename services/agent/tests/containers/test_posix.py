@@ -83,7 +83,9 @@ async def test_a_task_starts_in_its_sandbox_with_its_output_in_files_and_nothing
 async def test_a_task_has_no_signal_blocked_or_ignored(containers: PosixContainerizer, configure: Configure) -> None:
     config = configure(argv=("grep", ["grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"]))
     await run(containers, config)
-    assert [line.split()[1] for line in config.stdout.read_text().splitlines()] == ["0" * 16, "0" * 16]
+    masks = [int(line.split()[1], 16) for line in config.stdout.read_text().splitlines()]
+    # The C library keeps signals 32 and 33 for itself: nobody can set what a parent left of them.
+    assert [mask & ~(0b11 << 31) for mask in masks] == [0, 0]
 
 
 async def test_a_task_leads_a_session_of_its_own(containers: PosixContainerizer, configure: Configure) -> None:
