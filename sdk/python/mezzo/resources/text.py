@@ -27,7 +27,7 @@ def parse(text: str, default_role: str = "*") -> Resources:
     stripped = text.strip()
     messages = _from_json(stripped) if stripped.startswith("[") else _from_list(stripped)
     for message in messages:
-        if not message.reservations and message.role == "*" and not message.HasField("reservation"):
+        if not message.reservations and not message.HasField("role"):
             message.role = default_role
     validate(messages)
     return Resources.of(messages)
