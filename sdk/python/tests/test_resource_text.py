@@ -154,3 +154,7 @@ def test_attributes_are_text_numbers_and_ranges() -> None:
 def test_an_attribute_that_makes_no_sense_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(ResourceError, match=complaint):
         attributes.parse(text)
+
+
+def test_what_is_for_no_role_by_name_stays_unreserved() -> None:
+    assert parse("cpus(*):1;mem:32", default_role="ads") == parse("cpus:1;mem(ads):32")
