@@ -1,16 +1,5 @@
 """Fixtures for the chassis' own tests."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from mezzo_chassis.testing.fixtures import zookeeper
 
-import pytest
-
-from mezzo_chassis.testing import ZooKeeperServer, zookeeper_missing
-
-
-@pytest.fixture
-def zookeeper(tmp_path: Path) -> Iterator[ZooKeeperServer]:
-    if missing := zookeeper_missing():
-        pytest.skip(missing)
-    with ZooKeeperServer(tmp_path / "zookeeper") as server:
-        yield server
+__all__ = ["zookeeper"]

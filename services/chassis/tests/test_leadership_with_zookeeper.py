@@ -2,23 +2,39 @@
 
 import asyncio
 import json
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import pytest
 from kazoo.client import KazooClient
+from kazoo.exceptions import NoAuthError
 
 from mezzo_chassis.leadership import Contender, Detector, LeaderInfo, Leadership, Session, ZooKeeperUrl
 from mezzo_chassis.leadership.payload import address_json
-from mezzo_chassis.testing import ZooKeeperServer
+from mezzo_chassis.leadership.watcher import Watcher
+from mezzo_chassis.testing import Wire, ZooKeeperServer
 
 TIMEOUT_SECONDS = 2.0
+# Longer than any connection is away in a test that does not want its session to end.
+LONG_TIMEOUT_SECONDS = 20.0
 SOON_SECONDS = 30
 
 
 @asynccontextmanager
-async def contender(server: ZooKeeperServer, address: str) -> AsyncIterator[Contender]:
-    url = ZooKeeperUrl.parse(server.url())
-    candidate = Contender(url, address_json(address), session_timeout_seconds=TIMEOUT_SECONDS)
+async def contender(
+    server: ZooKeeperServer,
+    address: str,
+    *,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    credential: str = "",
+    wire: Wire | None = None,
+) -> AsyncIterator[Contender]:
+    hosts = f"127.0.0.1:{wire.port}" if wire else server.hosts
+    url = ZooKeeperUrl.parse(f"zk://{credential}{hosts}/mezzo")
+    candidate = Contender(url, address_json(address), session_timeout_seconds=timeout_seconds)
     await candidate.start()
     try:
         yield candidate
@@ -65,17 +81,191 @@ async def test_the_first_leads_and_the_next_takes_over_when_it_closes(zookeeper:
             await until_leader(watching, "b:2")
 
 
-async def test_a_leader_goes_on_while_zookeeper_is_away_for_less_than_its_session(zookeeper: ZooKeeperServer) -> None:
-    async with contender(zookeeper, "a:1") as candidate:
+async def test_candidates_lead_one_after_the_other_in_the_order_in_which_they_came(zookeeper: ZooKeeperServer) -> None:
+    async with (
+        contender(zookeeper, "a:1") as first,
+        detector(zookeeper) as watching,
+    ):
+        await until(first, lambda state: state.leading)
+        async with contender(zookeeper, "b:2") as second:
+            await until_node_count(first.client, 2)
+            async with contender(zookeeper, "c:3") as third:
+                await until_node_count(first.client, 3)
+                await first.close()
+                await until(second, lambda state: state.leading)
+                await until_leader(watching, "b:2")
+                assert not third.leadership.leading
+                await second.close()
+                await until(third, lambda state: state.leading)
+                await until_leader(watching, "c:3")
+
+
+async def test_a_leader_goes_on_while_zookeeper_hangs_for_less_than_its_session(zookeeper: ZooKeeperServer) -> None:
+    async with (
+        contender(zookeeper, "a:1", timeout_seconds=6) as candidate,
+        detector(zookeeper) as watching,
+    ):
         leading = await until(candidate, lambda state: state.leading)
+        await until_leader(watching, "a:1")
         zookeeper.pause()
         suspended = await until(candidate, lambda state: state.session is Session.SUSPENDED)
-        assert suspended.leading
+        assert suspended.epoch == leading.epoch
         assert not suspended.may_write
+        assert watching.leader is not None
         zookeeper.resume()
-        resumed = await until(candidate, lambda state: state.session is not Session.SUSPENDED)
-        if resumed.session is Session.CONNECTED:
-            assert resumed.epoch == leading.epoch
+        assert await until(candidate, lambda state: state.session is not Session.SUSPENDED) == leading
+
+
+async def test_a_leader_survives_a_broken_connection_under_the_same_epoch(zookeeper: ZooKeeperServer) -> None:
+    async with (
+        Wire(zookeeper.port) as wire,
+        contender(zookeeper, "a:1", timeout_seconds=LONG_TIMEOUT_SECONDS, wire=wire) as candidate,
+    ):
+        leading = await until(candidate, lambda state: state.leading)
+        wire.cut()
+        suspended = await until(candidate, lambda state: state.session is Session.SUSPENDED)
+        assert suspended == Leadership(Session.SUSPENDED, leading.epoch)
+        wire.mend()
+        assert await until(candidate, lambda state: state.session is not Session.SUSPENDED) == leading
+
+
+async def test_a_leader_that_is_cut_off_for_too_long_writes_nothing_steps_down_and_stands_behind(
+    zookeeper: ZooKeeperServer,
+) -> None:
+    async with (
+        Wire(zookeeper.port) as wire,
+        contender(zookeeper, "a:1", wire=wire) as old,
+        detector(zookeeper) as watching,
+    ):
+        before = await until(old, lambda state: state.leading)
+        async with contender(zookeeper, "b:2", timeout_seconds=LONG_TIMEOUT_SECONDS) as new:
+            wire.cut()
+            after = await until(new, lambda state: state.leading)
+            await until_leader(watching, "b:2")
+            # Nobody has told it, nor can; it does know that it may not write.
+            assert old.leadership == Leadership(Session.SUSPENDED, before.epoch)
+            wire.mend()
+            await until(old, lambda state: not state.leading)
+            await until_node_count(new.client, 2)
+            assert not old.leadership.leading
+            assert new.leadership == after
+
+
+async def test_a_killed_leader_is_followed_when_its_session_ends(zookeeper: ZooKeeperServer) -> None:
+    async with other_process(zookeeper) as leader, detector(zookeeper) as watching:
+        await until_says(leader, "connected leading")
+        await until_leader(watching, "other:1")
+        async with contender(zookeeper, "b:2", timeout_seconds=LONG_TIMEOUT_SECONDS) as candidate:
+            await until_node_count(candidate.client, 2)
+            assert not candidate.leadership.leading
+            leader.kill()
+            await until(candidate, lambda state: state.leading)
+            await until_leader(watching, "b:2")
+
+
+async def test_a_leader_that_slept_past_its_session_wakes_up_and_steps_down(zookeeper: ZooKeeperServer) -> None:
+    async with other_process(zookeeper) as leader:
+        await until_says(leader, "connected leading")
+        async with contender(zookeeper, "b:2", timeout_seconds=LONG_TIMEOUT_SECONDS) as candidate:
+            await until_node_count(candidate.client, 2)
+            leader.send_signal(signal.SIGSTOP)
+            await until(candidate, lambda state: state.leading)
+            leader.send_signal(signal.SIGCONT)
+            await until_says(leader, "lost")
+            await until_says(leader, "connected")
+            await until_node_count(candidate.client, 2)
+            assert candidate.leadership.leading
+
+
+async def test_a_restarted_zookeeper_keeps_the_leader(zookeeper: ZooKeeperServer) -> None:
+    async with (
+        contender(zookeeper, "a:1", timeout_seconds=LONG_TIMEOUT_SECONDS) as candidate,
+        detector(zookeeper) as watching,
+    ):
+        leading = await until(candidate, lambda state: state.leading)
+        await until_leader(watching, "a:1")
+        zookeeper.kill()
+        await until(candidate, lambda state: state.session is Session.SUSPENDED)
+        await asyncio.to_thread(zookeeper.start)
+        assert await until(candidate, lambda state: state.session is not Session.SUSPENDED) == leading
+        assert watching.leader is not None
+
+
+async def test_a_candidate_that_closes_while_zookeeper_hangs_does_not_wait_for_it(zookeeper: ZooKeeperServer) -> None:
+    async with contender(zookeeper, "a:1", timeout_seconds=LONG_TIMEOUT_SECONDS) as candidate:
+        await until(candidate, lambda state: state.leading)
+        zookeeper.pause()
+        # The client itself would wait for a third of its session, or more.
+        async with asyncio.timeout(LONG_TIMEOUT_SECONDS / 4):
+            await candidate.close()
+        assert candidate.leadership == Leadership(Session.NONE, None)
+        zookeeper.resume()
+    async with contender(zookeeper, "b:2") as following:
+        await until(following, lambda state: state.leading)
+
+
+async def test_with_a_credential_others_can_find_the_leader_but_neither_stand_nor_depose(
+    zookeeper: ZooKeeperServer,
+) -> None:
+    async with contender(zookeeper, "a:1", credential="mezzo:swordfish@") as candidate, detector(zookeeper) as watching:
+        leading = await until(candidate, lambda state: state.leading)
+        await until_leader(watching, "a:1")
+        assert leading.epoch is not None
+        stranger = KazooClient(hosts=zookeeper.hosts)
+        await asyncio.to_thread(stranger.start)
+        try:
+            for attempt in (
+                lambda: stranger.create("/mezzo/json.info_", b"{}", ephemeral=True, sequence=True),
+                lambda: stranger.delete("/mezzo/json.info_0000000000"),
+                lambda: stranger.set("/mezzo/json.info_0000000000", b"{}"),
+            ):
+                with pytest.raises(NoAuthError):
+                    await asyncio.to_thread(attempt)
+        finally:
+            await asyncio.to_thread(stranger.stop)
+            await asyncio.to_thread(stranger.close)
+        async with contender(zookeeper, "b:2") as refused, contender(zookeeper, "c:3", credential="mezzo:swordfish@"):
+            await until_node_count(candidate.client, 2)
+            assert refused.leadership == Leadership(Session.CONNECTED, None)
+
+
+async def test_a_node_that_was_made_without_an_answer_is_removed(zookeeper: ZooKeeperServer) -> None:
+    async with contender(zookeeper, "a:1") as candidate:
+        await until(candidate, lambda state: state.leading)
+        make = lambda: candidate.client.create("/mezzo/json.info_", b"{}", ephemeral=True, sequence=True)  # noqa: E731
+        forgotten = await asyncio.to_thread(make)
+        # It stands again, and puts its own house in order first.
+        await asyncio.to_thread(candidate.client.delete, "/mezzo/json.info_0000000000")
+        await until(candidate, lambda state: state.epoch is not None and state.epoch.number > 1)
+        await until_node_count(candidate.client, 1)
+        assert await asyncio.to_thread(candidate.client.exists, forgotten) is None
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b'{"hostname":"other"}', b'{"grpc_address":5}'])
+def test_a_node_that_is_not_of_mezzo_names_no_leader(payload: bytes) -> None:
+    assert LeaderInfo.parse(payload) is None
+
+
+async def test_whoever_relies_on_a_watcher_is_told_of_its_defect(zookeeper: ZooKeeperServer) -> None:
+    told: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    async def look(client: KazooClient) -> None:
+        raise RuntimeError("a defect")
+
+    watcher = Watcher(
+        "be wrong",
+        ZooKeeperUrl.parse(zookeeper.url()),
+        TIMEOUT_SECONDS,
+        look=look,
+        on_session=lambda session: None,
+        failed=told.set_result,
+    )
+    watcher.start()
+    try:
+        async with asyncio.timeout(SOON_SECONDS):
+            assert str(await told) == "a defect"
+    finally:
+        await watcher.close()
 
 
 async def test_a_leader_whose_session_ended_steps_down_and_leads_again_under_another_node(
@@ -149,6 +339,44 @@ def test_a_leaders_node_is_the_json_that_clients_of_mesos_read() -> None:
     leader = LeaderInfo.parse(payload)
     assert leader is not None
     assert (leader.grpc_address, leader.http_address) == ("127.0.0.1:5060", "host:5050")
+
+
+PROGRAM = """
+import asyncio, sys
+from mezzo_chassis.leadership import Contender, ZooKeeperUrl
+from mezzo_chassis.leadership.payload import address_json
+
+async def main():
+    url = ZooKeeperUrl.parse(sys.argv[1])
+    candidate = Contender(url, address_json("other:1"), session_timeout_seconds=float(sys.argv[2]))
+    await candidate.start()
+    async for state in candidate.changes():
+        print(state.session.value, "leading" if state.leading else "", flush=True)
+
+asyncio.run(main())
+"""
+
+
+@asynccontextmanager
+async def other_process(server: ZooKeeperServer) -> AsyncIterator[Process]:
+    """A contender, `other:1`, in a process of its own that says each change."""
+    program = ["-c", PROGRAM, server.url(), str(TIMEOUT_SECONDS)]
+    process = await asyncio.create_subprocess_exec(sys.executable, *program, stdout=PIPE)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def until_says(process: Process, what: str) -> None:
+    assert process.stdout is not None
+    async with asyncio.timeout(SOON_SECONDS):
+        while line := await process.stdout.readline():
+            if line.decode().strip() == what:
+                return
+    raise AssertionError(f"it ended without saying {what}")
 
 
 def expire(server: ZooKeeperServer, candidate: Contender) -> None:

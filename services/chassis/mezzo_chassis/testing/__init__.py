@@ -2,6 +2,7 @@
 
 from mezzo_chassis.testing.ports import free_port, free_ports
 from mezzo_chassis.testing.processes import ServiceProcess
+from mezzo_chassis.testing.wire import Wire
 from mezzo_chassis.testing.zookeeper import ZooKeeperServer, zookeeper_missing
 
-__all__ = ["ServiceProcess", "ZooKeeperServer", "free_port", "free_ports", "zookeeper_missing"]
+__all__ = ["ServiceProcess", "Wire", "ZooKeeperServer", "free_port", "free_ports", "zookeeper_missing"]

@@ -1,0 +1,74 @@
+"""A connection that a test can cut, and mend again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Self
+
+PIECE_BYTES = 64 * 1024
+
+
+class Wire:
+    """Passes on what comes to `port` on loopback to another port there: the network between two processes.
+
+    It lives on the event loop of the test. While it is cut, nothing passes and nobody gets through.
+    """
+
+    def __init__(self, target_port: int) -> None:
+        self._target_port = target_port
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        self._cut = False
+
+    @property
+    def port(self) -> int:
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def cut(self) -> None:
+        """Break every connection, and refuse new ones."""
+        self._cut = True
+        for connection in self._connections:
+            connection.cancel()
+
+    def mend(self) -> None:
+        self._cut = False
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self.cut()
+        self._server.close()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._pass_on(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # What goes wrong with either connection ends both.
+        with contextlib.suppress(OSError, asyncio.CancelledError), contextlib.closing(writer):
+            if self._cut:
+                return
+            target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+            with contextlib.closing(target_writer):
+                there = asyncio.create_task(_copy(reader, target_writer))
+                back = asyncio.create_task(_copy(target_reader, writer))
+                try:
+                    await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    there.cancel()
+                    back.cancel()
+                    await asyncio.gather(there, back, return_exceptions=True)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while piece := await reader.read(PIECE_BYTES):
+        writer.write(piece)
+        await writer.drain()
