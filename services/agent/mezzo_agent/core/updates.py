@@ -80,7 +80,8 @@ class Updates:
         status.executor_id.value = executor.id
         container_id = task.container_id or executor.container_id
         container = status.container_status
-        container.container_id.value = container_id
+        # Whatever an executor says of parents: a chain of them, deep enough, could be sent but not be read again.
+        container.container_id.CopyFrom(mesos.ContainerID(value=container_id))
         if not container.network_infos:
             address = container.network_infos.add().ip_addresses.add()
             address.protocol = mesos.NetworkInfo.IPv4

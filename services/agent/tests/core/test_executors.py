@@ -100,6 +100,21 @@ def test_update_is_forwarded_and_acknowledged_to_the_executor(running):
     assert (acknowledged.acknowledged.task_id.value, acknowledged.acknowledged.uuid) == ("t1", UUID)
 
 
+def test_what_an_executor_says_of_its_container_is_not_passed_on(running):
+    call = api.Call(type=api.Call.UPDATE)
+    call.framework_id.value, call.executor_id.value = "F1", "E1"
+    status = call.update.status
+    status.task_id.value, status.state, status.uuid = "t1", mesos.TASK_RUNNING, UUID
+    parent = status.container_status.container_id
+    for _ in range(90):
+        parent.value = "deep"
+        parent = parent.parent
+    parent.value = "deepest"
+    running.tell(happened.ExecutorCalled(call, None))
+    (update,) = running.updates()
+    assert update.container_status.container_id == mesos.ContainerID(value=running.container_id)
+
+
 def test_update_sent_twice_is_entered_once_and_acknowledged_twice(running):
     running.executor_update("t1", "TASK_RUNNING", UUID)
     running.acknowledge(running.updates()[0])
