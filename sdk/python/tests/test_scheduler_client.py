@@ -559,6 +559,18 @@ async def test_a_leader_that_is_gone_is_asked_for_where_the_client_began(serve_h
         await following
 
 
+async def test_a_leader_that_cannot_be_reached_is_asked_for_where_the_client_began(
+    cluster: Cluster, serve_http: Serve, unused_port: int
+) -> None:
+    handlers = [http_handler(cluster), redirecting(f"//127.0.0.1:{unused_port}")]
+
+    async def gateway(request: web.Request) -> web.StreamResponse:
+        return await handlers.pop()(request) if len(handlers) > 1 else await handlers[0](request)
+
+    async with SchedulerClient(HttpTransport(await serve_http(gateway)), INFO) as scheduler:
+        await subscribed(cluster, scheduler)
+
+
 async def test_redirects_have_an_end(serve_http: Serve) -> None:
     url = await serve_http(redirecting("/api/v1/scheduler"))
     transport = HttpTransport(url)
