@@ -1,5 +1,6 @@
 """The HTTP dialect: paths in all their forms, statuses as Mesos gives them, files that cannot be left."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,12 +10,14 @@ import pytest
 from aiohttp import web
 
 from mesos.v1.master import master_pb2 as master
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.errors import NotFound, Unimplemented
 from mezzo_chassis.errors import Exit, StartupError
-from mezzo_chassis.http.exchange import json_response, message_response, read_message
+from mezzo_chassis.http.exchange import FORMATS, json_response, message_response, read_message
 from mezzo_chassis.http.files import FilesApi, FileTree
 from mezzo_chassis.http.routes import POST, Routes
 from mezzo_chassis.http.site import Site, start_site, start_unix_site
+from mezzo_chassis.http.streams import RecordStream
 
 
 async def state(request: web.Request) -> web.StreamResponse:
@@ -137,6 +140,97 @@ async def test_a_correlation_id_comes_back(client: aiohttp.ClientSession) -> Non
         assert len(response.headers["X-Correlation-Id"]) == 32
 
 
+@pytest.mark.parametrize("given", ["", "x" * 129, "two words", "ümlaut"])
+async def test_a_correlation_id_that_could_not_be_passed_on_is_replaced(
+    client: aiohttp.ClientSession, given: str
+) -> None:
+    async with client.get("/state", headers={"X-Correlation-Id": given}) as response:
+        assert len(response.headers["X-Correlation-Id"]) == 32
+
+
+async def test_bytes_that_are_no_http_are_refused_and_logged_by_nobody(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    for sent in (b"GET /state HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"GET\r\n\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(sent)
+        assert b" 400 " in await asyncio.wait_for(reader.readline(), 10)
+        writer.close()
+        await writer.wait_closed()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [("gzip, deflate", "gzip"), ("deflate", None), ("gzip;q=0", None), ("gzip;q=0.5", "gzip"), ("", None)],
+)
+async def test_large_answers_are_compressed_where_the_client_takes_gzip(accepted: str, coding: str | None) -> None:
+    async def large(request: web.Request) -> web.StreamResponse:
+        return json_response(request, ["x"] * 5000)
+
+    routes = Routes("master")
+    routes.add("/large", large)
+    site = await start_site(routes.application(), "127.0.0.1", 0)
+    headers = {"Accept-Encoding": accepted}
+    session = aiohttp.ClientSession(f"http://127.0.0.1:{site.port}", headers=headers)
+    async with session, session.get("/large") as response:
+        assert response.headers.get("Content-Encoding") == coding
+        assert len(await response.json()) == 5000
+    await site.stop()
+
+
+async def test_an_answer_that_cannot_be_finished_is_cut_off_and_not_garbled(caplog: pytest.LogCaptureFixture) -> None:
+    failures = [RuntimeError("a defect"), NotFound("it went"), web.HTTPRequestEntityTooLarge(1, 2)]
+
+    async def broken(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        await response.write(b"part")
+        raise failures[int(request.query["failure"])]
+
+    routes = Routes("master")
+    routes.add("/broken", broken)
+    site = await start_site(routes.application(), "127.0.0.1", 0)
+    for failure in range(len(failures)):
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(b"GET /broken?failure=%d HTTP/1.1\r\nHost: x\r\n\r\n" % failure)
+        got = await asyncio.wait_for(reader.read(), 10)
+        assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert got.endswith(b"\r\n\r\n4\r\npart\r\n")
+        writer.close()
+        await writer.wait_closed()
+    await site.stop()
+    assert [record.levelname for record in caplog.records] == ["ERROR"] * len(failures)
+
+
+async def test_records_are_framed_and_sent_as_they_come() -> None:
+    go_on = asyncio.Event()
+    heartbeat = scheduler.Event(type=scheduler.Event.HEARTBEAT)
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        records = RecordStream(FORMATS["application/json"], {"Mesos-Stream-Id": "s"})
+        await records.begin(request)
+        await records.write([heartbeat, heartbeat])
+        await go_on.wait()
+        await records.write([heartbeat])
+        await records.end()
+        return records.response
+
+    routes = Routes("master")
+    routes.add("/stream", stream)
+    site = await start_site(routes.application(), "127.0.0.1", 0)
+    record = b'20\n{"type":"HEARTBEAT"}'
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{site.port}") as session, session.get("/stream") as response:
+        assert (response.status, response.headers["Transfer-Encoding"]) == (200, "chunked")
+        assert (response.headers["Mesos-Stream-Id"], response.content_type) == ("s", "application/json")
+        async with asyncio.timeout(10):
+            assert await response.content.readexactly(2 * len(record)) == 2 * record
+            go_on.set()
+            assert await response.read() == record
+    await site.stop()
+
+
 async def test_a_folder_is_browsed_and_a_file_is_read(client: aiohttp.ClientSession) -> None:
     async with client.get("/files/browse?path=/sandbox") as response:
         entries = {entry["path"]: entry for entry in await response.json()}
@@ -182,6 +276,28 @@ async def test_a_port_in_use_is_named(site: Site) -> None:
     with pytest.raises(StartupError, match=f"127.0.0.1:{site.port} is in use") as refused:
         await start_site(web.Application(), "127.0.0.1", site.port)
     assert refused.value.code is Exit.PORT_IN_USE
+
+
+async def test_a_unix_socket_of_a_living_process_is_not_taken_away(tmp_path: Path) -> None:
+    path = tmp_path / "agent.sock"
+    routes = Routes("slave")
+    routes.add("/state", state)
+    running = await start_unix_site(routes.application(), path)
+    with pytest.raises(StartupError, match="is in use by another process") as refused:
+        await start_unix_site(web.Application(), path)
+    assert refused.value.code is Exit.PORT_IN_USE
+    session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)))
+    async with session, session.get("http://localhost/state") as response:
+        assert response.status == 200
+    await running.stop()
+
+
+async def test_a_unix_socket_that_cannot_be_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "agent.sock", tmp_path / ("x" * 200)):
+        with pytest.raises(StartupError, match="cannot be listened on") as refused:
+            await start_unix_site(web.Application(), path)
+        assert refused.value.code is Exit.UNWRITABLE
 
 
 async def test_a_unix_socket_serves_the_same(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 from google.protobuf.message import DecodeError, Message
 
 from mezzo import jsonpb
@@ -22,6 +22,7 @@ COMPRESS_BYTES_MIN = 4096
 
 M = TypeVar("M", bound=Message)
 
+_NO_QUALITY = re.compile(r"q\s*=\s*0(\.0*)?")
 _CALLBACK = re.compile(r"[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*", re.ASCII)
 
 
@@ -95,7 +96,7 @@ def answer_format(request: web.Request, header: str = "Accept") -> Format:
 def message_response(request: web.Request, message: Message) -> web.Response:
     """A message in the encoding that the client wants."""
     form = answer_format(request)
-    return _compressed(web.Response(body=form.dump(message), content_type=form.content_type))
+    return _compressed(request, web.Response(body=form.dump(message), content_type=form.content_type))
 
 
 def json_response(request: web.Request, document: object) -> web.Response:
@@ -109,12 +110,21 @@ def json_bytes_response(request: web.Request, body: bytes) -> web.Response:
     if callback:
         if not _CALLBACK.fullmatch(callback):
             raise InvalidRequest("jsonp", f"{callback!r} is not the name of a function")
-        return _compressed(web.Response(body=b"%b(%b);" % (callback.encode(), body), content_type=JAVASCRIPT))
-    return _compressed(web.Response(body=body, content_type=JSON))
+        body = b"%b(%b);" % (callback.encode(), body)
+        return _compressed(request, web.Response(body=body, content_type=JAVASCRIPT))
+    return _compressed(request, web.Response(body=body, content_type=JSON))
 
 
-def _compressed(response: web.Response) -> web.Response:
-    if isinstance(response.body, bytes) and len(response.body) >= COMPRESS_BYTES_MIN:
-        # Takes effect only where the client accepts it.
-        response.enable_compression()
+def _compressed(request: web.Request, response: web.Response) -> web.Response:
+    """The answer, in gzip where it is large and the client takes that; Mesos has no other coding."""
+    if isinstance(response.body, bytes) and len(response.body) >= COMPRESS_BYTES_MIN and _takes_gzip(request):
+        response.enable_compression(web.ContentCoding.gzip)
     return response
+
+
+def _takes_gzip(request: web.Request) -> bool:
+    for coding in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower().split(","):
+        name, _, parameters = coding.partition(";")
+        if name.strip() == "gzip":
+            return _NO_QUALITY.fullmatch(parameters.strip()) is None
+    return False

@@ -82,18 +82,25 @@ async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
     correlation_id = bind_correlation_id(request.headers.get(CORRELATION_HEADER))
     try:
         response = await handler(request)
-    except web.HTTPException as answer:
-        answer.headers[CORRELATION_HEADER] = correlation_id
-        raise
-    except MezzoError as error:
-        return web.Response(status=http_status(error), text=str(error), headers={CORRELATION_HEADER: correlation_id})
     except ConnectionResetError:
         # The client went away while it was answered.
         raise web.HTTPServiceUnavailable from None
     except Exception as error:
-        log.exception("request failed", path=request.path)
-        text = f"{type(error).__name__}: {error}"
-        return web.Response(status=500, text=text, headers={CORRELATION_HEADER: correlation_id})
+        if request.writer.output_size > 0:
+            # The head of an answer is out. A second answer would read as a part of the first; the end of the connection
+            # says that the first is not whole.
+            raise ConnectionAbortedError(f"the answer could not be finished: {error!r}") from error
+        if isinstance(error, web.HTTPException):
+            error.headers[CORRELATION_HEADER] = correlation_id
+            raise
+        response = _refusal(request, error)
     if not response.prepared:
         response.headers[CORRELATION_HEADER] = correlation_id
     return response
+
+
+def _refusal(request: web.Request, error: Exception) -> web.Response:
+    if isinstance(error, MezzoError):
+        return web.Response(status=http_status(error), text=str(error))
+    log.error("request failed", path=request.path, exc_info=error)
+    return web.Response(status=500, text=f"{type(error).__name__}: {error}")

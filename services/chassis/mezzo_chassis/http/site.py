@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 import os
+import socket
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
+from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.listening import cannot_listen
 
 SHUTDOWN_SECONDS = 1.0
@@ -41,16 +47,39 @@ async def start_site(application: web.Application, host: str, port: int) -> Site
 
 async def start_unix_site(application: web.Application, path: Path) -> Site:
     """Serve on a Unix socket that every user may connect to; what an earlier process left there is removed."""
-    _make_room(path)
+    if await asyncio.to_thread(_answers, path):
+        raise StartupError(Exit.PORT_IN_USE, f"{path} is in use by another process")
     runner = await _runner(application)
-    await web.UnixSite(runner, str(path), backlog=BACKLOG).start()
-    os.chmod(path, 0o666)  # noqa: S103  executors run as other users; each has a token of its own
+    try:
+        _make_room(path)
+        await web.UnixSite(runner, str(path), backlog=BACKLOG).start()
+        os.chmod(path, 0o666)  # noqa: S103  executors run as other users; each has a token of its own
+    except OSError as error:
+        await runner.cleanup()
+        raise StartupError(Exit.UNWRITABLE, f"{path} cannot be listened on: {error.strerror or error}") from None
     return Site(runner)
+
+
+def _answers(path: Path) -> bool:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(str(path))
+        return True
+    return False
 
 
 def _make_room(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
+
+
+class _NotOfClients(logging.Filter):
+    """Leaves out what a client alone has done wrong: it has got its answer, and may repeat it without end."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+logging.getLogger("aiohttp.server").addFilter(_NotOfClients())
 
 
 async def _runner(application: web.Application) -> web.AppRunner:

@@ -1,0 +1,68 @@
+"""Sending a file as it is: whole, or the part that a client asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import os
+from http import HTTPStatus
+from typing import BinaryIO
+from urllib.parse import quote
+
+from aiohttp import hdrs, web
+
+PIECE_BYTES = 256 * 1024
+
+
+async def send_file(request: web.Request, file: BinaryIO, name: str) -> web.StreamResponse:
+    """Answer with an open file, as an attachment called `name`. Raises 416 for a part that it does not have.
+
+    It is sent from the open file, so that whatever happens to its path meanwhile sends nothing else.
+    """
+    size = os.fstat(file.fileno()).st_size
+    part = _part(request, size)
+    start, stop = part or (0, size)
+    response = web.StreamResponse(status=HTTPStatus.PARTIAL_CONTENT if part else HTTPStatus.OK)
+    response.content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    response.content_length = stop - start
+    response.headers[hdrs.ACCEPT_RANGES] = "bytes"
+    response.headers[hdrs.CONTENT_DISPOSITION] = attachment(name)
+    if part:
+        response.headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{stop - 1}/{size}"
+    await response.prepare(request)
+    if request.method != hdrs.METH_HEAD:
+        await _send(response, file, start, stop)
+    await response.write_eof()
+    return response
+
+
+async def _send(response: web.StreamResponse, file: BinaryIO, start: int, stop: int) -> None:
+    await asyncio.to_thread(file.seek, start)
+    left = stop - start
+    while left:
+        piece = await asyncio.to_thread(file.read, min(PIECE_BYTES, left))
+        if not piece:
+            raise ConnectionAbortedError("the file became shorter while it was sent")
+        await response.write(piece)
+        left -= len(piece)
+
+
+def _part(request: web.Request, size: int) -> tuple[int, int] | None:
+    """From where to where the client wants it; None for all of it. A `Range` that makes no sense counts as none."""
+    if hdrs.RANGE not in request.headers:
+        return None
+    try:
+        wanted = request.http_range
+    except ValueError:
+        return None
+    start, stop, _ = wanted.indices(size)
+    if start >= stop:
+        refused = web.HTTPRequestRangeNotSatisfiable(text=f"Range: the file has {size} bytes")
+        refused.headers[hdrs.CONTENT_RANGE] = f"bytes */{size}"
+        raise refused
+    return start, stop
+
+
+def attachment(name: str) -> str:
+    """A Content-Disposition for any name, as RFC 6266 wants it."""
+    return f"attachment; filename*=UTF-8''{quote(os.fsencode(name), safe='')}"
