@@ -123,7 +123,8 @@ async def test_no_line_of_a_fast_writer_is_lost_or_doubled(
     while not ended.done():
         await asyncio.to_thread(rotation.check, [(config.sandbox, processes.monitor)])
     assert (await ended).wait_status == 0
-    assert len(list(config.sandbox.glob("stdout.*"))) > 10
+    # How often depends on the machine; that it was rotated while it wrote does not.
+    assert list(config.sandbox.glob("stdout.*"))
     check_lines(stream(config.sandbox))
 
 
