@@ -22,9 +22,11 @@ def check_port_is_free(host: str, port: int) -> None:
 
 
 def cannot_listen(host: str, port: int, error: OSError) -> StartupError:
-    holder = f" by {name}" if error.errno == errno.EADDRINUSE and (name := holder_of(port)) else ""
-    what = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
-    return StartupError(Exit.PORT_IN_USE, f"{host}:{port} {what}{holder}")
+    """What keeps a server from listening: a port that another has, or an address that is wrong here."""
+    if error.errno != errno.EADDRINUSE:
+        return StartupError(Exit.BAD_CONFIGURATION, f"{host}:{port} cannot be listened on: {error.strerror}")
+    holder = holder_of(port)
+    return StartupError(Exit.PORT_IN_USE, f"{host}:{port} is in use{f' by {holder}' if holder else ''}")
 
 
 def holder_of(port: int) -> str | None:

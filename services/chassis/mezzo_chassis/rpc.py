@@ -22,7 +22,10 @@ from mezzo_chassis.metrics import RpcMetrics
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 KEEPALIVE_MS = 20_000
 KEEPALIVE_TIMEOUT_MS = 10_000
+# Open calls of one server, streams among them.
 STREAMS_MAX = 100_000
+# Of a status. It travels in a header, percent-encoded: clients refuse headers beyond 8 KiB, and tell that instead.
+DETAILS_BYTES_MAX = 2000
 STOP_GRACE_SECONDS = 1.0
 CORRELATION_KEY = "x-correlation-id"
 LEADER_KEY = "mezzo-leader"
@@ -96,14 +99,16 @@ async def start_server(
     health and reflection. A servicer raises `MezzoError`s; they become statuses. Raises `StartupError` naming the port
     that is in use, and by whom.
     """
-    server = grpc.aio.server(options=_SERVER_OPTIONS, interceptors=[_Around(metrics)])
+    check_port_is_free(host, port)
+    server = grpc.aio.server(
+        options=_SERVER_OPTIONS, interceptors=[_Around(metrics)], maximum_concurrent_rpcs=STREAMS_MAX
+    )
     for add, servicer in servicers:
         add(servicer, server)
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     running = Server(server, health_servicer, list(names))
-    check_port_is_free(host, port)
     try:
         running.port = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     except RuntimeError as error:
@@ -200,7 +205,7 @@ class _Call:
             self._end(code)
             if isinstance(error, NotLeading) and error.leader:
                 context.set_trailing_metadata(((LEADER_KEY, error.leader),))
-            await context.abort(code, str(error))
+            await context.abort(code, _details(str(error)))
         if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
             self._end(grpc.StatusCode.CANCELLED)
             return
@@ -209,7 +214,13 @@ class _Call:
             return
         self._end(grpc.StatusCode.INTERNAL)
         log.error("call failed", rpc=".".join(self._labels), exc_info=error)
-        await context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+        await context.abort(grpc.StatusCode.INTERNAL, _details(f"{type(error).__name__}: {error}"))
+
+
+def _details(text: str) -> str:
+    encoded = text.encode(errors="replace")
+    rest = "…" if len(encoded) > DETAILS_BYTES_MAX else ""
+    return encoded[:DETAILS_BYTES_MAX].decode(errors="ignore") + rest
 
 
 def error_of(failure: grpc.aio.AioRpcError) -> MezzoError:

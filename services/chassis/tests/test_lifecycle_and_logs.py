@@ -1,14 +1,20 @@
 """A service's life, and what it says of it."""
 
 import asyncio
+import gc
 import json
+import logging
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
+from mezzo_chassis import log
 from mezzo_chassis.errors import Exit, StartupError
-from mezzo_chassis.lifecycle import Lifecycle, run
+from mezzo_chassis.lifecycle import Lifecycle, freeze_gc, run
 
 PROGRAM = """
 import asyncio, sys
@@ -64,3 +70,102 @@ def test_a_background_task_that_fails_ends_the_service() -> None:
         await lifecycle.stopping.wait()
 
     assert run(serve, service="agent") == Exit.FAILED
+
+
+def test_a_background_task_that_cannot_start_is_told_in_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    async def fail() -> None:
+        raise StartupError(Exit.BAD_CREDENTIALS, "the credential of --zk is refused")
+
+    async def serve(lifecycle: Lifecycle) -> None:
+        lifecycle.spawn(fail(), "fail")
+        await lifecycle.stopping.wait()
+
+    assert run(serve, service="registry") == Exit.BAD_CREDENTIALS
+    assert "mezzo registry: the credential of --zk is refused\n" in capsys.readouterr().err
+
+
+def test_what_is_left_in_the_background_is_ended_with_the_service() -> None:
+    ended = []
+
+    async def work(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+
+    async def serve(lifecycle: Lifecycle) -> None:
+        for name in ("a", "b"):
+            lifecycle.spawn(work(name), name)
+        done = lifecycle.spawn(asyncio.sleep(0), "is done by itself")
+        await done
+        assert not lifecycle.stopping.is_set()
+        lifecycle.stop()
+
+    assert run(serve, service="agent") == 0
+    assert sorted(ended) == ["a", "b"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_service_is_told_which_signal_ends_it(number: signal.Signals) -> None:
+    told = []
+
+    async def serve(lifecycle: Lifecycle) -> None:
+        os.kill(os.getpid(), number)
+        await lifecycle.stopping.wait()
+        # A second signal on the way out changes nothing.
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0)
+        told.append(lifecycle.signal)
+
+    assert run(serve, service="agent", signals=(signal.SIGUSR1,)) == 0
+    assert told == [number]
+
+
+def test_what_lives_is_left_out_of_collections_once_it_is_frozen() -> None:
+    kept = [[] for _ in range(1000)]  # type: ignore[var-annotated]
+    before = gc.get_freeze_count()
+    freeze_gc()
+    try:
+        assert gc.get_freeze_count() >= before + len(kept)
+    finally:
+        gc.unfreeze()
+
+
+@pytest.fixture
+def fresh_logging() -> Iterator[None]:
+    """Leaves the process' logging as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.usefixtures("fresh_logging")
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_traceback_tells_no_local_variables(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("test", "info", form)
+
+    def fail(credential: str) -> None:
+        raise ValueError("a defect")
+
+    try:
+        fail("sword" + "fish")
+    except ValueError:
+        logging.getLogger("elsewhere").exception("failed")
+    told = capsys.readouterr().out
+    assert "ValueError: a defect" in told
+    assert "in fail" in told
+    assert "swordfish" not in told
+
+
+@pytest.mark.usefixtures("fresh_logging")
+def test_the_level_can_be_changed_while_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("test", "warning", "json")
+    elsewhere = logging.getLogger("elsewhere")
+    elsewhere.info("unheard")
+    log.set_level("debug")
+    elsewhere.debug("heard")
+    assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == ["heard"]
+    with pytest.raises(KeyError):
+        log.set_level("loud")

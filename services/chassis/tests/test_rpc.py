@@ -1,15 +1,18 @@
 """gRPC servers: health, reflection, errors as statuses, metrics, and ports that are in use."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
+from structlog.contextvars import get_contextvars
 
-from mezzo.errors import InvalidRequest, MezzoError, NotFound, NotLeading
+from mezzo.errors import InvalidRequest, LimitExceeded, MezzoError, NotFound, NotLeading
 from mezzo.operator.v1 import operator_pb2, operator_pb2_grpc
+from mezzo_chassis import rpc
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.metrics import RpcMetrics
 from mezzo_chassis.rpc import Server, error_of, open_channel, start_server
@@ -21,8 +24,14 @@ class Failing(operator_pb2_grpc.OperatorServicer):
     """Fails in the way that the test wants."""
 
     error: Exception | None = None
+    waits = False
+    correlation_id = ""
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
 
     async def KillTask(self, request: operator_pb2.KillTaskRequest, context: object) -> operator_pb2.KillTaskResponse:
+        self.correlation_id = get_contextvars()["correlation_id"]
         if self.error is not None:
             raise self.error
         return operator_pb2.KillTaskResponse()
@@ -34,6 +43,11 @@ class Failing(operator_pb2_grpc.OperatorServicer):
         self, request: operator_pb2.WatchRequest, context: object
     ) -> AsyncIterator[operator_pb2.WatchResponse]:
         yield operator_pb2.WatchResponse()
+        try:
+            if self.waits:
+                await asyncio.Event().wait()
+        finally:
+            self.left.set()
         if self.error is not None:
             raise self.error
 
@@ -139,6 +153,110 @@ async def test_calls_are_counted_by_their_outcome(
     labels = {"rpc_service": NAME, "method": "KillTask"}
     assert metrics.get_sample_value("mezzo_test_rpc_duration_seconds_count", labels) == 2
     assert metrics.get_sample_value("mezzo_test_rpc_active", labels) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NotFound("x" * 1_000_000), grpc.StatusCode.NOT_FOUND),
+        (NotFound("ü" * 5000), grpc.StatusCode.NOT_FOUND),
+        (NotFound("𝄞" * 2000), grpc.StatusCode.NOT_FOUND),
+        (NotFound("no text \ud800" * 1000), grpc.StatusCode.NOT_FOUND),
+        (RuntimeError("x" * 5000), grpc.StatusCode.INTERNAL),
+    ],
+)
+async def test_an_error_with_a_long_message_keeps_its_status(
+    servicer: Failing, channel: grpc.aio.Channel, error: Exception, code: grpc.StatusCode
+) -> None:
+    servicer.error = error
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await kill(channel)
+    assert failed.value.code() is code
+    assert (failed.value.details() or "").endswith("…")
+
+
+async def test_whatever_a_call_logs_carries_the_callers_correlation_id(
+    servicer: Failing, channel: grpc.aio.Channel
+) -> None:
+    request = operator_pb2.KillTaskRequest()
+    request.framework_id.value = request.task_id.value = "x"
+    for given, bound in (("abc", "abc"), (None, None), ("x" * 200, None)):
+        metadata = ((rpc.CORRELATION_KEY, given),) if given else None
+        await operator_pb2_grpc.OperatorStub(channel).KillTask(request, metadata=metadata)
+        assert servicer.correlation_id == bound or (bound is None and len(servicer.correlation_id) == 32)
+
+
+async def test_a_stream_that_its_client_leaves_is_counted_as_cancelled(
+    servicer: Failing, channel: grpc.aio.Channel, metrics: CollectorRegistry
+) -> None:
+    servicer.waits = True
+    stream = operator_pb2_grpc.OperatorStub(channel).Watch(operator_pb2.WatchRequest())
+    await stream.read()
+    labels = {"rpc_service": NAME, "method": "Watch"}
+    assert metrics.get_sample_value("mezzo_test_rpc_active", labels) == 1
+    stream.cancel()
+    async with asyncio.timeout(10):
+        await servicer.left.wait()
+    # The server has let go of the call once it answers the next.
+    await kill(channel)
+    assert metrics.get_sample_value("mezzo_test_rpc_active", labels) == 0
+    assert metrics.get_sample_value("mezzo_test_rpc_handled_total", {**labels, "code": "CANCELLED"}) == 1
+
+
+async def test_a_method_that_is_none_leaves_no_trace_in_the_metrics(
+    channel: grpc.aio.Channel, metrics: CollectorRegistry
+) -> None:
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/mezzo.Frob/Frob")
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await call(b"")
+    assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert b"Frob" not in generate_latest(metrics)
+
+
+async def test_messages_of_many_megabytes_pass_and_larger_ones_are_refused(channel: grpc.aio.Channel) -> None:
+    request = operator_pb2.KillTaskRequest()
+    request.framework_id.value = "x" * (8 * 2**20)
+    request.task_id.value = "x"
+    await operator_pb2_grpc.OperatorStub(channel).KillTask(request)
+    request.framework_id.value = "x" * rpc.MESSAGE_BYTES_MAX
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await operator_pb2_grpc.OperatorStub(channel).KillTask(request)
+    assert failed.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert isinstance(error_of(failed.value), LimitExceeded)
+
+
+async def test_more_open_calls_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch, servicer: Failing) -> None:
+    monkeypatch.setattr(rpc, "STREAMS_MAX", 1)
+    servicer.waits = True
+    server = await start_server("127.0.0.1", 0, [(operator_pb2_grpc.add_OperatorServicer_to_server, servicer)], [NAME])
+    try:
+        async with open_channel(f"127.0.0.1:{server.port}") as channel:
+            stream = operator_pb2_grpc.OperatorStub(channel).Watch(operator_pb2.WatchRequest())
+            await stream.read()
+            with pytest.raises(grpc.aio.AioRpcError) as failed:
+                await kill(channel)
+            assert failed.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            stream.cancel()
+    finally:
+        await server.stop(0)
+
+
+async def test_the_end_of_a_server_is_told_to_whoever_watches_its_health(
+    server: Server, channel: grpc.aio.Channel
+) -> None:
+    watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+    assert (await watched.read()).status == health_pb2.HealthCheckResponse.SERVING
+    stopping = asyncio.ensure_future(server.stop())
+    assert (await watched.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    watched.cancel()
+    await stopping
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "host.invalid"])
+async def test_an_address_that_is_not_ones_own_is_a_wrong_configuration(host: str) -> None:
+    with pytest.raises(StartupError, match=f"{host}:5060 cannot be listened on") as refused:
+        await start_server(host, 5060, [], [])
+    assert refused.value.code is Exit.BAD_CONFIGURATION
 
 
 async def test_a_port_in_use_is_named_with_its_holder(server: Server) -> None:
