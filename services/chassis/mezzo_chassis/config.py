@@ -85,6 +85,17 @@ def address(text: str) -> tuple[str, int]:
     return host.strip("[]"), port(number)
 
 
+def one_of(*words: str) -> Callable[[str], str]:
+    """A parser that takes these words alone."""
+
+    def word(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"{text!r} is none of {', '.join(words)}")
+        return text
+
+    return word
+
+
 def folder(text: str) -> Path:
     return Path(text).expanduser().absolute()
 

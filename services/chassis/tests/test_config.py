@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mezzo_chassis import config
-from mezzo_chassis.config import address, as_text, boolean, byte_count, duration, flag, fraction, load
+from mezzo_chassis.config import address, as_text, boolean, byte_count, duration, flag, fraction, load, one_of
 from mezzo_chassis.leadership import ZooKeeperUrl
 
 
@@ -21,6 +21,7 @@ class Config:
     zk: ZooKeeperUrl | None = flag(None, "Which.", parse=ZooKeeperUrl.parse)  # noqa: RUF009  fields are made by it
     resources: str = flag("", "What there is.")
     zk_password: str = flag("", "The secret.", secret=True)
+    log_format: str = flag("auto", "Which form.", parse=one_of("auto", "json", "console"))
 
 
 def read(*argv: str) -> Config:
@@ -38,6 +39,7 @@ def test_defaults_are_written_as_on_the_command_line() -> None:
         zk=None,
         resources="",
         zk_password="",
+        log_format="auto",
     )
 
 
@@ -65,6 +67,7 @@ def test_dashes_do_as_well_as_underscores() -> None:
         (["--gc_disk_headroom=2"], "'2' is not between 0 and 1"),
         (["--switch_user=perhaps"], "'perhaps' is neither true nor false"),
         (["--master=nowhere"], "'nowhere' is not host:port"),
+        (["--log_format=xml"], "'xml' is none of auto, json, console"),
         (["--frob=1"], "--frob"),
         (["--zk=zk://user:swordfish@host/mezzo"], "'host' is not host:port"),
         (["--config=/nonexistent.toml"], "/nonexistent.toml cannot be read"),
@@ -161,6 +164,7 @@ def test_flags_are_told_in_mesos_form_and_secrets_not_at_all() -> None:
         "zk": "zk://host:2181/mezzo",
         "resources": "from http://host/",
         "zk_password": "<secret>",
+        "log_format": "auto",
     }
 
 

@@ -76,6 +76,28 @@ async def test_every_form_of_a_path_is_one_thing(client: aiohttp.ClientSession, 
         assert (response.status, response.content_type) == (200, "application/json")
 
 
+@pytest.mark.parametrize(
+    ("path", "normal"),
+    [
+        ("/state", "/state"),
+        ("/slave(1)/state.json", "/state"),
+        ("/slave(1)/state/", "/state"),
+        ("/slave(1)", "/"),
+        ("/slave(1)state", "/slave(1)state"),
+        ("/slave(1)/slave(1)/state", "/slave(1)/state"),
+        ("/", "/"),
+        ("//", "/"),
+        ("/monitor/statistics.json", "/monitor/statistics.json"),
+        ("/api/v1/", "/api/v1"),
+    ],
+)
+def test_a_path_has_one_form(path: str, normal: str) -> None:
+    routes = Routes(r"slave\(1\)")
+    for known in ("/state", "/monitor/statistics.json", "/api/v1"):
+        routes.add(known, state)
+    assert routes.normalise(path) == normal
+
+
 async def test_a_path_that_is_none_is_not_found_in_plain_text(client: aiohttp.ClientSession) -> None:
     for path in ("/frob", "/masterstate", "/state/x"):
         async with client.get(path) as response:

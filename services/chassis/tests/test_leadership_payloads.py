@@ -1,0 +1,80 @@
+"""What stands in ZooKeeper, and in the URL that leads there."""
+
+import pytest
+from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
+
+from mezzo_chassis.leadership import LeaderInfo, ZooKeeperUrl
+from mezzo_chassis.leadership.payload import ALLOCATORS_FOLDER, address_json
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts", "path", "credential"),
+    [
+        ("zk://h:2181/mezzo", "h:2181", "/mezzo", None),
+        ("zk://a:1,b:2,c:3/deep/er/", "a:1,b:2,c:3", "/deep/er", None),
+        ("zk://user:pass@h:1/m", "h:1", "/m", "user:pass"),
+        ("zk://user:p@ss%2Fword@h:1/m", "h:1", "/m", "user:p@ss/word"),
+    ],
+)
+def test_a_url_is_read_as_mesos_writes_it(text: str, hosts: str, path: str, credential: str | None) -> None:
+    assert ZooKeeperUrl.parse(text) == ZooKeeperUrl(hosts, path, credential)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "does not begin with zk://"),
+        ("http://user:swordfish@h:1/m", "does not begin with zk://"),
+        ("zk://", "'' is not host:port"),
+        ("zk:///m", "'' is not host:port"),
+        ("zk://user:swordfish@/m", "'' is not host:port"),
+        ("zk://user:swordfish@h/m", "'h' is not host:port"),
+        ("zk://a:1,b/m", "'b' is not host:port"),
+        ("zk://a:x/m", "'a:x' is not host:port"),
+        ("zk://user@h:1/m", "is not user:password"),
+        ("zk://:swordfish@h:1/m", "is not user:password"),
+        ("zk://user:swordfish@h:1", "names no path"),
+        ("zk://h:1//", "names no path"),
+    ],
+)
+def test_a_url_that_is_wrong_is_refused_without_repeating_its_credential(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint) as refused:
+        ZooKeeperUrl.parse(text)
+    assert "swordfish" not in str(refused.value)
+
+
+def test_a_credential_is_never_shown_and_makes_nodes_ones_own() -> None:
+    url = ZooKeeperUrl.parse("zk://user:swordfish@h:1/m").below(ALLOCATORS_FOLDER)
+    assert str(url) == "zk://h:1/m/mezzo_allocators"
+    assert "swordfish" not in f"{url} {url!r}"
+    assert url.acl == [*CREATOR_ALL_ACL, *READ_ACL_UNSAFE]
+    assert ZooKeeperUrl.parse("zk://h:1/m").acl == OPEN_ACL_UNSAFE
+
+
+def test_allocators_stand_behind_the_leader_for_clients_that_take_the_first_child() -> None:
+    assert min([ALLOCATORS_FOLDER, "json.info_9999999999"]) == "json.info_9999999999"
+
+
+def test_a_service_without_http_is_known_by_its_grpc_address_alone() -> None:
+    assert LeaderInfo.parse(address_json("10.0.0.1:5061")) == LeaderInfo("10.0.0.1:5061", {})
+    assert LeaderInfo("10.0.0.1:5061", {}).http_address is None
+
+
+@pytest.mark.parametrize(
+    ("info", "address"),
+    [
+        ({"address": {"hostname": "h", "ip": "10.0.0.1", "port": 80}, "port": 5050}, "h:80"),
+        ({"address": {"ip": "10.0.0.1", "port": 80}, "hostname": "h", "port": 5050}, "10.0.0.1:80"),
+        ({"hostname": "h", "port": 5050}, "h:5050"),
+        ({"address": None, "hostname": "h", "port": 5050}, "h:5050"),
+        ({"hostname": "h"}, None),
+        ({"port": 5050}, None),
+    ],
+)
+def test_a_leaders_http_address_is_the_best_that_its_node_tells(info: dict[str, object], address: str | None) -> None:
+    assert LeaderInfo("10.0.0.1:5060", info).http_address == address
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b'{"hostname":"other"}', b'{"grpc_address":5}'])
+def test_a_node_that_is_not_of_mezzo_names_no_leader(payload: bytes) -> None:
+    assert LeaderInfo.parse(payload) is None
