@@ -110,7 +110,8 @@ class Contender:
 
     async def _remove_forgotten_nodes(self, client: KazooClient) -> None:
         """Remove nodes of this very session: one was made, and the answer was lost with the connection."""
-        owner = client.client_id[0] if client.client_id else None
+        session = client.client_id  # asked for once: kazoo's thread takes it away when the connection goes
+        owner = session[0] if session else None
         for child in await call(client.get_children_async, self._url.path):
             if not child.startswith(f"{self._label}_"):
                 continue
