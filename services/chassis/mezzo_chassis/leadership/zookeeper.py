@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException
 from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 from kazoo.security import ACL, CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
@@ -131,7 +130,7 @@ async def close(client: KazooClient) -> None:
         try:
             client.stop()
             client.close()
-        except KazooException as error:
+        except Exception as error:  # noqa: BLE001  kazoo raises a plain one when it could not stop in time
             log.info("zookeeper does not take leave", error=repr(error))
         if not loop.is_closed():
             loop.call_soon_threadsafe(ended.set)
