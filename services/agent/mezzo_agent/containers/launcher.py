@@ -48,6 +48,8 @@ STRAGGLER_SECONDS_MAX = 30
 RETRY_SECONDS = 0.5
 
 WAITED_FOR = (signal.SIGCHLD, signal.SIGTERM)
+# By the interpreter, or by who started the agent (nohup does so with SIGHUP): exec would hand it on to tasks.
+IGNORED = tuple(number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN)
 """A monitor keeps these two blocked and takes them one by one, so that none slips in between looking and waiting.
 SIGTERM is the agent's order to kill the whole tree."""
 
@@ -128,7 +130,7 @@ class Monitor:
         try:
             os.setsid()
             doing = "reset the signals"
-            for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by the interpreter; exec would hand that on
+            for ignored in IGNORED:
                 signal.signal(ignored, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             for kind, soft, hard in self.rlimits:
