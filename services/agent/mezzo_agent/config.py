@@ -6,9 +6,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from mezzo_chassis.config import address, byte_count, duration, flag, folder, fraction
+from mezzo_chassis.config import address, byte_count, duration, flag, folder, fraction, one_of
 from mezzo_chassis.config import port as port_number
 from mezzo_chassis.leadership import ZooKeeperUrl
+from mezzo_chassis.log import FORMATS, LEVELS
 
 RECOVER = ("reconnect", "cleanup")
 
@@ -93,5 +94,5 @@ class Config:
     max_completed_executors_per_framework: int = flag("150", "How many are remembered.", parse=int)
     recover: str = flag("reconnect", "reconnect to what runs; or cleanup: end it all, and exit.", parse=recover)
     strict: bool = flag(True, "Refuse to start with a damaged journal.")
-    log_level: str = flag("info", "debug, info, warning or error.")
-    log_format: str = flag("auto", "json, console, or auto: console on a terminal.")
+    log_level: str = flag("info", "debug, info, warning or error.", parse=one_of(*LEVELS))
+    log_format: str = flag("auto", "json, console, or auto: console on a terminal.", parse=one_of(*FORMATS))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from mezzo.resources import ResourceError, parse_quantities
 from mezzo_allocator.core.frameworks import Minimum
-from mezzo_chassis.config import boolean, duration, flag, port
+from mezzo_chassis.config import boolean, duration, flag, one_of, port
 from mezzo_chassis.leadership import ZooKeeperUrl
+from mezzo_chassis.log import FORMATS, LEVELS
 
 
 def minimum(text: str) -> Minimum:
@@ -64,5 +65,5 @@ class Config:
     compile_inner_loop: bool = flag(
         "true", "Whether decisions are compiled to machine code, some seconds after the first start.", parse=boolean
     )
-    log_level: str = flag("info", "debug, info, warning or error.")
-    log_format: str = flag("auto", "json, console, or auto: console on a terminal.")
+    log_level: str = flag("info", "debug, info, warning or error.", parse=one_of(*LEVELS))
+    log_format: str = flag("auto", "json, console, or auto: console on a terminal.", parse=one_of(*FORMATS))

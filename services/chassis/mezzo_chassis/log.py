@@ -12,6 +12,7 @@ import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+FORMATS = ("auto", "json", "console")
 _SECRET_WORDS = ("password", "secret", "token", "credential", "authorization")
 # What others may choose to be found by: it is written to logs, headers and metadata as it is.
 _CORRELATION_ID = re.compile(r"[\x21-\x7e]{1,128}")

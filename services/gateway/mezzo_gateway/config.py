@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mezzo_chassis.config import byte_count, duration, flag
+from mezzo_chassis.config import byte_count, duration, flag, one_of
 from mezzo_chassis.config import port as port_number
+from mezzo_chassis.log import FORMATS, LEVELS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,5 +35,5 @@ class Config:
     max_body_size: int = flag("64MB", "The largest request body that is read.", parse=byte_count)
     max_operator_event_stream_subscribers: int = flag(1000, "How many operators' event streams may be open at once.")
     agent_timeout: float = flag("10secs", "How long an agent may take to begin an answer about files.", parse=duration)
-    log_level: str = flag("info", "debug, info, warning or error.")
-    log_format: str = flag("auto", "json, console, or auto: console on a terminal.")
+    log_level: str = flag("info", "debug, info, warning or error.", parse=one_of(*LEVELS))
+    log_format: str = flag("auto", "json, console, or auto: console on a terminal.", parse=one_of(*FORMATS))

@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mezzo_chassis.config import address, duration, flag, folder, port
+from mezzo_chassis.config import address, duration, flag, folder, one_of, port
 from mezzo_chassis.leadership import ZooKeeperUrl
+from mezzo_chassis.log import FORMATS, LEVELS
 from mezzo_registry.core import RateLimit, Settings
 
 _RATE = re.compile(r"\s*(\d+)\s*/\s*(.+)\Z")
@@ -63,8 +64,8 @@ class Config:
     registry_gc_interval: float = flag("15mins", "How often unreachable agents are forgotten.", parse=duration)
     registry_max_agent_age: float = flag("2weeks", "Unreachable agents older than this are forgotten.", parse=duration)
     registry_max_agent_count: int = flag("102400", "Of more unreachable agents the oldest are forgotten.", parse=int)
-    log_level: str = flag("info", "debug, info, warning or error.")
-    log_format: str = flag("auto", "json, console, or auto: console on a terminal.")
+    log_level: str = flag("info", "debug, info, warning or error.", parse=one_of(*LEVELS))
+    log_format: str = flag("auto", "json, console, or auto: console on a terminal.", parse=one_of(*FORMATS))
 
     def settings(self) -> Settings:
         """What the core is told of it."""
