@@ -9,14 +9,14 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from mesos.v1.master import master_pb2 as master
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.allocator.v1 import allocator_pb2 as allocator
-from mezzo.errors import MezzoError, NotLeading
+from mezzo.errors import MezzoError, NotLeading, Unavailable
 from mezzo_chassis.log import get_logger
 from mezzo_registry.core import Registry, effects, events
 from mezzo_registry.metrics import RegistryMetrics
@@ -33,6 +33,8 @@ log = get_logger(__name__)
 
 Outcome = tuple[dict[int, MezzoError], dict[int, master.Response | None]]
 """By request: why calls were refused, and what was answered."""
+Explain = Callable[[allocator.ExplainRequest], Awaitable[allocator.ExplainResponse]]
+"""Asks the allocator of a session for its reasons."""
 
 
 class Barrier:
@@ -61,6 +63,7 @@ class Term:
         self._frameworks: dict[str, Stream[scheduler.Event]] = {}
         self._watchers: dict[int, Watcher] = {}
         self._allocator: Stream[allocator.RegistryMessage] | None = None
+        self._explain: Explain | None = None
         self._to_store: deque[effects.Persist] = deque()
         self._store_wake = asyncio.Event()
         self._may_write = asyncio.Event()
@@ -307,16 +310,29 @@ class Term:
         if self._watchers.pop(observer, None) is not None:
             self.tell(events.ObserverLeft(observer))
 
-    def open_allocator(self, stream: Stream[allocator.RegistryMessage]) -> None:
-        """A session with the allocator begins."""
+    def open_allocator(self, stream: Stream[allocator.RegistryMessage], explain: Explain) -> None:
+        """A session with the allocator begins; `explain` asks that allocator."""
         self._allocator = stream
+        self._explain = explain
         self.tell(events.AllocatorConnected())
 
     def close_allocator(self) -> None:
         """The session with the allocator has ended, or never began."""
         if self._allocator is not None:
             self._allocator = None
+            self._explain = None
             self.tell(events.AllocatorDisconnected())
+
+    async def explain(self, request: allocator.ExplainRequest) -> allocator.ExplainResponse:
+        """What the allocator says of why frameworks are offered what they are. The core has no part in it.
+
+        Raises:
+            Unavailable: there is no session with an allocator.
+            MezzoError: the allocator refused to answer, or did not answer in time.
+        """
+        if self._explain is None:
+            raise Unavailable("no allocator is connected to this registry; ask again when one leads")
+        return await self._explain(request)
 
     # --- what goes on beside the turns --------------------------------------------------------------------------------
 

@@ -246,6 +246,62 @@ async def test_operator_kills_a_task(registry: Service) -> None:
     await agent.end()
 
 
+async def test_reasons_are_the_allocators(registry: Service) -> None:
+    agent, framework, _ = await cluster_of_two(registry)
+    explanation = registry.allocator.explanations.explanations.add(framework_id=framework.id, role="*", active=True)
+    explanation.agents_turned_away["nothing_free"] = 1
+    request = operator.ExplainRequest(framework_id=framework.id, role="*", agent_id=agent.id)
+    response = await registry.operators.Explain(request, timeout=PATIENCE_SECONDS)
+    assert list(response.explanations) == [explanation]
+    (asked,) = registry.allocator.asked
+    assert (asked.framework_id, asked.role, asked.agent_id) == (framework.id, "*", agent.id)
+    framework.cancel()
+    await agent.end()
+
+
+@pytest.mark.parametrize(
+    ("said", "heard", "words"),
+    [
+        (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.NOT_FOUND, "there is no framework 'x'"),
+        (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INVALID_ARGUMENT, "there is no framework 'x'"),
+        # What an allocator says of its leadership is no word on who leads the registries.
+        (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNAVAILABLE, "leads no longer"),
+    ],
+)
+async def test_refusal_of_the_allocator_is_carried_through(
+    registry: Service, said: grpc.StatusCode, heard: grpc.StatusCode, words: str
+) -> None:
+    agent, framework, _ = await cluster_of_two(registry)
+    registry.allocator.refuses = (said, "framework_id: there is no framework 'x'")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await registry.operators.Explain(operator.ExplainRequest(framework_id="x"), timeout=PATIENCE_SECONDS)
+    assert refused.value.code() is heard
+    assert words in (refused.value.details() or "")
+    framework.cancel()
+    await agent.end()
+
+
+async def test_nothing_is_explained_without_an_allocator(tmp_path: Path) -> None:
+    config = Config(
+        ip="127.0.0.1",
+        grpc_port=free_port(),
+        metrics_port=free_port(),
+        allocator=("127.0.0.1", free_port()),
+        work_dir=tmp_path,
+    )
+    life, running = await start(config)
+    async with open_channel(f"127.0.0.1:{config.grpc_port}") as channel:
+        await asyncio.wait_for(channel.channel_ready(), PATIENCE_SECONDS)
+        stub = operator_pb2_grpc.OperatorStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.Explain(operator.ExplainRequest(), timeout=PATIENCE_SECONDS)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert "no allocator" in (refused.value.details() or "")
+    life.stop()
+    await running
+    await life.close()
+
+
 async def test_restarted_registry_knows_its_agents(tmp_path: Path) -> None:
     config = Config(
         ip="127.0.0.1",

@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 
 import grpc
 
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.allocator.v1 import allocator_pb2_grpc
+from mezzo.errors import NotLeading, Unavailable
 from mezzo_chassis.leadership import LeaderDetector
 from mezzo_chassis.log import get_logger
-from mezzo_chassis.rpc import open_channel
+from mezzo_chassis.rpc import error_of, open_channel
 from mezzo_registry.core import events
 from mezzo_registry.metrics import RegistryMetrics
 from mezzo_registry.streams import ALLOCATOR_MESSAGES_MAX, Overflow, Stream
@@ -18,6 +20,8 @@ from mezzo_registry.term import Term
 
 RETRY_SECONDS_MIN = 0.05
 RETRY_SECONDS_MAX = 1.0
+EXPLAIN_SECONDS_MAX = 20.0
+"""An allocator that has not answered by then will not: it answers from memory, and yields between frameworks."""
 
 log = get_logger(__name__)
 
@@ -70,12 +74,13 @@ class AllocatorSession:
 
     async def _session(self, channel: grpc.aio.Channel, address: str) -> None:
         stream = AllocatorStream(ALLOCATOR_MESSAGES_MAX)
-        call = allocator_pb2_grpc.AllocatorStub(channel).Session(_requests(stream))
+        stub = allocator_pb2_grpc.AllocatorStub(channel)
+        call = stub.Session(_requests(stream))
         try:
             await call.wait_for_connection()
             log.info("session with the allocator", address=address)
             self._opened += 1
-            self._term.open_allocator(stream)
+            self._term.open_allocator(stream, functools.partial(_explain, stub))
             async for response in call:
                 self._take(response)
             if stream.outbox.closed:
@@ -94,6 +99,27 @@ class AllocatorSession:
                     self._metrics.cycle(message.allocations.cycle)
             elif which == "ready":
                 log.info("the allocator is ready", version=message.ready.version)
+
+
+async def _explain(
+    stub: "allocator_pb2_grpc.AllocatorAsyncStub", request: allocator.ExplainRequest
+) -> allocator.ExplainResponse:
+    """Ask the allocator for its reasons.
+
+    Raises:
+        Unavailable: it does not lead any longer, cannot be reached, or takes too long.
+        MezzoError: it refused, with what it said.
+    """
+    try:
+        return await stub.Explain(request, timeout=EXPLAIN_SECONDS_MAX)
+    except grpc.aio.AioRpcError as failure:
+        if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise Unavailable(f"the allocator did not answer within {EXPLAIN_SECONDS_MAX:g} seconds") from failure
+        error = error_of(failure)
+        if isinstance(error, NotLeading):
+            # Of the allocators, that is: the caller must not take it for a word on who leads the registries.
+            raise Unavailable("the allocator of this registry leads no longer; ask again") from failure
+        raise error from failure
 
 
 async def _requests(stream: AllocatorStream) -> AsyncIterator[allocator.SessionRequest]:

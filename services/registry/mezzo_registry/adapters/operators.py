@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from mesos.v1.master import master_pb2 as master
+from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.operator.v1 import operator_pb2 as service
 from mezzo.operator.v1 import operator_pb2_grpc
 from mezzo_chassis.log import get_logger
@@ -65,6 +66,16 @@ class Operators(operator_pb2_grpc.OperatorServicer):
         number = term.number()
         await term.ask(events.OperatorKilledTask(number, request.framework_id.value, request.task_id.value), number)
         return service.KillTaskResponse()
+
+    async def Explain(  # noqa: N802
+        self, request: service.ExplainRequest, _context: Any
+    ) -> service.ExplainResponse:
+        """Why frameworks are offered what they are, as the leading allocator says."""
+        question = allocator.ExplainRequest(
+            framework_id=request.framework_id, role=request.role, agent_id=request.agent_id
+        )
+        answer = await self._office.term().explain(question)
+        return service.ExplainResponse(explanations=answer.explanations)
 
 
 def _all_metrics(numbers: dict[str, float]) -> master.Response:

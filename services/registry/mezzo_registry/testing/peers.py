@@ -28,6 +28,11 @@ class PlayedAllocator(allocator_pb2_grpc.AllocatorServicer):
     def __init__(self) -> None:
         self.heard: list[allocator.RegistryMessage] = []
         self.sessions = 0
+        self.asked: list[allocator.ExplainRequest] = []
+        """What it was asked to explain."""
+        self.explanations = allocator.ExplainResponse()
+        self.refuses: tuple[grpc.StatusCode, str] | None = None
+        """How it refuses to explain."""
 
     async def Session(  # noqa: N802  what the proto calls it
         self, request_iterator: Any, _context: Any
@@ -51,9 +56,14 @@ class PlayedAllocator(allocator_pb2_grpc.AllocatorServicer):
                 agents.clear()
                 yield allocator.SessionResponse(messages=[answer])
 
-    async def Explain(self, _request: Any, context: Any) -> Any:  # noqa: N802  what the proto calls it
-        """It has no reasons."""
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "played by a test")
+    async def Explain(  # noqa: N802  what the proto calls it
+        self, request: allocator.ExplainRequest, context: Any
+    ) -> allocator.ExplainResponse:
+        """The reasons that the test gave it."""
+        self.asked.append(request)
+        if self.refuses is not None:
+            await context.abort(*self.refuses)
+        return self.explanations
 
 
 class PlayedAgent:
