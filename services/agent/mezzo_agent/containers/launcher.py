@@ -48,10 +48,10 @@ STRAGGLER_SECONDS_MAX = 30
 RETRY_SECONDS = 0.5
 
 WAITED_FOR = (signal.SIGCHLD, signal.SIGTERM)
-# By the interpreter, or by who started the agent (nohup does so with SIGHUP): exec would hand it on to tasks.
-IGNORED = tuple(number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN)
 """A monitor keeps these two blocked and takes them one by one, so that none slips in between looking and waiting.
 SIGTERM is the agent's order to kill the whole tree."""
+IGNORED = tuple(number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN)
+"""By the interpreter, or by who started the agent (nohup does so with SIGHUP): exec would hand it on to tasks."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 _CHILD_FAILED = 127
