@@ -9,7 +9,7 @@ import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import attributes, jsonpb, jsonv0
-from mezzo.resources import Resources, parse
+from mezzo.resources import Reservation, Resources, parse
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "older_endpoints.json").read_text())
 AGENT = RECORDED["agent"]
@@ -51,8 +51,9 @@ def test_the_common_scalars_are_there_even_of_nothing() -> None:
 
 
 def test_revocable_resources_stand_by_themselves() -> None:
-    revocable = parse('[{"name":"cpus","type":"SCALAR","scalar":{"value":2},"revocable":{}}]')
-    told = jsonv0.resources(parse("cpus:0.1;cpus(ads):0.2") + revocable)
+    (spare,) = parse("cpus:2").messages()
+    spare.revocable.SetInParent()
+    told = jsonv0.resources(parse("cpus:0.1;cpus(ads):0.2") + Resources.of([spare]))
     assert told["cpus"] == 0.3
     assert told["cpus_revocable"] == 2.0
 
@@ -64,9 +65,7 @@ def test_ranges_and_sets_of_several_roles_are_one_text() -> None:
 
 
 def test_reserved_resources_are_told_by_role_in_both_ways_of_saying_it() -> None:
-    dynamic = parse(
-        '[{"name":"mem","type":"SCALAR","scalar":{"value":64},"role":"eng","reservation":{"principal":"ops"}}]'
-    )
+    dynamic = parse("mem:64").push_reservation(Reservation("eng", dynamic=True, principal="ops"))
     value = parse("cpus:1;cpus(ads):2") + dynamic
     assert jsonv0.reserved_resources(value) == {
         "ads": {"disk": 0.0, "mem": 0.0, "gpus": 0.0, "cpus": 2.0},

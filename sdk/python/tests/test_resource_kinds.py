@@ -163,7 +163,9 @@ def test_a_persistent_volume_is_given_out_whole() -> None:
     assert held.get("disk") == 150_000
     assert held - Resources.of([volume("a", 100)]) == Resources.of([volume("b", 50)])
     assert held.persistent_volumes() == held
-    assert str(held) == "disk(reservations: [(DYNAMIC,ads)])[a]:100; disk(reservations: [(DYNAMIC,ads)])[b]:50"
+    first, second = str(held).split("; ")
+    assert first == "disk(reservations: [(DYNAMIC,ads)])[a:data:rw]:100"
+    assert second == "disk(reservations: [(DYNAMIC,ads)])[b:data:rw]:50"
 
 
 def test_a_path_can_be_divided_and_a_mount_or_a_device_cannot() -> None:
@@ -198,7 +200,8 @@ def test_a_shared_volume_is_counted_by_copies_and_measured_once() -> None:
     assert first == second
     first.name = "changed"
     assert second.name == "disk"
-    assert str(one) == "disk(reservations: [(DYNAMIC,ads)])[a]<SHARED>:100"
+    assert str(one) == "disk(reservations: [(DYNAMIC,ads)])[a:data:rw]<SHARED>:100<1>"
+    assert str(two) == "disk(reservations: [(DYNAMIC,ads)])[a:data:rw]<SHARED>:100<2>"
 
 
 def test_a_volume_that_is_shared_is_not_the_one_that_is_not() -> None:
@@ -311,3 +314,163 @@ def test_an_amount_that_makes_no_sense_is_refused_with_its_field(message: mesos.
 def test_a_resource_needs_a_name() -> None:
     with pytest.raises(ResourceError, match=r"resources\[0\].name: is required"):
         validate([mesos.Resource(name="", type=mesos.Value.SCALAR)])
+
+
+# -- as text -----------------------------------------------------------------------------------------------------------
+
+
+def test_everything_that_makes_a_resource_another_is_in_its_text() -> None:
+    message = volume("hadoop", 1, path="/data")
+    message.disk.volume.host_path = "/hdfs"
+    text = "disk(reservations: [(DYNAMIC,ads)])[hadoop:/hdfs:/data:rw]:1"
+    assert str(Resources.of([message])) == text
+    assert str(Resources.of([message]).allocated_to("eng")) == text.replace("disk(", "disk(allocated: eng)(")
+    message.disk.source.type = Source.MOUNT
+    message.disk.source.mount.root = "/mnt/1"
+    assert str(Resources.of([message])) == text.replace("[hadoop", "[MOUNT:/mnt/1,hadoop")
+    message.disk.source.id = "lun"
+    message.disk.source.vendor = "acme"
+    message.disk.source.profile = "fast"
+    assert str(Resources.of([message])) == text.replace("[hadoop", "[MOUNT(acme,lun,fast),hadoop")
+    message.revocable.SetInParent()
+    assert str(Resources.of([message])).endswith(":rw]{REV}:1")
+    bare = disk(1)
+    bare.disk.volume.container_path = "/data"
+    assert str(Resources.of([bare])) == "disk[:/data]:1"
+    assert str(Resources.of([sourced(Source.RAW, 1)])) == "disk[RAW]:1"
+
+
+def test_who_reserved_a_resource_and_what_for_is_in_its_text() -> None:
+    message = cpus()
+    message.reservations.add(type=Info.DYNAMIC, role="alice", principal="hdfs")
+    message.reservations[0].labels.labels.add(key="foo", value="bar")
+    message.reservations[0].labels.labels.add(key="foo")
+    assert str(Resources.of([message])) == "cpus(reservations: [(DYNAMIC,alice,hdfs,{foo: bar, foo})]):1"
+
+
+# -- arithmetic by kind ------------------------------------------------------------------------------------------------
+
+
+def labelled(amount: float, *, principal: str | None = None, label: str | None = None) -> Resources:
+    message = cpus(amount)
+    message.reservations.add(type=Info.DYNAMIC, role="ads", principal=principal)
+    if label is not None:
+        message.reservations[0].labels.labels.add(key="for", value=label)
+    return Resources.of([message])
+
+
+def test_what_is_reserved_alike_adds_up_and_is_taken_away() -> None:
+    for details in ({}, {"principal": "ops"}, {"principal": "ops", "label": "x"}):
+        assert labelled(8, **details) + labelled(4, **details) == labelled(12, **details)
+        assert labelled(12, **details) - labelled(4, **details) == labelled(8, **details)
+    total = parse("cpus(ads):8") + labelled(8, label="x")
+    assert total - parse("cpus(ads):2") - labelled(4, label="x") == parse("cpus(ads):6") + labelled(4, label="x")
+    assert labelled(8, label="x").minus_what_is_there(labelled(8, label="y")) == labelled(8, label="x")
+
+
+def kinds_of_disk() -> list[Resources]:
+    """Ten of each kind that is not any of the others."""
+    plain, mounted, reserved = disk(10), disk(10), volume("a", 10)
+    mounted.disk.volume.container_path = "data"
+    sources = [(Source.PATH, "/1"), (Source.PATH, "/2"), (Source.MOUNT, "/1"), (Source.MOUNT, "/2")]
+    of_sources = [sourced(source, 10, root=root) for source, root in sources]
+    return [Resources.of([each]) for each in (plain, mounted, reserved, volume("b", 10), *of_sources)]
+
+
+def test_disks_of_different_kinds_are_different_things() -> None:
+    kinds = kinds_of_disk()
+    for one in kinds:
+        assert one == Resources.of(one.messages())
+        assert not one - one
+        for other in kinds:
+            if other is not one:
+                assert one != other
+                assert not one.contains(other)
+                assert one.minus_what_is_there(other) == one
+                assert (one + other).contains(one)
+                assert one + other - other == one
+
+
+def test_what_can_be_divided_grows_and_what_cannot_is_there_twice() -> None:
+    for each in kinds_of_disk():
+        (kind,) = each
+        twice = each + each
+        assert twice.disk == 20
+        assert len(twice.messages()) == (1 if kind.size is None else 2)
+        assert twice - each == each
+        (larger,) = each.messages()
+        larger.scalar.value = 20
+        assert (twice == Resources.of([larger])) is (kind.size is None)
+        assert Resources.of([larger]).contains(each) is (kind.size is None)
+
+
+def test_volumes_are_told_from_the_disk_around_them() -> None:
+    held = parse("cpus:1;mem:512;disk:1000") + Resources.of([volume("a", 10)]) + parse("disk(ads):20")
+    assert held.persistent_volumes() == Resources.of([volume("a", 10)])
+
+
+def revocable_cpus(amount: float) -> Resources:
+    message = cpus(amount)
+    message.revocable.SetInParent()
+    return Resources.of([message])
+
+
+def test_revocable_resources_add_up_among_themselves() -> None:
+    assert revocable_cpus(1) + revocable_cpus(1) == revocable_cpus(2)
+    assert not revocable_cpus(1) - revocable_cpus(1)
+    assert revocable_cpus(1) != parse("cpus:1")
+    both = revocable_cpus(1) + parse("cpus:1")
+    assert both.contains(revocable_cpus(1))
+    assert both.contains(parse("cpus:1"))
+    assert not both.contains(revocable_cpus(2))
+    assert not both.contains(parse("cpus:2"))
+    assert revocable_cpus(1).minus_what_is_there(parse("cpus:1")) == revocable_cpus(1)
+    assert both.revocable() == revocable_cpus(1)
+    assert both.nonrevocable() == parse("cpus:1")
+
+
+def test_find_takes_revocable_resources_for_revocable_targets_alone() -> None:
+    both = revocable_cpus(1) + parse("cpus(ads):1")
+    assert both.find(revocable_cpus(1)) == revocable_cpus(1)
+    assert both.find(parse("cpus:1")) == parse("cpus(ads):1")
+    assert both.find(parse("cpus:2")) is None
+    assert both.find(revocable_cpus(2)) is None
+
+
+def test_copies_of_a_shared_volume_are_reckoned_with_as_such() -> None:
+    a, b = (Resources.of([volume(name, 50, shared=True)]) for name in "ab")
+    four, three = parse("cpus:2") + a + a + a + a, parse("cpus:2") + a + a + a
+    assert four + three - four == three
+    assert three + four - three == four
+    assert four.minus_what_is_there(three) == a
+    assert not three.minus_what_is_there(four)
+    assert a + b - a == b
+    assert a.minus_what_is_there(b) == a
+    assert [amount for _, amount in (a + a).items()] == [2]
+    assert not (a + a) - a - a
+
+
+def test_a_volume_that_is_shared_and_one_that_is_not_are_reckoned_with_apart() -> None:
+    shared, alone = Resources.of([volume("a", 100, shared=True)]), Resources.of([volume("a", 100)])
+    assert not (parse("cpus:1") + shared).contains(alone)
+    assert not (parse("cpus:1") + alone).contains(shared)
+    total = shared + shared + alone
+    assert len(total) == 2
+    assert total.disk == 200
+    assert alone.minus_what_is_there(shared) == alone
+    assert total.shared() == shared + shared
+    assert total.nonshared() == alone
+
+
+def test_what_is_allocated_to_different_roles_is_reckoned_with_apart() -> None:
+    one, two = parse("cpus:1").allocated_to("a"), parse("cpus:1").allocated_to("b")
+    assert one != two
+    assert len(one + two) == 2
+    assert (one + two).cpus == 2
+    assert (one + two).contains(one)
+    assert not one - one
+    assert one.minus_what_is_there(two) == one
+    three = parse("cpus(c):3;mem(c):8").allocated_to("c")
+    assert (one + two + three).allocations() == {"a": one, "b": two, "c": three}
+    (message,) = one.unallocated().messages()
+    assert not message.HasField("allocation_info")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import attributes
-from mezzo.resources import Quantities, ResourceError, Resources, parse, parse_quantities
+from mezzo.resources import ResourceError, Resources, parse, parse_limits, parse_quantities
 
 
 def test_the_text_form_reads_back() -> None:
@@ -50,10 +50,66 @@ def test_a_number_may_be_written_in_the_usual_ways(text: str, thousandths: int) 
     assert parse(f"cpus:{text}").get("cpus") == thousandths
 
 
-def test_the_json_form_says_what_the_text_form_cannot() -> None:
-    value = parse('[{"name":"cpus","type":"SCALAR","scalar":{"value":2},"revocable":{}}]', default_role="ads")
-    assert value.revocable() == value
+def test_the_json_form_may_name_a_source_of_disk_and_what_is_reserved() -> None:
+    value = parse(
+        """[{"name": "disk", "type": "SCALAR", "scalar": {"value": 2048},
+             "disk": {"source": {"type": "PATH", "path": {"root": "/mnt/1"}}},
+             "reservations": [{"type": "STATIC", "role": "ads"}]}]"""
+    )
     assert value.reserved("ads") == value
+    assert str(value) == "disk(reservations: [(STATIC,ads)])[PATH:/mnt/1]:2048"
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        ('"revocable": {}', "revocable resources are estimated, not stated"),
+        ('"role": "ads", "reservation": {"principal": "ops"}', "a dynamic reservation is made by RESERVE, not stated"),
+        (
+            """"role": "ads", "disk": {"persistence": {"id": "v"}, "volume": {"container_path": "p", "mode": "RW"}}""",
+            "a persistent volume is made by CREATE, not stated",
+        ),
+    ],
+)
+def test_what_only_operations_make_is_not_stated(more: str, complaint: str) -> None:
+    with pytest.raises(ResourceError, match=complaint):
+        parse(f'[{{"name": "disk", "type": "SCALAR", "scalar": {{"value": 2}}, {more}}}]')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pandas(a):1;pandas(b):[0-1]",
+        """[{"name": "pandas", "type": "SCALAR", "scalar": {"value": 14}},
+            {"name": "pandas", "type": "SET", "set": {"item": ["yun_zi"]}}]""",
+    ],
+)
+def test_a_name_is_of_one_type(text: str) -> None:
+    with pytest.raises(ResourceError, match="pandas: is of one type here and of another there"):
+        parse(text)
+
+
+PANDAS = '{"name": "pandas", "type": "SET", "set": {"item": ["lun_lun", "yang_yang"]}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(PANDAS, id="no list"),
+        pytest.param(f"[{PANDAS} {PANDAS}]", id="no comma"),
+        pytest.param(f"[[{PANDAS}]]", id="a list in a list"),
+        pytest.param(f"{PANDAS},{PANDAS}", id="no brackets"),
+        pytest.param(f"[{PANDAS}]once upon a time", id="more than a list"),
+        pytest.param(f"[{PANDAS}".replace("]}", "}}") + "]", id="a bracket closed by a brace"),
+        pytest.param(f"[{PANDAS}]".replace('"type": "SET", ', ""), id="no type"),
+        pytest.param(f"[{PANDAS}]".replace("SET", "FLOATINGPOINT"), id="no such type"),
+        pytest.param(f"[{PANDAS}]".replace('"pandas"', '""'), id="no name"),
+    ],
+)
+def test_json_that_is_no_list_of_resources_is_refused(text: str) -> None:
+    assert parse(f"[{PANDAS}]").names() == {"pandas"}
+    with pytest.raises(ResourceError):
+        parse(text)
 
 
 def test_a_default_role_reserves_what_names_none() -> None:
@@ -87,7 +143,12 @@ def test_a_default_role_reserves_what_names_none() -> None:
         ("cpus():1", r"resources\[0\].role: '' is empty"),
         ("cpus(a/../b):1", r"resources\[0\].role: 'a/../b' has a part"),
         ("cpus(/a):1", r"resources\[0\].role: '/a' is empty, or has an empty part"),
+        ("cpus)(ads:1", "expected a name"),
+        ("cpus(ads)", "expected name:value"),
+        ("ports:[1-2]]", "'1-2]' is not a range"),
+        ("ports:[1-2b]", "'1-2b' is not a range"),
         ("disks:{a", "no closing brace"),
+        ("disks:{aa,b}}", "has braces or brackets among its items"),
         ("disks:{a,a}", "an item is named twice"),
         ("[", "."),
         ('[{"name":"cpus"}]', r"\[0\].type: is required"),
@@ -106,7 +167,7 @@ scribble = st.text(st.sampled_from('cpus:;()[]{},-.*/019 "\\') | st.characters(e
 
 @given(scribble | st.builds("cpus:{}".format, scribble) | st.builds("[{}]".format, scribble))
 def test_whatever_is_written_is_read_or_refused(text: str) -> None:
-    for read in (parse, parse_quantities, attributes.parse):
+    for read in (parse, parse_quantities, parse_limits, attributes.parse):
         with suppress(ResourceError):  # anything else fails the test
             read(text)
 
@@ -117,29 +178,19 @@ def test_what_is_not_contained_cannot_be_taken() -> None:
     assert parse("cpus:1;mem:32").minus_what_is_there(parse("cpus:2;gpus:1")) == parse("mem:32")
 
 
-def test_quantities_know_names_alone() -> None:
-    quantities = parse("cpus:1;cpus(ads):2;ports:[1-10];disks:{a,b}").quantities()
-    assert quantities == Quantities.of({"cpus": 3, "ports": 10, "disks": 2})
-    assert quantities.contains(parse_quantities("cpus:2.5"))
-    assert not quantities.contains(parse_quantities("gpus:0.001"))
-    assert quantities - parse_quantities("cpus:10") == Quantities.of({"ports": 10, "disks": 2})
-    assert str(parse_quantities("mem:32;cpus:0.01")) == "cpus:0.01; mem:32"
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [("cpus", "expected name:value"), ("cpus:-1", "cpus: -1 is negative"), ("ports:[1-2]", r"ports: .* not a number")],
-)
-def test_quantities_are_scalars(text: str, complaint: str) -> None:
-    with pytest.raises(ResourceError, match=complaint):
-        parse_quantities(text)
-
-
 def test_attributes_are_text_numbers_and_ranges() -> None:
     parsed = attributes.parse("rack:abc;level:10;keys:[1000-1500];zone:west:1")
     assert [mesos.Value.Type.Name(each.type) for each in parsed] == ["TEXT", "SCALAR", "RANGES", "TEXT"]
     assert parsed[3].text.value == "west:1"
     assert [attributes.parse(text) for text in ("", " ; ")] == [[], []]
+
+
+def test_attributes_with_equal_values_are_equal_and_the_type_is_part_of_the_value() -> None:
+    parsed = attributes.parse("cpus:45.55;ports:[1-2, 4-5];rack:r1,r2")
+    assert parsed == attributes.parse(" cpus: 45.55; ports : [1-2,4-5];rack:r1,r2 ")
+    assert parsed != attributes.parse("cpus:45.55;ports:45.55;rack:45.55")
+    assert parsed[2].text.value == "r1,r2"
+    assert attributes.parse("a:foo:bar;b:baz:qux:")[1].text.value == "baz:qux:"
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ A `Resources` is an immutable value: amounts by kind, where a kind is everything
 
 from mezzo.resources.disk import Disk
 from mezzo.resources.kind import Kind
-from mezzo.resources.quantities import Quantities
+from mezzo.resources.quantities import Limits, Quantities
 from mezzo.resources.reservation import Form, Reservation
 from mezzo.resources.role import UNRESERVED_ROLE, check_role
 from mezzo.resources.scalar import ResourceError, from_thousandths, to_thousandths
-from mezzo.resources.text import parse, parse_quantities
+from mezzo.resources.text import parse, parse_limits, parse_quantities
 from mezzo.resources.validation import validate
 from mezzo.resources.value import Resources
 
@@ -20,6 +20,7 @@ __all__ = [
     "Disk",
     "Form",
     "Kind",
+    "Limits",
     "Quantities",
     "Reservation",
     "ResourceError",
@@ -27,6 +28,7 @@ __all__ = [
     "check_role",
     "from_thousandths",
     "parse",
+    "parse_limits",
     "parse_quantities",
     "to_thousandths",
     "validate",

@@ -39,10 +39,32 @@ class Disk:
             return True
         return self.source_type == Source.RAW and self.source_id is not None
 
-    def __str__(self) -> str:
-        parts = []
-        if self.source:
-            parts.append(Source.Type.Name(Source.Type.ValueType(self.source_type)))
-        if self.persistence_id is not None:
-            parts.append(self.persistence_id)
-        return f"[{','.join(parts)}]" if parts else ""
+
+def text_of(message: mesos.Resource.DiskInfo) -> str:
+    """As Mesos writes it: `[MOUNT:/mnt/1,volume-id:container/path:rw]`, empty where there is nothing to tell."""
+    parts = []
+    if message.HasField("source"):
+        parts.append(_text_of_source(message.source))
+    if message.HasField("persistence"):
+        parts.append(message.persistence.id)
+    text = ",".join(parts)
+    if message.HasField("volume"):
+        text += f":{_text_of_volume(message.volume)}"
+    return f"[{text}]" if text else ""
+
+
+def _text_of_source(source: Source) -> str:
+    text = Source.Type.Name(source.type)
+    if source.HasField("id") or source.HasField("profile"):
+        return f"{text}({source.vendor},{source.id},{source.profile})"
+    root = {Source.PATH: source.path.root, Source.MOUNT: source.mount.root}.get(source.type)
+    return f"{text}:{root}" if root else text
+
+
+def _text_of_volume(volume: mesos.Volume) -> str:
+    steps = [volume.container_path]
+    if volume.HasField("host_path"):
+        steps.insert(0, volume.host_path)
+    if volume.HasField("mode"):
+        steps.append(mesos.Volume.Mode.Name(volume.mode).lower())
+    return ":".join(steps)

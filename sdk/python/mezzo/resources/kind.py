@@ -11,7 +11,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo.resources.disk import Disk
+from mezzo.resources.disk import Disk, text_of
 from mezzo.resources.reservation import Form, Reservation, stack_of, tell
 from mezzo.resources.role import UNRESERVED_ROLE
 from mezzo.resources.scalar import to_thousandths
@@ -100,7 +100,7 @@ class Kind:
         if self.reservations:
             text += f"(reservations: [{','.join(map(str, self.reservations))}])"
         if self.disk is not None:
-            text += str(self.disk)
+            text += text_of(Message.FromString(self.template).disk)
         if self.revocable:
             text += "{REV}"
         return text + ("<SHARED>" if self.shared else "")

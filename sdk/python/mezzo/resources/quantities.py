@@ -1,4 +1,4 @@
-"""Amounts by name alone: how much, regardless of which."""
+"""Amounts by name alone, and bounds on them: how much, regardless of which."""
 
 from __future__ import annotations
 
@@ -63,3 +63,56 @@ class Quantities:
 
 
 Quantities.EMPTY = Quantities()
+
+
+class Limits:
+    """Immutable upper bounds in thousandths by resource name; a name that is missing has none."""
+
+    __slots__ = ("_thousandths",)
+
+    NONE: ClassVar[Limits]
+
+    def __init__(self, thousandths: Mapping[str, int] | None = None) -> None:
+        self._thousandths = dict(thousandths or {})
+
+    @classmethod
+    def of(cls, amounts: Mapping[str, float]) -> Limits:
+        """From plain numbers; raises `ResourceError` naming the resource."""
+        return cls({name: to_thousandths(amount, name) for name, amount in amounts.items()})
+
+    def get(self, name: str) -> int | None:
+        """Thousandths; None where there is no bound."""
+        return self._thousandths.get(name)
+
+    def items(self) -> Iterator[tuple[str, int]]:
+        return iter(self._thousandths.items())
+
+    def contains(self, other: Limits) -> bool:
+        """Whether whatever the others admit is admitted here."""
+        return all((bound := other.get(name)) is not None and bound <= limit for name, limit in self.items())
+
+    def admit(self, quantities: Quantities) -> bool:
+        return all(quantities.get(name) <= limit for name, limit in self.items())
+
+    def __sub__(self, used: Quantities) -> Limits:
+        """What room is left; never less than none."""
+        return Limits({name: max(0, limit - used.get(name)) for name, limit in self.items()})
+
+    def __bool__(self) -> bool:
+        """Whether anything has a bound."""
+        return bool(self._thousandths)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Limits) and self._thousandths == other._thousandths
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._thousandths.items()))
+
+    def __str__(self) -> str:
+        return "; ".join(f"{name}:{text_of(limit)}" for name, limit in sorted(self.items()))
+
+    def __repr__(self) -> str:
+        return f"Limits({str(self)!r})"
+
+
+Limits.NONE = Limits()

@@ -52,7 +52,13 @@ class Reservation:
 
     def __str__(self) -> str:
         parts = ["DYNAMIC" if self.dynamic else "STATIC", self.role]
-        return f"({','.join(parts if self.principal is None else [*parts, self.principal])})"
+        if self.principal is not None:
+            parts.append(self.principal)
+        if self.labels:
+            labels = mesos.Labels.FromString(self.labels).labels
+            texts = (f"{label.key}: {label.value}" if label.HasField("value") else label.key for label in labels)
+            parts.append(f"{{{', '.join(texts)}}}")
+        return f"({','.join(parts)})"
 
 
 def stack_of(message: mesos.Resource, field: str) -> tuple[Reservation, ...]:

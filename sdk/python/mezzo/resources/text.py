@@ -10,7 +10,7 @@ import re
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import jsonpb
-from mezzo.resources.quantities import Quantities
+from mezzo.resources.quantities import Limits, Quantities
 from mezzo.resources.scalar import ResourceError, to_thousandths
 from mezzo.resources.validation import validate
 from mezzo.resources.value import Resources
@@ -19,10 +19,16 @@ _NAME = re.compile(r"\s*(?P<name>[^():;\s][^():;]*?)\s*(?:\(\s*(?P<role>[^()]*?)
 _RANGE = re.compile(r"\s*([0-9]+)\s*-\s*([0-9]+)\s*\Z")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\Z|[+-]?(nan|inf)\Z")
 _RANGE_MAX = 2**64 - 1
+_BRACKETS = frozenset("{}[]")
 
 
 def parse(text: str, default_role: str = "*") -> Resources:
-    """Resources in either syntax; what names no role is reserved for `default_role`. Raises `ResourceError`."""
+    """Resources in either syntax; what names no role is reserved for `default_role`.
+
+    Raises:
+        ResourceError: the text makes no sense, or states what only operations make: persistent volumes, dynamic
+            reservations, revocable resources.
+    """
     _check_unicode(text)
     stripped = text.strip()
     messages = _from_json(stripped) if stripped.startswith("[") else _from_list(stripped)
@@ -30,15 +36,46 @@ def parse(text: str, default_role: str = "*") -> Resources:
         if not message.reservations and not message.HasField("role"):
             message.role = default_role
     validate(messages)
-    return Resources.of(messages)
+    value = Resources.of(messages)
+    _check_types(value)
+    _check_may_be_stated(value)
+    return value
+
+
+def _check_types(value: Resources) -> None:
+    types: dict[str, int] = {}
+    for kind in value:
+        if types.setdefault(kind.name, kind.value_type) != kind.value_type:
+            raise ResourceError(kind.name, "is of one type here and of another there")
+
+
+def _check_may_be_stated(value: Resources) -> None:
+    """Nobody states in a flag what frameworks and operators make with operations, or what others lend."""
+    for kind in value:
+        if kind.persistent_volume:
+            raise ResourceError(str(kind), "a persistent volume is made by CREATE, not stated")
+        if any(reservation.dynamic for reservation in kind.reservations):
+            raise ResourceError(str(kind), "a dynamic reservation is made by RESERVE, not stated")
+        if kind.revocable:
+            raise ResourceError(str(kind), "revocable resources are estimated, not stated")
 
 
 def parse_quantities(text: str) -> Quantities:
-    """Scalars by name, as in `cpus:0.01;mem:32`. Raises `ResourceError`."""
+    """Scalars by name, as in `cpus:0.01;mem:32`; what is named twice adds up. Raises `ResourceError`."""
     totals: dict[str, int] = {}
     for name, value in pairs(text):
         totals[name] = totals.get(name, 0) + to_thousandths(_number(value, name), name)
     return Quantities(totals)
+
+
+def parse_limits(text: str) -> Limits:
+    """Bounds by name, as in `cpus:16;mem:0`; none may be named twice. Raises `ResourceError`."""
+    limits: dict[str, int] = {}
+    for name, value in pairs(text):
+        if name in limits:
+            raise ResourceError(name, "is limited twice")
+        limits[name] = to_thousandths(_number(value, name), name)
+    return Limits(limits)
 
 
 def _from_json(text: str) -> list[mesos.Resource]:
@@ -90,9 +127,7 @@ def fill_value(message: mesos.Resource | mesos.Attribute, text: str, field: str)
             message.ranges.range.add(begin=begin, end=end)
     elif text.startswith("{"):
         message.type = mesos.Value.SET
-        if not text.endswith("}"):
-            raise ResourceError(field, f"{text!r} has no closing brace")
-        message.set.item.extend(item.strip() for item in text[1:-1].split(",") if item.strip())
+        message.set.item.extend(_items(text, field))
     elif (number := _as_number(text)) is not None:
         message.type = mesos.Value.SCALAR
         message.scalar.value = number
@@ -101,6 +136,14 @@ def fill_value(message: mesos.Resource | mesos.Attribute, text: str, field: str)
         message.text.value = text
     else:
         raise ResourceError(field, f"{text!r} is neither a number, nor [ranges], nor {{a set}}")
+
+
+def _items(text: str, field: str) -> list[str]:
+    if not text.endswith("}"):
+        raise ResourceError(field, f"{text!r} has no closing brace")
+    if _BRACKETS.intersection(text[1:-1]):
+        raise ResourceError(field, f"{text!r} has braces or brackets among its items")
+    return [item.strip() for item in text[1:-1].split(",") if item.strip()]
 
 
 def _ranges(text: str, field: str) -> list[tuple[int, int]]:

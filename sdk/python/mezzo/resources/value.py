@@ -8,7 +8,7 @@ from typing import ClassVar
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.resources import ranges as rangesets
 from mezzo.resources.kind import Kind
-from mezzo.resources.quantities import Quantities
+from mezzo.resources.quantities import Limits, Quantities
 from mezzo.resources.ranges import Ranges
 from mezzo.resources.reservation import Form, Reservation
 from mezzo.resources.role import UNRESERVED_ROLE, is_below
@@ -214,6 +214,26 @@ class Resources:
                 return None
         return found
 
+    def within(self, limits: Limits) -> Resources:
+        """As much of this as limits admit; what they do not name is kept.
+
+        Scalars are cut. What is indivisible, a range and a set are kept whole or not at all.
+        """
+        room = dict(limits.items())
+        kept: dict[Kind, Amount] = {}
+        for kind, amount in self._amounts.items():
+            left = room.get(kind.name)
+            fitting = amount if left is None else _fitting(kind, amount, left)
+            if fitting:
+                kept[kind] = fitting
+                if left is not None:
+                    room[kind.name] = left - thousandths(kind, fitting)
+        return Resources(kept) if kept else Resources.EMPTY
+
+    def at_most(self, quantities: Quantities) -> Resources:
+        """As much of this as `quantities` names, and nothing that it does not name; cut as in `within`."""
+        return self.within(Limits({name: quantities.get(name) for name in self.names()}))
+
     # ------------------------------------------------------------------------------------------ transforming
 
     def map_kinds(self, change: Callable[[Kind], Kind]) -> Resources:
@@ -321,9 +341,7 @@ class Resources:
         return self._hash
 
     def __str__(self) -> str:
-        return "; ".join(
-            f"{kind}:{_text_of(kind, amount)}" for kind, amount in self._amounts.items() for _ in _copies(kind, amount)
-        )
+        return "; ".join(text for kind, amount in self._amounts.items() for text in _texts_of(kind, amount))
 
     def __repr__(self) -> str:
         return f"Resources({str(self)!r})"
@@ -406,6 +424,15 @@ def _common(held: Amount, wanted: Amount) -> Amount:
     return held & wanted  # type: ignore[operator]
 
 
+def _fitting(kind: Kind, amount: Amount, room: int) -> Amount:
+    """How much of an amount has room in so many thousandths."""
+    if thousandths(kind, amount) <= room:
+        return amount
+    if not isinstance(amount, int) or kind.shared:
+        return 0
+    return room if kind.size is None else room // kind.size
+
+
 def _by_preference(amounts: Mapping[Kind, Amount], target: Kind) -> list[Kind]:
     """The kinds that can stand in for a target, the best first."""
 
@@ -429,13 +456,13 @@ def thousandths(kind: Kind, amount: Amount) -> int:
     return len(amount) * THOUSANDTHS
 
 
-def _copies(kind: Kind, amount: Amount) -> range:
-    return range(amount if kind.size is not None and isinstance(amount, int) else 1)
-
-
-def _text_of(kind: Kind, amount: Amount) -> str:
-    if isinstance(amount, int):
-        return text_of(amount if kind.size is None else kind.size)
+def _texts_of(kind: Kind, amount: Amount) -> list[str]:
+    """As Mesos writes it: one text, with the number of copies of what is shared; a text for each other copy."""
     if isinstance(amount, tuple):
-        return rangesets.text_of(amount)
-    return "{" + ", ".join(sorted(amount)) + "}"
+        return [f"{kind}:{rangesets.text_of(amount)}"]
+    if isinstance(amount, frozenset):
+        return [f"{kind}:{{{', '.join(sorted(amount))}}}"]
+    if kind.size is None:
+        return [f"{kind}:{text_of(amount)}"]
+    text = f"{kind}:{text_of(kind.size)}"
+    return [f"{text}<{amount}>"] if kind.shared else [text] * amount
