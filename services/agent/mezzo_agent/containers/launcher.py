@@ -25,7 +25,8 @@ anything else that a monitor can do without: each monitor carries it along. What
 - `processes` is a symbolic link whose target is `<monitor pid>.<start time>-<task pid>.<start time>`. A link is made
   in one system call, whole or not at all, and only if there is none: whoever makes it first decides whether the
   container runs. An agent that recovers makes the link itself (target `abandoned`) where it finds none.
-- `exit` is one line, the wait status in decimal or `-` when there is none, and then a message, perhaps empty.
+- `exit` is a symbolic link too, for the same reason. Its target is one line, the wait status in decimal or `-` when
+  there is none, and then a message, perhaps empty.
 """
 
 import ctypes
@@ -43,6 +44,8 @@ STARTED, FAILED, ABANDONED, ENDED = range(4)
 
 ORDER_BYTES_MAX = 64 << 20
 REPORT_CHARACTERS_MAX = 4096
+EXIT_CHARACTERS_MAX = 1000
+"""The target of a link is at most 4,095 bytes, and a character at most four."""
 STRAGGLER_SECONDS_MAX = 30
 """How long a monitor waits for processes that do not die of SIGKILL (they hang in the kernel) before it gives up."""
 RETRY_SECONDS = 0.5
@@ -196,9 +199,10 @@ class Monitor:
 
     def write_exit(self, status: int | None, message: str) -> None:
         """Does not give up: a full disk is no reason to lose a status."""
+        line = f"{'-' if status is None else status}\n{message}"[:EXIT_CHARACTERS_MAX]
         while True:
             try:
-                self.try_to_write_exit(status, message)
+                os.symlink(line, f"{self.folder}/exit")
             except FileNotFoundError:
                 return  # nobody wants to know any more
             except OSError as error:
@@ -206,14 +210,6 @@ class Monitor:
                 time.sleep(RETRY_SECONDS)
             else:
                 return
-
-    def try_to_write_exit(self, status: int | None, message: str) -> None:
-        path = f"{self.folder}/exit"
-        descriptor = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.write(descriptor, f"{'-' if status is None else status}\n{message}".encode(errors="replace"))
-        os.fsync(descriptor)
-        os.close(descriptor)
-        os.rename(f"{path}.new", path)
 
     def report(self, kind: int, text: str) -> None:
         send_report(self.reports, self.token, kind, text)

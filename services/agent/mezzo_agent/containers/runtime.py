@@ -10,7 +10,6 @@ same id be launched again, an order for the first one that is still on its way f
 """
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -89,7 +88,7 @@ class RuntimeFolder:
     def exit(self) -> Exit | None:
         """None while the task runs, or if nobody wrote down how it ended."""
         try:
-            status, _, message = (self.path / "exit").read_text(errors="replace").partition("\n")
+            status, _, message = os.readlink(self.path / "exit").partition("\n")
         except FileNotFoundError:
             return None
         return Exit(None if status == "-" else int(status), message)
@@ -101,7 +100,14 @@ class RuntimeFolder:
             self.path.rename(old)
         except FileNotFoundError:
             return
-        shutil.rmtree(old)
+        _remove(str(old))
+
+
+def _remove(folder: str) -> None:
+    """The folder holds nothing but what stands at the top of this page: no walk is needed."""
+    for name in os.listdir(folder):
+        os.unlink(f"{folder}/{name}")
+    os.rmdir(folder)
 
 
 def containers(runtime_dir: Path) -> list[RuntimeFolder]:
@@ -110,7 +116,7 @@ def containers(runtime_dir: Path) -> list[RuntimeFolder]:
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in sorted(os.listdir(root)):
         if name.startswith((".new-", ".old-")):
-            shutil.rmtree(root / name)
+            _remove(str(root / name))
     return [RuntimeFolder(root / name) for name in sorted(os.listdir(root))]
 
 

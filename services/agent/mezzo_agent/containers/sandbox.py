@@ -102,6 +102,13 @@ def _enter(folder: int, step: str) -> int:
 def point_latest(folder: Path) -> None:
     """Points `latest`, beside the folder, at it; at every moment the link is there and leads to one or the other."""
     link = folder.parent / LATEST
+    try:
+        link.symlink_to(folder.name)
+    except FileExistsError:
+        _replace_link(link, folder)
+
+
+def _replace_link(link: Path, folder: Path) -> None:
     replacement = folder.parent / f".{LATEST}-{uuid4().hex}"
     replacement.symlink_to(folder.name)
     replacement.replace(link)

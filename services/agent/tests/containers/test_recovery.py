@@ -316,7 +316,7 @@ async def test_an_exit_status_that_cannot_be_written_at_once_is_written_later(
 ) -> None:
     config = configure("while [ ! -e go ]; do sleep 0.01; done; exit 6")
     await containers.launch(config)
-    obstacle = folder_of(runtime_dir, config.container_id).path / "exit.new"
+    obstacle = folder_of(runtime_dir, config.container_id).path / "exit"
     obstacle.mkdir()
     (config.sandbox / "go").touch()
     await until(lambda: "trying again" in (runtime_dir / "launcher.log").read_text())
