@@ -1,6 +1,7 @@
 """The executor client as an agent sees it, over each of its transports."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -172,8 +173,13 @@ class Connected:
     agent: Agent
     transport: Callable[[str | None], Transport]
 
-    def client(self, environment: ExecutorEnvironment = ENVIRONMENT, token: str | None = TOKEN) -> ExecutorClient:
-        return ExecutorClient(self.transport(token), environment)
+    def client(
+        self,
+        environment: ExecutorEnvironment = ENVIRONMENT,
+        token: str | None = TOKEN,
+        jitter: Callable[[], float] = random.random,
+    ) -> ExecutorClient:
+        return ExecutorClient(self.transport(token), environment, jitter=jitter)
 
 
 @pytest.fixture(params=["grpc", "json", "protobuf", "unix socket"])
@@ -311,7 +317,8 @@ async def test_an_executor_that_does_not_checkpoint_ends_with_its_stream(connect
 
 
 async def test_an_executor_ends_when_its_agent_stays_away(connected: Connected) -> None:
-    async with connected.client(replace(ENVIRONMENT, recovery_timeout_seconds=0.3)) as executor:
+    impatient = replace(ENVIRONMENT, recovery_timeout_seconds=0.5, subscription_backoff_seconds_max=0.02)
+    async with connected.client(impatient) as executor:
         events = executor.events()
         stream = await subscribed(connected.agent, events)
         connected.agent.refuse_subscriptions = errors.Unavailable("recovering")
@@ -320,8 +327,28 @@ async def test_an_executor_ends_when_its_agent_stays_away(connected: Connected) 
         assert connected.agent.subscriptions >= 2
 
 
+async def test_attempts_to_subscribe_are_apart_by_what_the_agent_allows_and_by_chance(connected: Connected) -> None:
+    drawn = []
+
+    def draw() -> float:
+        drawn.append(connected.agent.subscriptions)
+        if len(drawn) == 4:
+            connected.agent.refuse_subscriptions = None
+        return 1.0
+
+    environment = replace(ENVIRONMENT, subscription_backoff_seconds_max=0.02)
+    async with connected.client(environment, jitter=draw) as executor:
+        events = executor.events()
+        stream = await subscribed(connected.agent, events)
+        connected.agent.refuse_subscriptions = errors.Unavailable("recovering")
+        stream.end()
+        await subscribed(connected.agent, events)
+        # A number is drawn after each attempt that failed.
+        assert drawn == [1, 2, 3, 4]
+
+
 async def test_an_agent_that_hangs_is_away_too(connected: Connected) -> None:
-    async with connected.client(replace(ENVIRONMENT, recovery_timeout_seconds=0.2)) as executor:
+    async with connected.client(replace(ENVIRONMENT, recovery_timeout_seconds=1)) as executor:
         # The subscription is taken, and nothing ever said on it.
         assert [event async for event in executor.events()] == []
         await connected.agent.streams.get_nowait().ended.wait()
@@ -365,7 +392,7 @@ async def test_an_executor_finds_its_agent_through_its_environment(
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("15mins", 900.0), ("2.5secs", 2.5), ("500ms", 0.5), ("1hrs", 3600.0), ("2days", 172800.0)]
+    ("text", "seconds"), [("15mins", 900.0), ("2.5secs", 2.5), ("500ms", 0.5), ("1hrs", 3600.0), ("1weeks", 604800.0)]
 )
 def test_the_environment_tells_times_with_units(text: str, seconds: float) -> None:
     read = ExecutorEnvironment.read({**VARIABLES, "MESOS_RECOVERY_TIMEOUT": text})
@@ -375,5 +402,5 @@ def test_the_environment_tells_times_with_units(text: str, seconds: float) -> No
 def test_an_environment_that_no_agent_made_is_refused() -> None:
     with pytest.raises(KeyError, match="MESOS_FRAMEWORK_ID"):
         ExecutorEnvironment.read({})
-    with pytest.raises(ValueError, match="'soon' is not a length of time"):
+    with pytest.raises(ValueError, match="MESOS_RECOVERY_TIMEOUT: 'soon' is not a length of time"):
         ExecutorEnvironment.read({**VARIABLES, "MESOS_RECOVERY_TIMEOUT": "soon"})

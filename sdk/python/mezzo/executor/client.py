@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from types import AsyncGeneratorType
 from typing import Self, cast
 
@@ -14,12 +15,11 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.executor import executor_pb2 as v1
 from mezzo import http
 from mezzo.errors import MezzoError, Unavailable
+from mezzo.executor.backoff import Backoff
 from mezzo.executor.environment import ExecutorEnvironment
 from mezzo.executor.transport import HttpTransport, Transport
 
 Type = v1.Call.Type
-
-RETRY_SECONDS = 0.2
 
 
 class ExecutorClient:
@@ -29,9 +29,17 @@ class ExecutorClient:
     subscription takes them along, so that an agent that was restarted has missed nothing.
     """
 
-    def __init__(self, transport: Transport, environment: ExecutorEnvironment) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        environment: ExecutorEnvironment,
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """`jitter` gives numbers from 0 to 1, by which the pauses between attempts to subscribe differ."""
         self._transport = transport
         self._environment = environment
+        self._backoff = Backoff(environment.subscription_backoff_seconds_max, jitter)
         self._tasks: dict[str, mesos.TaskInfo] = {}
         self._updates: dict[bytes, v1.Call.Update] = {}
         self._over = asyncio.Event()
@@ -90,10 +98,11 @@ class ExecutorClient:
                 return
             if self._answered:
                 give_up_at = time.monotonic() + recovery_seconds
+                self._backoff.succeeded()
             elif time.monotonic() >= give_up_at:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), RETRY_SECONDS)
+                await asyncio.wait_for(self._over.wait(), self._backoff.pause())
 
     async def _subscription(self, answered_by: float) -> AsyncGenerator[v1.Event]:
         call = self._new(Type.SUBSCRIBE)

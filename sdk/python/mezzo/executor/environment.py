@@ -7,8 +7,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "secs": 1.0, "mins": 60.0, "hrs": 3600.0, "days": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|secs|mins|hrs|days)\Z")
+_SECONDS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "ms": 1e-3,
+    "secs": 1.0,
+    "mins": 60.0,
+    "hrs": 3600.0,
+    "days": 86400.0,
+    "weeks": 604800.0,
+}
+_DURATION = re.compile(rf"(\d+(?:\.\d+)?)({'|'.join(_SECONDS)})\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,27 +34,34 @@ class ExecutorEnvironment:
     # Whether the executor outlives its agent, and for how long.
     checkpoint: bool
     recovery_timeout_seconds: float
+    # The longest pause between two attempts to subscribe again.
+    subscription_backoff_seconds_max: float
     shutdown_grace_period_seconds: float
     directory: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> ExecutorEnvironment:
-        """Raises `KeyError` with the name of a variable that is missing: nobody but an agent starts an executor."""
+        """Raises `KeyError` with the name of a variable that is missing: nobody but an agent starts an executor.
+
+        Raises `ValueError` with the name of one that is no length of time and should be.
+        """
         return cls(
             framework_id=environment["MESOS_FRAMEWORK_ID"],
             executor_id=environment["MESOS_EXECUTOR_ID"],
             agent_endpoint=environment["MESOS_AGENT_ENDPOINT"],
             domain_socket=environment.get("MESOS_DOMAIN_SOCKET") or None,
             token=environment.get("MESOS_EXECUTOR_AUTHENTICATION_TOKEN") or None,
-            checkpoint=environment.get("MESOS_CHECKPOINT") == "1",
-            recovery_timeout_seconds=_seconds(environment.get("MESOS_RECOVERY_TIMEOUT", "15mins")),
-            shutdown_grace_period_seconds=_seconds(environment.get("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", "5secs")),
+            checkpoint=environment.get("MESOS_CHECKPOINT") in ("1", "true"),
+            recovery_timeout_seconds=_seconds(environment, "MESOS_RECOVERY_TIMEOUT", "15mins"),
+            subscription_backoff_seconds_max=_seconds(environment, "MESOS_SUBSCRIPTION_BACKOFF_MAX", "2secs"),
+            shutdown_grace_period_seconds=_seconds(environment, "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", "5secs"),
             directory=environment.get("MESOS_SANDBOX") or environment.get("MESOS_DIRECTORY", "."),
         )
 
 
-def _seconds(text: str) -> float:
+def _seconds(environment: Mapping[str, str], name: str, default: str) -> float:
+    text = environment.get(name, default)
     matched = _DURATION.match(text)
     if not matched:
-        raise ValueError(f"{text!r} is not a length of time like 5secs")
+        raise ValueError(f"{name}: {text!r} is not a length of time like 5secs")
     return float(matched[1]) * _SECONDS[matched[2]]

@@ -14,8 +14,6 @@ from mezzo_agent.core.books import Books
 from mezzo_agent.core.model import Executor, ExecutorKind, Framework, Task
 from mezzo_chassis.config import duration_text
 
-SUBSCRIPTION_BACKOFF_MAX_SECONDS = 2.0
-
 
 class UnresolvedSecret(ValueError):
     """A variable refers to a secret of a kind that this agent cannot look up."""
@@ -37,7 +35,7 @@ def of_executor(books: Books, framework: Framework, executor: Executor) -> dict[
     environment |= {
         "LIBPROCESS_IP": settings.ip,
         "LIBPROCESS_PORT": "0",
-        "MESOS_SUBSCRIPTION_BACKOFF_MAX": duration_text(SUBSCRIPTION_BACKOFF_MAX_SECONDS),
+        "MESOS_SUBSCRIPTION_BACKOFF_MAX": duration_text(settings.executor_reregistration_timeout),
         "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": duration_text(shutdown_grace_period(books, executor)),
         "MESOS_EXECUTOR_AUTHENTICATION_TOKEN": executor.token,
     }

@@ -57,7 +57,9 @@ def test_subscribed_tells_an_executor_who_it_is(running):
 
 
 def test_executor_finds_everything_in_its_environment(new_agent, tasks):
-    agent = new_agent(domain_socket="/run/mezzo.sock", base_environment={"PATH": "/bin"})
+    agent = new_agent(
+        domain_socket="/run/mezzo.sock", base_environment={"PATH": "/bin"}, executor_reregistration_timeout=1.5
+    )
     agent.register()
     agent.add_framework("F1", checkpoint=True)
     task = tasks.executor()
@@ -76,7 +78,8 @@ def test_executor_finds_everything_in_its_environment(new_agent, tasks):
         "MESOS_SLAVE_ID": "S0",
         "MESOS_CHECKPOINT": "1",
         "MESOS_RECOVERY_TIMEOUT": "15mins",
-        "MESOS_SUBSCRIPTION_BACKOFF_MAX": "2secs",
+        # An executor that pauses for longer would come too late to a restarted agent.
+        "MESOS_SUBSCRIPTION_BACKOFF_MAX": "1500ms",
         "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": "5secs",
         "MESOS_EXECUTOR_AUTHENTICATION_TOKEN": token,
         "MESOS_DOMAIN_SOCKET": "/run/mezzo.sock",
