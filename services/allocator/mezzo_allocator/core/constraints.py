@@ -17,7 +17,7 @@ from mezzo.errors import InvalidRequest
 REGEX_MEMORY_BYTES_MAX = 4096
 REGEX_PROGRAM_SIZE_MAX = 100
 
-# The texts of an attribute's values; None stands for a value that is no text.
+# The text of an attribute, None for a value that is no text; empty where there is no such attribute.
 Values = list[str | None]
 Test = Callable[[Values], bool]
 
@@ -84,11 +84,11 @@ class _Predicate:
     def _values(self, agent: AgentInfo) -> Values:
         selector = self._selector
         if selector.HasField("attribute_name"):
-            return [
-                attribute.text.value if attribute.type == Value.TEXT else None
-                for attribute in agent.attributes
-                if attribute.name == selector.attribute_name
-            ]
+            named = (attribute for attribute in agent.attributes if attribute.name == selector.attribute_name)
+            first = next(named, None)
+            if first is None:
+                return []
+            return [first.text.value if first.type == Value.TEXT else None]
         kinds = AttributeConstraint.Selector
         if selector.pseudoattribute_type == kinds.HOSTNAME:
             return [agent.hostname]
@@ -99,10 +99,9 @@ class _Predicate:
 
 
 def _test_of(predicate: AttributeConstraint.Predicate, field: str) -> Test:
-    """The test of a predicate over an attribute's values.
+    """The test of a predicate over an attribute: as in Mesos, over the first of several with the name.
 
-    Of several attributes with the name one has to pass a positive test, and none may fail a negative one. A test of
-    text passes where the value is no text, and a negative one where there is no such attribute.
+    A test of text passes where the value is no text, and a negative one where there is no such attribute.
     """
     kind = predicate.WhichOneof("predicate")
     if kind is None:
