@@ -9,6 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from mezzo_chassis import metrics
+from mezzo_chassis.leadership.candidate import Epoch, Leadership, Session, StandaloneCandidate
+from mezzo_chassis.leadership.metrics import LeadershipMetrics
 from mezzo_chassis.metrics import ProcessMetrics, start_exporter
 
 SOON_SECONDS = 10
@@ -70,3 +72,39 @@ async def test_a_collection_while_metrics_are_read_waits_for_no_lock(monkeypatch
     assert await asyncio.to_thread(done.wait, SOON_SECONDS)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
+
+
+class ScriptedCandidate(StandaloneCandidate):
+    """Stands wherever a test puts it."""
+
+    async def stand(self, session: Session, epoch: Epoch | None) -> None:
+        """Be there, and let whoever follows see it."""
+        self._newest.set(Leadership(session, epoch))
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+async def test_leadership_is_told_with_its_changes_and_the_session() -> None:
+    registry = CollectorRegistry()
+    candidate = ScriptedCandidate()
+    following = asyncio.create_task(LeadershipMetrics(registry, "registry").follow(candidate))
+
+    def told() -> tuple[float | None, float | None, list[str]]:
+        states = [
+            state.value
+            for state in Session
+            if registry.get_sample_value("mezzo_registry_zookeeper_session", {"state": state.value})
+        ]
+        leading = registry.get_sample_value("mezzo_registry_leading")
+        return leading, registry.get_sample_value("mezzo_registry_leadership_changes_total"), states
+
+    assert told() == (0, 0, ["none"])
+    await candidate.stand(Session.CONNECTED, None)
+    assert told() == (0, 0, ["connected"])
+    await candidate.stand(Session.CONNECTED, Epoch("/a_0000000001", 1))
+    assert told() == (1, 1, ["connected"])
+    await candidate.stand(Session.SUSPENDED, Epoch("/a_0000000001", 1))
+    assert told() == (1, 1, ["suspended"])
+    await candidate.stand(Session.LOST, None)
+    assert told() == (0, 2, ["lost"])
+    following.cancel()
