@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from mezzo.resources import Resources
+from mezzo_allocator.core import events as ev
 from mezzo_allocator.testing import Conversation
 
 ONE = "cpus:1;mem:64"
@@ -140,6 +142,19 @@ def test_disks_of_several_kinds_are_one_resource_to_shares() -> None:
     holdings = {("f1", "role1"): "disk:3;disk(role1):3", ("f2", "role2"): "disk:5"}
     cluster.agent("s", "disk:17;disk(role1):3", holdings=holdings, active=False)
     assert (share(cluster, "role1"), share(cluster, "role2")) == (6 / 20, 5 / 20)
+
+
+def test_revocable_resources_count_in_shares() -> None:
+    cluster = Conversation()
+    cluster.framework("f1", "role1")
+    cluster.framework("f2", "role2")
+    (lent,) = Resources.parse("cpus:10").messages()
+    lent.revocable.SetInParent()
+    total = Resources.parse("cpus:10;mem:100") + Resources.of([lent])
+    held = {("f1", "role1"): "cpus:2"}
+    cluster.agent("s", total, holdings=held, active=False)
+    cluster.say(ev.ResourcesAllocated(2, 1, Resources.of([lent]).allocated_to("role2")))
+    assert (share(cluster, "role1"), share(cluster, "role2")) == (2 / 20, 10 / 20)
 
 
 def test_shares_follow_the_size_of_the_cluster() -> None:
