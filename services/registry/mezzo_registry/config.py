@@ -4,10 +4,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from mesos.v1.mesos_pb2 import WeightInfo
+from mezzo.errors import InvalidRequest
 from mezzo_chassis.config import address, duration, flag, folder, one_of, port
 from mezzo_chassis.leadership import ZooKeeperUrl
 from mezzo_chassis.log import FORMATS, LEVELS
 from mezzo_registry.core import RateLimit, Settings
+from mezzo_registry.core.validation.quota import check_weights
 
 _RATE = re.compile(r"\s*(\d+)\s*/\s*(.+)\Z")
 
@@ -26,6 +29,20 @@ def positive(text: str) -> int:
     if number < 1:
         raise ValueError(f"{number} is less than 1")
     return number
+
+
+def role_weights(text: str) -> tuple[tuple[str, float], ...]:
+    """Pairs like `role=2,other/role=0.5`."""
+    infos = []
+    for pair in filter(None, (one.strip() for one in text.split(","))):
+        role, equals, weight = pair.partition("=")
+        if not equals:
+            raise ValueError(f"{pair!r} is not like role=weight")
+        infos.append(WeightInfo(role=role.strip(), weight=float(weight)))
+    try:
+        return tuple(check_weights(infos, "weights").items())
+    except InvalidRequest as error:
+        raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +80,11 @@ class Config:
     max_unreachable_tasks_per_framework: int = flag("1000", "How many unreachable tasks of each.", parse=int)
     registry_gc_interval: float = flag("15mins", "How often unreachable agents are forgotten.", parse=duration)
     registry_max_agent_age: float = flag("2weeks", "Unreachable agents older than this are forgotten.", parse=duration)
+    weights: tuple[tuple[str, float], ...] = flag(
+        "",
+        "Weights of roles, like role=2,other/role=0.5, where the store has none. Operators change them as it runs.",
+        parse=role_weights,
+    )
     registry_max_agent_count: int = flag("102400", "Of more unreachable agents the oldest are forgotten.", parse=int)
     log_level: str = flag("info", "debug, info, warning or error.", parse=one_of(*LEVELS))
     log_format: str = flag("auto", "json, console, or auto: console on a terminal.", parse=one_of(*FORMATS))
@@ -81,5 +103,6 @@ class Config:
             max_unreachable_tasks_per_framework=self.max_unreachable_tasks_per_framework,
             registry_gc_interval=self.registry_gc_interval,
             registry_max_agent_age=self.registry_max_agent_age,
+            weights=dict(self.weights),
             registry_max_agent_count=self.registry_max_agent_count,
         )

@@ -31,19 +31,19 @@ HEARTBEAT_SLOTS = 16
 log = get_logger(__name__)
 
 
-Outcome = tuple[dict[int, MezzoError], dict[int, master.Response | None]]
-"""By request: why calls were refused, and what was answered."""
+Refusals = dict[int, MezzoError]
+"""By request: why calls were refused."""
 Explain = Callable[[allocator.ExplainRequest], Awaitable[allocator.ExplainResponse]]
 """Asks the allocator of a session for its reasons."""
 
 
 class Barrier:
-    """Stands in the inbox behind some calls, and opens with their outcome when they have been handled."""
+    """Stands in the inbox behind some calls, and opens with the refusals among them when all have been handled."""
 
     __slots__ = ("opened",)
 
     def __init__(self) -> None:
-        self.opened: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.opened: asyncio.Future[Refusals] = asyncio.get_running_loop().create_future()
 
 
 class Term:
@@ -58,7 +58,8 @@ class Term:
         self._timers: dict[events.Timer, asyncio.TimerHandle] = {}
         self._numbers = itertools.count(1)
         self._refusals: dict[int, MezzoError] = {}
-        self._answers: dict[int, master.Response | None] = {}
+        self._answers: dict[int, asyncio.Future[master.Response | None]] = {}
+        """The calls of operators that have not been answered yet, by request."""
         self._agents: dict[int, Stream[agent_session.RegistryMessage]] = {}
         self._frameworks: dict[str, Stream[scheduler.Event]] = {}
         self._watchers: dict[int, Watcher] = {}
@@ -111,6 +112,9 @@ class Term:
         for barrier in self._barriers:
             if not barrier.opened.done():
                 barrier.opened.set_exception(error)
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(error)
         for peers in (self._agents, self._frameworks, self._watchers):
             for peer in peers.values():
                 peer.close(error)
@@ -156,18 +160,34 @@ class Term:
             asyncio.get_running_loop().call_soon(self._take_turn)
 
     async def ask(self, event: events.Event, request: int) -> master.Response | None:
-        """Hand the core a call, and wait for what it answers.
+        """Hand the core an operator's call, and wait for its answer; that may have to be stored first.
+
+        Raises:
+            MezzoError: the call was refused.
+            NotLeading: the term has ended. Nobody knows whether the call took effect.
+        """
+        if self.ended.done():
+            raise self.ended.result()
+        answer: asyncio.Future[master.Response | None] = asyncio.get_running_loop().create_future()
+        self._answers[request] = answer
+        self.tell(event)
+        try:
+            return await answer
+        finally:
+            del self._answers[request]
+
+    async def admit(self, event: events.Event, request: int) -> None:
+        """Hand the core a framework's call, and wait until it is admitted.
 
         Raises:
             MezzoError: the call was refused.
         """
-        refused, answered = await self.ask_all([event])
+        refused = await self.admit_all([event])
         if request in refused:
             raise refused[request]
-        return answered.get(request)
 
-    async def ask_all(self, calls: Sequence[events.Event]) -> Outcome:
-        """Hand the core calls, and wait until all are handled. Returns what was refused and answered, by request.
+    async def admit_all(self, calls: Sequence[events.Event]) -> Refusals:
+        """Hand the core events, and wait until all are handled. Returns what was refused.
 
         Raises:
             NotLeading: the term has ended.
@@ -209,11 +229,10 @@ class Term:
             asyncio.get_running_loop().call_soon(self._take_turn)
 
     def _open(self, barrier: Barrier) -> None:
-        """Nothing but the calls before it was refused or answered since the barrier before."""
-        outcome = self._refusals, self._answers
-        self._refusals, self._answers = {}, {}
+        """Nothing but the calls before it was refused since the barrier before."""
+        refusals, self._refusals = self._refusals, {}
         if not barrier.opened.done():
-            barrier.opened.set_result(outcome)
+            barrier.opened.set_result(refusals)
 
     # --- effects ------------------------------------------------------------------------------------------------------
 
@@ -273,10 +292,16 @@ class Term:
         self.tell(events.TimerFired(timer))
 
     def _answer(self, effect: effects.Answer) -> None:
-        self._answers[effect.request] = effect.response
+        answer = self._answers.get(effect.request)
+        if answer is not None and not answer.done():
+            answer.set_result(effect.response)
 
     def _refuse(self, effect: effects.Refuse) -> None:
-        self._refusals[effect.request] = effect.error
+        answer = self._answers.get(effect.request)
+        if answer is None:
+            self._refusals[effect.request] = effect.error
+        elif not answer.done():
+            answer.set_exception(effect.error)
 
     def _note(self, effect: effects.Note) -> None:
         getattr(log, effect.level)(effect.event, **effect.details)

@@ -224,11 +224,11 @@ async def test_metrics_have_the_names_of_mesos(registry: Service) -> None:
 
 async def test_unimplemented_operator_call_is_named(registry: Service) -> None:
     request = operator.CallRequest()
-    request.call.type = master.Call.UPDATE_WEIGHTS
+    request.call.type = master.Call.GROW_VOLUME
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await registry.operators.Call(request, timeout=PATIENCE_SECONDS)
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "UPDATE_WEIGHTS" in (refused.value.details() or "")
+    assert "GROW_VOLUME" in (refused.value.details() or "")
 
 
 async def test_operator_kills_a_task(registry: Service) -> None:

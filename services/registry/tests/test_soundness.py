@@ -68,6 +68,28 @@ class ClusterMachine(RuleBasedStateMachine):
             made = self.cluster.framework("MULTI_ROLE", roles=["*", "web"]) if multi_role else self.cluster.framework()
             self.frameworks.append(made)
 
+    @rule(role=st.sampled_from(["*", "web", "web/a"]), weight=st.sampled_from([0.5, 1.0, 3.0]))
+    def weight_changes(self, role: str, weight: float) -> None:
+        call = master.Call(type=master.Call.UPDATE_WEIGHTS)
+        call.update_weights.weight_infos.add(role=role, weight=weight)
+        self.cluster.operate(call)
+
+    @rule(
+        role=st.sampled_from(["*", "web", "web/a"]),
+        guarantee=st.sampled_from([0.0, 1.0, 2.0]),
+        limit=st.sampled_from([None, 1.0, 2.5]),
+        force=st.booleans(),
+    )
+    def quota_changes(self, role: str, guarantee: float, limit: float | None, force: bool) -> None:
+        call = master.Call(type=master.Call.UPDATE_QUOTA)
+        call.update_quota.force = force
+        config = call.update_quota.quota_configs.add(role=role)
+        if guarantee:
+            config.guarantees["cpus"].value = guarantee
+        if limit is not None:
+            config.limits["cpus"].value = limit
+        self.cluster.operate(call)
+
     @rule(framework=any_index, agent=any_index)
     def allocation(self, framework: int, agent: int) -> None:
         played, books = self.framework_at(framework), self.cluster.registry.books

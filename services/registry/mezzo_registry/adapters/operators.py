@@ -30,7 +30,7 @@ class Operators(operator_pb2_grpc.OperatorServicer):
         term.open_watcher(observer, watcher)
         try:
             while True:
-                await term.ask_all([events.ObserverJoined(observer)])
+                await term.admit_all([events.ObserverJoined(observer)])
                 try:
                     async for batch in watcher.outbox:
                         yield service.WatchResponse(changes=batch)

@@ -33,7 +33,7 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
         term.open_framework(stream_id, stream)
         address = request.client_address or context.peer().partition(":")[2]
         try:
-            await term.ask(events.FrameworkSubscribing(number, stream_id, request.call, address), number)
+            await term.admit(events.FrameworkSubscribing(number, stream_id, request.call, address), number)
             first = stream_id
             async for batch in stream.outbox:
                 yield service.SubscribeResponse(stream_id=first, events=batch)
@@ -50,7 +50,7 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
         """One call."""
         term = self._office.term()
         number = term.number()
-        await term.ask(events.FrameworkCalled(number, request.stream_id, request.call), number)
+        await term.admit(events.FrameworkCalled(number, request.stream_id, request.call), number)
         return service.CallResponse()
 
     async def CallStream(  # noqa: N802
@@ -66,11 +66,11 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
         called = [
             events.FrameworkCalled(term.number(), numbered.call.stream_id, numbered.call.call) for numbered in calls
         ]
-        refused, _ = await term.ask_all(called)
+        refused = await term.admit_all(called)
         response = service.CallStreamResponse()
         for numbered, event in zip(calls, called, strict=True):
             result = response.results.add(number=numbered.number)
-            error = refused.get(event.request) if refused else None
+            error = refused.get(event.request)
             if error is not None:
                 _fill(result, error)
         return response

@@ -6,6 +6,7 @@ from mezzo.resources import Resources
 
 from . import resource_forms
 from .books import Agent, Framework
+from .roles import amounts
 from .turn import Turn
 
 Message = allocator.RegistryMessage
@@ -17,6 +18,8 @@ def connected(turn: Turn) -> None:
     books.allocator_connected = True
     books.allocator_cycle = 0
     turn.to_allocator(Message(begin=allocator.Begin(registry_id=turn.identity.registry_id)))
+    for role in books.configuration.roles():
+        role_changed(turn, role)
     for framework in books.frameworks.values():
         framework_changed(turn, framework)
     for agent in books.agents.values():
@@ -28,6 +31,19 @@ def connected(turn: Turn) -> None:
 def disconnected(turn: Turn) -> None:
     """The session ended. Only new offers wait for the next one."""
     turn.books.allocator_connected = False
+
+
+def role_changed(turn: Turn, role: str) -> None:
+    """What is configured for a role is new, has changed, or is no more."""
+    configuration = turn.books.configuration
+    one = configuration.quota(role)
+    update = allocator.RoleUpdate(
+        role=role,
+        weight=configuration.weight(role),
+        quota_guarantees=amounts(one.guarantees.items()),
+        quota_limits=amounts(one.limits.items()),
+    )
+    turn.to_allocator(Message(role_update=update))
 
 
 def framework_changed(turn: Turn, framework: Framework) -> None:

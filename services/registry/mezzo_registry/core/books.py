@@ -13,7 +13,9 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.resources import Form, Resources
 
+from .accounts import Sums
 from .failures import InvalidTransition
+from .roles import Configuration
 from .states import AGENT_TRANSITIONS, FRAMEWORK_TRANSITIONS, TERMINAL, AgentState, FrameworkState
 
 Capability = mesos.FrameworkInfo.Capability
@@ -217,6 +219,14 @@ class Books:
         self.completed: OrderedDict[str, Framework] = OrderedDict()
         self.roles: dict[str, int] = {}
         """Role → how many frameworks have it."""
+        self.configuration = Configuration()
+        """What is configured for roles, as the store has it."""
+        self.ordered = Configuration()
+        """What will be configured when all is stored that was ordered to be."""
+        self.used = Sums()
+        """What tasks and executors hold."""
+        self.offered = Sums()
+        """What offers hold."""
         self.offers: dict[str, Offer] = {}
         self.observers: set[int] = set()
         self.untold: dict[int, dict[Task, None]] = {}
@@ -274,11 +284,17 @@ class Books:
         for role in framework.roles:
             self.roles[role] = self.roles.get(role, 0) + 1
 
-    def drop_framework(self, framework: Framework) -> None:
-        """Strike out a framework whose tasks, executors and offers are gone."""
+    def drop_framework(self, framework: Framework) -> list[str]:
+        """Strike out a framework whose tasks, executors and offers are gone. Returns the roles that nobody has now.
+
+        The framework itself is left to remember which roles it had.
+        """
         del self.frameworks[framework.id]
         del self.frameworks_by_number[framework.number]
-        self.set_roles(framework, ())
+        roles = framework.roles
+        _, vanished = self.set_roles(framework, ())
+        framework.roles = roles
+        return vanished
 
     def set_roles(self, framework: Framework, roles: tuple[str, ...]) -> tuple[list[str], list[str]]:
         """Give a framework other roles. Returns the roles that nobody had before, and those that nobody has now."""
@@ -302,6 +318,7 @@ class Books:
         offer.agent.offers[offer.id] = offer
         offer.framework.offers[offer.id] = offer
         offer.agent.available = offer.agent.available - offer.resources
+        self.offered.add(offer.role, offer.resources)
 
     def drop_offer(self, offer: Offer) -> None:
         """The offer holds nothing any longer."""
@@ -309,6 +326,7 @@ class Books:
         del offer.agent.offers[offer.id]
         del offer.framework.offers[offer.id]
         offer.agent.available = offer.agent.available + offer.resources
+        self.offered.add(offer.role, offer.resources, -1)
 
     def use_offer(self, offer: Offer) -> None:
         """Strike out an offer that was accepted. What it held is still held: by what is then entered as `paid`, and the
@@ -317,6 +335,7 @@ class Books:
         del self.offers[offer.id]
         del offer.agent.offers[offer.id]
         del offer.framework.offers[offer.id]
+        self.offered.add(offer.role, offer.resources, -1)
 
     @staticmethod
     def give_back(agent: Agent, resources: Resources) -> None:
@@ -328,8 +347,10 @@ class Books:
         task.framework.tasks[task.id] = task
         task.agent.tasks[task.key] = task
         self._count(task.framework, task.agent, 1)
-        if not paid and not task.terminal:
-            task.agent.available = task.agent.available - task.resources
+        if not task.terminal:
+            self.used.add(task.role, task.resources)
+            if not paid:
+                task.agent.available = task.agent.available - task.resources
 
     def end_task(self, task: Task, state: "mesos.TaskState.ValueType") -> None:
         """The task has ended; it holds nothing any longer.
@@ -341,6 +362,7 @@ class Books:
             raise InvalidTransition("task", task.id, mesos.TaskState.Name(task.state), mesos.TaskState.Name(state))
         task.state = state
         task.agent.available = task.agent.available + task.resources
+        self.used.add(task.role, task.resources, -1)
 
     def drop_task(self, task: Task) -> None:
         """Strike out a task; it holds nothing any longer."""
@@ -350,12 +372,14 @@ class Books:
         self._count(task.framework, task.agent, -1)
         if not task.terminal:
             task.agent.available = task.agent.available + task.resources
+            self.used.add(task.role, task.resources, -1)
 
     def add_executor(self, executor: Executor, *, paid: bool = False) -> None:
         """Enter an executor; it holds its own resources. `paid`: out of used offers."""
         executor.framework.executors[(executor.agent.id, executor.info.executor_id.value)] = executor
         executor.agent.executors[executor.key] = executor
         self._count(executor.framework, executor.agent, 1)
+        self.used.add(executor.role, executor.resources)
         if not paid:
             executor.agent.available = executor.agent.available - executor.resources
 
@@ -365,6 +389,7 @@ class Books:
         del executor.agent.executors[executor.key]
         self._count(executor.framework, executor.agent, -1)
         executor.agent.available = executor.agent.available + executor.resources
+        self.used.add(executor.role, executor.resources, -1)
 
     @staticmethod
     def _count(framework: Framework, agent: Agent, change: int) -> None:

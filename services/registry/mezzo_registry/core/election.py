@@ -2,7 +2,7 @@
 
 from mezzo.resources import ResourceError, Resources
 
-from . import departure, records, resource_forms
+from . import departure, records, resource_forms, role_calls
 from .books import Agent
 from .effects import Persist
 from .events import Elected, TimerFired
@@ -35,6 +35,7 @@ def elected(turn: Turn, event: Elected) -> None:
     for agent_id, since in sorted(event.unreachable.items(), key=lambda item: item[1]):
         books.unreachable[agent_id] = since
     books.gone.update(event.gone)
+    role_calls.recovered(turn, event.configuration)
     turn.start_timer(departure.PINGS, turn.settings.agent_ping_timeout)
     turn.start_timer(GARBAGE, turn.settings.registry_gc_interval)
     if books.recovered:

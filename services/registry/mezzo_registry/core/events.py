@@ -9,6 +9,8 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 
+from .roles import Configuration, Quota
+
 
 @dataclass(frozen=True, slots=True)
 class Elected:
@@ -18,6 +20,7 @@ class Elected:
     unreachable: Mapping[str, float] = field(default_factory=dict)
     """Agent id → when it was marked, in seconds since the epoch."""
     gone: Mapping[str, float] = field(default_factory=dict)
+    configuration: Configuration = field(default_factory=Configuration)
 
 
 # --- agents -----------------------------------------------------------------------------------------------------------
@@ -164,6 +167,17 @@ class OperatorKilledTask:
 
 
 @dataclass(frozen=True, slots=True)
+class RolesStored:
+    """The store has what was ordered to be configured for roles."""
+
+    request: int | None
+    """What an `Answer` answers; none for the weights of the flags."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    quotas: Mapping[str, Quota] = field(default_factory=dict)
+    """A quota that says nothing was removed."""
+
+
+@dataclass(frozen=True, slots=True)
 class ObserverJoined:
     """An observer wants a copy of the state; or wants it anew, having missed changes."""
 
@@ -221,6 +235,7 @@ Event = (
     | AllocationsMade
     | OperatorCalled
     | OperatorKilledTask
+    | RolesStored
     | ObserverJoined
     | ObserverReady
     | ObserverLeft

@@ -98,14 +98,15 @@ def _make(turn: Turn, info: mesos.FrameworkInfo, state: FrameworkState) -> Frame
 
 
 def _describe(turn: Turn, framework: Framework) -> list[str]:
-    """Take what follows from the framework's own description. Returns the roles that nobody had before."""
+    """Take what follows from the framework's own description. Returns the roles that somebody, or nobody, has now."""
     framework.multi_role = has_capability(framework.info, Capability.MULTI_ROLE)
     refined = has_capability(framework.info, Capability.RESERVATION_REFINEMENT)
     framework.form = Form.REFINED if refined else Form.LEGACY
     framework.partition_aware = has_capability(framework.info, Capability.PARTITION_AWARE)
     roles = roles_of(framework.info)
     if framework.id in turn.books.frameworks:
-        return turn.books.set_roles(framework, roles)[0]
+        appeared, vanished = turn.books.set_roles(framework, roles)
+        return [*appeared, *vanished]
     framework.roles = roles
     return [role for role in roles if role not in turn.books.roles]
 

@@ -2,8 +2,10 @@
 
 from mezzo.resources import Resources
 
+from .accounts import Sums
 from .books import Agent, Books
 from .failures import InvariantViolation
+from .roles import contradictions
 from .states import AgentState, FrameworkState
 
 
@@ -16,6 +18,8 @@ def validate(books: Books) -> None:
     for agent in books.agents.values():
         _agent(books, agent)
     _frameworks(books)
+    _roles(books)
+    _sums(books)
     _tasks(books)
     _offers(books)
     _must(set(books.agents).isdisjoint(books.unreachable), "an agent is both admitted and unreachable")
@@ -78,6 +82,33 @@ def _frameworks(books: Books) -> None:
             not framework.tasks and not framework.executors,
             f"framework {framework.id} is completed, but runs something",
         )
+
+
+def _roles(books: Books) -> None:
+    for configuration in (books.configuration, books.ordered):
+        for role, one in configuration.quotas.items():
+            _must(bool(one), f"role {role} has a quota that says nothing")
+            for name, guarantee in one.guarantees.items():
+                limit = one.limits.get(name)
+                _must(limit is None or guarantee <= limit, f"role {role} is guaranteed more {name} than it may have")
+        for role, weight in configuration.weights.items():
+            _must(weight > 0, f"role {role} has a weight of {weight}")
+        for role, how in contradictions(configuration.quotas):
+            _must(False, f"role {role}: {how}")
+
+
+def _sums(books: Books) -> None:
+    used, offered = Sums(), Sums()
+    for agent in books.agents.values():
+        for task in agent.tasks.values():
+            if not task.terminal:
+                used.add(task.role, task.resources)
+        for executor in agent.executors.values():
+            used.add(executor.role, executor.resources)
+        for offer in agent.offers.values():
+            offered.add(offer.role, offer.resources)
+    _must(used == books.used, f"{books.used} are counted as used, but {used} are")
+    _must(offered == books.offered, f"{books.offered} are counted as offered, but {offered} are")
 
 
 def _tasks(books: Books) -> None:

@@ -1,16 +1,17 @@
 """What observers are told: a snapshot when they join, then every change. Nothing is built when nobody watches."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.master import master_pb2 as master
 from mezzo.operator.v1 import operator_pb2 as operator
 
 from . import resource_forms
-from .books import Agent, Executor, Framework, Offer, Task
+from .books import Agent, Books, Executor, Framework, Offer, Task
 from .effects import PublishSnapshot
 from .events import ObserverJoined, ObserverLeft, ObserverReady
+from .roles import amounts
 from .states import AgentState, FrameworkState
 from .statuses import time_info
 from .turn import Turn
@@ -94,8 +95,8 @@ def _all_but_tasks(turn: Turn) -> Iterator[operator.StateChange]:
         version=identity.version,
     )
     yield Change(snapshot_begin=begin)
-    for role in books.roles:
-        yield Change(role_changed=operator.RoleChanged(role=role, weight=1.0))
+    for role in sorted(books.roles.keys() | books.configuration.roles()):
+        yield role_message(books, role)
     for agent in books.agents.values():
         yield agent_message(agent)
     for framework in (*books.completed.values(), *books.frameworks.values()):
@@ -104,6 +105,21 @@ def _all_but_tasks(turn: Turn) -> Iterator[operator.StateChange]:
             yield _executor_message(executor)
     for offer in books.offers.values():
         yield Change(offer_added=operator.OfferAdded(offer=offer.message))
+
+
+def role_message(books: Books, role: str) -> operator.StateChange:
+    """A role as it is; one that is neither used nor configured any more is forgotten."""
+    configuration = books.configuration
+    one, configured = configuration.quota(role), configuration.has(role)
+    changed = operator.RoleChanged(
+        role=role,
+        weight=configuration.weight(role),
+        quota_guarantees=amounts(one.guarantees.items()),
+        quota_limits=amounts(one.limits.items()),
+        configured=configured,
+        forgotten=not configured and role not in books.roles,
+    )
+    return Change(role_changed=changed)
 
 
 def agent_message(agent: Agent) -> operator.StateChange:
@@ -221,11 +237,11 @@ def framework_forgotten(turn: Turn, framework: Framework) -> None:
         turn.publish(Change(framework_forgotten=forgotten))
 
 
-def roles_changed(turn: Turn, roles: list[str]) -> None:
-    """Tell of roles that somebody has now."""
+def roles_changed(turn: Turn, roles: Iterable[str]) -> None:
+    """Tell of roles that somebody or nobody has now, or for which something else is configured."""
     if turn.observed:
         for role in roles:
-            turn.publish(Change(role_changed=operator.RoleChanged(role=role, weight=1.0)))
+            turn.publish(role_message(turn.books, role))
 
 
 def task_added(turn: Turn, task: Task, where: "operator.TaskList.ValueType" = ACTIVE) -> None:

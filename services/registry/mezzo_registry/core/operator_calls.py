@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mesos.v1.master import master_pb2 as master
 from mezzo.errors import InvalidRequest, MezzoError, NotFound, Unimplemented
 
-from . import measures, teardown, updates
+from . import measures, role_calls, teardown, updates
 from .books import Framework
 from .effects import Answer, Refuse
 from .events import OperatorCalled, OperatorKilledTask
@@ -14,27 +14,31 @@ from .validation.wholeness import check_whole
 
 Call = master.Call
 Response = master.Response
-Handler = Callable[[Turn, master.Call], master.Response | None]
+Read = Callable[[Turn, master.Call], master.Response]
+"""Gives the answer to a call that changes nothing."""
+Change = Callable[[Turn, master.Call, int], None]
+"""Carries out a call, and orders the answer to its request; now, or when the store has what was changed."""
 
 
 def called(turn: Turn, event: OperatorCalled) -> None:
     """An operator made a call: carry it out, or refuse it and change nothing."""
     try:
-        response = _handler(event.call)(turn, event.call)
+        _check(event.call)
+        change = _CHANGES.get(event.call.type)
+        if change is not None:
+            change(turn, event.call, event.request)
+        else:
+            turn.order(Answer(event.request, _READS[event.call.type](turn, event.call)))
     except MezzoError as error:
         turn.order(Refuse(event.request, error))
-    else:
-        turn.order(Answer(event.request, response))
 
 
-def _handler(call: master.Call) -> Handler:
+def _check(call: master.Call) -> None:
     if not call.HasField("type") or call.type == Call.UNKNOWN or call.type not in Call.Type.values():
         raise InvalidRequest("type", "must be set, and known")
     check_whole(call)
-    handler = _TABLE.get(call.type)
-    if handler is None:
+    if call.type not in _READS and call.type not in _CHANGES:
         raise Unimplemented(f"call {Call.Type.Name(call.type)} is not supported by this version of Mezzo")
-    return handler
 
 
 def killed_task(turn: Turn, event: OperatorKilledTask) -> None:
@@ -59,11 +63,12 @@ def _framework(turn: Turn, framework_id: str, field: str) -> Framework:
     return framework
 
 
-def _teardown(turn: Turn, call: master.Call) -> None:
+def _teardown(turn: Turn, call: master.Call, request: int) -> None:
     if not call.HasField("teardown"):
         raise InvalidRequest("teardown", "must be set for a call of type TEARDOWN")
     framework = _framework(turn, call.teardown.framework_id.value, "teardown.framework_id.value")
     teardown.tear_down(turn, framework, "an operator tore it down")
+    turn.order(Answer(request))
 
 
 def _get_metrics(turn: Turn, call: master.Call) -> master.Response:
@@ -97,10 +102,18 @@ def _get_master(turn: Turn, _call: master.Call) -> master.Response:
     return response
 
 
-_TABLE: dict["master.Call.Type.ValueType", Handler] = {
+_CHANGES: dict["master.Call.Type.ValueType", Change] = {
     Call.TEARDOWN: _teardown,
+    Call.UPDATE_WEIGHTS: role_calls.update_weights,
+    Call.SET_QUOTA: role_calls.set_quota,
+    Call.REMOVE_QUOTA: role_calls.remove_quota,
+    Call.UPDATE_QUOTA: role_calls.update_quota,
+}
+_READS: dict["master.Call.Type.ValueType", Read] = {
     Call.GET_METRICS: _get_metrics,
     Call.GET_HEALTH: _get_health,
     Call.GET_FLAGS: _get_flags,
     Call.GET_MASTER: _get_master,
+    Call.GET_WEIGHTS: role_calls.get_weights,
+    Call.GET_QUOTA: role_calls.get_quota,
 }

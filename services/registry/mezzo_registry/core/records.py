@@ -1,4 +1,6 @@
-"""What must survive the registry: which agents are admitted, unreachable or gone. Everything else is rebuilt.
+"""What must survive the registry: which agents are admitted, unreachable or gone, and what is configured for roles.
+
+Everything else is rebuilt.
 
 The store is a few tables of small records; a write puts or deletes one record. The shape is that of
 docs/architecture.md §3: nothing per task, nothing per framework.
@@ -9,15 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.quota import quota_pb2 as quota
 
+from . import roles
 from .events import Elected
+from .roles import Configuration, Quota
 
 ADMITTED = "admitted"
 UNREACHABLE = "unreachable"
 GONE = "gone"
-TABLES = (ADMITTED, UNREACHABLE, GONE)
+WEIGHTS = "weights"
+QUOTAS = "quotas"
+TABLES = (ADMITTED, UNREACHABLE, GONE, WEIGHTS, QUOTAS)
 
 _SECONDS = struct.Struct(">d")
+_WEIGHT = struct.Struct(">d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +60,29 @@ def forget_unreachable(agent_ids: list[str]) -> tuple[Write, ...]:
     return tuple(Write(UNREACHABLE, agent_id, None) for agent_id in agent_ids)
 
 
+def configure(weights: Mapping[str, float], quotas: Mapping[str, Quota]) -> tuple[Write, ...]:
+    """Weights and quotas of roles. A quota that says nothing is deleted."""
+    of_weights = [Write(WEIGHTS, role, _WEIGHT.pack(weight)) for role, weight in weights.items()]
+    of_quotas = [Write(QUOTAS, role, _quota(role, one) if one else None) for role, one in quotas.items()]
+    return (*of_weights, *of_quotas)
+
+
+def size_of_roles(configuration: Configuration) -> int:
+    """How many bytes the records of what is configured for roles have, keys included."""
+    return sum(
+        len(one.key.encode()) + len(one.value or b"") for one in configure(configuration.weights, configuration.quotas)
+    )
+
+
+def _quota(role: str, one: Quota) -> bytes:
+    return roles.encode(role, one).SerializeToString(deterministic=True)
+
+
 def elected(tables: Mapping[str, Mapping[str, bytes]]) -> Elected:
     """The first event of a new leader, from what the store holds.
 
     Raises:
-        google.protobuf.message.DecodeError, struct.error: a record is damaged.
+        google.protobuf.message.DecodeError, struct.error, ResourceError: a record is damaged.
     """
     admitted = []
     for key, value in tables.get(ADMITTED, {}).items():
@@ -67,4 +93,11 @@ def elected(tables: Mapping[str, Mapping[str, bytes]]) -> Elected:
         admitted=tuple(admitted),
         unreachable={key: _SECONDS.unpack(value)[0] for key, value in tables.get(UNREACHABLE, {}).items()},
         gone={key: _SECONDS.unpack(value)[0] for key, value in tables.get(GONE, {}).items()},
+        configuration=Configuration(
+            weights={role: _WEIGHT.unpack(value)[0] for role, value in tables.get(WEIGHTS, {}).items()},
+            quotas={
+                role: roles.decode(quota.QuotaConfig.FromString(value))
+                for role, value in tables.get(QUOTAS, {}).items()
+            },
+        ),
     )

@@ -17,6 +17,7 @@ from . import (
     offers,
     operator_calls,
     registration,
+    role_calls,
     teardown,
     updates,
 )
@@ -128,6 +129,7 @@ _TABLE: dict[type, Callable[[Turn, Any], None]] = {
     events.AllocationsMade: offers.allocations_made,
     events.OperatorCalled: operator_calls.called,
     events.OperatorKilledTask: operator_calls.killed_task,
+    events.RolesStored: role_calls.stored,
     events.ObserverJoined: observers.joined,
     events.ObserverReady: observers.ready,
     events.ObserverLeft: observers.left,

@@ -14,6 +14,12 @@ OFFERS_PER_CALL_MAX = 100_000
 FAILOVER_TIMEOUT_SECONDS_MAX = 9_223_372_036.0
 """Mesos counts nanoseconds in 63 bits; a longer time-out is refused."""
 
+ROLES_PER_CALL_MAX = 10_000
+"""Most weights or quotas in one call."""
+
+ROLE_RECORDS_BYTES_MAX = 768 * 1024
+"""Most that is stored about roles. All of it can be part of one transaction, and ZooKeeper refuses those from 1 MB."""
+
 STORY_EVENTS_MAX = 2_000
 """How many events back the story in an `InvalidTransition` can reach."""
 
@@ -60,6 +66,8 @@ class Settings:
     registry_gc_interval: float = 900.0
     registry_max_agent_age: float = 14 * 86_400.0
     registry_max_agent_count: int = 102_400
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Role → weight, where the store has no weights at all."""
 
     @property
     def agent_silence_limit(self) -> float:

@@ -53,11 +53,10 @@ def tear_down(turn: Turn, framework: Framework, reason: str) -> None:
         framework.stream_id = None
     framework.move(FrameworkState.COMPLETED)
     framework.unregistered_at = turn.now
-    roles = framework.roles
-    books.drop_framework(framework)
-    framework.roles = roles
+    vanished = books.drop_framework(framework)
     allocator_messages.framework_removed(turn, framework)
     _remember(turn, framework)
+    observers.roles_changed(turn, vanished)
     turn.note("framework removed", framework_id=framework.id, name=framework.info.name, why=reason)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.master import master_pb2 as master
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.allocator.v1 import allocator_pb2 as allocator
@@ -153,6 +154,18 @@ class Cluster:
             for one in self.to_allocator()
             if one.WhichOneof("message") == "recovered"
         ]
+
+    def roles_to_allocator(self) -> dict[str, allocator.RoleUpdate]:
+        """What the allocator was told in the last exchange of what is configured for roles."""
+        told = [one.role_update for one in self.to_allocator() if one.HasField("role_update")]
+        return {one.role: one for one in told}
+
+    def published(self, kind: str) -> list[Any]:
+        """The changes of one kind that observers were told in the last exchange."""
+        changes = [one.change for one in self.of(effects.Publish)]
+        for one in self.of(effects.PublishSnapshot):
+            changes.extend(one.changes)
+        return [getattr(one, kind) for one in changes if one.WhichOneof("change") == kind]
 
     def of(self, kind: type[Any]) -> list[Any]:
         """The effects of one kind in the last exchange."""
@@ -359,6 +372,10 @@ class Cluster:
         task.agent_id.value = agent.id
         task.resources.extend(info.resources)
         return task
+
+    def operate(self, call: master.Call) -> list[effects.Effect]:
+        """An operator makes a call."""
+        return self.tell(events.OperatorCalled(next(self._requests), call))
 
     def reconcile(self, framework: FakeFramework, *task_ids: str, agent_id: str = "") -> list[tuple[str, str]]:
         """The framework reconciles. Returns the answers: task id and state."""
