@@ -391,6 +391,20 @@ async def test_an_executor_finds_its_agent_through_its_environment(
         await subscribed(agent, executor.events())
 
 
+async def test_an_executor_finds_grpc_through_its_environment(
+    serve_grpc: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = Agent()
+    for name, value in {**VARIABLES, "MESOS_EXECUTOR_AUTHENTICATION_TOKEN": TOKEN}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(errors.Unimplemented, match="MEZZO_AGENT_GRPC_ENDPOINT"):
+        ExecutorClient.from_environment(grpc=True)
+    address = await serve_grpc(wire_grpc.add_ExecutorServicer_to_server, GrpcExecutor(agent))
+    monkeypatch.setenv("MEZZO_AGENT_GRPC_ENDPOINT", address)
+    async with ExecutorClient.from_environment(grpc=True) as executor:
+        await subscribed(agent, executor.events())
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("15mins", 900.0), ("2.5secs", 2.5), ("500ms", 0.5), ("1hrs", 3600.0), ("1weeks", 604800.0)]
 )

@@ -54,7 +54,7 @@ async def serve(
     await servers.bind()
     agent_info.port = config.advertise_port or servers.http_port
     machine = Machine(
-        settings(config, servers.http_port),
+        settings(config, servers.http_port, servers.grpc_port),
         agent_info,
         containers,
         RegistrySession(detector, retry_seconds_max=config.registration_backoff_factor),
@@ -103,13 +103,14 @@ def _detector(config: Config) -> LeaderDetector:
     return FixedDetector("{}:{}".format(*config.master))
 
 
-def settings(config: Config, http_port: int) -> Settings:
+def settings(config: Config, http_port: int, grpc_port: int | None = None) -> Settings:
     """What the core is told of the flags."""
     return Settings(
         work_dir=config.work_dir,
         ip=detection.reachable_ip(config),
         port=config.advertise_port or http_port,
         domain_socket=config.domain_socket,
+        grpc_port=grpc_port,
         version=__version__,
         switch_user=config.switch_user,
         base_environment=base_environment(config.executor_environment_variables),

@@ -34,6 +34,7 @@ class Servers:
         self._sites: list[Site] = []
         self._grpc: Server | None = None
         self.http_port = 0
+        self.grpc_port = 0
 
     async def bind(self) -> None:
         """Raises `StartupError` naming the port that is in use."""
@@ -49,6 +50,7 @@ class Servers:
             self._sites.append(await start_exporter(config.ip, config.metrics_port, self._metrics.registry))
             servicer = (executor_pb2_grpc.add_ExecutorServicer_to_server, ExecutorService(gate))
             self._grpc = await start_server(config.ip, config.grpc_port, [servicer], [SERVICE], self._metrics.rpc)
+            self.grpc_port = self._grpc.port
             await self._grpc.set_serving(False)
         except BaseException:
             await self.close()

@@ -14,10 +14,10 @@ from typing import Self, cast
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.executor import executor_pb2 as v1
 from mezzo import http
-from mezzo.errors import MezzoError, Unavailable
+from mezzo.errors import MezzoError, Unavailable, Unimplemented
 from mezzo.executor.backoff import Backoff
 from mezzo.executor.environment import ExecutorEnvironment
-from mezzo.executor.transport import HttpTransport, Transport
+from mezzo.executor.transport import GrpcTransport, HttpTransport, Transport
 
 Type = v1.Call.Type
 
@@ -50,9 +50,17 @@ class ExecutorClient:
         self._answered = False
 
     @classmethod
-    def from_environment(cls, content_type: str = http.PROTOBUF) -> ExecutorClient:
-        """The client of a process that an agent started."""
+    def from_environment(cls, content_type: str = http.PROTOBUF, *, grpc: bool = False) -> ExecutorClient:
+        """The client of a process that an agent started: over the v1 HTTP API, by its socket where it has one, or gRPC.
+
+        Raises `KeyError` and `ValueError` as `ExecutorEnvironment.read`, and `Unimplemented` for gRPC of an agent that
+        does not say where it serves that.
+        """
         environment = ExecutorEnvironment.read()
+        if grpc:
+            if environment.grpc_endpoint is None:
+                raise Unimplemented("MEZZO_AGENT_GRPC_ENDPOINT is not set: the agent serves no gRPC")
+            return cls(GrpcTransport(environment.grpc_endpoint, environment.token), environment)
         transport = HttpTransport(
             environment.agent_endpoint,
             domain_socket=environment.domain_socket,

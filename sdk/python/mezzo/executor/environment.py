@@ -30,6 +30,8 @@ class ExecutorEnvironment:
     agent_endpoint: str
     # Path of a Unix socket with the same API, where the agent has one.
     domain_socket: str | None
+    # host:port of the agent's gRPC API, where the agent says so. Of Mezzo alone: MEZZO_AGENT_GRPC_ENDPOINT.
+    grpc_endpoint: str | None
     token: str | None
     # Whether the executor outlives its agent, and for how long.
     checkpoint: bool
@@ -50,6 +52,7 @@ class ExecutorEnvironment:
             executor_id=environment["MESOS_EXECUTOR_ID"],
             agent_endpoint=environment["MESOS_AGENT_ENDPOINT"],
             domain_socket=environment.get("MESOS_DOMAIN_SOCKET") or None,
+            grpc_endpoint=environment.get("MEZZO_AGENT_GRPC_ENDPOINT") or None,
             token=environment.get("MESOS_EXECUTOR_AUTHENTICATION_TOKEN") or None,
             checkpoint=environment.get("MESOS_CHECKPOINT") in ("1", "true"),
             recovery_timeout_seconds=_seconds(environment, "MESOS_RECOVERY_TIMEOUT", "15mins"),

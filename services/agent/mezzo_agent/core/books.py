@@ -29,6 +29,8 @@ class Settings:
     ip: str
     port: int
     domain_socket: Path | None = None
+    # Where executors reach the agent's gRPC server, on the same address.
+    grpc_port: int | None = None
     version: str = "0"
     switch_user: bool = True
     # What every container finds in its environment, before anything of the task's own.

@@ -43,6 +43,8 @@ def of_executor(books: Books, framework: Framework, executor: Executor) -> dict[
         environment["MESOS_RECOVERY_TIMEOUT"] = duration_text(settings.recovery_timeout)
     if settings.domain_socket is not None:
         environment["MESOS_DOMAIN_SOCKET"] = str(settings.domain_socket)
+    if settings.grpc_port is not None:
+        environment["MEZZO_AGENT_GRPC_ENDPOINT"] = f"{settings.ip}:{settings.grpc_port}"
     # The executor's own variables win, but not over its identity.
     return {**environment, **variables(executor.info.command), **_identity(books, framework, executor)}
 

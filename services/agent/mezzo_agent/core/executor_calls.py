@@ -9,7 +9,7 @@ import hmac
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.executor import executor_pb2 as executor_api
-from mezzo.errors import Forbidden, InvalidRequest, Unauthorized
+from mezzo.errors import Forbidden, InvalidRequest, Unauthorized, Unavailable
 from mezzo_agent.core.books import Books
 from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState
 
@@ -61,9 +61,14 @@ def identify(books: Books, call: executor_api.Call, token: str | None) -> Execut
 
 
 def check_update(books: Books, executor: Executor, status: mesos.TaskStatus) -> None:
-    """Raises `Forbidden` for another's task, `InvalidRequest` for an unknown one."""
+    """Raises `Forbidden` for another's task, `InvalidRequest` for an unknown one.
+
+    An executor that has lost its subscription, as when the agent was restarted, may not know yet: `Unavailable` bids it
+    subscribe again and say it then. One that never had any should have known better.
+    """
     if executor.connection is None:
-        raise Forbidden(f"executor '{executor.id}' is not subscribed")
+        refusal = Forbidden if executor.state is ExecutorState.REGISTERING else Unavailable
+        raise refusal(f"executor '{executor.id}' is not subscribed")
     agent_id = status.agent_id.value
     if agent_id and agent_id != books.agent_id:
         raise InvalidRequest("update.status.agent_id", f"'{agent_id}' is not this agent, '{books.agent_id}'")

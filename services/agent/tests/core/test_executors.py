@@ -7,7 +7,7 @@ import pytest
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.executor import executor_pb2 as api
 from mezzo.agent.v1 import agent_session_pb2 as session
-from mezzo.errors import Forbidden, InvalidRequest, Unauthorized
+from mezzo.errors import Forbidden, InvalidRequest, Unauthorized, Unavailable
 from mezzo.resources import Resources
 from mezzo_agent.core import events as happened
 from mezzo_agent.core.effects import CloseExecutorStream, DestroyContainer, UpdateContainer
@@ -169,6 +169,21 @@ def test_update_before_subscribing_is_forbidden(agent, tasks):
     agent.run(tasks.executor())
     with pytest.raises(Forbidden, match="not subscribed"):
         agent.executor_update("t1", "TASK_RUNNING", UUID)
+
+
+def test_update_after_the_subscription_broke_is_for_later(running):
+    running.tell(happened.ExecutorDisconnected("c1"))
+    with pytest.raises(Unavailable, match="not subscribed"):
+        running.executor_update("t1", "TASK_RUNNING", UUID)
+
+
+def test_executor_is_told_where_grpc_is_served(new_agent, tasks):
+    agent = new_agent(grpc_port=5056)
+    agent.register()
+    agent.add_framework("F1")
+    agent.run(tasks.executor())
+    (config,) = agent.launched()
+    assert config.environment["MEZZO_AGENT_GRPC_ENDPOINT"] == "10.0.0.1:5056"
 
 
 def test_unknown_executor_and_framework_are_refused_by_name(running):
