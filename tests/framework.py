@@ -59,6 +59,8 @@ class Framework:
         self.client = SchedulerClient(transport, info)
         self.jobs: dict[str, Job] = {}
         self.subscriptions = 0
+        # What executors said, as (executor id, bytes).
+        self.messages: list[tuple[str, bytes]] = []
         self.ends: dict[str, set[bytes]] = defaultdict(set)
         self._by_task: dict[str, Job] = {}
         self._changed = asyncio.Condition()
@@ -129,6 +131,8 @@ class Framework:
             elif event.type == v1.Event.UPDATE:
                 self._note(event.update.status)
                 await self.client.acknowledge(event.update.status)
+            elif event.type == v1.Event.MESSAGE:
+                self.messages.append((event.message.executor_id.value, event.message.data))
         except (Unavailable, Forbidden, InvalidRequest):
             pass  # the stream that the call belonged to has ended; the next subscription settles it
 
