@@ -82,11 +82,12 @@ def test_a_zip_is_unpacked_with_modes_links_and_the_last_of_duplicated_entries(s
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("dir/", b"")
-        program = zipfile.ZipInfo("dir/program")
-        program.external_attr = (stat.S_IFREG | 0o755) << 16
-        archive.writestr(program, b"first")
+        programs = [zipfile.ZipInfo("dir/program") for _ in range(2)]
+        for program in programs:
+            program.external_attr = (stat.S_IFREG | 0o755) << 16
+        archive.writestr(programs[0], b"first")
         with pytest.warns(UserWarning, match="Duplicate name"):
-            archive.writestr(program, b"second")
+            archive.writestr(programs[1], b"second")
         symlink = zipfile.ZipInfo("link")
         symlink.external_attr = (stat.S_IFLNK | 0o777) << 16
         archive.writestr(symlink, b"dir/program")

@@ -12,7 +12,7 @@ from typing import Self
 from mezzo_chassis.testing.ports import free_port
 from mezzo_chassis.testing.processes import START_SECONDS_MAX, ServiceProcess
 
-JARS = Path("/usr/share/java")
+JAR = Path("/usr/share/java/zookeeper.jar")
 CONFIGURED = Path("/etc/zookeeper/conf")
 # Sessions may be as short as two ticks.
 TICK_MS = 200
@@ -25,7 +25,7 @@ def zookeeper_missing() -> str | None:
     """Why no ZooKeeper can be started here; None where one can."""
     if shutil.which("java") is None:
         return "there is no Java here"
-    if not (JARS / "zookeeper.jar").exists():
+    if not JAR.exists():
         return "Debian's package zookeeper is not installed"
     return None
 
@@ -50,9 +50,9 @@ class ZooKeeperServer:
             "forceSync=no\n"
             "4lw.commands.whitelist=ruok\n"
         )
-        jars = [*sorted(JARS.glob("zookeeper*.jar")), *sorted(JARS.glob("*.jar"))]
-        classpath = ":".join([str(CONFIGURED), *map(str, jars)])
-        command = ["java", f"-Xmx{HEAP}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classpath]
+        command = ["java", f"-Xmx{HEAP}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        # The jar names those it needs.
+        command += ["-cp", f"{CONFIGURED}:{JAR}"]
         command += ["org.apache.zookeeper.server.ZooKeeperServerMain", str(configuration)]
         self.process = ServiceProcess("zookeeper", command, log=folder / "zookeeper.log")
 
