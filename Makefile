@@ -63,6 +63,10 @@ test: .venv/installed ## Install what the tests need, and run them all (ARGS=…
 sim: .venv/installed ## Run the simulator: make sim SEED=7 STEPS=20000
 	@$(PYTHON) -m tests.simulation --seed=$(or $(SEED),1) --steps=$(or $(STEPS),10000)
 
+.PHONY: parity
+parity: .venv/installed ## Count which behaviours that Mesos' own tests name are shown by tests of ours
+	@$(PYTHON) -m tests.parity
+
 .PHONY: bench
 bench: .venv/installed ## Measure, beside the published figures, and write docs/benchmarks.md
 	@$(PYTHON) -m tests.bench $(ARGS)
