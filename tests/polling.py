@@ -17,8 +17,10 @@ async def eventually(probe: Callable[[], Awaitable[T]], what: str, seconds_max: 
     answer: T | None = None
     try:
         async with asyncio.timeout(seconds_max):
-            while not (answer := await probe()):
+            while True:
+                answer = await probe()
+                if answer:
+                    return answer
                 await asyncio.sleep(PAUSE_SECONDS)
-            return answer
     except TimeoutError:
         raise AssertionError(f"{what}: not after {seconds_max} s; the last answer was {answer!r}") from None
