@@ -140,6 +140,8 @@ def master_info(config: Config, host: str, registry_id: str) -> mesos.MasterInfo
     info.address.hostname = host
     info.address.ip = ip
     info.address.port = config.advertise_port
+    if config.domain is not None:
+        info.domain.CopyFrom(config.domain)
     info.capabilities.add(type=mesos.MasterInfo.Capability.AGENT_UPDATE)
     return info
 

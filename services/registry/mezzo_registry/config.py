@@ -1,10 +1,12 @@
 """The registry: owns the truth about agents, frameworks, tasks and offers of a Mezzo cluster."""
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mesos.v1.mesos_pb2 import WeightInfo
+from mesos.v1.mesos_pb2 import DomainInfo, WeightInfo
+from mezzo import jsonpb
 from mezzo.errors import InvalidRequest
 from mezzo_chassis.config import address, duration, flag, folder, one_of, port
 from mezzo_chassis.leadership import ZooKeeperUrl
@@ -12,6 +14,7 @@ from mezzo_chassis.log import FORMATS, LEVELS
 from mezzo_registry.core import RateLimit, Settings
 from mezzo_registry.core.validation.quota import check_weights
 
+_DOMAIN = '{"fault_domain": {"region": {"name": "eu"}, "zone": {"name": "rack1"}}}'
 _RATE = re.compile(r"\s*(\d+)\s*/\s*(.+)\Z")
 
 
@@ -29,6 +32,29 @@ def positive(text: str) -> int:
     if number < 1:
         raise ValueError(f"{number} is less than 1")
     return number
+
+
+def domain(text: str) -> DomainInfo:
+    """JSON as `{"fault_domain": {"region": {"name": "eu"}, "zone": {"name": "rack1"}}}`, or a file with it.
+
+    A region or zone may be its name alone, as it is in Mesos' documentation.
+    """
+    if not text.lstrip().startswith("{"):
+        path = Path(text.removeprefix("file://")).expanduser()
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"is neither JSON nor a file that can be read: {error}") from error
+    try:
+        value = json.loads(text)
+        fault_domain = value["fault_domain"]
+        names = {key: one if isinstance(one, dict) else {"name": one} for key, one in fault_domain.items()}
+        parsed: DomainInfo = jsonpb.from_dict(DomainInfo, {"fault_domain": names})
+    except (ValueError, KeyError, AttributeError, TypeError, InvalidRequest) as error:
+        raise ValueError(f"is not like {_DOMAIN}: {error}") from error
+    if not parsed.fault_domain.region.name or not parsed.fault_domain.zone.name:
+        raise ValueError("the names of region and zone must not be empty")
+    return parsed
 
 
 def role_weights(text: str) -> tuple[tuple[str, float], ...]:
@@ -80,6 +106,12 @@ class Config:
     max_unreachable_tasks_per_framework: int = flag("1000", "How many unreachable tasks of each.", parse=int)
     registry_gc_interval: float = flag("15mins", "How often unreachable agents are forgotten.", parse=duration)
     registry_max_agent_age: float = flag("2weeks", "Unreachable agents older than this are forgotten.", parse=duration)
+    domain: DomainInfo | None = flag(  # noqa: RUF009  fields are made by it
+        None,
+        f"The region and zone of this registry, as JSON like {_DOMAIN}, or a file with it.",
+        parse=domain,
+    )
+    require_agent_domain: bool = flag(False, "Refuse agents that do not say in which region and zone they are.")
     weights: tuple[tuple[str, float], ...] = flag(
         "",
         "Weights of roles, like role=2,other/role=0.5, where the store has none. Operators change them as it runs.",
@@ -104,5 +136,6 @@ class Config:
             registry_gc_interval=self.registry_gc_interval,
             registry_max_agent_age=self.registry_max_agent_age,
             weights=dict(self.weights),
+            require_agent_domain=self.require_agent_domain,
             registry_max_agent_count=self.registry_max_agent_count,
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from mesos.v1 import mesos_pb2 as mesos
 from mezzo_registry.core import Settings, events
 from mezzo_registry.testing import Cluster
 
@@ -13,8 +14,12 @@ def make_cluster() -> Iterator[Callable[..., Cluster]]:
     """Makes clusters; at the end of the test the books of each must be sound."""
     made: list[Cluster] = []
 
-    def make(settings: Settings | None = None, elected: events.Elected | None = None) -> Cluster:
-        made.append(Cluster(settings, elected))
+    def make(
+        settings: Settings | None = None,
+        elected: events.Elected | None = None,
+        domain: mesos.DomainInfo | None = None,
+    ) -> Cluster:
+        made.append(Cluster(settings, elected, domain))
         return made[-1]
 
     yield make

@@ -17,7 +17,7 @@ def connected(turn: Turn) -> None:
     books = turn.books
     books.allocator_connected = True
     books.allocator_cycle = 0
-    turn.to_allocator(Message(begin=allocator.Begin(registry_id=turn.identity.registry_id)))
+    turn.to_allocator(Message(begin=_begin(turn)))
     for role in books.configuration.roles():
         role_changed(turn, role)
     for framework in books.frameworks.values():
@@ -26,6 +26,13 @@ def connected(turn: Turn) -> None:
         if agent.registered_at is not None:
             agent_changed(turn, agent, holdings=True)
     turn.to_allocator(Message(snapshot_end=allocator.SnapshotEnd()))
+
+
+def _begin(turn: Turn) -> allocator.Begin:
+    begin = allocator.Begin(registry_id=turn.identity.registry_id)
+    if turn.identity.master_info.HasField("domain"):
+        begin.domain.CopyFrom(turn.identity.master_info.domain)
+    return begin
 
 
 def disconnected(turn: Turn) -> None:

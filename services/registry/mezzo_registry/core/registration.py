@@ -15,7 +15,7 @@ from .effects import CloseAgentSession, Persist, SendToAgent
 from .events import AgentHeard, AgentRegistering, AgentStored
 from .states import AgentState
 from .turn import Turn
-from .validation.agent import check_register
+from .validation.agent import check_domain, check_register
 
 Message = agent_session.RegistryMessage
 
@@ -27,6 +27,8 @@ def registering(turn: Turn, event: AgentRegistering) -> None:
     turn.counters["messages_reregister_slave" if agent_id else "messages_register_slave"] += 1
     try:
         total = check_register(register)
+        required = turn.settings.require_agent_domain
+        check_domain(register.agent_info, turn.identity.master_info, required=required)
     except InvalidRequest as error:
         turn.warn("agent refused", hostname=register.agent_info.hostname, agent_id=agent_id, why=str(error))
         turn.order(CloseAgentSession(event.session, error))

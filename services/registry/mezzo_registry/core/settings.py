@@ -66,6 +66,7 @@ class Settings:
     registry_gc_interval: float = 900.0
     registry_max_agent_age: float = 14 * 86_400.0
     registry_max_agent_count: int = 102_400
+    require_agent_domain: bool = False
     weights: Mapping[str, float] = field(default_factory=dict)
     """Role → weight, where the store has no weights at all."""
 

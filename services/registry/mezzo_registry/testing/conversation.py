@@ -42,8 +42,13 @@ class FakeFramework:
 class Cluster:
     """Plays every peer of one registry. `said` is all that the registry ordered in the last exchange."""
 
-    def __init__(self, settings: Settings | None = None, elected: events.Elected | None = None) -> None:
-        master_info = mesos.MasterInfo(id=REGISTRY_ID, ip=16777343, port=5050, hostname="127.0.0.1")
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        elected: events.Elected | None = None,
+        domain: mesos.DomainInfo | None = None,
+    ) -> None:
+        master_info = mesos.MasterInfo(id=REGISTRY_ID, ip=16777343, port=5050, hostname="127.0.0.1", domain=domain)
         self.identity = Identity(registry_id=REGISTRY_ID, master_info=master_info, started_at=START, elected_at=START)
         self.registry = Registry(self.identity, settings)
         self.now = START
@@ -186,6 +191,8 @@ class Cluster:
         message.agent_info.hostname = changes.pop("hostname", "node")
         message.agent_info.port = 5051
         message.agent_info.id.value = changes.pop("id", "")
+        if "domain" in changes:
+            message.agent_info.domain.CopyFrom(changes.pop("domain"))
         messages = Resources.parse(resources).messages()
         message.agent_info.resources.extend(messages)
         message.total_resources.extend(messages)

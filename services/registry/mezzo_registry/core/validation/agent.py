@@ -1,5 +1,6 @@
 """What an agent tells of itself when it registers. One that contradicts itself is refused before it can do harm."""
 
+from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import InvalidRequest
 from mezzo.resources import Resources
@@ -32,6 +33,23 @@ def check_register(register: agent_session.Register) -> Resources:
         raise InvalidRequest("register.total_resources", "must not be allocated")
     _check_holdings(register, total, _check_frameworks(register))
     return total
+
+
+def check_domain(agent: mesos.AgentInfo, registry: mesos.MasterInfo, *, required: bool) -> None:
+    """Refuse an agent of which nobody could say whether it is far away. One that says nothing is where the registry is.
+
+    Raises:
+        InvalidRequest: it says where it is while the registry does not, or it does not although that is `required`.
+    """
+    field = "register.agent_info.domain"
+    if agent.domain.HasField("fault_domain"):
+        if not registry.domain.HasField("fault_domain"):
+            raise InvalidRequest(field, "the agent has a domain, but the registry has none (--domain)")
+        for name in ("region", "zone"):
+            if not getattr(agent.domain.fault_domain, name).name:
+                raise InvalidRequest(f"{field}.fault_domain.{name}.name", "must not be empty")
+    elif required:
+        raise InvalidRequest(field, "must be set: the registry takes no agents without (--require_agent_domain)")
 
 
 def _check_frameworks(register: agent_session.Register) -> set[str]:
