@@ -16,9 +16,13 @@ from pathlib import Path
 import pytest
 
 from mezzo.resources import Resources, parse_quantities
+from mezzo_allocator.config import Config
+from mezzo_allocator.core import eligibility, explain
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.measures import dominant_shares
+from mezzo_allocator.metrics import AllocatorMetrics
 from mezzo_allocator.testing import CAPABILITY, Conversation, brief
+from mezzo_chassis.config import load
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "allocation.md"
 ARROW = "→"
@@ -194,3 +198,38 @@ def test_the_page_has_examples_and_each_of_them_says_what_follows() -> None:
 def test_what_is_wrong_in_an_example_is_noticed(wrong: str) -> None:
     with pytest.raises(AssertionError):
         test_what_the_page_says_is_what_the_allocator_does(wrong)
+
+
+def test_the_metrics_that_the_page_names_are_told() -> None:
+    metrics = AllocatorMetrics("1.0")
+    metrics.watch(Conversation().core)
+    told = {family.name + ("_total" if family.type == "counter" else "") for family in metrics.registry.collect()}
+    named = re.findall(r"`(?:mezzo_allocator|…)(_\w+)", PAGE.read_text(encoding="utf-8"))
+    assert len(named) >= 10
+    assert {f"mezzo_allocator{name}" for name in named} <= told
+
+
+def test_the_flags_that_the_page_lists_are_there_with_their_defaults() -> None:
+    rows = re.findall(r"^\| `--(\w+)` \| (\S+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) >= 4
+    listed = [
+        f"--{flag}={'' if default == 'none' else default.strip('`')}".replace("\\|", "|") for flag, default in rows
+    ]
+    assert load(Config, listed, service="allocator") == load(Config, [], service="allocator")
+
+
+def test_the_rules_that_the_page_lists_are_those_that_explanations_name_and_in_their_order() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \| (?:everybody|frameworks|those|roles)", page, re.MULTILINE) == [
+        explain.INACTIVE,
+        eligibility.RULE_GPU,
+        eligibility.RULE_REGION,
+        eligibility.RULE_AGENT_CAPABILITY,
+        eligibility.RULE_CONSTRAINT,
+        explain.NOTHING_FREE,
+        explain.NOT_VISIBLE,
+        explain.BELOW_MINIMUM,
+        explain.QUOTA_LIMIT,
+        explain.QUOTA_HEADROOM,
+        explain.REFUSED,
+    ]
