@@ -146,6 +146,12 @@ class Cluster:
         assert info is not None
         return next(node for node in self.nodes.values() if node.grpc == info.grpc_address)
 
+    def sandbox(self, framework_id: str, executor_id: str, agent: int = 0) -> Path:
+        """Where an executor, or a task without one of its own, runs or ran last."""
+        run = f"slaves/*/frameworks/{framework_id}/executors/{executor_id}/runs/latest"
+        (found,) = self.agent(agent).work_dir.glob(run)
+        return found
+
     @property
     def url(self) -> str:
         return f"http://{self.gateway().http}"

@@ -204,10 +204,13 @@ class Fetcher:
             timeout = aiohttp.ClientTimeout(
                 total=None, sock_connect=self._stall_timeout_secs, sock_read=self._stall_timeout_secs
             )
-            # The bytes as they are: `a.tar.gz` must not arrive unpacked because a server calls that an encoding.
-            # And nothing of one task's session for the next.
+            # The bytes as they are: nothing is compressed for the way alone, and `a.tar.gz` must not arrive unpacked
+            # because a server calls that an encoding. And nothing of one task's session for the next.
             self._session = aiohttp.ClientSession(
-                timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+                timeout=timeout,
+                headers={"Accept-Encoding": "identity"},
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
 
