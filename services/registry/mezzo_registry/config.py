@@ -8,7 +8,8 @@ from pathlib import Path
 from mesos.v1.mesos_pb2 import DomainInfo, WeightInfo
 from mezzo import jsonpb
 from mezzo.errors import InvalidRequest
-from mezzo_chassis.config import address, duration, flag, folder, one_of, port
+from mezzo.offer_constraints import RegexLimits
+from mezzo_chassis.config import address, byte_count, duration, flag, folder, one_of, port
 from mezzo_chassis.leadership import ZooKeeperUrl
 from mezzo_chassis.log import FORMATS, LEVELS
 from mezzo_registry.core import RateLimit, Settings
@@ -106,6 +107,12 @@ class Config:
     max_unreachable_tasks_per_framework: int = flag("1000", "How many unreachable tasks of each.", parse=int)
     registry_gc_interval: float = flag("15mins", "How often unreachable agents are forgotten.", parse=duration)
     registry_max_agent_age: float = flag("2weeks", "Unreachable agents older than this are forgotten.", parse=duration)
+    offer_constraints_re2_max_mem: int = flag(
+        "4096", "Memory in bytes for each regular expression in offer constraints.", parse=byte_count
+    )
+    offer_constraints_re2_max_program_size: int = flag(
+        "100", "The most instructions of a compiled regular expression in offer constraints.", parse=positive
+    )
     domain: DomainInfo | None = flag(  # noqa: RUF009  fields are made by it
         None,
         f"The region and zone of this registry, as JSON like {_DOMAIN}, or a file with it.",
@@ -136,6 +143,9 @@ class Config:
             registry_gc_interval=self.registry_gc_interval,
             registry_max_agent_age=self.registry_max_agent_age,
             weights=dict(self.weights),
+            offer_constraints=RegexLimits(
+                self.offer_constraints_re2_max_mem, self.offer_constraints_re2_max_program_size
+            ),
             require_agent_domain=self.require_agent_domain,
             registry_max_agent_count=self.registry_max_agent_count,
         )

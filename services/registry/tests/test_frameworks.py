@@ -6,6 +6,7 @@ import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo.offer_constraints import RegexLimits
 from mezzo_registry.core import Settings, effects, events
 from mezzo_registry.testing import REGISTRY_ID, Cluster
 
@@ -332,3 +333,55 @@ def test_text_that_is_no_text_is_refused_with_its_field(cluster: Cluster) -> Non
     spoiled = Call.FromString(call.SerializeToString().replace(b"abcd", b"ab\xff\xfe"))
     cluster.call(framework, spoiled)
     assert cluster.refusal() == "InvalidRequest: kill.task_id.value: is not UTF-8"
+
+
+def constraints(regex: str, role: str = "*") -> scheduler.OfferConstraints:
+    made = scheduler.OfferConstraints()
+    constraint = made.role_constraints[role].groups.add().attribute_constraints.add()
+    constraint.selector.attribute_name = "rack"
+    constraint.predicate.text_matches.regex = regex
+    return made
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [(constraints("("), "missing )"), (constraints("[a-z]{100}"), "too complex"), (constraints("a", "web"), "role")],
+)
+def test_malformed_offer_constraints_are_refused(
+    cluster: Cluster, wrong: scheduler.OfferConstraints, words: str
+) -> None:
+    stream = cluster.subscribe(cluster.framework_info(), offer_constraints=wrong)
+    (event,) = cluster.on_stream(stream)
+    assert event.error.message.startswith("subscribe.offer_constraints.role_constraints")
+    assert words in event.error.message
+    framework = cluster.framework()
+    call = update_call(framework.info)
+    call.update_framework.offer_constraints.CopyFrom(wrong)
+    cluster.call(framework, call)
+    assert cluster.refusal().startswith("InvalidRequest: update_framework.offer_constraints.role_constraints")
+    assert words in cluster.refusal()
+
+
+def test_limits_of_regular_expressions_are_the_flags(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(Settings(offer_constraints=RegexLimits(1_000_000, 5000)))
+    cluster.allocator()
+    stream = cluster.subscribe(cluster.framework_info(), offer_constraints=constraints("[a-z]{100}"))
+    assert cluster.on_stream(stream)[0].type == scheduler.Event.SUBSCRIBED
+    (told,) = [one.framework_update for one in cluster.to_allocator()]
+    assert told.offer_constraints == constraints("[a-z]{100}")
+
+
+def test_update_replaces_roles_suppression_and_constraints(cluster: Cluster) -> None:
+    agent, framework = cluster.agent("cpus:4"), cluster.framework("MULTI_ROLE", roles=["web", "eng"])
+    offer = cluster.offer(framework, agent, "cpus:1", "eng")
+    del framework.info.roles[:]
+    framework.info.roles.extend(["web", "ops"])
+    call = update_call(framework.info)
+    call.update_framework.suppressed_roles.append("ops")
+    call.update_framework.offer_constraints.CopyFrom(constraints("r1", "web"))
+    cluster.call(framework, call)
+    assert [one.rescind.offer_id for one in cluster.to_framework(framework)] == [offer.id]
+    (told,) = [one.framework_update for one in cluster.to_allocator() if one.HasField("framework_update")]
+    assert list(told.framework_info.roles) == ["web", "ops"]
+    assert list(told.suppressed_roles) == ["ops"]
+    assert told.offer_constraints == constraints("r1", "web")

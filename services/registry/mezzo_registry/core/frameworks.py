@@ -72,7 +72,8 @@ def _check_subscription(turn: Turn, subscribe: scheduler.Call.Subscribe) -> None
     info, field = subscribe.framework_info, "subscribe.framework_info"
     check_framework_info(info, field)
     check_suppressed_roles(subscribe.suppressed_roles, info, "subscribe.suppressed_roles")
-    check_offer_constraints(subscribe.offer_constraints, info, "subscribe.offer_constraints")
+    limits = turn.settings.offer_constraints
+    check_offer_constraints(subscribe.offer_constraints, info, "subscribe.offer_constraints", limits)
     if info.id.value in turn.books.completed:
         raise InvalidRequest(f"{field}.id.value", f"the framework '{info.id.value}' was removed")
     known = turn.books.frameworks.get(info.id.value)
@@ -215,7 +216,8 @@ def update(turn: Turn, framework: Framework, call: scheduler.Call.UpdateFramewor
     check_framework_info(info, field)
     check_update(framework.info, info, field)
     check_suppressed_roles(call.suppressed_roles, info, "update_framework.suppressed_roles")
-    check_offer_constraints(call.offer_constraints, info, "update_framework.offer_constraints")
+    limits = turn.settings.offer_constraints
+    check_offer_constraints(call.offer_constraints, info, "update_framework.offer_constraints", limits)
     _redescribe(turn, framework, info)
     framework.suppressed = set(call.suppressed_roles)
     framework.constraints = _constraints(call)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo.offer_constraints import DEFAULT_LIMITS, RegexLimits
 
 TASKS_PER_CALL_MAX = 10_000
 """Most tasks in one ACCEPT, and most task statuses asked for in one RECONCILE."""
@@ -66,6 +67,8 @@ class Settings:
     registry_gc_interval: float = 900.0
     registry_max_agent_age: float = 14 * 86_400.0
     registry_max_agent_count: int = 102_400
+    offer_constraints: RegexLimits = DEFAULT_LIMITS
+    """What a regular expression in offer constraints may cost."""
     require_agent_domain: bool = False
     weights: Mapping[str, float] = field(default_factory=dict)
     """Role → weight, where the store has no weights at all."""

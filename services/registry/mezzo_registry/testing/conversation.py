@@ -239,6 +239,8 @@ class Cluster:
         call = Call(type=Call.SUBSCRIBE)
         call.subscribe.framework_info.CopyFrom(info)
         call.subscribe.suppressed_roles.extend(fields.get("suppressed_roles", ()))
+        if "offer_constraints" in fields:
+            call.subscribe.offer_constraints.CopyFrom(fields["offer_constraints"])
         if info.id.value:
             call.framework_id.CopyFrom(info.id)
         stream_id = f"stream-{next(self._streams)}"

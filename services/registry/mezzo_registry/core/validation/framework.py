@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.errors import InvalidRequest
+from mezzo.offer_constraints import RegexLimits, compile_constraints
 from mezzo_registry.core.settings import FAILOVER_TIMEOUT_SECONDS_MAX
 
 from .identifiers import check_identifier
@@ -78,35 +79,16 @@ def check_suppressed_roles(suppressed: Iterable[str], info: mesos.FrameworkInfo,
             raise InvalidRequest(f"{field}[{index}]", f"the framework does not have the role '{role}'")
 
 
-def check_offer_constraints(constraints: scheduler.OfferConstraints, info: mesos.FrameworkInfo, field: str) -> None:
-    """Refuse offer constraints that nothing could satisfy for want of meaning.
+def check_offer_constraints(
+    constraints: scheduler.OfferConstraints, info: mesos.FrameworkInfo, field: str, limits: RegexLimits
+) -> None:
+    """Refuse offer constraints that nobody could apply.
 
     Raises:
-        InvalidRequest: a role is not the framework's, or a group, selector or predicate is empty.
+        InvalidRequest: a role is not the framework's; a group, selector or predicate says nothing; or a regular
+            expression is none, or costs more than `limits`.
     """
-    roles = roles_of(info)
-    for role, role_constraints in constraints.role_constraints.items():
-        where = f"{field}.role_constraints['{role}']"
-        if role not in roles:
-            raise InvalidRequest(where, "is for a role that the framework does not have")
-        if not role_constraints.groups:
-            raise InvalidRequest(f"{where}.groups", "must have at least one group")
-        for index, group in enumerate(role_constraints.groups):
-            if not group.attribute_constraints:
-                raise InvalidRequest(f"{where}.groups[{index}]", "must have at least one constraint")
-            for constraint in group.attribute_constraints:
-                _check_constraint(constraint, f"{where}.groups[{index}]")
-
-
-def _check_constraint(constraint: scheduler.AttributeConstraint, field: str) -> None:
-    selector = constraint.selector
-    which = selector.WhichOneof("selector")
-    if which is None:
-        raise InvalidRequest(f"{field}.selector", "must name an attribute or a pseudo-attribute")
-    if which == "pseudoattribute_type" and not selector.pseudoattribute_type:
-        raise InvalidRequest(f"{field}.selector.pseudoattribute_type", "is not known")
-    if constraint.predicate.WhichOneof("predicate") is None:
-        raise InvalidRequest(f"{field}.predicate", "must be set, and known")
+    compile_constraints(constraints, roles_of(info), field, limits)
 
 
 def check_update(old: mesos.FrameworkInfo, new: mesos.FrameworkInfo, field: str) -> None:
