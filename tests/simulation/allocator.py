@@ -83,6 +83,7 @@ class AllocatorNode:
     def _carry_out(self, effect: ev.Effect) -> None:
         if self.connection is None or not isinstance(effect, ev.Allocated):
             return
-        for data in self.encoder.cycle(effect.allocations, wire.Cycle(number=effect.number)):
+        cycle = wire.Cycle(number=effect.number)
+        for data in self.encoder.cycle(effect.allocations, cycle, effect.inverse):
             for message in wire.SessionResponse.FromString(data).messages:
                 self.connection.send(0, message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo
+from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo, TimeInfo, Unavailability
 from mesos.v1.scheduler.scheduler_pb2 import OfferConstraints
 from mezzo.resources import Resources
 from mezzo_allocator.core import events as ev
@@ -75,6 +75,7 @@ class Conversation:
         capabilities: Iterable[int] = (),
         cycle: int | None = None,
         keeps_holdings: bool = False,
+        unavailable: int | None = None,
     ) -> None:
         total = resources if isinstance(resources, Resources) else Resources.parse(resources)
         held = [
@@ -85,7 +86,8 @@ class Conversation:
         number = self._agents.setdefault(name, len(self._agents) + 1)
         described = info or AgentInfo(hostname=name)
         described.id.value = self.agent_id(name)
-        self.say(ev.AgentChanged(number, described, total, known, active, frozenset(capabilities), cycle))
+        planned = None if unavailable is None else unavailability(unavailable)
+        self.say(ev.AgentChanged(number, described, total, known, active, frozenset(capabilities), cycle, planned))
 
     def role(
         self,
@@ -111,6 +113,13 @@ class Conversation:
         assert isinstance(outcome, ev.Allocated)
         return list(outcome.allocations)
 
+    def asked(self, after: float = 0.0) -> list[tuple[str, str]]:
+        """Runs one cycle; returns the inverse offers that it advises: (framework, agent)."""
+        self.now += after
+        (outcome,) = self.say(ev.CycleStarted())
+        assert isinstance(outcome, ev.Allocated)
+        return [(self.framework_numbered(each.framework), self.agent_named(each.agent)) for each in outcome.inverse]
+
     def full_pass(self) -> Offers:
         """Runs a cycle that looks at all agents, as each interval has one."""
         self.say(ev.FullPassWanted())
@@ -124,7 +133,10 @@ class Conversation:
         return self.framework_of(allocation), self.agent_of(allocation), brief(Resources.sum(allocation.resources))
 
     def framework_of(self, allocation: ev.Allocation) -> str:
-        return next(name for name, number in self._frameworks.items() if number == allocation.framework)
+        return self.framework_numbered(allocation.framework)
+
+    def framework_numbered(self, number: int) -> str:
+        return next(name for name, each in self._frameworks.items() if each == number)
 
     def agent_named(self, number: int) -> str:
         return next(name for name, each in self._agents.items() if each == number)
@@ -157,6 +169,10 @@ class Conversation:
         numbers = self._frameworks[framework], self._agents[agent]
         self.say(ev.ResourcesAllocated(*numbers, Resources.parse(resources).allocated_to(role)))
 
+    def answer(self, framework: str, agent: str, refuse: float | None = None) -> None:
+        """Ends an inverse offer."""
+        self.say(ev.InverseOfferAnswered(self._frameworks[framework], self._agents[agent], refuse))
+
     def revive(self, framework: str, *roles: str) -> None:
         self.say(ev.OffersRevived(self._frameworks[framework], roles))
 
@@ -178,6 +194,11 @@ def cycle(core: Allocator, now: float, agents_max: int = 10_000) -> list[ev.Allo
     (outcome,) = core.handle(ev.CycleStarted(agents_max), now=now)
     assert isinstance(outcome, ev.Allocated)
     return list(outcome.allocations)
+
+
+def unavailability(start_seconds: int) -> Unavailability:
+    """Maintenance that begins at a time and does not end."""
+    return Unavailability(start=TimeInfo(nanoseconds=start_seconds * 1_000_000_000))
 
 
 def brief(resources: Resources) -> str:

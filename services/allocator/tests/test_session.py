@@ -52,6 +52,14 @@ class Registry:
                 (allocation,) = message.allocations.allocations
                 return allocation
 
+    async def inverse_allocation(self) -> wire.InverseAllocation:
+        """The next inverse allocation; one at a time is all these tests make."""
+        while True:
+            message = await self.next()
+            if message.allocations.inverse_allocations:
+                (inverse,) = message.allocations.inverse_allocations
+                return inverse
+
     async def end(self) -> tuple[grpc.StatusCode, str]:
         """How the allocator ended the session, which is known once everything before has been read."""
         async with asyncio.timeout(SECONDS_MAX):
@@ -191,6 +199,26 @@ async def test_resources_that_make_no_sense_are_named(allocator: Running) -> Non
         code, details = await registry.end()
         assert code == grpc.StatusCode.INVALID_ARGUMENT
         assert details.startswith("agent_update.total[0].scalar.value: ")
+
+
+async def test_inverse_offers_are_advised_and_answered(allocator: Running) -> None:
+    planned = agent(1, "cpus:2;mem:1024")
+    planned.agent_update.unavailability.start.nanoseconds = 10**18
+    planned.agent_update.unavailability.duration.nanoseconds = 10**12
+    held = Resources.parse("cpus:2;mem:1024").allocated_to("*").messages()
+    planned.agent_update.holdings.add(framework=1, resources=held)
+    async with allocator.session() as registry:
+        await registry.begin([framework(1), planned])
+        advised = await registry.inverse_allocation()
+        assert (advised.framework, advised.agent) == (1, 1)
+        assert advised.unavailability == planned.agent_update.unavailability
+        answer = wire.InverseOfferAnswered(framework=1, agent=1, answer=wire.InverseOfferAnswered.ANSWER_DECLINED)
+        answer.filters.refuse_seconds = 1.0
+        loop = asyncio.get_running_loop()
+        answered_at = loop.time()
+        await registry.say(Message(inverse_offer_answered=answer))
+        assert await registry.inverse_allocation() == advised
+        assert loop.time() - answered_at >= 1.0
 
 
 async def test_metrics_tell_of_roles_and_never_of_ids(allocator: Running) -> None:

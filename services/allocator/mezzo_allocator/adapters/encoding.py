@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from mezzo.allocator.v1 import allocator_pb2 as wire
 from mezzo.resources import Resources
-from mezzo_allocator.core.events import Allocation
+from mezzo_allocator.core.events import Allocation, InverseAllocation
 
 ALLOCATIONS_PER_MESSAGE = 1000
 FORMS_MAX = 65_536
@@ -38,6 +38,7 @@ _AGENT = _tag(wire.Allocation, "agent", 0)
 _ROLE = _tag(wire.Allocation, "role", _LENGTH_DELIMITED)
 _RESOURCES = _tag(wire.Allocation, "resources", _LENGTH_DELIMITED)
 _ALLOCATIONS_ITEM = _tag(wire.Allocations, "allocations", _LENGTH_DELIMITED)
+_ALLOCATIONS_INVERSE = _tag(wire.Allocations, "inverse_allocations", _LENGTH_DELIMITED)
 _ALLOCATIONS_CYCLE = _tag(wire.Allocations, "cycle", _LENGTH_DELIMITED)
 _MESSAGE_ALLOCATIONS = _tag(wire.AllocatorMessage, "allocations", _LENGTH_DELIMITED)
 _RESPONSE_MESSAGES = _tag(wire.SessionResponse, "messages", _LENGTH_DELIMITED)
@@ -54,13 +55,19 @@ class Encoder:
         self._resources: dict[Resources, bytes] = {}
         self._clients: dict[tuple[int, str], tuple[bytes, bytes]] = {}
 
-    def cycle(self, allocations: Sequence[Allocation], cycle: wire.Cycle) -> Iterator[bytes]:
-        """Serialised `SessionResponse`s with all allocations of a cycle; the last one carries the cycle itself."""
+    def cycle(
+        self, allocations: Sequence[Allocation], cycle: wire.Cycle, inverse: Sequence[InverseAllocation] = ()
+    ) -> Iterator[bytes]:
+        """Serialised `SessionResponse`s with the outcome of a cycle; the last one carries the cycle itself."""
         last = max(0, len(allocations) - 1) // ALLOCATIONS_PER_MESSAGE
         for index in range(last + 1):
             begin = index * ALLOCATIONS_PER_MESSAGE
             items = [self._allocation(each) for each in allocations[begin : begin + ALLOCATIONS_PER_MESSAGE]]
             if index == last:
+                items.extend(
+                    _field(_ALLOCATIONS_INVERSE, wire.InverseAllocation(**each._asdict()).SerializeToString())
+                    for each in inverse
+                )
                 items.append(_field(_ALLOCATIONS_CYCLE, cycle.SerializeToString()))
             yield _field(_RESPONSE_MESSAGES, _field(_MESSAGE_ALLOCATIONS, b"".join(items)))
 

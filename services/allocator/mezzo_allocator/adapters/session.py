@@ -220,6 +220,6 @@ class _Session:
                 self._told_at = now
                 cycle.active_filters.update(measures.active_filters(self._core.books))
                 cycle.dominant_shares.update(measures.dominant_shares(self._core.books))
-            if effect.allocations or tell:
-                self.outbox.put_all(self._encoder.cycle(effect.allocations, cycle))
+            if effect.allocations or effect.inverse or tell:
+                self.outbox.put_all(self._encoder.cycle(effect.allocations, cycle, effect.inverse))
         return time.perf_counter() - started

@@ -34,6 +34,7 @@ class Translator:
             "framework_removed": lambda message: ev.FrameworkRemoved(message.framework),
             "recovered": self._recovered,
             "allocated": self._allocated,
+            "inverse_offer_answered": self._inverse_offer_answered,
             "revive": lambda message: ev.OffersRevived(message.framework, tuple(message.roles)),
             "suppress": lambda message: ev.OffersSuppressed(message.framework, tuple(message.roles)),
             "request": lambda message: ev.ResourcesRequested(message.framework),
@@ -77,6 +78,7 @@ class Translator:
             active=message.active,
             capabilities=frozenset(capability.type for capability in message.capabilities),
             cycle=message.cycle if message.HasField("cycle") else None,
+            unavailability=message.unavailability if message.HasField("unavailability") else None,
         )
 
     def _framework_update(self, message: wire.FrameworkUpdate) -> ev.Event:
@@ -100,6 +102,11 @@ class Translator:
     def _allocated(self, message: wire.Allocated) -> ev.Event:
         resources = self.resources(message.resources, "allocated.resources")
         return ev.ResourcesAllocated(message.framework, message.agent, resources)
+
+    @staticmethod
+    def _inverse_offer_answered(message: wire.InverseOfferAnswered) -> ev.Event:
+        seconds = message.filters.refuse_seconds if message.HasField("filters") else None
+        return ev.InverseOfferAnswered(message.framework, message.agent, seconds)
 
     @staticmethod
     def _role_update(message: wire.RoleUpdate) -> ev.Event:

@@ -42,6 +42,7 @@ class Allocator:
             ev.FrameworkRemoved: self._remove_framework,
             ev.ResourcesRecovered: self._recover,
             ev.ResourcesAllocated: self._allocate,
+            ev.InverseOfferAnswered: self._end_inverse_offer,
             ev.OffersRevived: self._revive,
             ev.OffersSuppressed: self._suppress,
             ev.ResourcesRequested: self._hear_request,
@@ -71,11 +72,12 @@ class Allocator:
     @property
     def pending(self) -> bool:
         """Whether a cycle would find anything to look at."""
-        return self._complete and bool(self.books.backlog)
+        return self._complete and bool(self.books.backlog or self.books.maintenance.due)
 
     def wake_at(self) -> float | None:
         """When the next refusal ends, and a cycle is due although no event has come."""
-        return self.books.filters.next_end() if self._complete else None
+        ends = (self.books.filters.next_end(), self.books.maintenance.next_end())
+        return min((end for end in ends if end is not None), default=None) if self._complete else None
 
     def validate(self) -> None:
         """Raises InvariantViolation where the books contradict themselves."""
@@ -134,6 +136,7 @@ class Allocator:
         if not self._complete:
             return []
         self.books.backlog.mark_all(self.books.filters.expire(now))
+        self.books.maintenance.expire(now)
         return [self._cycle.run(self._loops, event.agents_max, now)]
 
     # -- agents --------------------------------------------------------------------------------------------------------
@@ -161,6 +164,7 @@ class Allocator:
             books.retire(client)
         books.agents.set_active(agent, active=event.active)
         books.eligibility.judge_agent(agent, event.capabilities, books.frameworks.clients.values())
+        books.maintenance.plan(agent.row, event.unavailability)
         books.touch(agent)
         return []
 
@@ -187,6 +191,7 @@ class Allocator:
         holders = books.release_all(agent)
         books.count_reservations(agent, -1)
         books.filters.drop_agent(agent.row)
+        books.maintenance.plan(agent.row, None)
         books.agents.remove(agent)
         for client in holders:
             books.retire(client)
@@ -202,6 +207,8 @@ class Allocator:
         left = books.frameworks.describe(framework, event.info)
         books.fit()
         framework.active = event.active
+        if not event.active:
+            books.maintenance.forget_framework(framework.number)
         framework.suppressed = set(event.suppressed_roles)
         framework.constraints = dict(event.constraints)
         agents = books.agents.by_number.values()
@@ -223,6 +230,7 @@ class Allocator:
             return []
         framework.removed = True
         framework.active = False
+        books.maintenance.forget_framework(framework.number)
         clients = {client.number: client for client in framework.clients.values()}
         for client in clients.values():
             client.subscribed = False
@@ -239,6 +247,7 @@ class Allocator:
 
     def _revive(self, event: ev.OffersRevived, now: float) -> list[ev.Effect]:
         framework = self._framework(event.framework)
+        self.books.maintenance.ask_again(framework.number)
         for client in self.books.frameworks.named_roles(framework, event.roles):
             framework.suppressed.discard(client.role)
             self.books.backlog.mark_all(self.books.filters.clear(client.number))
@@ -278,14 +287,26 @@ class Allocator:
                 raise Conflict(f"framework {event.framework} holds nothing in role {role}, and gives back {resources}")
             books.give_back(agent, client, resources)
             if event.refuse_seconds is not None and client.subscribed:
-                seconds = event.refuse_seconds if event.refuse_seconds >= 0 else REFUSE_SECONDS_DEFAULT
-                # As in Mesos a refusal outlives one interval, or whoever refuses for no time would be asked at once.
-                seconds = max(min(seconds, REFUSE_SECONDS_MAX), self.policy.allocation_interval_seconds)
                 portions = books.divider.split(resources)
                 refused = portions[0].resources if len(portions) == 1 else resources
-                books.filters.refuse(agent.row, client.number, refused, now + seconds)
+                books.filters.refuse(agent.row, client.number, refused, self._refused_until(event.refuse_seconds, now))
             books.retire(client)
         books.touch(agent)
+        return []
+
+    def _refused_until(self, seconds: float, now: float) -> float:
+        if seconds < 0:
+            seconds = REFUSE_SECONDS_DEFAULT
+        # As in Mesos a refusal outlives one interval, or whoever refuses for no time would be asked again at once.
+        return now + max(min(seconds, REFUSE_SECONDS_MAX), self.policy.allocation_interval_seconds)
+
+    def _end_inverse_offer(self, event: ev.InverseOfferAnswered, now: float) -> list[ev.Effect]:
+        agent = self.books.agents.by_number.get(event.agent)
+        framework = self._framework(event.framework)
+        if agent is not None:
+            seconds = event.refuse_seconds
+            until = self._refused_until(seconds, now) if seconds is not None else None
+            self.books.maintenance.end(agent.row, framework.number, until)
         return []
 
     def _allocate(self, event: ev.ResourcesAllocated, now: float) -> list[ev.Effect]:

@@ -11,6 +11,7 @@ from mezzo_allocator.core.eligibility import Eligibility
 from mezzo_allocator.core.filters import RefuseFilters
 from mezzo_allocator.core.frameworks import Client, Framework, FrameworkBook
 from mezzo_allocator.core.loops import Loops
+from mezzo_allocator.core.maintenance import Maintenance
 from mezzo_allocator.core.parts import NEEDS_SHARED, Columns, Divider, PartKey, Portion
 from mezzo_allocator.core.policy import Policy
 from mezzo_allocator.core.quota import QuotaBook
@@ -38,6 +39,7 @@ class Books:
         )
         self.quota = QuotaBook(self.columns, self.tree, self.frameworks, loops)
         self.backlog = Backlog(self.agents.capacity)
+        self.maintenance = Maintenance()
 
     def fit(self) -> None:
         """Makes the bit matrices as large as there are agents and clients."""
@@ -56,12 +58,14 @@ class Books:
     def touch(self, agent: Agent) -> None:
         """Says that something about an agent has changed that a cycle should look at."""
         self.filters.stock_changed(agent.row)
+        self.maintenance.mark(agent.row)
         if agent.active:
             self.backlog.mark(agent.row)
 
     def touch_everything(self) -> None:
         """Says that something has changed that may concern any agent."""
         self.filters.reconsider()
+        self.maintenance.mark_all()
         self.backlog.mark_everything(self.agents.active)
 
     # -- clients -------------------------------------------------------------------------------------------------------

@@ -58,7 +58,9 @@ class Cycle:
                 books.quota.arrays.available[:] = books.agents.plain_free()
                 self._decide(loops, STAGE_GUARANTEES, rows, eligible.copy(), outcome)
             self._decide(loops, STAGE_SHARES, rows, eligible, outcome)
-        return Allocated(self.number, outcome.allocations(), int(rows.size))
+            books.maintenance.mark_holders_of(rows)
+        inverse = books.maintenance.ask(books.agents, books.frameworks)
+        return Allocated(self.number, outcome.allocations(), int(rows.size), inverse)
 
     def _candidates(self, agents_max: int) -> tuple[Indices, Bits]:
         """The agents to look at [k] and who may be offered anything of each [k, W]."""

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mesos.v1.mesos_pb2 import AgentInfo, DomainInfo, FrameworkInfo
+from mesos.v1.mesos_pb2 import AgentInfo, DomainInfo, FrameworkInfo, Unavailability
 from mezzo.resources import Resources
 from mezzo_allocator.core.constraints import Constraints
 
@@ -44,6 +44,8 @@ class AgentChanged:
     active: bool
     capabilities: frozenset[int] = frozenset()
     cycle: int | None = None
+    unavailability: Unavailability | None = None
+    """When maintenance is planned for; None: none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,15 @@ class ResourcesAllocated:
     framework: int
     agent: int
     resources: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class InverseOfferAnswered:
+    """An inverse offer is no longer out. With `refuse_seconds` the framework is not asked again for so long."""
+
+    framework: int
+    agent: int
+    refuse_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +155,7 @@ Event = (
     | FrameworkRemoved
     | ResourcesRecovered
     | ResourcesAllocated
+    | InverseOfferAnswered
     | OffersRevived
     | OffersSuppressed
     | ResourcesRequested
@@ -162,6 +174,14 @@ class Allocation(NamedTuple):
     resources: tuple[Resources, ...]
 
 
+class InverseAllocation(NamedTuple):
+    """Advice to ask a framework to leave an agent before it is unavailable."""
+
+    framework: int
+    agent: int
+    unavailability: Unavailability
+
+
 @dataclass(frozen=True, slots=True)
 class Ready:
     """The snapshot is taken in."""
@@ -174,6 +194,7 @@ class Allocated:
     number: int
     allocations: Sequence[Allocation]
     agents_considered: int
+    inverse: Sequence[InverseAllocation] = ()
 
 
 Effect = Ready | Allocated

@@ -49,6 +49,7 @@ def validate(books: Books) -> None:
         _expect(alike.all(), f"consumption differs at nodes {np.flatnonzero(~alike.all(axis=1))}")
     _validate_order(books)
     books.filters.validate()
+    books.maintenance.validate(books.agents, books.frameworks)
 
 
 def _expect(holds: bool | np.bool_, message: str) -> None:
