@@ -57,6 +57,15 @@ class Resources:
                 _add(amounts, kind, amount)
         return cls(amounts) if amounts else cls.EMPTY
 
+    @classmethod
+    def of_one(cls, message: mesos.Resource, field: str) -> Resources:
+        """From one message. Raises `ResourceError` that names the field below `field`."""
+        try:
+            kind, amount = _read(message)
+        except ResourceError as error:
+            raise error.below(field) from None
+        return cls({kind: amount}) if amount else cls.EMPTY
+
     @staticmethod
     def parse(text: str, default_role: str = UNRESERVED_ROLE) -> Resources:
         """From either text syntax of `--resources`; see `mezzo.resources.text`."""
