@@ -100,7 +100,11 @@ class Config:
     agent_removal_rate_limit: RateLimit | None = flag(  # noqa: RUF009  fields are made by it
         None, "At most so many agents become unreachable in so much time, like 1/10mins.", parse=rate_limit
     )
-    offer_timeout: float | None = flag(None, "Offers that nobody answers for so long are rescinded.", parse=duration)
+    # Longer than any framework holds offers on purpose (Aurora: 5 to 6 minutes), short enough that one that hangs does
+    # not keep them from the others for long. Mesos has no limit of its own.
+    offer_timeout: float = flag(
+        "10mins", "Offers that nobody answers for so long are rescinded; 0 for never.", parse=duration
+    )
     scheduler_heartbeat_interval: float = flag("15secs", "How often frameworks get a HEARTBEAT.", parse=duration)
     max_completed_frameworks: int = flag("50", "How many completed frameworks are remembered.", parse=int)
     max_completed_tasks_per_framework: int = flag("1000", "How many completed tasks of each.", parse=int)
@@ -135,7 +139,7 @@ class Config:
             max_agent_ping_timeouts=self.max_agent_ping_timeouts,
             agent_reregister_timeout=self.agent_reregister_timeout,
             agent_removal_rate_limit=self.agent_removal_rate_limit,
-            offer_timeout=self.offer_timeout,
+            offer_timeout=self.offer_timeout or None,
             scheduler_heartbeat_interval=self.scheduler_heartbeat_interval,
             max_completed_frameworks=self.max_completed_frameworks,
             max_completed_tasks_per_framework=self.max_completed_tasks_per_framework,

@@ -167,6 +167,12 @@ class CoreCollector(Collector):
             ("finished", "failed", "killed", "error", "lost", "dropped", "gone"),
         ),
         (
+            "offers_ended",
+            "outcome",
+            "master/offers_",
+            ("accepted", "declined", "rescinded", "timed_out", "withdrawn"),
+        ),
+        (
             "resources",
             "name",
             "master/",

@@ -9,6 +9,7 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.resources import Resources
 from mezzo_registry.core import Settings, events
+from mezzo_registry.core.offers import OFFER_TIMEOUT
 from mezzo_registry.testing import REGISTRY_ID, Cluster, FakeFramework
 
 Call = scheduler.Call
@@ -89,6 +90,41 @@ def test_offer_that_nobody_answers_is_rescinded_after_the_offer_timeout(make_clu
     cluster.advance(31)
     assert [one.rescind.offer_id for one in cluster.to_framework(framework)] == [offer.id]
     assert cluster.recovered() == ["cpus(allocated: *):2; mem(allocated: *):1024"]
+
+
+def test_one_timer_serves_all_offers(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(Settings(offer_timeout=30.0))
+    agent, framework = cluster.agent("cpus:9"), cluster.framework()
+    made = []
+    for _ in range(3):
+        made.append(cluster.offer(framework, agent, "cpus:1").id.value)
+        cluster.advance(10)
+    assert len([timer for timer in cluster.timers if timer.purpose == OFFER_TIMEOUT]) == 1
+    cluster.call(framework, decline(made[1]))
+    assert made[0] not in cluster.registry.books.offers
+    assert list(cluster.registry.books.offers) == made[2:]
+    cluster.advance(19)
+    assert list(cluster.registry.books.offers) == made[2:]
+    cluster.advance(2)
+    assert [one.rescind.offer_id.value for one in cluster.to_framework(framework)] == made[2:]
+
+
+def test_ends_of_offers_are_counted_by_outcome(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(Settings(offer_timeout=30.0))
+    agent, framework = cluster.agent("cpus:9"), cluster.framework(failover_timeout=100.0)
+    cluster.accept(framework, [cluster.offer(framework, agent, "cpus:1")])
+    cluster.call(framework, decline(cluster.offer(framework, agent, "cpus:1").id.value))
+    cluster.offer(framework, agent, "cpus:1")
+    cluster.advance(31)
+    cluster.offer(framework, agent, "cpus:1")
+    cluster.disconnect(agent)
+    cluster.come_back(agent)
+    cluster.offer(framework, agent, "cpus:1")
+    cluster.close(framework)
+    numbers = cluster.registry.measure(now=cluster.now)
+    outcomes = ("accepted", "declined", "timed_out", "rescinded", "withdrawn")
+    assert {name: numbers[f"master/offers_{name}"] for name in outcomes} == dict.fromkeys(outcomes, 1.0)
+    assert numbers["master/offers_sent"] == 5
 
 
 def test_offer_that_was_used_is_not_rescinded(make_cluster: MakeCluster) -> None:

@@ -107,10 +107,9 @@ def _take(turn: Turn, framework: Framework, accepted: list[Offer]) -> Pool:
     remaining = accepted[0].resources
     for offer in accepted:
         turn.books.use_offer(offer)
-        offers.closed(turn, offer)
+        offers.closed(turn, offer, offers.Outcome.ACCEPTED)
     for offer in accepted[1:]:
         remaining = remaining + offer.resources
-    turn.counters["offers_accepted"] += len(accepted)
     return Pool(framework, accepted[0].agent, accepted[0].role, remaining)
 
 

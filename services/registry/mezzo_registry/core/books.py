@@ -198,6 +198,8 @@ class Offer:
     """Without allocation: `role` says it for all."""
     message: mesos.Offer
     """As it was sent."""
+    made_at: float
+    """Seconds since the epoch."""
 
 
 class Books:
@@ -228,6 +230,8 @@ class Books:
         self.offered = Sums()
         """What offers hold."""
         self.offers: dict[str, Offer] = {}
+        """Outstanding, the oldest first."""
+        self.offer_timer_runs = False
         self.observers: set[int] = set()
         self.untold: dict[int, dict[Task, None]] = {}
         """Observer → the tasks that its snapshot has yet to tell."""

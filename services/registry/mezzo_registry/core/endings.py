@@ -62,7 +62,12 @@ def complete(turn: Turn, task: Task) -> None:
     turn.books.drop_task(task)
     _remember(turn, task.framework, task)
     if turn.observed:
-        last = task.statuses[-1] if task.statuses else mesos.TaskStatus(state=task.state)
+        if task.statuses:
+            last = task.statuses[-1]
+        else:  # its agent said that it ended, and nothing more
+            last = mesos.TaskStatus(state=task.state)
+            last.task_id.value = task.id
+            last.agent_id.value = task.agent.id
         observers.task_updated(turn, task, last, observers.COMPLETED)
 
 

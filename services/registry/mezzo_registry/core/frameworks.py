@@ -143,7 +143,7 @@ def _subscribe_again(
         _turn_away(turn, framework.stream_id, "Framework failed over: another stream of it was opened")
         framework.stream_id = None
     for offer in list(framework.offers.values()):
-        offers.remove(turn, offer)
+        offers.remove(turn, offer, offers.Outcome.WITHDRAWN)
     turn.cancel_timer(FAILOVER, framework.id)
     first_time = framework.registered_at is None
     user, checkpoint = framework.info.user, framework.info.checkpoint
@@ -251,7 +251,7 @@ def stream_closed(turn: Turn, event: FrameworkStreamClosed) -> None:
     framework.stream_id = None
     framework.move(FrameworkState.DISCONNECTED)
     for offer in list(framework.offers.values()):
-        offers.remove(turn, offer)
+        offers.remove(turn, offer, offers.Outcome.WITHDRAWN)
     allocator_messages.framework_changed(turn, framework)
     observers.framework_changed(turn, framework)
     turn.start_timer(FAILOVER, framework.info.failover_timeout, subject=framework.id)

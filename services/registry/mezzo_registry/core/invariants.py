@@ -134,6 +134,8 @@ def _offers(books: Books) -> None:
         _must(offer.id in offer.agent.offers, f"offer {offer.id} is not known to its agent")
         _must(offer.id in offer.framework.offers, f"offer {offer.id} is not known to its framework")
         _must(bool(offer.resources), f"offer {offer.id} offers nothing")
+    made = [offer.made_at for offer in books.offers.values()]
+    _must(made == sorted(made), "offers are not in the order in which they were made")
     _must(len(books.offers) == sum(len(agent.offers) for agent in books.agents.values()), "an agent has a stale offer")
     _must(
         len(books.offers) == sum(len(one.offers) for one in books.frameworks.values()), "a framework has a stale offer"

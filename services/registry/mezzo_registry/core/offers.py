@@ -1,5 +1,7 @@
 """Offers: made of the allocator's advice, taken back when what they stand on is gone."""
 
+import enum
+import itertools
 from collections.abc import Iterable
 
 from mesos.v1 import mesos_pb2 as mesos
@@ -14,7 +16,9 @@ from .turn import Turn
 from .validation.wholeness import is_whole
 
 OFFER_TIMEOUT = "offer timeout"
-"""The timer of --offer_timeout; its subject is the offer's id."""
+"""The timer of --offer_timeout, for the oldest offer."""
+TIMER_SECONDS_MIN = 0.001
+"""Offers that time out within so much time of each other do so together."""
 
 
 def offer_form(agent: Agent) -> mesos.Offer:
@@ -79,13 +83,14 @@ def _make(turn: Turn, allocation: allocator.Allocation) -> Offer | None:
         role=role,
         resources=resources,
         message=mesos.Offer(),
+        made_at=turn.now,
     )
     books.next_offer += 1
     _fill(offer)
     books.add_offer(offer)
     turn.counters["offers_sent"] += 1
-    if turn.settings.offer_timeout is not None:
-        turn.start_timer(OFFER_TIMEOUT, turn.settings.offer_timeout, offer.id)
+    if not books.offer_timer_runs:
+        _watch_oldest(turn)
     return offer
 
 
@@ -105,34 +110,58 @@ def _fill(offer: Offer) -> None:
                 message.executor_ids.add(value=executor_id)
 
 
-def remove(turn: Turn, offer: Offer, filters: mesos.Filters | None = None) -> None:
+class Outcome(enum.Enum):
+    """How an offer ended."""
+
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    RESCINDED = "rescinded"
+    """The registry took it back."""
+    TIMED_OUT = "timed_out"
+    """Nobody answered it for --offer_timeout."""
+    WITHDRAWN = "withdrawn"
+    """There is nobody any more to answer it."""
+
+
+def remove(turn: Turn, offer: Offer, outcome: Outcome, filters: mesos.Filters | None = None) -> None:
     """The offer is no longer out; what it held goes back to the allocator, with `filters` when it was declined."""
     turn.books.drop_offer(offer)
     allocator_messages.recovered(turn, offer.framework, offer.agent, offer.role, offer.resources, filters)
-    closed(turn, offer)
+    closed(turn, offer, outcome)
 
 
-def closed(turn: Turn, offer: Offer) -> None:
+def closed(turn: Turn, offer: Offer, outcome: Outcome) -> None:
     """What has to be done for every offer that is no longer out, however it ended."""
-    if turn.settings.offer_timeout is not None:
-        turn.cancel_timer(OFFER_TIMEOUT, offer.id)
+    turn.counters[f"offers_{outcome.value}"] += 1
     observers.offer_removed(turn, offer)
 
 
-def rescind(turn: Turn, offer: Offer) -> None:
+def rescind(turn: Turn, offer: Offer, outcome: Outcome = Outcome.RESCINDED) -> None:
     """Take an offer back and tell its framework."""
-    remove(turn, offer)
-    turn.counters["offers_rescinded"] += 1
+    remove(turn, offer, outcome)
     event = scheduler.Event(type=scheduler.Event.RESCIND)
     event.rescind.offer_id.value = offer.id
     turn.to_framework(offer.framework, event)
 
 
-def timed_out(turn: Turn, event: TimerFired) -> None:
-    """An offer was out for longer than --offer_timeout."""
-    offer = turn.books.offers.get(event.timer.subject)
-    if offer is not None:
-        rescind(turn, offer)
+def timed_out(turn: Turn, _event: TimerFired) -> None:
+    """The oldest offer may be out for longer than --offer_timeout, and others with it."""
+    timeout = turn.settings.offer_timeout
+    assert timeout is not None
+    due = turn.now - timeout + TIMER_SECONDS_MIN
+    late = list(itertools.takewhile(lambda offer: offer.made_at <= due, turn.books.offers.values()))
+    for offer in late:
+        turn.note("offer timed out", offer_id=offer.id, framework_id=offer.framework.id, agent_id=offer.agent.id)
+        rescind(turn, offer, Outcome.TIMED_OUT)
+    _watch_oldest(turn)
+
+
+def _watch_oldest(turn: Turn) -> None:
+    """One timer serves all offers: they are in the books in the order in which they were made."""
+    timeout, oldest = turn.settings.offer_timeout, next(iter(turn.books.offers.values()), None)
+    turn.books.offer_timer_runs = timeout is not None and oldest is not None
+    if timeout is not None and oldest is not None:
+        turn.start_timer(OFFER_TIMEOUT, max(TIMER_SECONDS_MIN, oldest.made_at + timeout - turn.now))
 
 
 def decline(turn: Turn, framework: Framework, offer_ids: Iterable[mesos.OfferID], filters: mesos.Filters) -> None:
@@ -140,5 +169,4 @@ def decline(turn: Turn, framework: Framework, offer_ids: Iterable[mesos.OfferID]
     for offer_id in offer_ids:
         offer = turn.books.offers.get(offer_id.value)
         if offer is not None and offer.framework is framework:
-            remove(turn, offer, filters)
-            turn.counters["offers_declined"] += 1
+            remove(turn, offer, Outcome.DECLINED, filters)

@@ -24,7 +24,7 @@ def tear_down(turn: Turn, framework: Framework, reason: str) -> None:
     books = turn.books
     turn.cancel_timer(FAILOVER, framework.id)
     for offer in list(framework.offers.values()):
-        offers.remove(turn, offer)
+        offers.remove(turn, offer, offers.Outcome.WITHDRAWN)
     shutdown = agent_session.ShutdownFramework()
     shutdown.framework_id.value = framework.id
     message = agent_session.RegistryMessage(shutdown_framework=shutdown)
