@@ -26,12 +26,13 @@ from mezzo_chassis.leadership import (
     master_info_json,
 )
 from mezzo_chassis.metrics import start_exporter
-from mezzo_chassis.rpc import start_server
+from mezzo_chassis.rpc import Server, start_server
 from mezzo_registry import __version__
 from mezzo_registry.adapters.agent_sessions import AgentSessions
 from mezzo_registry.adapters.operators import Operators
 from mezzo_registry.adapters.schedulers import Schedulers
 from mezzo_registry.adapters.sqlite_store import SqliteStore
+from mezzo_registry.adapters.white_list import WhiteList
 from mezzo_registry.adapters.zookeeper_store import ZooKeeperStore
 from mezzo_registry.config import Config
 from mezzo_registry.metrics import RegistryMetrics
@@ -55,7 +56,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
     """Serve until `life` says stop.
 
     Raises:
-        StartupError: a port is in use, or the store cannot be written.
+        StartupError: a port is in use, the store cannot be written, or the white list cannot be read.
     """
     started_at = time.time()
     metrics = RegistryMetrics(__version__)
@@ -63,19 +64,12 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
     metrics.follow(office.measures)
     host = _reachable_host(config)
     sqlite = SqliteStore(config.work_dir / "registry.sqlite")
+    white_list = WhiteList(config.whitelist) if config.whitelist is not None else None
+    if white_list is not None:
+        await white_list.open()
     if config.zk is None:
         await sqlite.open()
-    server = await start_server(
-        config.ip,
-        config.grpc_port,
-        [
-            (agent_session_pb2_grpc.add_AgentSessionServicer_to_server, AgentSessions(office)),
-            (scheduler_pb2_grpc.add_SchedulerServicer_to_server, Schedulers(office)),
-            (operator_pb2_grpc.add_OperatorServicer_to_server, Operators(office)),
-        ],
-        SERVICES,
-        metrics.rpc,
-    )
+    server = await _serve_peers(config, office, metrics)
     exporter = await start_exporter(config.ip, config.metrics_port, metrics.registry)
     info = master_info(config, host, str(uuid.uuid4()))
     candidate, registries, allocators = _election(config, info, f"{host}:{server.port}")
@@ -96,6 +90,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
         store_of=store_of,
         office=office,
         metrics=metrics,
+        white_list=white_list,
     )
     try:
         await candidate.start()
@@ -116,6 +111,20 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
         await server.stop()
         await exporter.stop()
         await sqlite.close()
+
+
+async def _serve_peers(config: Config, office: Office, metrics: RegistryMetrics) -> Server:
+    return await start_server(
+        config.ip,
+        config.grpc_port,
+        [
+            (agent_session_pb2_grpc.add_AgentSessionServicer_to_server, AgentSessions(office)),
+            (scheduler_pb2_grpc.add_SchedulerServicer_to_server, Schedulers(office)),
+            (operator_pb2_grpc.add_OperatorServicer_to_server, Operators(office)),
+        ],
+        SERVICES,
+        metrics.rpc,
+    )
 
 
 def _reachable_host(config: Config) -> str:

@@ -58,6 +58,11 @@ def domain(text: str) -> DomainInfo:
     return parsed
 
 
+def white_list_file(text: str) -> Path | None:
+    """A path, or Mesos' `*` for none."""
+    return None if text == "*" else folder(text.removeprefix("file://"))
+
+
 def role_weights(text: str) -> tuple[tuple[str, float], ...]:
     """Pairs like `role=2,other/role=0.5`."""
     infos = []
@@ -121,6 +126,11 @@ class Config:
         None,
         f"The region and zone of this registry, as JSON like {_DOMAIN}, or a file with it.",
         parse=domain,
+    )
+    whitelist: Path | None = flag(  # noqa: RUF009  fields are made by it
+        None,
+        "A file with the host names of the agents that may be offered, one a line; read again when it changes.",
+        parse=white_list_file,
     )
     require_agent_domain: bool = flag(False, "Refuse agents that do not say in which region and zone they are.")
     weights: tuple[tuple[str, float], ...] = flag(

@@ -14,6 +14,7 @@ from mezzo_chassis.lifecycle import freeze_gc
 from mezzo_chassis.log import get_logger
 from mezzo_registry import __version__
 from mezzo_registry.adapters.allocator_session import AllocatorSession
+from mezzo_registry.adapters.white_list import WhiteList
 from mezzo_registry.core import Identity, Registry, Settings, events, records
 from mezzo_registry.metrics import RegistryMetrics
 from mezzo_registry.office import Office
@@ -40,6 +41,7 @@ class Reign:
         store_of: Callable[[Leadership], Store],
         office: Office,
         metrics: RegistryMetrics,
+        white_list: WhiteList | None = None,
     ) -> None:
         self._settings = settings
         self._flags = flags
@@ -50,6 +52,7 @@ class Reign:
         self._store_of = store_of
         self._office = office
         self._metrics = metrics
+        self._white_list = white_list
         self._term: Term | None = None
         self._leadership: Leadership | None = None
         self._work: asyncio.Task[None] | None = None
@@ -111,22 +114,27 @@ class Reign:
             flags=self._flags,
         )
         term = Term(Registry(identity, self._settings), store, self._metrics)
-        elected = records.elected(tables)
+        first: list[events.Event] = [records.elected(tables)]
+        if self._white_list is not None:
+            first.append(events.WhiteListRead(self._white_list.hostnames))
         freeze_gc()
         self._term = term
         current = self._leadership
         if current is not None and not current.may_write:
             term.suspend_writes()
+        term.tell_all(first)  # before anybody else can tell it anything
         self._office.take(term)
-        await self._run(term, elected)
+        await self._run(term)
 
-    async def _run(self, term: Term, elected: events.Elected) -> None:
+    async def _run(self, term: Term) -> None:
         """Lead, with a session with the allocator, until the term ends."""
         session = AllocatorSession(term, self._allocators, self._metrics)
         tasks = [
-            asyncio.create_task(term.run(elected), name="term"),
+            asyncio.create_task(term.run(), name="term"),
             asyncio.create_task(session.run(), name="allocator session"),
         ]
+        if self._white_list is not None:
+            tasks.append(asyncio.create_task(self._white_list.follow(term), name="white list"))
         try:
             waited: list[asyncio.Future[Any]] = [*tasks, term.ended]
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)

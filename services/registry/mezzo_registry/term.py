@@ -90,9 +90,8 @@ class Term:
 
     # --- the life of a term -------------------------------------------------------------------------------------------
 
-    async def run(self, first: events.Elected) -> None:
+    async def run(self) -> None:
         """Lead until cancelled, or until the store says that another leads. Streams are closed at the end."""
-        self.tell(first)
         tasks = [
             asyncio.create_task(work) for work in (self._write_to_store(), self._beat_agents(), self._beat_frameworks())
         ]

@@ -82,7 +82,7 @@ def agent_changed(turn: Turn, agent: Agent, *, holdings: bool) -> None:
     update.agent = agent.number
     update.agent_info.CopyFrom(agent.info)
     update.total.extend(resource_forms.plain(agent.total))
-    update.active = agent.connected
+    update.active = turn.books.offerable(agent)
     update.capabilities.extend(agent.capabilities)
     update.cycle = turn.books.allocator_cycle
     update.keeps_holdings = not holdings

@@ -215,6 +215,8 @@ class Books:
         self.gone: dict[str, float] = {}
         self.recovered: set[str] = set()
         """Agents known from the store that have not come back."""
+        self.white_list: frozenset[str] | None = None
+        """The hosts whose agents may be offered; all, when there is no list."""
         self.frameworks: dict[str, Framework] = {}
         self.frameworks_by_number: dict[int, Framework] = {}
         self.frameworks_by_stream: dict[str, Framework] = {}
@@ -266,6 +268,10 @@ class Books:
             del self.agents_by_pid[agent.pid]
         self.detach_session(agent)
         self.recovered.discard(agent.id)
+
+    def offerable(self, agent: Agent) -> bool:
+        """Whether an agent may be offered."""
+        return agent.connected and (self.white_list is None or agent.info.hostname in self.white_list)
 
     def attach_session(self, agent: Agent, session: int) -> None:
         """From now on the agent speaks through `session`."""

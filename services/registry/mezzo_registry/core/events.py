@@ -97,6 +97,13 @@ class ExecutorSpoke:
     message: agent_session.ExecutorMessage
 
 
+@dataclass(frozen=True, slots=True)
+class WhiteListRead:
+    """From now on only agents on these hosts may be offered."""
+
+    hostnames: frozenset[str]
+
+
 # --- frameworks -------------------------------------------------------------------------------------------------------
 
 
@@ -227,6 +234,7 @@ Event = (
     | TaskUpdated
     | ExecutorExited
     | ExecutorSpoke
+    | WhiteListRead
     | FrameworkSubscribing
     | FrameworkStreamClosed
     | FrameworkCalled

@@ -20,6 +20,7 @@ from . import (
     role_calls,
     teardown,
     updates,
+    white_list,
 )
 from .books import Books
 from .effects import Effect
@@ -121,6 +122,7 @@ _TABLE: dict[type, Callable[[Turn, Any], None]] = {
     events.TaskUpdated: updates.task_updated,
     events.ExecutorExited: updates.executor_exited,
     events.ExecutorSpoke: updates.executor_spoke,
+    events.WhiteListRead: white_list.read,
     events.FrameworkSubscribing: frameworks.subscribing,
     events.FrameworkStreamClosed: frameworks.stream_closed,
     events.FrameworkCalled: calls.called,
