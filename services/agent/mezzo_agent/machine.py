@@ -56,7 +56,12 @@ class Machine:
         self.ended: asyncio.Future[EndAgent] = asyncio.get_running_loop().create_future()
         self._journal = Journal(settings.work_dir / "meta")
         self._performer = Performer(
-            containerizer, self.streams, send=session.send, discard=garbage.retire, end=self._end
+            containerizer,
+            self.streams,
+            send=session.send,
+            discard=garbage.retire,
+            end=self._end,
+            observer=metrics,
         )
         self.turns = Turns(self.core, self._journal, self._performer.perform, observe=metrics.turn)
         self._performer.report_to(self.turns.post)
@@ -65,6 +70,7 @@ class Machine:
         self._recovery_errors = 0
         self._disk_usage = 0.0
         self._fetcher_cache_bytes_max = fetcher_cache_bytes_max
+        self._metrics = metrics
 
     # --- starting
 
@@ -120,6 +126,7 @@ class Machine:
         """Until cancelled."""
         while True:
             self._disk_usage = await asyncio.to_thread(disk_usage, self.settings.work_dir)
+            self._metrics.disk_used.set(self._disk_usage)
             await self.garbage.collect(self._disk_usage)
             await asyncio.sleep(interval_seconds)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import psutil
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -25,6 +25,67 @@ Numbers = dict[str, float]
 _RESOURCES = ("cpus", "gpus", "mem", "disk")
 _LIVE_STATES = (mesos.TASK_STAGING, mesos.TASK_STARTING, mesos.TASK_RUNNING, mesos.TASK_KILLING)
 _ENDED_STATES = (mesos.TASK_FINISHED, mesos.TASK_FAILED, mesos.TASK_KILLED, mesos.TASK_LOST, mesos.TASK_GONE)
+_MEBIBYTE = 1 << 20
+
+
+def _word(state: mesos.TaskState.ValueType) -> str:
+    return mesos.TaskState.Name(state).removeprefix("TASK_").lower()
+
+
+# Ours, Mesos' in /metrics/snapshot, and what it means.
+_GAUGES = (
+    ("registered", "slave/registered", "1 while the registry knows this agent."),
+    ("frameworks", "slave/frameworks_active", "Frameworks that have something running here."),
+    ("recovery_seconds", "slave/recovery_time_secs", "How long the recovery at the start took."),
+    ("sandboxes_pending_removal", "gc/path_removals_pending", "Sandboxes that wait to be removed."),
+    ("fetcher_cache_bytes", "containerizer/fetcher/cache_size_used_bytes", "What the fetcher's cache holds."),
+    ("fetcher_cache_limit_bytes", "containerizer/fetcher/cache_size_total_bytes", "What it may hold."),
+)
+_COUNTERS = (
+    ("container_destroy_errors", "containerizer/mesos/container_destroy_errors", "Containers that left processes."),
+    ("recovery_errors", "slave/recovery_errors", "Damage that was found, and passed over, at the start."),
+)
+# The same, with the name of the label, and Mesos' name for each of its values.
+_LABELLED_GAUGES = (
+    (
+        "executors",
+        "state",
+        "Executors, and commands without one, that have not ended.",
+        {state: f"slave/executors_{state}" for state in ("registering", "running", "terminating")},
+    ),
+    (
+        "tasks",
+        "state",
+        "Tasks that have not ended.",
+        {_word(state): f"slave/tasks_{_word(state)}" for state in _LIVE_STATES},
+    ),
+)
+_LABELLED_COUNTERS = (
+    (
+        "tasks_ended",
+        "state",
+        "Tasks that have ended since the agent started.",
+        {_word(state): f"slave/tasks_{_word(state)}" for state in _ENDED_STATES},
+    ),
+    (
+        "status_updates",
+        "outcome",
+        "Updates of tasks, by whether they made sense.",
+        {validity: f"slave/{validity}_status_updates" for validity in ("valid", "invalid")},
+    ),
+    (
+        "fetches",
+        "outcome",
+        "Tasks for which URIs were fetched.",
+        {outcome: f"containerizer/fetcher/task_fetches_{outcome}" for outcome in ("succeeded", "failed")},
+    ),
+    (
+        "sandbox_removals",
+        "outcome",
+        "Sandboxes removed, by age or for want of disk.",
+        {outcome: f"gc/path_removals_{outcome}" for outcome in ("succeeded", "failed")},
+    ),
+)
 
 
 class AgentMetrics:
@@ -35,11 +96,20 @@ class AgentMetrics:
         self.process = ProcessMetrics(self.registry, "agent", version)
         self.rpc = RpcMetrics(self.registry, "agent")
         self._events = Counter("mezzo_agent_events_total", "Events that the core handled.", registry=self.registry)
-        self._turns = Histogram(
-            "mezzo_agent_turn_duration_seconds",
-            "How long a turn took: decide, write to disk, act.",
-            buckets=LATENCY_BUCKETS_SECONDS,
+        self._turns = self._seconds("turn_duration", "How long a turn took: decide, write to disk, act.")
+        self._launches = self._seconds(
+            "container_launch", "From the order to launch a container to its program, fetching included.", "outcome"
+        )
+        self._destroys = self._seconds("container_destroy", "From the order to destroy a container to its end.")
+        self.disk_used = Gauge(
+            "mezzo_agent_disk_used_ratio",
+            "How full the disk of --work_dir is, from 0 to 1, as it was last looked at.",
             registry=self.registry,
+        )
+
+    def _seconds(self, name: str, help_: str, *labels: str) -> Histogram:
+        return Histogram(
+            f"mezzo_agent_{name}_seconds", help_, labels, buckets=LATENCY_BUCKETS_SECONDS, registry=self.registry
         )
 
     def turn(self, events: int, seconds: float) -> None:
@@ -47,13 +117,21 @@ class AgentMetrics:
         self._events.inc(events)
         self._turns.observe(seconds)
 
+    def launched(self, seconds: float, *, failed: bool) -> None:
+        """A container was launched, or could not be."""
+        self._launches.labels("failed" if failed else "started").observe(seconds)
+
+    def destroyed(self, seconds: float) -> None:
+        """A container was destroyed."""
+        self._destroys.observe(seconds)
+
     def follow(self, numbers: Callable[[], Numbers]) -> None:
         """Tell Prometheus what `numbers` measures, too."""
         self.registry.register(SnapshotCollector(numbers))
 
 
 class SnapshotCollector(Collector):
-    """The core's numbers as Prometheus metrics, taken when somebody scrapes."""
+    """The numbers of /metrics/snapshot as Prometheus metrics, taken when somebody scrapes."""
 
     def __init__(self, numbers: Callable[[], Numbers]) -> None:
         self._numbers = numbers
@@ -61,32 +139,27 @@ class SnapshotCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """The metrics, now."""
         numbers = self._numbers()
-        yield self._gauge("registered", "1 while the registry knows this agent.", numbers["slave/registered"])
-        yield self._gauge("executors", "Executors and commands that run.", numbers["slave/executors_running"])
-        tasks = GaugeMetricFamily("mezzo_agent_tasks", "Tasks that have not ended, by state.", labels=["state"])
-        for state in _LIVE_STATES:
-            tasks.add_metric([_word(state)], numbers[f"slave/tasks_{_word(state)}"])
-        yield tasks
-        ended = CounterMetricFamily("mezzo_agent_tasks_ended", "Tasks that have ended, by state.", labels=["state"])
-        for state in _ENDED_STATES:
-            ended.add_metric([_word(state)], numbers[f"slave/tasks_{_word(state)}"])
-        yield ended
-        for which in ("total", "used"):
-            help_ = f"Resources, {which}; memory and disk in mebibytes."
-            family = GaugeMetricFamily(f"mezzo_agent_resources_{which}", help_, labels=["name"])
-            for name in _RESOURCES:
-                family.add_metric([name], numbers[f"slave/{name}_{which}"])
-            yield family
-        for name, key in (
-            ("status_updates", "slave/valid_status_updates"),
-            ("invalid_status_updates", "slave/invalid_status_updates"),
-            ("container_launch_errors", "slave/container_launch_errors"),
-        ):
-            yield CounterMetricFamily(f"mezzo_agent_{name}", "Since the agent started.", value=numbers[key])
-
-    @staticmethod
-    def _gauge(name: str, help_: str, value: float) -> GaugeMetricFamily:
-        return GaugeMetricFamily(f"mezzo_agent_{name}", help_, value=value)
+        for name, key, help_ in _GAUGES:
+            yield GaugeMetricFamily(f"mezzo_agent_{name}", help_, value=numbers[key])
+        for name, key, help_ in _COUNTERS:
+            yield CounterMetricFamily(f"mezzo_agent_{name}", help_, value=numbers[key])
+        for name, label, help_, keys in _LABELLED_GAUGES:
+            gauges = GaugeMetricFamily(f"mezzo_agent_{name}", help_, labels=[label])
+            for value, key in keys.items():
+                gauges.add_metric([value], numbers[key])
+            yield gauges
+        for name, label, help_, keys in _LABELLED_COUNTERS:
+            counters = CounterMetricFamily(f"mezzo_agent_{name}", help_, labels=[label])
+            for value, key in keys.items():
+                counters.add_metric([value], numbers[key])
+            yield counters
+        for name, suffix in (("resource_capacity", "total"), ("resource_allocated", "used")):
+            help_ = f"Resources that are not revocable, {suffix}: processors, GPUs, and bytes of memory and disk."
+            resources = GaugeMetricFamily(f"mezzo_agent_{name}", help_, labels=["resource"])
+            for resource in _RESOURCES:
+                unit = _MEBIBYTE if resource in ("mem", "disk") else 1
+                resources.add_metric([resource], numbers[f"slave/{resource}_{suffix}"] * unit)
+            yield resources
 
 
 def core_numbers(agent: Agent, started_at: float, recovery_seconds: float, recovery_errors: int) -> Numbers:
@@ -121,10 +194,6 @@ def core_numbers(agent: Agent, started_at: float, recovery_seconds: float, recov
 
 def _in_state(executors: list[Executor], state: ExecutorState) -> float:
     return float(sum(each.state is state for each in executors if each.kind is not ExecutorKind.POD or each.tasks))
-
-
-def _word(state: mesos.TaskState.ValueType) -> str:
-    return mesos.TaskState.Name(state).removeprefix("TASK_").lower()
 
 
 def _resource_numbers(total: Resources, used: Resources) -> Numbers:

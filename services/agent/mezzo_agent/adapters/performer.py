@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from functools import singledispatchmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
@@ -36,6 +37,14 @@ from mezzo_chassis.log import get_logger
 log = get_logger(__name__)
 
 
+class Observer(Protocol):
+    """Is told how long things took, in seconds."""
+
+    def launched(self, seconds: float, *, failed: bool) -> None: ...
+
+    def destroyed(self, seconds: float) -> None: ...
+
+
 class Performer:
     """Never waits: containers are seen to by tasks of their own, messages are queued."""
 
@@ -47,12 +56,14 @@ class Performer:
         send: Callable[[session.AgentMessage], None],
         discard: Callable[[Path], None],
         end: Callable[[EndAgent], None],
+        observer: Observer,
     ) -> None:
         self._containerizer = containerizer
         self._streams = streams
         self._send = send
         self._discard = discard
         self._end = end
+        self._observer = observer
         self._post: Callable[[Event], None] = _unbound
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -103,7 +114,7 @@ class Performer:
 
     @perform.register
     def _(self, effect: DestroyContainer) -> None:
-        self._spawn(self._attempt("destroy", self._containerizer.destroy(effect.container_id)))
+        self._spawn(self._attempt("destroy", self._destroy(effect.container_id)))
 
     @perform.register
     def _(self, effect: UpdateContainer) -> None:
@@ -146,14 +157,22 @@ class Performer:
         task.add_done_callback(self._tasks.discard)
 
     async def _launch(self, config: ContainerConfig) -> None:
+        began = time.perf_counter()
         try:
             launched = await self._containerizer.launch(config)
         except LaunchError as error:
+            self._observer.launched(time.perf_counter() - began, failed=True)
             log.info("launch failed", container_id=config.container_id, reason=error.message)
             self._post(ContainerNotStarted(config.container_id, error.reason, error.message))
             return
+        self._observer.launched(time.perf_counter() - began, failed=False)
         self._post(ContainerStarted(launched.container_id, launched.pid))
         await self._watch(config.container_id)
+
+    async def _destroy(self, container_id: ContainerId) -> None:
+        began = time.perf_counter()
+        await self._containerizer.destroy(container_id)
+        self._observer.destroyed(time.perf_counter() - began)
 
     async def _watch(self, container_id: ContainerId) -> None:
         try:

@@ -138,3 +138,5 @@ async def test_prometheus_finds_the_same_numbers(busy, http):
     assert 'mezzo_agent_tasks{state="running"} 1.0' in text
     assert 'mezzo_agent_tasks_ended_total{state="finished"} 2.0' in text
     assert "mezzo_agent_registered 1.0" in text
+    assert 'mezzo_agent_container_launch_seconds_count{outcome="started"} 3.0' in text
+    assert 'mezzo_agent_resource_capacity{resource="mem"} 1.073741824e+09' in text
