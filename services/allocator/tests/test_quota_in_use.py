@@ -96,7 +96,11 @@ def test_frameworks_in_a_role_with_quota_share_it_fairly() -> None:
     cluster.role("quota", guarantees={"cpus": 6, "mem": 6144}, limits={"cpus": 6, "mem": 6144})
     for number in range(8):
         cluster.agent(f"a{number}", "cpus:1;mem:1024")
-    assert [framework for framework, _, _ in cluster.offers()] == ["q1", "q2"] * 3
+    allocations = cluster.cycle()
+    assert [cluster.framework_of(each) for each in allocations] == ["q1", "q2"] * 3
+    cluster.decline(allocations[0], seconds=60.0)
+    # What one of them declines is the other's, whatever it has.
+    assert cluster.offers() == [("q2", cluster.agent_of(allocations[0]), "cpus:1;mem:1024")]
     cluster.suppress("q1")
     cluster.revive("f")
     assert [framework for framework, _, _ in cluster.offers()] == ["f", "f"]
@@ -114,6 +118,54 @@ def test_each_of_several_roles_with_quota_has_its_own() -> None:
     assert cluster.offers() == [("q1", "a", "cpus:1;mem:200"), ("q2", "b", "cpus:2;mem:256")]
     cluster.agent("c", "cpus:1;mem:512")
     assert cluster.offers() == [("f", "c", "cpus:1;mem:512")]
+
+
+def test_a_role_whose_guarantee_is_met_does_not_stand_before_one_whose_is_not() -> None:
+    cluster = Conversation()
+    cluster.framework("met", "quota1")
+    cluster.framework("lacking", "quota2")
+    cluster.role("quota1", guarantees={"cpus": 1, "mem": 200})
+    cluster.role("quota2", guarantees={"cpus": 3, "mem": 3072})
+    cluster.agent("a", "cpus:2;mem:2048", holdings={("met", "quota1"): "cpus:1;mem:512"}, active=False)
+    cluster.agent("b", "cpus:2;mem:2048", holdings={("lacking", "quota2"): "cpus:2;mem:2048"})
+    cluster.agent("c", "cpus:1;mem:1024")
+    assert cluster.offers() == [("lacking", "c", "cpus:1;mem:1024")]
+
+
+def test_a_role_with_frameworks_gets_what_it_is_guaranteed_although_another_has_none() -> None:
+    cluster = Conversation()
+    cluster.role("absent", guarantees={"cpus": 1, "mem": 1024})
+    cluster.role("quota", guarantees={"cpus": 2, "mem": 2048})
+    cluster.framework("q", "quota")
+    cluster.agent("a", "cpus:2;mem:2048")
+    assert cluster.offers() == [("q", "a", "cpus:2;mem:2048")]
+
+
+def test_what_a_role_with_a_guarantee_declines_is_kept_for_it() -> None:
+    cluster = Conversation()
+    cluster.framework("q", "quota")
+    cluster.framework("f", "fair")
+    cluster.role("quota", guarantees={"cpus": 2, "mem": 1024})
+    for name in ("a", "b"):
+        cluster.agent(name, "cpus:1;mem:512")
+    first, _ = cluster.cycle()
+    cluster.decline(first, seconds=30.0)
+    assert cluster.offers(after=1.0) == []
+    assert cluster.full_pass() == []
+    assert cluster.offers(after=30.0) == [("q", cluster.agent_of(first), "cpus:1;mem:512")]
+
+
+def test_without_its_quota_a_role_is_served_by_its_share_again() -> None:
+    cluster = Conversation()
+    cluster.framework("q", "quota")
+    cluster.framework("f", "fair")
+    cluster.role("quota", guarantees={"cpus": 2, "mem": 1024})
+    for name in ("a", "b"):
+        cluster.agent(name, "cpus:1;mem:512", holdings={("q", "quota"): "cpus:1;mem:512"})
+    cluster.role("quota")
+    cluster.recover("q", "a", "cpus:1;mem:512", role="quota")
+    assert cluster.offers() == [("f", "a", "cpus:1;mem:512")]
+    assert cluster.core.books.quota.usage("quota") == {}
 
 
 def test_what_absent_roles_are_guaranteed_is_laid_away_for_each_of_them() -> None:
@@ -204,6 +256,8 @@ def test_a_child_that_comes_later_finds_counted_what_its_parent_already_holds() 
 @pytest.mark.parametrize(
     ("resources", "offered"),
     [
+        ("cpus:0.006;mem:16;cpus(eng):0.006;mem(eng):16", True),
+        ("cpus:0.006;mem:16;cpus(ops):0.006;mem(ops):16", False),
         ("cpus:0.01;mem:31", True),
         ("cpus:0.009;mem:32", True),
         ("cpus:1", True),
@@ -214,6 +268,6 @@ def test_a_child_that_comes_later_finds_counted_what_its_parent_already_holds() 
 )
 def test_enough_of_one_resource_is_worth_an_offer(resources: str, offered: bool) -> None:
     cluster = Conversation()
-    cluster.framework("f")
+    cluster.framework("f", "eng")
     cluster.agent("a", resources)
     assert bool(cluster.offers()) is offered

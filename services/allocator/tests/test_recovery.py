@@ -72,6 +72,19 @@ def test_an_agent_that_learns_of_several_roles_is_offered_to_frameworks_with_the
     assert len(cluster.offers()) == 1
 
 
+def test_a_framework_that_comes_back_is_offered_again_although_it_had_suppressed() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "role1")
+    cluster.agent("a", "cpus:2;mem:1024")
+    (allocation,) = cluster.cycle()
+    cluster.recover("f", "a", "cpus:2;mem:1024", role="role1")
+    cluster.suppress("f")
+    cluster.framework("f", "role1", active=False)
+    assert cluster.full_pass() == []
+    cluster.framework("f", "role1")
+    assert cluster.cycle() == [allocation]
+
+
 # -- operations change what is held, not how much ----------------------------------------------------------------------
 
 
