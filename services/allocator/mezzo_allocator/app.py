@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 from collections.abc import Sequence
 from functools import partial
@@ -23,6 +24,7 @@ from mezzo_chassis.metrics import start_exporter
 from mezzo_chassis.rpc import start_server
 
 VERSION = version("mezzo-allocator")
+SEED_BITS = 60
 
 log = get_logger(__name__)
 
@@ -67,6 +69,9 @@ def _policy(config: Config) -> Policy:
         minimum=config.min_allocatable_resources,
         excluded_from_shares=config.fair_sharing_excluded_resource_names,
         filter_gpus=config.filter_gpu_resources,
+        role_sorter=config.role_sorter,
+        framework_sorter=config.framework_sorter,
+        seed=secrets.randbits(SEED_BITS),
     )
 
 

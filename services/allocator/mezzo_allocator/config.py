@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mezzo.resources import ResourceError, parse_quantities
 from mezzo_allocator.core.frameworks import Minimum
+from mezzo_allocator.core.policy import Sorter
 from mezzo_chassis.config import boolean, duration, flag, one_of, port
 from mezzo_chassis.leadership import ZooKeeperUrl
 from mezzo_chassis.log import FORMATS, LEVELS
@@ -30,6 +31,14 @@ def minimum(text: str) -> Minimum:
 def names(text: str) -> frozenset[str]:
     """Names with commas between them."""
     return frozenset(filter(None, (name.strip() for name in text.split(","))))
+
+
+def sorter(text: str) -> Sorter:
+    """`drf` or `random`."""
+    try:
+        return Sorter(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is neither drf nor random") from None
 
 
 def zookeeper(text: str) -> ZooKeeperUrl | None:
@@ -61,6 +70,12 @@ class Config:
     )
     filter_gpu_resources: bool = flag(
         "true", "Whether agents with GPUs are kept for frameworks with GPU_RESOURCES.", parse=boolean
+    )
+    role_sorter: Sorter = flag(  # noqa: RUF009 - makes a field
+        "drf", "In what order roles are served: drf, the least share first; or random, by lot and weight.", parse=sorter
+    )
+    framework_sorter: Sorter = flag(  # noqa: RUF009 - makes a field
+        "drf", "In what order the frameworks of a role are served: drf or random.", parse=sorter
     )
     compile_inner_loop: bool = flag(
         "true", "Whether decisions are compiled to machine code, some seconds after the first start.", parse=boolean

@@ -159,6 +159,11 @@ class Conversation:
         back = Resources.sum(allocation.resources).allocated_to(allocation.role)
         self.say(ev.ResourcesRecovered(allocation.framework, allocation.agent, back, seconds))
 
+    def give_back(self, allocation: ev.Allocation) -> None:
+        """Lets an offer go that nobody answered."""
+        back = Resources.sum(allocation.resources).allocated_to(allocation.role)
+        self.say(ev.ResourcesRecovered(allocation.framework, allocation.agent, back))
+
     def use(self, allocation: ev.Allocation, resources: str, seconds: float = 5.0) -> None:
         """Launches something with a part of an offer; the rest is declined."""
         rest = Resources.sum(allocation.resources) - Resources.parse(resources)
@@ -180,9 +185,9 @@ class Conversation:
         self.say(ev.OffersSuppressed(self._frameworks[framework], roles))
 
 
-def begun(loops: Loops = REFERENCE) -> Allocator:
+def begun(loops: Loops = REFERENCE, policy: Policy | None = None) -> Allocator:
     """An allocator whose session has begun with an empty cluster."""
-    core = Allocator(loops=loops)
+    core = Allocator(policy, loops)
     core.handle(ev.SessionBegun("r"), now=0.0)
     core.handle(ev.SnapshotEnded(), now=0.0)
     core.handle(ev.CycleStarted(), now=0.0)
@@ -199,6 +204,14 @@ def cycle(core: Allocator, now: float, agents_max: int = 10_000) -> list[ev.Allo
 def unavailability(start_seconds: int) -> Unavailability:
     """Maintenance that begins at a time and does not end."""
     return Unavailability(start=TimeInfo(nanoseconds=start_seconds * 1_000_000_000))
+
+
+def revocable(text: str) -> Resources:
+    """Resources that may be taken back at any time."""
+    messages = Resources.parse(text).messages()
+    for message in messages:
+        message.revocable.SetInParent()
+    return Resources.of(messages)
 
 
 def brief(resources: Resources) -> str:

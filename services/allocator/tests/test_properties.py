@@ -20,9 +20,11 @@ from mezzo.resources import Resources
 from mezzo_allocator.adapters.compiler import compile_loops
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.loops import REFERENCE, Loops
+from mezzo_allocator.core.policy import Policy, Sorter
 from mezzo_allocator.testing import CAPABILITY, begun, cycle
 
 ROLES = ["*", "eng", "eng/backend", "eng/backend/db", "ops"]
+SORTERS = st.sampled_from(Sorter)
 REFUSALS_SECONDS = [1.0, 5.0, 60.0]
 
 Client = tuple[int, str]
@@ -319,10 +321,13 @@ def test_every_decision_is_the_one_that_a_naive_allocator_makes(seed: int) -> No
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**32), with_quota=st.booleans())
-def test_the_compiled_inner_loop_decides_as_the_plain_one(compiled: Loops, seed: int, with_quota: bool) -> None:
+@given(seed=st.integers(0, 2**32), with_quota=st.booleans(), roles=SORTERS, frameworks=SORTERS)
+def test_the_compiled_inner_loop_decides_as_the_plain_one(
+    compiled: Loops, seed: int, with_quota: bool, roles: Sorter, frameworks: Sorter
+) -> None:
     life = Life(random.Random(seed), with_quota)
-    plain, fast = begun(), begun(compiled)
+    policy = Policy(role_sorter=roles, framework_sorter=frameworks, seed=seed)
+    plain, fast = begun(policy=policy), begun(compiled, policy)
     for _ in range(80):
         life.now += life.dice.choice([0.0, 0.1, 1.0])
         event = life.event()

@@ -15,6 +15,7 @@ from mezzo.allocator.v1 import allocator_pb2 as wire
 from mezzo.allocator.v1.allocator_pb2_grpc import AllocatorStub
 from mezzo_allocator.app import main
 from mezzo_allocator.config import Config, minimum
+from mezzo_allocator.core.policy import Sorter
 from mezzo_chassis.config import load
 from mezzo_chassis.leadership import ALLOCATORS_FOLDER, Detector, ZooKeeperUrl
 from mezzo_chassis.testing import ServiceProcess, ZooKeeperServer, free_port, free_ports, zookeeper_missing
@@ -45,17 +46,22 @@ def test_a_port_in_use_is_named_in_one_line(tmp_path: Path) -> None:
     assert f"127.0.0.1:{port} is in use" in line
 
 
-def test_a_wrong_value_names_its_flag(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("flag", "wrong"), [("min_allocatable_resources", "cpus:much"), ("role_sorter", "fair"), ("framework_sorter", "")]
+)
+def test_a_wrong_value_names_its_flag(flag: str, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
-        main(["--min_allocatable_resources=cpus:much"])
+        main([f"--{flag}={wrong}"])
     assert raised.value.code == 2
-    assert "min_allocatable_resources" in capsys.readouterr().err
+    assert flag in capsys.readouterr().err
 
 
 def test_flags_are_read_as_mesos_writes_them() -> None:
-    argv = ["--allocation_interval=500ms", "--fair_sharing_excluded_resource_names=gpus,fpgas"]
+    argv = ["--allocation_interval=500ms", "--fair_sharing_excluded_resource_names=gpus,fpgas", "--role_sorter=random"]
     config = load(Config, argv, service="allocator")
     assert config.allocation_interval == 0.5
+    assert (config.role_sorter, config.framework_sorter) == (Sorter.RANDOM, Sorter.DRF)
+    assert config.filter_gpu_resources
     assert config.min_allocatable_resources == ((("cpus", 10),), (("mem", 32_000),))
     assert config.fair_sharing_excluded_resource_names == {"gpus", "fpgas"}
     assert minimum("") == ()

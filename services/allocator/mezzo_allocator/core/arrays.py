@@ -97,6 +97,16 @@ class Quota(NamedTuple):
     available: Ints  # [R] free, unreserved and not revocable, on all active agents
 
 
+class Lots(NamedTuple):
+    """What is drawn by lot instead of going by share, and where the sequence of random numbers stands."""
+
+    roles: bool
+    frameworks: bool
+    leaves: Indices  # [L] the leaves that have active clients; none while roles go by share
+    cumulative: Shares  # [L] the sums of their weights, relative to each other across the tree
+    state: Ints  # [2]
+
+
 class Scratch(NamedTuple):
     """Room for the loop's intermediate results, so that it allocates nothing."""
 

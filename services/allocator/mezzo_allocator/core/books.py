@@ -11,6 +11,7 @@ from mezzo_allocator.core.eligibility import Eligibility
 from mezzo_allocator.core.filters import RefuseFilters
 from mezzo_allocator.core.frameworks import Client, Framework, FrameworkBook
 from mezzo_allocator.core.loops import Loops
+from mezzo_allocator.core.lottery import Lottery
 from mezzo_allocator.core.maintenance import Maintenance
 from mezzo_allocator.core.parts import NEEDS_SHARED, Columns, Divider, PartKey, Portion
 from mezzo_allocator.core.policy import Policy
@@ -40,6 +41,7 @@ class Books:
         self.quota = QuotaBook(self.columns, self.tree, self.frameworks, loops)
         self.backlog = Backlog(self.agents.capacity)
         self.maintenance = Maintenance()
+        self.lots = Lottery(policy.role_sorter, policy.framework_sorter, policy.seed)
 
     def fit(self) -> None:
         """Makes the bit matrices as large as there are agents and clients."""

@@ -50,6 +50,7 @@ class Cycle:
         books = self._books
         self.number += 1
         books.tree.refresh(loops)
+        books.lots.refresh(books.tree)
         books.quota.fit()
         rows, eligible = self._candidates(agents_max)
         outcome = _Outcome(books, self.number, now)
@@ -121,6 +122,7 @@ class Cycle:
                 books.frameworks.arrays,
                 books.agents.arrays,
                 books.quota.arrays,
+                books.lots.arrays,
                 stage,
                 rows,
                 eligible,

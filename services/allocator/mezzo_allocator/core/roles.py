@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mezzo_allocator.core.arrays import CLIENT, LEAF, ROLE, ROOT, Indices, Ints, Tree
+from mezzo_allocator.core.arrays import CLIENT, LEAF, ROLE, ROOT, Indices, Ints, Shares, Tree
 from mezzo_allocator.core.loops import Loops
 from mezzo_allocator.core.parts import Columns, widened
 
@@ -33,6 +33,8 @@ class RoleTree:
         self._touched: set[int] = set()
         self._renamed = True
         self._stale = True
+        self.orders = 0
+        """How often the whole tree was put in order: who is active, and with what weight, is as it was then."""
         self.arrays = self._new_arrays(CAPACITY_AT_START, columns.width)
         self.arrays.place[:] = -1
         self.arrays.client[:] = -1
@@ -269,6 +271,20 @@ class RoleTree:
         arrays.order[arrays.place[nodes]] = nodes
         self._mask_leaves(nodes[arrays.kind[nodes] == CLIENT])
         self._stale = False
+        self.orders += 1
+
+    def weights_of_leaves(self) -> tuple[Indices, Shares]:
+        """The leaves that have active clients, and what part of the whole each is due to by the weights alone."""
+        arrays, used = self.arrays, len(self.name)
+        active = np.flatnonzero((arrays.place[:used] >= 0) & (arrays.kind[:used] != CLIENT))
+        among = np.bincount(arrays.parent[active], weights=arrays.weight[active], minlength=used)
+        part = np.ones(used)
+        for level in range(1, int(self._depth[active].max(initial=0)) + 1):
+            nodes = active[self._depth[active] == level]
+            parents = arrays.parent[nodes]
+            part[nodes] = part[parents] * arrays.weight[nodes] / among[parents]
+        leaves = active[arrays.kind[active] == LEAF].astype(np.int32)
+        return leaves, part[leaves]
 
     def _mask_leaves(self, clients: Indices) -> None:
         """Lists, for each leaf, the words of client bits that are its own."""

@@ -11,6 +11,7 @@ from mezzo_allocator.core.arrays import (
     Bits,
     Clients,
     Indices,
+    Lots,
     Quota,
     Scratch,
     Stock,
@@ -26,7 +27,7 @@ from mezzo_allocator.core.kernel.allowance import (
 )
 from mezzo_allocator.core.kernel.compilation import compilable
 from mezzo_allocator.core.kernel.order import encloses, reposition, share_of
-from mezzo_allocator.core.kernel.walk import next_client
+from mezzo_allocator.core.kernel.walk import next_by_lot, next_in_order
 
 
 @compilable
@@ -155,6 +156,7 @@ def decide(
     clients: Clients,
     stock: Stock,
     quota: Quota,
+    lots: Lots,
     stage: int,
     agents: Indices,
     eligible: Bits,
@@ -172,10 +174,14 @@ def decide(
         agent = agents[i]
         words = eligible[i]
         left = survey(clients, stock, agent, scratch)
+        node = -1
         while left:
             if filled + stock.part_length[agent] > taken.agent.shape[0]:
                 return filled, i
-            node = next_client(tree, stock, quota, agent, words, stage, left == 2, scratch)
+            if lots.roles:
+                node = next_by_lot(tree, stock, quota, lots, agent, words, stage, left == 2, node)
+            else:
+                node = next_in_order(tree, stock, quota, lots, agent, words, stage, left == 2, scratch)
             if node < 0:
                 break
             number = tree.client[node]

@@ -1,68 +1,45 @@
-"""Down the tree to the client that is next in share order."""
+"""To the client that is served next: down the tree in share order, or by lot."""
 
 from __future__ import annotations
 
-from mezzo_allocator.core.arrays import (
-    BIT,
-    CLIENT,
-    LEAF,
-    ROLE,
-    ROOT,
-    STAGE_GUARANTEES,
-    Bits,
-    Quota,
-    Scratch,
-    Stock,
-    Tree,
-)
+from mezzo_allocator.core.arrays import BIT, LEAF, ROOT, Bits, Lots, Quota, Scratch, Stock, Tree
+from mezzo_allocator.core.kernel.admission import admits_leaf, has_client, sees_part, skips
 from mezzo_allocator.core.kernel.compilation import compilable
-from mezzo_allocator.core.kernel.order import encloses
+from mezzo_allocator.core.kernel.lots import draw_client, draw_leaf
 
 
 @compilable
-def has_client(tree: Tree, leaf: int, words: Bits) -> bool:
-    """Whether any client of a leaf has its bit set in `words` [W]."""
-    begin = tree.mask_first[leaf]
-    for entry in range(begin, begin + tree.mask_length[leaf]):
-        if words[tree.mask_word[entry]] & tree.mask_bits[entry]:
-            return True
-    return False
+def first_client(tree: Tree, leaf: int, words: Bits) -> int:
+    """The first client of a leaf in share order whose bit is set; its node, or -1."""
+    begin = tree.first[leaf]
+    for place in range(begin, begin + tree.active[leaf]):
+        number = tree.client[tree.order[place]]
+        if words[number >> 6] & BIT[number & 63]:
+            return int(tree.order[place])
+    return -1
 
 
 @compilable
-def sees_part(tree: Tree, stock: Stock, agent: int, role: int) -> bool:
-    """Whether anything free on an agent is visible to a role, capabilities aside."""
-    begin = stock.part_first[agent]
-    for part in range(begin, begin + stock.part_length[agent]):
-        if stock.stocked[part] and encloses(tree, stock.part_role[part], role):
-            return True
-    return False
+def client_of(tree: Tree, lots: Lots, leaf: int, words: Bits) -> int:
+    """The client of a leaf that is next; at least one has its bit set."""
+    if lots.frameworks:
+        return draw_client(tree, lots, leaf, words)
+    return first_client(tree, leaf, words)
 
 
 @compilable
-def skips(tree: Tree, quota: Quota, node: int, stage: int, has_reserved: bool) -> bool:
-    """Whether quota rules out a whole role before anybody looks at its clients."""
-    if not quota.on or tree.kind[node] != ROLE:
-        return False
-    if stage == STAGE_GUARANTEES and tree.parent[node] == ROOT:
-        needed = False
-        for r in range(quota.need.shape[1]):
-            if quota.need[node, r] > 0:
-                needed = True
-                break
-        if not needed:
-            return True
-    return bool(quota.barred[node] and not has_reserved)
-
-
-@compilable
-def next_client(
-    tree: Tree, stock: Stock, quota: Quota, agent: int, words: Bits, stage: int, has_plain: bool, scratch: Scratch
+def next_in_order(
+    tree: Tree,
+    stock: Stock,
+    quota: Quota,
+    lots: Lots,
+    agent: int,
+    words: Bits,
+    stage: int,
+    has_plain: bool,
+    scratch: Scratch,
 ) -> int:
-    """The first client in share order, at each level of the tree, whose bit is set; its node, or -1.
-
-    `has_plain` says that something unreserved is free, which everybody sees.
-    """
+    """The client that is next, by share order of the roles at each level of the tree; its node, or -1."""
     depth = 0
     scratch.stack[0] = ROOT
     scratch.at[0] = 0
@@ -75,20 +52,37 @@ def next_client(
             continue
         scratch.at[depth] = at + 1
         child = tree.order[tree.first[node] + at]
-        kind = tree.kind[child]
-        if kind == CLIENT:
-            number = tree.client[child]
-            if words[number >> 6] & BIT[number & 63]:
-                return int(child)
-            continue
-        if kind == LEAF:
+        if tree.kind[child] == LEAF:
             if not has_client(tree, child, words):
                 continue
-            if not has_plain and not sees_part(tree, stock, agent, tree.role[child]):
-                continue
-        elif skips(tree, quota, child, stage, has_reserved):
-            continue
-        depth += 1
-        scratch.stack[depth] = child
-        scratch.at[depth] = 0
+            if has_plain or sees_part(tree, stock, agent, tree.role[child]):
+                return client_of(tree, lots, child, words)
+        elif not skips(tree, quota, child, stage, has_reserved):
+            depth += 1
+            scratch.stack[depth] = child
+            scratch.at[depth] = 0
     return -1
+
+
+@compilable
+def next_by_lot(
+    tree: Tree,
+    stock: Stock,
+    quota: Quota,
+    lots: Lots,
+    agent: int,
+    words: Bits,
+    stage: int,
+    has_plain: bool,
+    before: int,
+) -> int:
+    """The client that is next where roles are drawn by lot; its node, or -1.
+
+    `before` is the client that was served of this agent before, or -1: all of a role are served before another is.
+    """
+    leaf = -1 if before < 0 else tree.parent[before]
+    if leaf < 0 or not admits_leaf(tree, stock, quota, agent, leaf, words, stage, has_plain):
+        leaf = draw_leaf(tree, stock, quota, lots, agent, words, stage, has_plain)
+    if leaf < 0:
+        return -1
+    return client_of(tree, lots, leaf, words)
