@@ -1,0 +1,49 @@
+"""The page for who comes from Mesos names flags: each is one of ours, under the service that it is said to be given to."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+import mezzo_agent.config
+import mezzo_allocator.config
+import mezzo_gateway.config
+import mezzo_registry.config
+
+PAGE = Path(__file__).parents[2] / "docs/operations/migration.md"
+FLAGS = {
+    service: {field.name for field in dataclasses.fields(config)}
+    for service, config in {
+        "agent": mezzo_agent.config.Config,
+        "allocator": mezzo_allocator.config.Config,
+        "gateway": mezzo_gateway.config.Config,
+        "registry": mezzo_registry.config.Config,
+    }.items()
+}
+
+
+def rows() -> list[tuple[str, str, str]]:
+    """(Mesos' flags, who is given them, as what) of the table of flags."""
+    table = PAGE.read_text().partition("| Mesos' master | is given to | as |")[2].partition("\n\n")[0]
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table.splitlines()[2:]]
+    return [(flags, who, how) for flags, who, how in cells]
+
+
+def names(text: str) -> list[str]:
+    return re.findall(r"--([a-z0-9_]+)", text)
+
+
+@pytest.mark.parametrize(("flags", "who", "how"), rows())
+def test_flags_are_given_to_who_has_them(flags: str, who: str, how: str) -> None:
+    services = FLAGS if who == "each" else {service: FLAGS[service] for service in FLAGS if service in who}
+    assert bool(services) == (who != "nobody")
+    wanted = names(how)[:1] if how.startswith("`--") else names(flags)
+    for service, has in services.items():
+        assert set(wanted) <= has, service
+
+
+def test_nobody_has_what_is_said_to_be_gone() -> None:
+    gone = {name for flags, who, _ in rows() if who == "nobody" for name in names(flags)}
+    assert gone
+    assert not gone & set().union(*FLAGS.values())
