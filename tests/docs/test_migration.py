@@ -1,4 +1,4 @@
-"""The page for who comes from Mesos names flags: each is one of ours, under the service that it is said to be given to."""
+"""The page for who comes from Mesos names flags: each is one of ours, of the service that it is said to be given to."""
 
 import dataclasses
 import re
