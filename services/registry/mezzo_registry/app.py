@@ -29,6 +29,7 @@ from mezzo_chassis.metrics import start_exporter
 from mezzo_chassis.rpc import Server, start_server
 from mezzo_registry import __version__
 from mezzo_registry.adapters.agent_sessions import AgentSessions
+from mezzo_registry.adapters.leader_node import LeaderNode
 from mezzo_registry.adapters.operators import Operators
 from mezzo_registry.adapters.schedulers import Schedulers
 from mezzo_registry.adapters.sqlite_store import SqliteStore
@@ -72,7 +73,8 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
     server = await _serve_peers(config, office, metrics)
     exporter = await start_exporter(config.ip, config.metrics_port, metrics.registry)
     info = master_info(config, host, str(uuid.uuid4()))
-    candidate, registries, allocators = _election(config, info, f"{host}:{server.port}")
+    address = f"{host}:{server.port}"
+    candidate, registries, allocators = _election(config, info, address)
 
     def store_of(leadership: Leadership) -> Any:
         if config.zk is None or leadership.epoch is None:
@@ -90,6 +92,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
         store_of=store_of,
         office=office,
         metrics=metrics,
+        announce=LeaderNode(candidate, info.id, address).announce,
         white_list=white_list,
     )
     try:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from mesos.v1 import mesos_pb2 as mesos
@@ -41,6 +41,7 @@ class Reign:
         store_of: Callable[[Leadership], Store],
         office: Office,
         metrics: RegistryMetrics,
+        announce: Callable[[mesos.MasterInfo, Leadership], Awaitable[None]],
         white_list: WhiteList | None = None,
     ) -> None:
         self._settings = settings
@@ -53,6 +54,7 @@ class Reign:
         self._office = office
         self._metrics = metrics
         self._white_list = white_list
+        self._announce = announce
         self._term: Term | None = None
         self._leadership: Leadership | None = None
         self._work: asyncio.Task[None] | None = None
@@ -105,6 +107,7 @@ class Reign:
         info, self._next_info = self._next_info, mesos.MasterInfo()
         self._next_info.CopyFrom(info)
         self._next_info.id = str(uuid.uuid4())
+        await self._announce(info, leadership)
         identity = Identity(
             registry_id=info.id,
             master_info=info,

@@ -274,3 +274,24 @@ def test_changed_description_of_an_agent_is_stored(cluster: Cluster) -> None:
     cluster.come_back(agent)
     stored = mesos.AgentInfo.FromString(cluster.store[records.ADMITTED, agent.id])
     assert [one.name for one in stored.attributes] == ["rack"]
+
+
+def test_snapshot_tells_of_unreachable_agents(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(
+        Settings(registry_max_agent_count=1), events.Elected(unreachable={"a": START, "b": START + 1})
+    )
+    cluster.tell(events.ObserverJoined(1))
+    gone = [(one.agent_id.value, one.unreachable) for one in cluster.published("agent_gone")]
+    assert gone == [("a", True), ("b", True)]
+    cluster.advance(901.0)
+    gone = [(one.agent_id.value, one.unreachable) for one in cluster.published("agent_gone")]
+    assert gone == [("a", False)], "forgotten: of two, one is too many"
+
+
+def test_agent_with_resources_that_make_no_sense_is_refused(cluster: Cluster) -> None:
+    register = cluster.register_message("cpus:1")
+    disk = register.total_resources.add(name="disk", type=mesos.Value.SCALAR)
+    disk.scalar.value = 1
+    disk.disk.persistence.id = "a/b"
+    cluster.connect(register)
+    assert refused_field(cluster) == "register.total_resources[1].disk.persistence.id"

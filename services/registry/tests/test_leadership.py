@@ -1,6 +1,7 @@
 """Several registries on a real ZooKeeper: who leads, who takes over, what goes on while ZooKeeper does not answer."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -126,6 +127,19 @@ async def test_registry_whose_node_is_gone_steps_down_and_leads_again_without_en
         assert await framework.ended() is grpc.StatusCode.FAILED_PRECONDITION
         after = await term_at(channel, other_than=before)
         assert after != before
+        assert await asyncio.to_thread(named_in_node, zookeeper) == after
+
+
+def named_in_node(zookeeper: ZooKeeperServer) -> str:
+    """The term's id as the leader's node has it."""
+    client = KazooClient(hosts=zookeeper.hosts)
+    client.start()
+    (node,) = [child for child in client.get_children("/mezzo") if child.startswith("json.info_")]
+    content, _ = client.get(f"/mezzo/{node}")
+    client.stop()
+    client.close()
+    named: str = json.loads(content)["id"]
+    return named
 
 
 def remove_leader(zookeeper: ZooKeeperServer) -> None:

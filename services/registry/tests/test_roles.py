@@ -176,6 +176,13 @@ def test_operator_reads_quota_in_both_forms(cluster: Cluster) -> None:
     assert [(one.name, one.scalar.value) for one in info.guarantee] == [("cpus", 1.0)]
 
 
+def test_text_in_a_map_that_is_none_is_refused_with_its_path(cluster: Cluster) -> None:
+    call = quota(("web", {}, {"abcd": 2}))
+    cluster.operate(Call.FromString(call.SerializeToString().replace(b"abcd", b"ab\xff\xfe")))
+    assert cluster.refusal().startswith("InvalidRequest: update_quota.quota_configs[0].limits['ab")
+    assert cluster.refusal().endswith(": is not UTF-8")
+
+
 @pytest.mark.parametrize(
     ("config", "where"),
     [

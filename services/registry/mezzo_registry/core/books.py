@@ -4,7 +4,7 @@ The books know how to add and to remove; when to, is decided elsewhere. `Agent.a
 less what its tasks, executors and offers hold: every change of a holding goes through the methods here.
 """
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -227,6 +227,8 @@ class Books:
         """What is configured for roles, as the store has it."""
         self.ordered = Configuration()
         """What will be configured when all is stored that was ordered to be."""
+        self.task_states: Counter[mesos.TaskState.ValueType] = Counter()
+        """How many of the frameworks' tasks are in each state."""
         self.used = Sums()
         """What tasks and executors hold."""
         self.offered = Sums()
@@ -356,11 +358,19 @@ class Books:
         """Enter a task; it holds its resources unless it is terminal. `paid`: out of used offers."""
         task.framework.tasks[task.id] = task
         task.agent.tasks[task.key] = task
+        self.task_states[task.state] += 1
         self._count(task.framework, task.agent, 1)
         if not task.terminal:
             self.used.add(task.role, task.resources)
             if not paid:
                 task.agent.available = task.agent.available - task.resources
+
+    def move_task(self, task: Task, state: "mesos.TaskState.ValueType") -> None:
+        """The task goes on in another state."""
+        assert state not in TERMINAL
+        self.task_states[task.state] -= 1
+        self.task_states[state] += 1
+        task.state = state
 
     def end_task(self, task: Task, state: "mesos.TaskState.ValueType") -> None:
         """The task has ended; it holds nothing any longer.
@@ -370,6 +380,8 @@ class Books:
         """
         if task.terminal:
             raise InvalidTransition("task", task.id, mesos.TaskState.Name(task.state), mesos.TaskState.Name(state))
+        self.task_states[task.state] -= 1
+        self.task_states[state] += 1
         task.state = state
         task.agent.available = task.agent.available + task.resources
         self.used.add(task.role, task.resources, -1)
@@ -378,6 +390,7 @@ class Books:
         """Strike out a task; it holds nothing any longer."""
         del task.framework.tasks[task.id]
         del task.agent.tasks[task.key]
+        self.task_states[task.state] -= 1
         task.agent.kills.pop(task.key, None)
         self._count(task.framework, task.agent, -1)
         if not task.terminal:

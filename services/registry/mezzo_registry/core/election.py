@@ -2,7 +2,7 @@
 
 from mezzo.resources import ResourceError, Resources
 
-from . import departure, records, resource_forms, role_calls
+from . import departure, observers, records, resource_forms, role_calls
 from .books import Agent
 from .effects import Persist
 from .events import Elected, TimerFired
@@ -61,6 +61,7 @@ def garbage_due(turn: Turn, event: TimerFired) -> None:
         forgotten.append(agent_id)
     for agent_id in forgotten:
         del books.unreachable[agent_id]
+        observers.agent_gone(turn, agent_id, unreachable=False)
     if forgotten:
         turn.order(Persist(records.forget_unreachable(forgotten)))
         turn.note("unreachable agents forgotten", agents=len(forgotten))

@@ -1,5 +1,7 @@
 """What is always true of the books, whatever happens. Slow, and thorough: for tests and the simulator."""
 
+from collections import Counter
+
 from mezzo.resources import Resources
 
 from .accounts import Sums
@@ -107,6 +109,8 @@ def _sums(books: Books) -> None:
             used.add(executor.role, executor.resources)
         for offer in agent.offers.values():
             offered.add(offer.role, offer.resources)
+    states = Counter(task.state for one in books.frameworks.values() for task in one.tasks.values())
+    _must(states == +books.task_states, f"tasks are counted as {books.task_states}, but are {states}")
     _must(used == books.used, f"{books.used} are counted as used, but {used} are")
     _must(offered == books.offered, f"{books.offered} are counted as offered, but {offered} are")
 

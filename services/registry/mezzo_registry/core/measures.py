@@ -3,8 +3,8 @@
 from collections import Counter
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo.resources import Resources
 
+from . import accounts
 from .books import Books
 from .states import STATE_NAMES, AgentState, FrameworkState
 from .turn import Turn
@@ -67,12 +67,13 @@ COUNTED = (
 )
 """Counters that are told even while they are zero."""
 
+THOUSANDTHS = 1000
 RESOURCES = ("cpus", "gpus", "mem", "disk")
 ACTIVE_STATES = (mesos.TASK_STAGING, mesos.TASK_STARTING, mesos.TASK_RUNNING, mesos.TASK_KILLING)
 
 
 def measure(turn: Turn) -> dict[str, float]:
-    """All numbers, by name. Walks all tasks: for whoever scrapes, not for each event."""
+    """All numbers, by name. Walks the agents and frameworks, but no tasks."""
     books = turn.books
     numbers = {f"master/{name}": 0.0 for name in COUNTED}
     for name, count in turn.counters.items():
@@ -114,41 +115,33 @@ def _frameworks(books: Books) -> dict[str, float]:
 
 
 def _tasks(books: Books) -> dict[str, float]:
-    states = Counter(task.state for framework in books.frameworks.values() for task in framework.tasks.values())
-    numbers = {f"master/tasks_{STATE_NAMES[state]}": float(states[state]) for state in ACTIVE_STATES}
+    numbers = {f"master/tasks_{STATE_NAMES[state]}": float(books.task_states[state]) for state in ACTIVE_STATES}
     numbers["master/tasks_unreachable"] = float(sum(len(one.unreachable) for one in books.frameworks.values()))
     return numbers
 
 
 def _resources(books: Books) -> dict[str, float]:
-    total, used, held = Counter[str](), Counter[str](), Counter[str]()
-    revocable_total, revocable_used = Counter[str](), Counter[str]()
-    for agent in books.agents.values():
-        if agent.registered_at is None:
-            continue
-        _add(total, agent.total.nonrevocable())
-        _add(revocable_total, agent.total.revocable())
-        for task in agent.tasks.values():
-            if not task.terminal:
-                _add(used, task.resources.nonrevocable())
-                _add(revocable_used, task.resources.revocable())
-        for executor in agent.executors.values():
-            _add(used, executor.resources.nonrevocable())
-            _add(revocable_used, executor.resources.revocable())
-        for offer in agent.offers.values():
-            _add(held, offer.resources)
+    total, revocable_total = _totals(books)
+    used, offered = books.used.total(), books.offered.total()
     numbers: dict[str, float] = {}
-    for kind, of_all, of_used in (("", total, used), ("_revocable", revocable_total, revocable_used)):
+    for kind, of_all, of_used in (("", total, used), ("_revocable", revocable_total, books.used.revocable)):
         for name in RESOURCES:
-            numbers[f"master/{name}{kind}_total"] = of_all[name] / 1000
-            numbers[f"master/{name}{kind}_used"] = of_used[name] / 1000
+            numbers[f"master/{name}{kind}_total"] = of_all[name] / THOUSANDTHS
+            numbers[f"master/{name}{kind}_used"] = of_used[name] / THOUSANDTHS
             numbers[f"master/{name}{kind}_percent"] = of_used[name] / of_all[name] if of_all[name] else 0.0
     for name in ("cpus", "mem", "disk"):
-        numbers[f"allocator/mesos/resources/{name}/total"] = total[name] / 1000
-        numbers[f"allocator/mesos/resources/{name}/offered_or_allocated"] = (used[name] + held[name]) / 1000
+        held = used[name] + offered[name] + books.offered.revocable[name]
+        numbers[f"allocator/mesos/resources/{name}/total"] = total[name] / THOUSANDTHS
+        numbers[f"allocator/mesos/resources/{name}/offered_or_allocated"] = held / THOUSANDTHS
     return numbers
 
 
-def _add(sums: Counter[str], resources: Resources) -> None:
-    for name in RESOURCES:
-        sums[name] += resources.get(name)
+def _totals(books: Books) -> tuple[Counter[str], Counter[str]]:
+    """Thousandths by name of all that agents have: not revocable, and revocable. Most agents are alike."""
+    total, revocable = Counter[str](), Counter[str]()
+    alike = Counter(agent.total for agent in books.agents.values() if agent.registered_at is not None)
+    for resources, agents in alike.items():
+        for sums, of_one in zip((total, revocable), accounts.amounts(resources), strict=True):
+            for name, amount in of_one:
+                sums[name] += agents * amount
+    return total, revocable

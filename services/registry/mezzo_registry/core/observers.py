@@ -99,6 +99,8 @@ def _all_but_tasks(turn: Turn) -> Iterator[operator.StateChange]:
         yield role_message(books, role)
     for agent in books.agents.values():
         yield agent_message(agent)
+    for agent_id in books.unreachable:
+        yield _gone_message(agent_id, unreachable=True)
     for framework in (*books.completed.values(), *books.frameworks.values()):
         yield framework_message(framework)
         for executor in framework.executors.values():
@@ -213,12 +215,17 @@ def agent_changed(turn: Turn, agent: Agent) -> None:
         turn.publish(agent_message(agent))
 
 
+def _gone_message(agent_id: str, *, unreachable: bool) -> operator.StateChange:
+    change = Change()
+    change.agent_gone.agent_id.value = agent_id
+    change.agent_gone.unreachable = unreachable
+    return change
+
+
 def agent_gone(turn: Turn, agent_id: str, *, unreachable: bool) -> None:
     """Tell that an agent is no longer there."""
     if turn.observed:
-        gone = operator.AgentGone(unreachable=unreachable)
-        gone.agent_id.value = agent_id
-        turn.publish(Change(agent_gone=gone))
+        turn.publish(_gone_message(agent_id, unreachable=unreachable))
 
 
 def framework_changed(turn: Turn, framework: Framework) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo.resources import Form, Resources
+from mezzo.resources import Form, Resources, validate
 
 FORMS_MAX: Final = 4096
 """How many forms are remembered each way before all are forgotten."""
@@ -26,6 +26,7 @@ def value_of(messages: Sequence[mesos.Resource], field: str = "resources") -> Re
     key = b"|".join([message.SerializePartialToString() for message in messages])
     value = _values.get(key)
     if value is None:
+        validate(messages, field)
         value = Resources.of(messages, field).unallocated()
         if len(_values) >= FORMS_MAX:
             _values.clear()

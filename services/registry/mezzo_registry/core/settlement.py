@@ -134,7 +134,7 @@ def _settle_task(turn: Turn, agent: Agent, framework: Framework, source: mesos.T
         if source.state in TERMINAL and not task.terminal:
             turn.books.end_task(task, source.state)
         elif not task.terminal:
-            task.state = source.state
+            turn.books.move_task(task, source.state)
         observers.task_added(turn, task)
         return
     task = Task(

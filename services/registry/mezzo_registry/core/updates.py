@@ -57,7 +57,7 @@ def _take_in(turn: Turn, task: Task, status: mesos.TaskStatus, update: agent_ses
             allocator_messages.recovered(turn, task.framework, task.agent, task.role, task.resources)
             endings.count(turn, latest, update.latest if update.HasField("latest") else status)
         else:
-            task.state = latest
+            turn.books.move_task(task, latest)
     if status.state in TERMINAL and task.pending is None:
         endings.complete(turn, task)  # nobody is asked to acknowledge it
     elif turn.observed:

@@ -7,11 +7,12 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.errors import InvalidRequest
 from mezzo.offer_constraints import RegexLimits, compile_constraints
+from mezzo.resources import UNRESERVED_ROLE, check_role
 from mezzo_registry.core.settings import FAILOVER_TIMEOUT_SECONDS_MAX
 
 from .identifiers import check_identifier
 from .labels import check_labels
-from .roles import ANY, check_role, check_roles
+from .roles import check_roles
 
 Capability = mesos.FrameworkInfo.Capability
 
@@ -25,7 +26,7 @@ def roles_of(info: mesos.FrameworkInfo) -> tuple[str, ...]:
     """The roles in which a framework is offered resources."""
     if has_capability(info, Capability.MULTI_ROLE):
         return tuple(info.roles)
-    return (info.role or ANY,)
+    return (info.role or UNRESERVED_ROLE,)
 
 
 def check_framework_info(info: mesos.FrameworkInfo, field: str) -> None:

@@ -6,11 +6,12 @@ checked by parsing the message once more, as a type that differs in nothing but 
 microsecond, where a walk over the fields would take ten.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, cast
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.descriptor import Descriptor, FileDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from mezzo.errors import InvalidRequest
@@ -47,16 +48,31 @@ def check_whole(message: Message, prefix: str = "") -> None:
 def _no_text(message: Message) -> str | None:
     """The path of the first string that is not UTF-8."""
     for field, value in message.ListFields():
-        several = isinstance(value, (str, bytes, Message)) or not hasattr(value, "__iter__")
-        for index, one in enumerate([value] if several else value):
-            path = field.name if several else f"{field.name}[{index}]"
+        for path, one, is_text in _values(field, value):
             if isinstance(one, Message):
                 below = _no_text(one)
                 if below is not None:
                     return f"{path}.{below}"
-            elif field.type == field.TYPE_STRING and isinstance(one, bytes):
+            elif is_text and isinstance(one, bytes):
                 return path
     return None
+
+
+def _values(field: FieldDescriptor, value: Any) -> Iterator[tuple[str, Any, bool]]:
+    """What a field has: the path of each, the value, and whether it should be text. Keys of maps, too."""
+    entry = field.message_type
+    if entry is not None and entry.GetOptions().map_entry:
+        is_text = entry.fields_by_name["value"].type == field.TYPE_STRING
+        for key in value:
+            if isinstance(key, bytes):  # under which nothing can be looked up
+                yield f"{field.name}[{key.decode(errors='replace')!r}]", key, True
+            else:
+                yield f"{field.name}[{key!r}]", value[key], is_text
+    elif field.is_repeated:
+        for index, one in enumerate(value):
+            yield f"{field.name}[{index}]", one, field.type == field.TYPE_STRING
+    else:
+        yield field.name, value, field.type == field.TYPE_STRING
 
 
 @cache
