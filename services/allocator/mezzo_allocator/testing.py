@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo, TimeInfo, Unavailability
+from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo, Resource, TimeInfo, Unavailability
 from mesos.v1.scheduler.scheduler_pb2 import OfferConstraints
 from mezzo.resources import Resources
 from mezzo_allocator.core import events as ev
@@ -69,7 +69,7 @@ class Conversation:
         name: str,
         resources: str | Resources,
         *,
-        holdings: Mapping[tuple[str, str], str] | None = None,
+        holdings: Mapping[tuple[str, str], str | Resources] | None = None,
         active: bool = True,
         info: AgentInfo | None = None,
         capabilities: Iterable[int] = (),
@@ -77,10 +77,10 @@ class Conversation:
         keeps_holdings: bool = False,
         unavailable: int | None = None,
     ) -> None:
-        total = resources if isinstance(resources, Resources) else Resources.parse(resources)
+        total = in_full(resources)
         held = [
-            (self._frameworks[framework], Resources.parse(text).allocated_to(role))
-            for (framework, role), text in (holdings or {}).items()
+            (self._frameworks[framework], in_full(what).allocated_to(role))
+            for (framework, role), what in (holdings or {}).items()
         ]
         known = None if keeps_holdings else held
         number = self._agents.setdefault(name, len(self._agents) + 1)
@@ -151,7 +151,7 @@ class Conversation:
     def recover(
         self, framework: str, agent: str, resources: str | Resources, role: str = "*", refuse: float | None = None
     ) -> None:
-        back = resources if isinstance(resources, Resources) else Resources.parse(resources)
+        back = in_full(resources)
         numbers = self._frameworks[framework], self._agents[agent]
         self.say(ev.ResourcesRecovered(*numbers, back.allocated_to(role), refuse))
 
@@ -170,9 +170,9 @@ class Conversation:
         back = rest.allocated_to(allocation.role)
         self.say(ev.ResourcesRecovered(allocation.framework, allocation.agent, back, seconds))
 
-    def take(self, framework: str, agent: str, resources: str, role: str = "*") -> None:
+    def take(self, framework: str, agent: str, resources: str | Resources, role: str = "*") -> None:
         numbers = self._frameworks[framework], self._agents[agent]
-        self.say(ev.ResourcesAllocated(*numbers, Resources.parse(resources).allocated_to(role)))
+        self.say(ev.ResourcesAllocated(*numbers, in_full(resources).allocated_to(role)))
 
     def answer(self, framework: str, agent: str, refuse: float | None = None) -> None:
         """Ends an inverse offer."""
@@ -204,6 +204,22 @@ def cycle(core: Allocator, now: float, agents_max: int = 10_000) -> list[ev.Allo
 def unavailability(start_seconds: int) -> Unavailability:
     """Maintenance that begins at a time and does not end."""
     return Unavailability(start=TimeInfo(nanoseconds=start_seconds * 1_000_000_000))
+
+
+def in_full(resources: str | Resources) -> Resources:
+    """Resources, from text if need be."""
+    return resources if isinstance(resources, Resources) else Resources.parse(resources)
+
+
+def shared_volume(identifier: str, disk_mb: int = 10, role: str = "eng") -> Resources:
+    """A persistent volume that is reserved for a role and that several tasks may use at a time."""
+    (disk,) = Resources.parse(f"disk:{disk_mb}").messages()
+    disk.reservations.add(type=Resource.ReservationInfo.STATIC, role=role)
+    disk.disk.persistence.id = identifier
+    disk.disk.volume.container_path = "data"
+    disk.disk.volume.mode = disk.disk.volume.RW
+    disk.shared.SetInParent()
+    return Resources.of([disk])
 
 
 def revocable(text: str) -> Resources:

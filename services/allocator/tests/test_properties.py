@@ -21,7 +21,7 @@ from mezzo_allocator.adapters.compiler import compile_loops
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.loops import REFERENCE, Loops
 from mezzo_allocator.core.policy import Policy, Sorter
-from mezzo_allocator.testing import CAPABILITY, begun, cycle
+from mezzo_allocator.testing import CAPABILITY, begun, cycle, shared_volume
 
 ROLES = ["*", "eng", "eng/backend", "eng/backend/db", "ops"]
 SORTERS = st.sampled_from(Sorter)
@@ -44,6 +44,7 @@ class Life:
 
     dice: random.Random
     with_quota: bool = False
+    with_shared: bool = False
     now: float = 10.0
     frameworks: dict[int, FrameworkInfo] = field(default_factory=dict)
     agents: dict[int, Resources] = field(default_factory=dict)
@@ -77,6 +78,8 @@ class Life:
         info.capabilities.add(type=CAPABILITY.MULTI_ROLE)
         if self.dice.random() < 0.3:
             info.capabilities.add(type=CAPABILITY.REVOCABLE_RESOURCES)
+        if self.with_shared and self.dice.random() < 0.7:
+            info.capabilities.add(type=CAPABILITY.SHARED_RESOURCES)
         self.frameworks[number] = info
         suppressed = frozenset(role for role in info.roles if self.dice.random() < 0.2)
         return ev.FrameworkChanged(number, info, suppressed, True)
@@ -93,6 +96,8 @@ class Life:
             (spare,) = Resources.parse("cpus:1").messages()
             spare.revocable.SetInParent()
             total += Resources.of([spare])
+        if self.with_shared and self.dice.random() < 0.6:
+            total += shared_volume(f"v{number}", role=self.dice.choice(ROLES[1:]))
         self.agents[number] = total
         return ev.AgentChanged(number, AgentInfo(hostname=f"h{number}"), total, (), True)
 
@@ -100,7 +105,8 @@ class Life:
         framework, agent, role, resources = self.held.pop(self.dice.randrange(len(self.held)))
         back = resources
         if self.dice.random() < 0.5:
-            back = resources.filter(lambda kind: kind.name != self.dice.choice(["cpus", "ports", "none"])) or resources
+            kept = self.dice.choice(["cpus", "ports", "disk", "none"])
+            back = resources.filter(lambda kind: kind.name != kept) or resources
             if back != resources:
                 self.held.append((framework, agent, role, resources - back))
         refuse = self.dice.choice([None, *REFUSALS_SECONDS])
@@ -325,7 +331,7 @@ def test_every_decision_is_the_one_that_a_naive_allocator_makes(seed: int) -> No
 def test_the_compiled_inner_loop_decides_as_the_plain_one(
     compiled: Loops, seed: int, with_quota: bool, roles: Sorter, frameworks: Sorter
 ) -> None:
-    life = Life(random.Random(seed), with_quota)
+    life = Life(random.Random(seed), with_quota, with_shared=True)
     policy = Policy(role_sorter=roles, framework_sorter=frameworks, seed=seed)
     plain, fast = begun(policy=policy), begun(compiled, policy)
     for _ in range(80):
@@ -345,7 +351,7 @@ def test_the_compiled_inner_loop_decides_as_the_plain_one(
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_nothing_is_given_out_twice_and_limits_hold(seed: int) -> None:
-    life, core = Life(random.Random(seed), with_quota=True), begun()
+    life, core = Life(random.Random(seed), with_quota=True, with_shared=True), begun()
     for _ in range(80):
         life.now += life.dice.choice([0.0, 0.5, 2.0])
         core.handle(life.event(), now=life.now)
@@ -354,7 +360,7 @@ def test_nothing_is_given_out_twice_and_limits_hold(seed: int) -> None:
         core.validate()
         for number, total in life.agents.items():
             given = Resources.sum(resources for _, agent, _, resources in life.held if agent == number)
-            assert total.contains(given)
+            assert total.contains(given.nonshared())
         for role, quota in core.books.quota.configured.items():
             usage = core.books.quota.usage(role)
             for name, limit in quota.limits.items():

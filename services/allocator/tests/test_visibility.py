@@ -10,7 +10,7 @@ from mezzo.errors import InvalidRequest
 from mezzo.resources import Resources
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.policy import Policy
-from mezzo_allocator.testing import CAPABILITY, Conversation
+from mezzo_allocator.testing import CAPABILITY, Conversation, shared_volume
 
 
 def test_reserved_resources_are_for_their_role_and_those_below_it() -> None:
@@ -88,16 +88,6 @@ def test_agents_with_gpus_may_be_for_everybody() -> None:
     cluster.framework("f")
     cluster.agent("a", "cpus:1;mem:512;gpus:1")
     assert len(cluster.offers()) == 1
-
-
-def shared_volume(identifier: str) -> Resources:
-    (disk,) = Resources.parse("disk:10").messages()
-    disk.reservations.add(type=Resource.ReservationInfo.STATIC, role="eng")
-    disk.disk.persistence.id = identifier
-    disk.disk.volume.container_path = "data"
-    disk.disk.volume.mode = disk.disk.volume.RW
-    disk.shared.SetInParent()
-    return Resources.of([disk])
 
 
 def test_shared_volumes_come_with_every_offer_to_those_who_can_share() -> None:

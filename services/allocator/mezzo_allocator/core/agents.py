@@ -123,29 +123,28 @@ class AgentBook:
     def set_total(self, agent: Agent, total: Resources) -> None:
         """Sets what an agent has; all of it is free afterwards, so holdings are to be taken off again."""
         portions = self._divider.split(total)
-        for portion in agent.portions:
-            self._tree.add_total(-portion.vector)
         for portion in portions:
             self._tree.add_total(portion.vector)
+            if portion.key.role:
+                self._tree.use_role(portion.key.role)
         self._shelve(agent, [p for p in portions if not p.key.needs & NEEDS_SHARED])
+        for portion in agent.portions:
+            self._tree.add_total(-portion.vector)
+            if portion.key.role:
+                self._tree.release_role(self._tree.roles[portion.key.role])
         agent.total = total
         agent.portions = portions
         agent.shared = total.shared()
 
     def _shelve(self, agent: Agent, portions: list[Portion]) -> None:
         """Lays out the parts of an agent, everything free."""
-        released = [self._tree.roles[key.role] for key in agent.keys]
-        nodes = [self._tree.use_role(portion.key.role) if portion.key.role else ROOT for portion in portions]
-        for node in released:
-            if node != ROOT:
-                self._tree.release_role(node)
         if len(portions) > agent.room:
             self._vacate(agent)
             self._occupy(agent, len(portions))
         agent.keys = [portion.key for portion in portions]
         arrays = self.arrays
-        for part, (portion, node) in enumerate(zip(portions, nodes, strict=True), start=agent.first):
-            arrays.part_role[part] = node
+        for part, portion in enumerate(portions, start=agent.first):
+            arrays.part_role[part] = self._tree.roles[portion.key.role]
             arrays.part_needs[part] = portion.key.needs
             arrays.part_atomic[part] = bool(portion.key.atomic)
             arrays.stocked[part] = 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from mezzo.errors import Conflict
-from mezzo.resources import ResourceError, Resources
+from mezzo.resources import Kind, ResourceError, Resources
 from mezzo_allocator.core.agents import KNOWN, Agent, AgentBook, Piece
 from mezzo_allocator.core.arrays import NEEDS_REVOCABLE, ROOT, Ints
 from mezzo_allocator.core.backlog import Backlog
@@ -17,6 +19,7 @@ from mezzo_allocator.core.parts import NEEDS_SHARED, Columns, Divider, PartKey, 
 from mezzo_allocator.core.policy import Policy
 from mezzo_allocator.core.quota import QuotaBook
 from mezzo_allocator.core.roles import RoleTree
+from mezzo_allocator.core.shared import SharedUses
 
 
 class Books:
@@ -41,6 +44,7 @@ class Books:
         self.quota = QuotaBook(self.columns, self.tree, self.frameworks, loops)
         self.backlog = Backlog(self.agents.capacity)
         self.maintenance = Maintenance()
+        self.shared_uses = SharedUses()
         self.lots = Lottery(policy.role_sorter, policy.framework_sorter, policy.seed)
 
     def fit(self) -> None:
@@ -96,16 +100,18 @@ class Books:
     def take(self, agent: Agent, client: Client, resources: Resources, cycle: int = KNOWN) -> None:
         """Gives resources of an agent to a client; raises Conflict where they are not free."""
         for portion in self.divider.split(resources):
-            if not portion.key.needs & NEEDS_SHARED:
-                part = self.agents.part_of(agent, portion.key)
-                if part is None:
-                    raise Conflict(f"agent {agent.number} has no {portion.resources}")
-                try:
-                    self.agents.take_off(part, portion)
-                except ResourceError as error:
-                    free = self.agents.contents[part]
-                    raise Conflict(f"agent {agent.number} has {free} free, not {portion.resources}") from error
-                self.account(client, portion.key, portion.vector, 1)
+            if portion.key.needs & NEEDS_SHARED:
+                self.account_shared(agent, client, portion.resources, 1)
+                continue
+            part = self.agents.part_of(agent, portion.key)
+            if part is None:
+                raise Conflict(f"agent {agent.number} has no {portion.resources}")
+            try:
+                self.agents.take_off(part, portion)
+            except ResourceError as error:
+                free = self.agents.contents[part]
+                raise Conflict(f"agent {agent.number} has {free} free, not {portion.resources}") from error
+            self.account(client, portion.key, portion.vector, 1)
         self.note_holding(agent, client, (cycle, resources))
 
     def note_holding(self, agent: Agent, client: Client, piece: Piece) -> None:
@@ -133,6 +139,7 @@ class Books:
             client.holdings -= 1
         for portion in self.divider.split(resources):
             if portion.key.needs & NEEDS_SHARED:
+                self.account_shared(agent, client, portion.resources, -1)
                 continue
             part = self.agents.part_of(agent, portion.key)
             if part is None:
@@ -163,7 +170,9 @@ class Books:
         holders = [self.frameworks.clients[number] for number in agent.held]
         for client in holders:
             for portion in self.divider.split(agent.held_by(client.number)):
-                if not portion.key.needs & NEEDS_SHARED:
+                if portion.key.needs & NEEDS_SHARED:
+                    self.account_shared(agent, client, portion.resources, -1)
+                else:
                     self.account(client, portion.key, portion.vector, -1)
             client.holdings -= 1
         agent.held.clear()
@@ -175,6 +184,31 @@ class Books:
         if self.quota.on and not key.needs & NEEDS_REVOCABLE:
             role = int(self.tree.arrays.role[client.node])
             self.quota.count(role, self.tree.roles[key.role], vector, sign)
+
+    def account_shared(self, agent: Agent, client: Client, resources: Resources, sign: int) -> None:
+        """Counts shared resources that a client took (sign 1) or gave back (-1), where that makes a difference."""
+        for kind, changed, vector in self._shared_changes(self.shared_uses, agent, client, resources, sign):
+            self.tree.add_allocation(client.path[:changed], vector)
+            if self.quota.on:
+                self._count_shared_against_quota(client, kind, changed, vector)
+
+    def _shared_changes(
+        self, uses: SharedUses, agent: Agent, client: Client, resources: Resources, sign: int
+    ) -> Iterator[tuple[Kind, int, Ints]]:
+        """Each shared resource that makes a difference, to how many nodes of the client's path, and which."""
+        for kind, copies in resources.items():
+            assert isinstance(copies, int)
+            changed = uses.change(agent.row, client.path, kind, sign * copies)
+            if changed:
+                yield kind, changed, sign * self.columns.vector([(kind.name, kind.thousandths(copies))])
+
+    def _count_shared_against_quota(self, client: Client, kind: Kind, changed: int, vector: Ints) -> None:
+        reserved_for = self.tree.roles.get(kind.role, ROOT)
+        nodes = client.path.tolist()
+        end = nodes[changed] if changed < len(nodes) and reserved_for not in nodes[:changed] else reserved_for
+        role = int(self.tree.arrays.role[client.node])
+        if role in nodes[:changed]:
+            self.quota.count(role, end, vector, 1)
 
     def count_reservations(self, agent: Agent, sign: int) -> None:
         """Counts what an agent has reserved against the quotas of the roles: it counts there whoever holds it."""
@@ -188,13 +222,17 @@ class Books:
     def recount_quota(self) -> None:
         """Counts the consumption of all roles from the holdings and reservations of all agents."""
         self.quota.clear_consumption()
+        uses = SharedUses()
         for agent in self.agents.by_number.values():
             self.count_reservations(agent, 1)
             for number in agent.held:
                 client = self.frameworks.clients[number]
                 role = int(self.tree.arrays.role[client.node])
                 for portion in self.divider.split(agent.held_by(number)):
-                    if not portion.key.needs & (NEEDS_REVOCABLE | NEEDS_SHARED):
+                    if portion.key.needs & NEEDS_SHARED:
+                        for change in self._shared_changes(uses, agent, client, portion.resources, 1):
+                            self._count_shared_against_quota(client, *change)
+                    elif not portion.key.needs & NEEDS_REVOCABLE:
                         reserved_for = self.tree.roles[portion.key.role]
                         self.quota.count(role, reserved_for, portion.vector, 1)
 

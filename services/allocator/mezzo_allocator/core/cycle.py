@@ -218,6 +218,7 @@ class _Outcome:
             self._refused.append(partial(self._undo, agent, client, taken_parts))
             return
         books.filters.stock_changed(row)
+        books.account_shared(agent, client, shared, 1)
         books.note_holding(agent, client, (self._number, offered))
         client.last_offered = self._now
         self._append(agent, client, (*pieces, shared) if shared else tuple(pieces))

@@ -151,7 +151,7 @@ def scalars_of(resources: Resources) -> list[tuple[str, int]]:
     amounts = []
     for kind, amount in resources.items():
         if kind.value_type == Value.SCALAR and isinstance(amount, int):
-            amounts.append((kind.name, amount if kind.size is None else kind.size * amount))
+            amounts.append((kind.name, kind.thousandths(amount)))
     return amounts
 
 

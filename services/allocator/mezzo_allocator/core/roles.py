@@ -216,7 +216,7 @@ class RoleTree:
         self._stale = True
 
     def add_allocation(self, path: Indices, vector: Ints) -> None:
-        """Adds to what a client holds (or, negative, subtracts); `path` is its node's path."""
+        """Adds to what a client holds (or, negative, subtracts); `path` is its node's path, or the beginning of it."""
         self.arrays.alloc[path] += vector
         self._touched.add(int(path[0]))
 

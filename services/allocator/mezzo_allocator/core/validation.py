@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 
-from mezzo.resources import Resources
+from mezzo.resources import Kind, Resources
 from mezzo_allocator.core.agents import Agent
-from mezzo_allocator.core.arrays import NEEDS_REVOCABLE, ROOT, Ints
+from mezzo_allocator.core.arrays import NEEDS_REVOCABLE, ROLE, ROOT, Ints
 from mezzo_allocator.core.books import Books
 from mezzo_allocator.core.kernel import precedes
 from mezzo_allocator.core.parts import NEEDS_SHARED
@@ -30,6 +30,7 @@ def validate(books: Books) -> None:
             totals += portion.vector
             if portion.key.role and not portion.key.needs & NEEDS_REVOCABLE:
                 _climb(books, books.tree.roles[portion.key.role], ROOT, portion.vector, consumed)
+        _count_shared(books, agent, allocated, consumed)
         for number in agent.held:
             holdings[number] = holdings.get(number, 0) + 1
             client = books.frameworks.clients[number]
@@ -61,6 +62,23 @@ def _climb(books: Books, role: int, reserved_for: int, vector: Ints, consumed: I
     while role not in (reserved_for, ROOT):
         consumed[role] += vector
         role = int(books.tree.arrays.parent[role])
+
+
+def _count_shared(books: Books, agent: Agent, allocated: Ints, consumed: Ints) -> None:
+    """Counts each shared resource that is held of an agent once at each node."""
+    seen: set[tuple[int, Kind]] = set()
+    for number in agent.held:
+        client = books.frameworks.clients[number]
+        for kind in agent.held_by(number).shared():
+            vector = books.columns.vector([(kind.name, kind.thousandths(1))])
+            counts = True  # against the quota of the role at hand: what is reserved for it counts there anyway
+            for node in client.path.tolist():
+                counts = counts and node != books.tree.roles[kind.role]
+                if (node, kind) not in seen:
+                    seen.add((node, kind))
+                    allocated[node] += vector
+                    if counts and books.tree.arrays.kind[node] == ROLE:
+                        consumed[node] += vector
 
 
 def _validate_agent(books: Books, agent: Agent) -> None:
