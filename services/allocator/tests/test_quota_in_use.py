@@ -239,6 +239,20 @@ def test_what_a_child_holds_meets_the_guarantee_of_its_parent() -> None:
     assert cluster.offers() == [("f", "b", "cpus:1;mem:512")]
 
 
+def test_what_a_child_is_guaranteed_is_laid_away_although_its_parents_guarantee_is_used_up() -> None:
+    cluster = Conversation()
+    cluster.framework("own", "eng", suppressed=["eng"])
+    cluster.framework("f", "fair")
+    cluster.role("eng", guarantees={"cpus": 2, "mem": 1024})
+    cluster.role("eng/backend", guarantees={"cpus": 1, "mem": 512})
+    cluster.agent("a", "cpus:2;mem:1024", holdings={("own", "eng"): "cpus:2;mem:1024"})
+    cluster.agent("b", "cpus:1;mem:512")
+    assert cluster.core.books.quota.headroom() == {"cpus": 1000, "mem": 512_000}
+    assert cluster.offers() == []
+    cluster.framework("child", "eng/backend")
+    assert cluster.offers() == [("child", "b", "cpus:1;mem:512")]
+
+
 def test_a_child_that_comes_later_finds_counted_what_its_parent_already_holds() -> None:
     cluster = Conversation()
     cluster.framework("own", "eng")
