@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from mezzo.cli.api import ask
-from mezzo.cli.output import Format, Output, amount, moment, show
+from mezzo.cli.output import Format, Output, Styled, amount, moment, show
 
 COLUMNS = ("id", "hostname", "state", "used", "offered", "total")
 WIDE_COLUMNS = (*COLUMNS, "attributes", "version", "pid", "registered")
@@ -21,11 +21,11 @@ def agents(context: typer.Context, output: Output = Format.TABLE) -> None:
 
 
 def row_of(agent: dict[str, Any]) -> dict[str, str]:
-    state = "[green]active[/]" if agent["active"] else "[red]disconnected[/]"
+    state = Styled("[green]active[/]" if agent["active"] else "[red]disconnected[/]")
     return {
         "id": agent["id"],
         "hostname": agent["hostname"],
-        "state": "[yellow]deactivated[/]" if agent.get("deactivated") else state,
+        "state": Styled("[yellow]deactivated[/]") if agent.get("deactivated") else state,
         "used": amount(agent["used_resources"]),
         "offered": amount(agent["offered_resources"]),
         "total": amount(agent["resources"]),

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import aiohttp
 import typer
 from rich.console import Console
+from rich.text import Text
+from yarl import URL
 
 DEFAULT_API = "127.0.0.1:5050"
 TIMEOUT_SECONDS = 30.0
+# A wrong option is 2, as everywhere. The next two are EX_NOINPUT and EX_UNAVAILABLE of sysexits.h.
 EXIT_FAILED = 1
-EXIT_UNREACHABLE = 69  # EX_UNAVAILABLE of sysexits.h
+EXIT_NOT_FOUND = 66
+EXIT_UNREACHABLE = 69
+EXIT_INTERRUPTED = 130
 
 T = TypeVar("T")
 errors = Console(stderr=True)
+
+
+def complain(message: str) -> None:
+    """Tell what went wrong: in one line, however long it is, and in the words that came."""
+    line = Text.assemble(("mezzo:", "red"), " ", " ".join(message.split()))
+    errors.print(line, highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +41,15 @@ class Settings:
 
     @classmethod
     def of(cls, api: str) -> Settings:
-        """Take `host:port` or a URL."""
-        return cls((api if "://" in api else f"http://{api}").rstrip("/"))
+        """Take `host:port` or a URL. Raises `typer.BadParameter` for anything else."""
+        url = (api if "://" in api else f"http://{api}").rstrip("/")
+        try:
+            parsed = URL(url)
+            if parsed.scheme not in ("http", "https") or not parsed.host or not parsed.port:
+                raise ValueError("expected host:port, or a URL that begins with http:// or https://")
+        except ValueError as error:
+            raise typer.BadParameter(f"{api!r}: {error}", param_hint="--api") from None
+        return cls(url)
 
 
 class ApiError(Exception):
@@ -52,7 +71,17 @@ class Api:
         """The JSON answer of a GET; raises `ApiError` on a status of 400 and above."""
         async with self._session.get(f"{self._url}{path}", params=query) as response:
             await _raise_for(response)
-            return await response.json(content_type=None)
+            try:
+                return await response.json(content_type=None)
+            except ValueError:
+                raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is no gateway: it answers no JSON") from None
+
+    async def state(self) -> dict[str, Any]:
+        """All that the gateway knows of the cluster."""
+        answer: dict[str, Any] = await self.get("/state")
+        if "slaves" not in answer:
+            raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is no gateway: it knows of no agents")
+        return answer
 
     async def post(self, path: str) -> None:
         async with self._session.post(f"{self._url}{path}") as response:
@@ -98,6 +127,31 @@ async def connect(settings: Settings) -> AsyncIterator[Api]:
         yield Api(session, settings.url)
 
 
+@contextmanager
+def failures_told(settings: Settings) -> Iterator[None]:
+    """End the program with one clear line, and the exit code for it, where asking the cluster fails."""
+    try:
+        yield
+    except ApiError as error:
+        complain(str(error))
+        raise typer.Exit(exit_code_of(error)) from None
+    except (aiohttp.ClientConnectionError, TimeoutError) as error:
+        complain(f"no gateway answers at {settings.url}: {error or 'it takes too long'}")
+        raise typer.Exit(EXIT_UNREACHABLE) from None
+    except aiohttp.ClientError as error:
+        complain(f"the connection to {settings.url} broke: {error}")
+        raise typer.Exit(EXIT_UNREACHABLE) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def exit_code_of(error: ApiError) -> int:
+    if error.status == HTTPStatus.NOT_FOUND:
+        return EXIT_NOT_FOUND
+    unavailable = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+    return EXIT_UNREACHABLE if error.status in unavailable else EXIT_FAILED
+
+
 def ask(context: typer.Context, question: Callable[[Api], Coroutine[Any, Any, T]]) -> T:
     """Ask the cluster, and end the program with one clear line where that fails."""
     settings: Settings = context.obj
@@ -106,11 +160,5 @@ def ask(context: typer.Context, question: Callable[[Api], Coroutine[Any, Any, T]
         async with connect(settings) as api:
             return await question(api)
 
-    try:
+    with failures_told(settings):
         return asyncio.run(answer())
-    except ApiError as error:
-        errors.print(f"[red]mezzo:[/] {error}", highlight=False)
-        raise typer.Exit(EXIT_FAILED) from None
-    except (aiohttp.ClientConnectionError, TimeoutError) as error:
-        errors.print(f"[red]mezzo:[/] no gateway answers at {settings.url}: {error}", highlight=False)
-        raise typer.Exit(EXIT_UNREACHABLE) from None

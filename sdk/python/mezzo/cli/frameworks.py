@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from mezzo.cli.api import ask
-from mezzo.cli.output import Format, Output, amount, moment, show
+from mezzo.cli.output import Format, Output, Styled, amount, moment, show
 
 COLUMNS = ("id", "name", "roles", "state", "tasks", "used", "offered")
 WIDE_COLUMNS = (*COLUMNS, "user", "hostname", "capabilities", "registered")
@@ -45,5 +45,5 @@ def state_of(framework: dict[str, Any]) -> str:
     if framework["unregistered_time"]:
         return "completed"
     if not framework["connected"]:
-        return "[red]disconnected[/]"
-    return "[green]active[/]" if framework["active"] else "[yellow]inactive[/]"
+        return Styled("[red]disconnected[/]")
+    return Styled("[green]active[/]" if framework["active"] else "[yellow]inactive[/]")

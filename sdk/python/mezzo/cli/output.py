@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 STATE_COLOURS = {
@@ -22,6 +23,12 @@ STATE_COLOURS = {
     "TASK_KILLED": "yellow",
     "TASK_UNREACHABLE": "yellow",
 }
+
+
+class Styled(str):
+    """A cell with rich's markup in it. Every other is shown as it is: names may contain brackets."""
+
+    __slots__ = ()
 
 
 class Format(StrEnum):
@@ -45,19 +52,23 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], output: Form
     for name in names:
         table.add_column(name.upper(), overflow="fold", no_wrap=output is Format.WIDE)
     for row in rows:
-        table.add_row(*(str(row[name]) for name in names))
+        table.add_row(*(_cell(row[name]) for name in names))
     # A pipe has no width of its own: lines are never folded there.
     width = None if sys.stdout.isatty() and output is Format.TABLE else 1000
     Console(width=width, soft_wrap=width is not None, highlight=False).print(table)
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, Styled) else escape(str(value))
 
 
 def show_json(answer: Any) -> None:
     sys.stdout.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode())
 
 
-def state(name: str) -> str:
+def state(name: str) -> Styled:
     """A task state in its colour, without the prefix that all share."""
-    return f"[{STATE_COLOURS.get(name, 'red')}]{name.removeprefix('TASK_').lower()}[/]"
+    return Styled(f"[{STATE_COLOURS.get(name, 'red')}]{name.removeprefix('TASK_').lower()}[/]")
 
 
 def amount(resources: Mapping[str, Any]) -> str:

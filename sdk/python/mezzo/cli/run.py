@@ -16,16 +16,25 @@ import typer
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
-from mezzo.cli.api import EXIT_UNREACHABLE, Api, ApiError, Settings, connect, errors
+from mezzo.cli.api import (
+    EXIT_INTERRUPTED,
+    EXIT_UNREACHABLE,
+    Api,
+    ApiError,
+    Settings,
+    complain,
+    connect,
+    failures_told,
+)
 from mezzo.cli.demo import TERMINAL
 from mezzo.cli.logs import log_path
-from mezzo.errors import MezzoError
+from mezzo.errors import MezzoError, Unavailable
 from mezzo.resources import ResourceError, Resources, parse
 from mezzo.scheduler import HttpTransport, SchedulerClient
 
 EXIT_NOT_RUN = 125
-EXIT_INTERRUPTED = 130
 REFUSE_SECONDS = 1.0
+FOLLOW_AGAIN_SECONDS = 0.3
 _EXITED = re.compile(r"exited with status (\d+)")
 _KILLED = re.compile(r"terminated with signal (.+?)\s*$")
 
@@ -38,6 +47,10 @@ class Job:
     needed: Resources
     launched: bool = False
     status: mesos.TaskStatus | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status is not None and self.status.state in TERMINAL
 
     def accept(self, offer: mesos.Offer) -> mesos.TaskInfo | None:
         """The task for an offer that is large enough, once."""
@@ -72,11 +85,12 @@ def run(
     framework = mesos.FrameworkInfo(user=user, name=f"mezzo run {task.name}", roles=[role])
     framework.capabilities.add(type=mesos.FrameworkInfo.Capability.MULTI_ROLE)
     settings: Settings = context.obj
-    try:
-        code = asyncio.run(_run(settings, framework, Job(task, needed)))
-    except (aiohttp.ClientConnectionError, ApiError, MezzoError) as error:
-        errors.print(f"[red]mezzo:[/] {error}", highlight=False)
-        code = EXIT_UNREACHABLE
+    with failures_told(settings):
+        try:
+            code = asyncio.run(_run(settings, framework, Job(task, needed)))
+        except MezzoError as error:
+            complain(str(error))
+            code = EXIT_UNREACHABLE if isinstance(error, Unavailable) else EXIT_NOT_RUN
     raise typer.Exit(code)
 
 
@@ -100,46 +114,65 @@ def _set_command(info: mesos.CommandInfo, command: list[str], env: list[str], ur
 
 
 async def _run(settings: Settings, framework: mesos.FrameworkInfo, job: Job) -> int:
-    """Run the job to its end. The first Ctrl-C kills it, and its end is still waited for."""
+    """Run the job to its end. The first Ctrl-C kills it, and its end is still waited for; not so after the second."""
     async with connect(settings) as api, SchedulerClient(HttpTransport(settings.url), framework) as scheduler:
         # A gateway that is not there is told at once, not waited for.
-        await api.get("/version")
-        interrupted = asyncio.Event()
+        await api.state()
+        interruptions: asyncio.Queue[None] = asyncio.Queue()
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, interrupted.set)
+            asyncio.get_running_loop().add_signal_handler(number, interruptions.put_nowait, None)
         work = asyncio.create_task(_work(api, scheduler, job))
-        interruption = asyncio.create_task(interrupted.wait())
         try:
-            await asyncio.wait({work, interruption}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
+            if await _interrupted(work, interruptions):
                 if not job.launched:
                     return EXIT_INTERRUPTED
                 await scheduler.kill(job.task.task_id.value, job.task.agent_id.value)
+                if await _interrupted(work, interruptions):
+                    return EXIT_INTERRUPTED
             await work
             return exit_code(job.status)
         finally:
             work.cancel()
-            interruption.cancel()
-            await asyncio.gather(work, interruption, return_exceptions=True)
-            await scheduler.teardown()
+            await asyncio.gather(work, return_exceptions=True)
+            await _tear_down(scheduler)
+
+
+async def _interrupted(work: asyncio.Task[None], interruptions: asyncio.Queue[None]) -> bool:
+    """Wait for the work to end, or for somebody who will not wait for that; whether it was the latter."""
+    interruption = asyncio.create_task(interruptions.get())
+    try:
+        await asyncio.wait({work, interruption}, return_when=asyncio.FIRST_COMPLETED)
+        return not work.done()
+    finally:
+        interruption.cancel()
+
+
+async def _tear_down(scheduler: SchedulerClient) -> None:
+    """Leave nothing behind. What became of the job counts, and not whether this succeeds."""
+    if not scheduler.framework_id:
+        return
+    try:
+        await scheduler.teardown()
+    except MezzoError as error:
+        complain(f"framework {scheduler.framework_id} was not torn down: {error}")
 
 
 async def _work(api: Api, scheduler: SchedulerClient, job: Job) -> None:
     """Launch the job and copy what it writes, until it has ended and everything has been copied."""
-    async with asyncio.TaskGroup() as following:
-        followed = False
+    following: list[asyncio.Task[None]] = []
+    try:
         async for event in scheduler.events():
             await _handle(scheduler, job, event)
-            if event.type == v1.Event.ERROR:
-                raise ApiError(0, event.error.message)
-            if job.status is None:
-                continue
-            if job.status.state == mesos.TASK_RUNNING and not followed:
-                followed = True
+            if job.status is not None and job.status.state == mesos.TASK_RUNNING and not following:
                 for file, out in (("stdout", sys.stdout), ("stderr", sys.stderr)):
-                    following.create_task(_follow(api, scheduler.framework_id, job, file, out))
-            if job.status.state in TERMINAL:
+                    following.append(asyncio.create_task(_follow(api, scheduler.framework_id, job, file, out)))
+            if job.ended:
+                await asyncio.gather(*following)
                 return
+    finally:
+        for each in following:
+            each.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
 
 
 async def _handle(scheduler: SchedulerClient, job: Job, event: v1.Event) -> None:
@@ -154,14 +187,27 @@ async def _handle(scheduler: SchedulerClient, job: Job, event: v1.Event) -> None
     elif event.type == v1.Event.UPDATE:
         await scheduler.acknowledge(event.update.status)
         job.status = event.update.status
+    elif event.type == v1.Event.ERROR:
+        raise MezzoError(event.error.message)
 
 
 async def _follow(api: Api, framework_id: str, job: Job, file: str, out: TextIO) -> None:
-    """Copy what the task writes to here, until it ends."""
+    """Copy what the task writes to here, until it ends; across restarts of whoever stands in between."""
     path = log_path(framework_id, job.task.task_id.value, file)
-    async for piece in api.stream(path, follow="true"):
-        out.buffer.write(piece)
-        out.buffer.flush()
+    offset = 0
+    while True:
+        last = job.ended
+        try:
+            async for piece in api.stream(path, follow="true", offset=str(offset)):
+                out.buffer.write(piece)
+                out.buffer.flush()
+                offset += len(piece)
+            return
+        except (aiohttp.ClientError, ApiError) as error:
+            if last:
+                complain(f"the end of its {file} is missing: {error}")
+                return
+            await asyncio.sleep(FOLLOW_AGAIN_SECONDS)
 
 
 def exit_code(status: mesos.TaskStatus | None) -> int:
@@ -175,5 +221,5 @@ def exit_code(status: mesos.TaskStatus | None) -> int:
     if killed := _KILLED.search(status.message):
         names = {signal.strsignal(number): int(number) for number in signal.valid_signals()}
         return 128 + names.get(killed[1].strip(), 0)
-    errors.print(f"[red]mezzo:[/] {mesos.TaskState.Name(status.state)}: {status.message}", highlight=False)
+    complain(f"{mesos.TaskState.Name(status.state)}: {status.message}")
     return EXIT_NOT_RUN

@@ -18,7 +18,7 @@ def status(context: typer.Context, output: Output = Format.TABLE) -> None:
     """Tell who leads, how many agents and frameworks there are, and how much is used."""
 
     async def question(api: Api) -> dict[str, Any]:
-        return {"state": await api.get("/state"), "version": await api.get("/version")}
+        return {"state": await api.state(), "version": await api.get("/version")}
 
     answer = ask(context, question)
     report = summary(answer["state"], answer["version"])

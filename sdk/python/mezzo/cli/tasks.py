@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Annotated, Any
 
 import typer
 
-from mezzo.cli.api import ACTIVE_STATES, ask
+from mezzo.cli.api import ACTIVE_STATES, Api, ApiError, ask
 from mezzo.cli.output import Format, Output, amount, moment, show, state
 
 COLUMNS = ("id", "name", "framework", "agent", "state", "resources")
@@ -20,8 +21,15 @@ def tasks(
     output: Output = Format.TABLE,
 ) -> None:
     """List the tasks."""
-    answer = ask(context, lambda api: api.get("/state"))
-    names = {each["id"]: each["name"] for each in answer["frameworks"] + answer["completed_frameworks"]}
+
+    async def question(api: Api) -> dict[str, Any]:
+        answer = await api.state()
+        if framework and framework not in {known for pair in names_of(answer).items() for known in pair}:
+            raise ApiError(HTTPStatus.NOT_FOUND, f"no framework is called {framework}")
+        return answer
+
+    answer = ask(context, question)
+    names = names_of(answer)
     listed = [
         task
         for task in all_tasks(answer)
@@ -31,6 +39,11 @@ def tasks(
     hosts = {agent["id"]: agent["hostname"] for agent in answer["slaves"]}
     rows = [row_of(task, names, hosts) for task in listed]
     show(rows, WIDE_COLUMNS if output is Format.WIDE else COLUMNS, output, listed)
+
+
+def names_of(cluster: dict[str, Any]) -> dict[str, str]:
+    """The name of every framework, by its id."""
+    return {each["id"]: each["name"] for each in cluster["frameworks"] + cluster["completed_frameworks"]}
 
 
 def all_tasks(cluster: dict[str, Any]) -> list[dict[str, Any]]:
