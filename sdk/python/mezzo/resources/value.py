@@ -437,7 +437,7 @@ def _fitting(kind: Kind, amount: Amount, room: int) -> Amount:
     """How much of an amount has room in so many thousandths."""
     if thousandths(kind, amount) <= room:
         return amount
-    if not isinstance(amount, int) or kind.shared:
+    if not isinstance(amount, int):
         return 0
     return room if kind.size is None else room // kind.size
 
