@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter as Counts
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -13,11 +14,14 @@ from mezzo.allocator.v1 import allocator_pb2 as wire
 from mezzo.resources import from_thousandths
 from mezzo_allocator.core import measures
 from mezzo_allocator.core.allocator import Allocator
-from mezzo_allocator.core.events import Allocation
+from mezzo_allocator.core.events import Allocated
 from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, ProcessMetrics, RpcMetrics
 
 ROLES_MAX = 1000
 """How many roles are told one by one; a cluster with more of them is not asked about each by a dashboard."""
+
+ALL_OTHERS = "all others"
+"""What the roles beyond that are called together: no role has a space in its name."""
 
 
 class AllocatorMetrics:
@@ -45,21 +49,31 @@ class AllocatorMetrics:
         self._allocations = Counter(
             "mezzo_allocator_allocations_total", "Allocations made, by role.", ["role"], registry=self.registry
         )
+        self._inverse = Counter(
+            "mezzo_allocator_inverse_allocations_total", "Inverse offers advised.", registry=self.registry
+        )
+        self._roles: set[str] = set()
 
     def _histogram(self, name: str, text: str) -> Histogram:
         return Histogram(f"mezzo_allocator_{name}", text, buckets=LATENCY_BUCKETS_SECONDS, registry=self.registry)
 
-    def cycle(self, cycle: wire.Cycle, allocations: Sequence[Allocation]) -> None:
+    def cycle(self, cycle: wire.Cycle, outcome: Allocated) -> None:
         """Counts a cycle and what came of it."""
         self._durations.observe(cycle.duration_seconds)
         if cycle.latency_seconds:
             self._latencies.observe(cycle.latency_seconds)
         self._considered.inc(cycle.agents_considered)
         by_role: dict[str, int] = {}
-        for allocation in allocations:
+        for allocation in outcome.allocations:
             by_role[allocation.role] = by_role.get(allocation.role, 0) + 1
         for role, count in by_role.items():
-            self._allocations.labels(role).inc(count)
+            self._allocations.labels(self._label(role)).inc(count)
+        self._inverse.inc(len(outcome.inverse))
+
+    def _label(self, role: str) -> str:
+        if len(self._roles) < ROLES_MAX:
+            self._roles.add(role)
+        return role if role in self._roles else ALL_OTHERS
 
     def watch(self, core: Allocator, clock: Callable[[], float] = time.monotonic) -> None:
         """Has the core's own numbers told at each scrape."""
@@ -75,39 +89,64 @@ class _CoreCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         books = self._core.books
-        yield GaugeMetricFamily("mezzo_allocator_agents", "Agents known.", value=len(books.agents.by_number))
-        yield GaugeMetricFamily(
-            "mezzo_allocator_frameworks", "Frameworks known.", value=len(books.frameworks.by_number)
+        frameworks = books.frameworks.by_number.values()
+        yield _number("agents", "Agents known.", len(books.agents.by_number))
+        yield _number("agents_active", "Agents that may be offered.", int(books.agents.active.sum()))
+        yield _number("frameworks", "Frameworks known.", len(frameworks))
+        yield _number("frameworks_active", "Frameworks that are connected.", sum(each.active for each in frameworks))
+        yield _number("maintenance_agents", "Agents whose maintenance is planned.", books.maintenance.planned)
+        yield _number("inverse_offers", "Inverse offers that are out.", books.maintenance.out)
+        yield _by_role("filters", "Refusals in force, by role.", measures.active_filters(books), sum)
+        yield _by_role(
+            "dominant_share", "Dominant share, weight applied, by role.", measures.dominant_shares(books), max
         )
-        yield self._by_role("filters", "Refusals in force, by role.", measures.active_filters(books))
-        yield self._by_role(
-            "dominant_share", "Dominant share, weight applied, by role.", measures.dominant_shares(books)
-        )
-        yield self._by_role(
+        yield _by_role(
             "starvation_seconds",
             "For how long somebody in the role has taken part without being offered anything.",
             measures.starvation(books, self._clock()),
+            max,
         )
-        yield self._by_resource("quota_consumed", "What counts against quota.", measures.quota_consumed(books))
-        yield self._by_resource("quota_guarantee", "What is guaranteed.", measures.quota_guarantees(books))
-        headroom = GaugeMetricFamily(
-            "mezzo_allocator_headroom", "What is kept free for guarantees.", labels=["resource"]
-        )
-        for name, amount in books.quota.headroom().items():
-            headroom.add_metric([name], from_thousandths(amount))
-        yield headroom
+        yield _by_role_and_resource("quota_consumed", "What counts against quota.", measures.quota_consumed(books))
+        yield _by_role_and_resource("quota_guarantee", "What is guaranteed.", measures.quota_guarantees(books))
+        yield _by_role_and_resource("quota_limit", "What is the most that may be used.", measures.quota_limits(books))
+        yield _by_resource("headroom", "What is kept free for guarantees.", books.quota.headroom())
+        yield _by_resource("resources", "What all agents have together.", measures.totals(books))
+        yield _by_resource("resources_allocated", "What is used or offered of it.", measures.allocated(books))
 
-    @staticmethod
-    def _by_role(name: str, text: str, values: dict[str, int] | dict[str, float]) -> Metric:
-        family = GaugeMetricFamily(f"mezzo_allocator_{name}", text, labels=["role"])
-        for role in sorted(values)[:ROLES_MAX]:
-            family.add_metric([role], values[role])
-        return family
 
-    @staticmethod
-    def _by_resource(name: str, text: str, values: dict[str, dict[str, int]]) -> Metric:
-        family = GaugeMetricFamily(f"mezzo_allocator_{name}", text, labels=["role", "resource"])
-        for role in sorted(values)[:ROLES_MAX]:
-            for resource, amount in values[role].items():
-                family.add_metric([role, resource], from_thousandths(amount))
-        return family
+def _number(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"mezzo_allocator_{name}", text, value=value)
+
+
+def _by_role(name: str, text: str, values: Mapping[str, float], fold: Callable[[Iterator[float]], float]) -> Metric:
+    """`fold` makes one number of those of all roles beyond the first."""
+    family = GaugeMetricFamily(f"mezzo_allocator_{name}", text, labels=["role"])
+    roles = sorted(values)
+    for role in roles[:ROLES_MAX]:
+        family.add_metric([role], values[role])
+    if roles[ROLES_MAX:]:
+        family.add_metric([ALL_OTHERS], fold(values[role] for role in roles[ROLES_MAX:]))
+    return family
+
+
+def _by_resource(name: str, text: str, amounts: Mapping[str, int]) -> Metric:
+    """Amounts in thousandths."""
+    family = GaugeMetricFamily(f"mezzo_allocator_{name}", text, labels=["resource"])
+    for resource, amount in amounts.items():
+        family.add_metric([resource], from_thousandths(amount))
+    return family
+
+
+def _by_role_and_resource(name: str, text: str, values: Mapping[str, Mapping[str, int]]) -> Metric:
+    """Amounts in thousandths; those of all roles beyond the first are added up."""
+    family = GaugeMetricFamily(f"mezzo_allocator_{name}", text, labels=["role", "resource"])
+    roles = sorted(values)
+    for role in roles[:ROLES_MAX]:
+        for resource, amount in values[role].items():
+            family.add_metric([role, resource], from_thousandths(amount))
+    others: Counts[str] = Counts()
+    for role in roles[ROLES_MAX:]:
+        others.update(values[role])
+    for resource, amount in others.items():
+        family.add_metric([ALL_OTHERS, resource], from_thousandths(amount))
+    return family

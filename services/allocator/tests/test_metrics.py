@@ -1,101 +1,128 @@
-"""What dashboards are told: by role, as the core knows it at each scrape."""
+"""What dashboards are told, and that what they are told stays bounded."""
 
 from __future__ import annotations
 
+import re
+
+import pytest
+from prometheus_client import generate_latest
+
 from mezzo.allocator.v1 import allocator_pb2 as wire
-from mezzo_allocator.core.policy import Policy
+from mezzo_allocator import metrics as told
+from mezzo_allocator.core import events as ev
 from mezzo_allocator.metrics import AllocatorMetrics
-from mezzo_allocator.testing import CAPABILITY, Conversation
+from mezzo_allocator.testing import Conversation
 
 
-def watched(cluster: Conversation) -> AllocatorMetrics:
-    metrics = AllocatorMetrics("1.0")
-    metrics.watch(cluster.core, clock=lambda: cluster.now)
-    return metrics
+class Dashboard:
+    """Scrapes the metrics of a cluster's allocator."""
+
+    def __init__(self, cluster: Conversation) -> None:
+        self._cluster = cluster
+        self._metrics = AllocatorMetrics("1.0")
+        self._metrics.watch(cluster.core, clock=lambda: cluster.now)
+
+    def cycle(self) -> None:
+        """Runs a cycle as the session does."""
+        (outcome,) = self._cluster.say(ev.CycleStarted())
+        assert isinstance(outcome, ev.Allocated)
+        self._metrics.cycle(wire.Cycle(duration_seconds=0.001, latency_seconds=0.002), outcome)
+
+    def scrape(self) -> str:
+        return generate_latest(self._metrics.registry).decode()
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self._metrics.registry.get_sample_value(f"mezzo_allocator_{name}", labels)
+
+    def roles(self, name: str) -> set[str]:
+        return set(re.findall(rf'^mezzo_allocator_{name}{{.*role="([^"]*)"', self.scrape(), re.MULTILINE))
 
 
-def told(metrics: AllocatorMetrics, name: str, **labels: str) -> float | None:
-    return metrics.registry.get_sample_value(f"mezzo_allocator_{name}", labels)
-
-
-def test_dominant_shares_are_told_by_role_with_weights_applied() -> None:
+def test_cycles_are_timed_and_their_allocations_counted_by_role() -> None:
     cluster = Conversation()
-    cluster.framework("f1", "eng/backend")
-    cluster.framework("f2", "ops")
-    cluster.role("eng", weight=2.0)
-    holdings = {("f1", "eng/backend"): "cpus:4", ("f2", "ops"): "mem:25"}
-    cluster.agent("a", "cpus:10;mem:100", holdings=holdings, active=False)
-    metrics = watched(cluster)
-    assert told(metrics, "dominant_share", role="eng/backend") == 0.4
-    assert told(metrics, "dominant_share", role="eng") == 0.2
-    assert told(metrics, "dominant_share", role="ops") == 0.25
-    cluster.recover("f2", "a", "mem:25", role="ops")
-    assert told(metrics, "dominant_share", role="ops") == 0
-    cluster.remove_framework("f2")
-    assert told(metrics, "dominant_share", role="ops") is None
-
-
-def test_dominant_shares_leave_out_what_is_excluded_from_them() -> None:
-    cluster = Conversation(Policy(excluded_from_shares=frozenset(["gpus"])))
-    cluster.framework("f", "eng", capabilities=[CAPABILITY.GPU_RESOURCES])
-    cluster.agent("a", "cpus:10;mem:100;gpus:2", holdings={("f", "eng"): "cpus:1;gpus:2"}, active=False)
-    assert told(watched(cluster), "dominant_share", role="eng") == 0.1
-
-
-def test_quota_and_what_is_laid_away_for_it_are_told_by_resource() -> None:
-    cluster = Conversation()
-    cluster.framework("q", "quota")
-    cluster.role("quota", guarantees={"cpus": 4, "mem": 512})
-    cluster.agent("a", "cpus:10;mem:100", holdings={("q", "quota"): "cpus:1"}, active=False)
-    metrics = watched(cluster)
-    assert told(metrics, "quota_guarantee", role="quota", resource="cpus") == 4
-    assert told(metrics, "quota_consumed", role="quota", resource="cpus") == 1
-    assert told(metrics, "headroom", resource="cpus") == 3
-    assert told(metrics, "headroom", resource="mem") == 512
-    cluster.role("quota")
-    assert told(metrics, "quota_guarantee", role="quota", resource="cpus") is None
-    assert told(metrics, "headroom", resource="cpus") is None
-
-
-def test_refusals_are_told_by_role_until_they_end() -> None:
-    cluster = Conversation()
-    cluster.framework("f", "eng")
-    metrics = watched(cluster)
-    for name in ("a", "b"):
-        cluster.agent(name, "cpus:1;mem:64")
-        (allocation,) = cluster.cycle()
-        cluster.decline(allocation, seconds=60.0)
-    assert told(metrics, "filters", role="eng") == 2
-    cluster.remove_agent("b")
-    assert told(metrics, "filters", role="eng") == 1
-    cluster.cycle(after=61.0)
-    assert told(metrics, "filters", role="eng") is None
-
-
-def test_how_long_somebody_waits_is_told_by_role() -> None:
-    cluster = Conversation()
-    cluster.framework("f", "eng")
-    cluster.framework("idle", "ops", suppressed=["ops"])
-    metrics = watched(cluster)
-    cluster.now += 30.0
-    assert told(metrics, "starvation_seconds", role="eng") == 30.0
-    assert told(metrics, "starvation_seconds", role="ops") is None
-    cluster.agent("a", "cpus:1;mem:64")
-    cluster.cycle()
-    assert told(metrics, "starvation_seconds", role="eng") == 0.0
-
-
-def test_cycles_are_counted_with_how_long_they_took_and_how_long_they_were_waited_for() -> None:
-    cluster = Conversation()
+    dashboard = Dashboard(cluster)
     cluster.framework("f", "eng")
     cluster.agent("a", "cpus:1;mem:64")
-    metrics = AllocatorMetrics("1.0")
-    metrics.cycle(wire.Cycle(number=1, duration_seconds=0.5, latency_seconds=2.0, agents_considered=3), cluster.cycle())
-    metrics.cycle(wire.Cycle(number=2, duration_seconds=0.25, agents_considered=1), [])
-    assert told(metrics, "cycle_duration_seconds_count") == 2
-    assert told(metrics, "cycle_duration_seconds_sum") == 0.75
-    # The second had nothing to answer: it was the interval's.
-    assert told(metrics, "cycle_latency_seconds_count") == 1
-    assert told(metrics, "cycle_latency_seconds_sum") == 2.0
-    assert told(metrics, "agents_considered_total") == 4
-    assert told(metrics, "allocations_total", role="eng") == 1
+    cluster.agent("b", "cpus:1;mem:64", unavailable=1000)
+    dashboard.cycle()
+    assert dashboard.value("cycle_duration_seconds_count") == 1
+    assert dashboard.value("cycle_duration_seconds_sum") == 0.001
+    assert dashboard.value("cycle_latency_seconds_sum") == 0.002
+    assert dashboard.value("allocations_total", role="eng") == 2
+    assert dashboard.value("inverse_allocations_total") == 1
+    assert dashboard.value("inverse_offers") == 1
+    assert dashboard.value("maintenance_agents") == 1
+
+
+def test_agents_and_frameworks_are_counted_and_those_that_take_part() -> None:
+    cluster = Conversation()
+    cluster.framework("f")
+    cluster.framework("gone", active=False)
+    cluster.agent("a", "cpus:1;mem:64")
+    cluster.agent("draining", "cpus:1;mem:64", active=False)
+    cluster.agent("deactivated", "cpus:1;mem:64", active=False)
+    dashboard = Dashboard(cluster)
+    counts = [dashboard.value(name) for name in ("agents", "agents_active", "frameworks", "frameworks_active")]
+    assert counts == [3, 1, 2, 1]
+
+
+def test_quota_is_told_with_its_use_and_the_headroom_for_it() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "eng")
+    cluster.role("eng", guarantees={"cpus": 4, "mem": 1024}, limits={"cpus": 8})
+    cluster.agent("a", "cpus:1;mem:2048")
+    cluster.offers()
+    dashboard = Dashboard(cluster)
+    of_cpus = {"role": "eng", "resource": "cpus"}
+    assert dashboard.value("quota_guarantee", **of_cpus) == 4
+    assert dashboard.value("quota_limit", **of_cpus) == 8
+    assert dashboard.value("quota_consumed", **of_cpus) == 1
+    assert dashboard.value("headroom", resource="cpus") == 3
+    assert dashboard.value("resources", resource="mem") == 2048
+    assert dashboard.value("resources_allocated", resource="cpus") == 1
+    assert dashboard.value("resources_allocated", resource="mem") == 2048
+
+
+def test_starvation_counts_from_the_last_offer_while_somebody_wants_one() -> None:
+    cluster = Conversation()
+    dashboard = Dashboard(cluster)
+    cluster.framework("waits", "eng")
+    cluster.now += 10.0
+    assert dashboard.value("starvation_seconds", role="eng") == 10.0
+    cluster.agent("a", "cpus:1;mem:64")
+    cluster.offers()
+    assert dashboard.value("starvation_seconds", role="eng") == 0.0
+    cluster.framework("waits too", "eng")
+    cluster.now += 5.0
+    assert dashboard.value("starvation_seconds", role="eng") == 5.0
+    for name in ("waits", "waits too"):
+        cluster.suppress(name)
+    assert dashboard.value("starvation_seconds", role="eng") is None
+
+
+def test_roles_beyond_a_bound_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(told, "ROLES_MAX", 2)
+    cluster = Conversation()
+    dashboard = Dashboard(cluster)
+    for number in range(5):
+        cluster.framework(f"f{number}", f"role{number}")
+        cluster.role(f"role{number}", limits={"cpus": number})
+        cluster.agent(f"a{number}", "cpus:1;mem:1000")
+    dashboard.cycle()
+    for name in ("allocations_total", "dominant_share", "starvation_seconds", "quota_limit"):
+        assert len(dashboard.roles(name)) <= 3, name
+    assert dashboard.value("quota_limit", role="all others", resource="cpus") == 2 + 3 + 4
+    shares = [dashboard.value("dominant_share", role=role) for role in ("role0", "role1", "all others")]
+    assert max(filter(None, shares)) >= 0.2
+
+
+def test_every_metric_is_named_by_the_rules_of_prometheus() -> None:
+    cluster = Conversation()
+    cluster.framework("f")
+    cluster.agent("a", "cpus:1;mem:64")
+    for line in Dashboard(cluster).scrape().splitlines():
+        if not line.startswith("# TYPE mezzo_allocator"):
+            continue
+        _, _, name, kind = line.split()
+        assert re.fullmatch(r"mezzo_allocator_[a-z_]+", name)
+        assert name.endswith("_total") == (kind == "counter"), name

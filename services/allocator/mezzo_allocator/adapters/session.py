@@ -214,7 +214,7 @@ class _Session:
                 latency_seconds=time.monotonic() - changed_at if changed_at is not None else 0.0,
                 agents_considered=effect.agents_considered,
             )
-            self._metrics.cycle(cycle, effect.allocations)
+            self._metrics.cycle(cycle, effect)
             tell = now - self._told_at >= self._core.policy.allocation_interval_seconds
             if tell:
                 self._told_at = now

@@ -101,6 +101,16 @@ class Maintenance:
         """When the next filter may end."""
         return self._ends[0][0] if self._ends else None
 
+    @property
+    def planned(self) -> int:
+        """For how many agents maintenance is planned."""
+        return len(self._plans)
+
+    @property
+    def out(self) -> int:
+        """How many inverse offers are out."""
+        return sum(len(plan.asked) for plan in self._plans.values())
+
     def ask(self, agents: AgentBook, frameworks: FrameworkBook) -> list[InverseAllocation]:
         """Whom to ask now, about which agents."""
         asked = []

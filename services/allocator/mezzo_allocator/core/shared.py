@@ -1,7 +1,8 @@
 """Shared resources: many may hold the same volume, which is one thing wherever amounts are added up.
 
-What counts for a role is what is held in it and below it, each shared resource of an agent once, however many frameworks
-hold it and however many copies. This is how the sorter of Mesos counts (docs/shared-resources.md of apache/mesos).
+What counts for a role is what is held in it and below it, each shared resource of an agent once, however many
+frameworks hold it and however many copies. This is how the sorter of Mesos counts (docs/shared-resources.md of
+apache/mesos).
 """
 
 from __future__ import annotations
