@@ -1,0 +1,138 @@
+"""`mezzo` without a cluster: its help, its completion, and the services that it starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mezzo_chassis.testing import free_ports
+from tests.mezzo_command import MEZZO, PATIENCE_SECONDS, MezzoCommand
+
+pytestmark = pytest.mark.timeout(120)
+
+VERBS = ("status", "agents", "frameworks", "tasks", "run", "logs", "kill", "local")
+# Each service, and a flag that it alone has.
+SERVICES = {
+    "registry": "--max_agent_ping_timeouts",
+    "allocator": "--allocation_interval",
+    "agent": "--executor_registration_timeout",
+    "gateway": "--master",
+}
+PAUSE_SECONDS = 0.05
+
+
+@pytest.fixture
+def mezzo() -> MezzoCommand:
+    return MezzoCommand("127.0.0.1:1")
+
+
+def process(*words: str, **variables: str) -> str:
+    """What the real `mezzo` writes; it has to succeed."""
+    return subprocess.run(
+        [MEZZO, *words],
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=True,
+    ).stdout
+
+
+def test_help_lists_every_verb_and_every_service() -> None:
+    told = process("--help", COLUMNS="120")
+    assert all(f"│ {name} " in told for name in (*VERBS, *SERVICES))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_explains_itself(verb: str, mezzo: MezzoCommand) -> None:
+    told = mezzo.output(verb, "--help")
+    assert f"Usage: mezzo {verb} " in told
+    assert mezzo.output(verb, "-h") == told
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_each_service_explains_its_own_flags(service: str, mezzo: MezzoCommand) -> None:
+    told = mezzo.output(service, "--help")
+    assert SERVICES[service] in told
+    for flag in ("--ip", "--metrics_port", "--log_level", "--config"):
+        assert flag in told
+
+
+@pytest.mark.xfail(strict=True, reason="a service's help shows the name of the program that started it")
+def test_the_usage_line_of_a_service_is_what_to_type() -> None:
+    assert process("gateway", "--help").startswith("Usage: mezzo gateway ")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("words", [("--metrics_port=many",), ("--no-such-flag=1",), ("--log_level=loud",)])
+def test_a_wrong_flag_is_named_in_one_line(words: tuple[str, ...], service: str, mezzo: MezzoCommand) -> None:
+    ended = mezzo(service, *words)
+    assert (ended.code, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"mezzo {service}: ")
+    assert ended.stderr.count("\n") == 1
+    assert words[0].partition("=")[0] in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("mezzo st", ["status"]),
+        ("mezzo tasks --fr", ["--framework"]),
+        ("mezzo agents -o ", ["json", "table", "wide"]),
+        ("mezzo ga", ["gateway"]),
+    ],
+)
+def test_a_shell_is_told_how_words_may_go_on(typed: str, offered: list[str]) -> None:
+    words = typed.split(" ")
+    answer = process(COMP_WORDS=typed, COMP_CWORD=str(len(words) - 1), _MEZZO_COMPLETE="complete_bash")
+    assert sorted(answer.split()) == offered
+
+
+def test_the_script_for_a_shell_is_printed() -> None:
+    assert "complete -o default -F _mezzo_completion mezzo" in process(_MEZZO_COMPLETE="source_bash")
+
+
+def test_flags_count_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_text('attributes = "from:file"\ndefault_role = "file"\ngc_delay = "3days"\n')
+    port, grpc_port, metrics_port, nobody = free_ports(4)
+    words = [
+        *("agent", f"--config={tmp_path / 'agent.toml'}", f"--work_dir={tmp_path / 'agent'}", "--ip=127.0.0.1"),
+        *(f"--port={port}", f"--grpc_port={grpc_port}", f"--metrics_port={metrics_port}"),
+        *(f"--master=127.0.0.1:{nobody}", "--attributes=from:flag"),
+    ]
+    variables = {"MEZZO_AGENT_ATTRIBUTES": "from:environment", "MEZZO_AGENT_DEFAULT_ROLE": "environment"}
+    with (tmp_path / "log").open("wb") as log:
+        agent = subprocess.Popen([MEZZO, *words], env={**os.environ, **variables}, stdout=log, stderr=log)
+    try:
+        flags = flags_of(agent, port)
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(PATIENCE_SECONDS) == 0
+    finally:
+        agent.kill()
+        agent.wait()
+    assert (flags["attributes"], flags["default_role"]) == ("from:flag", "environment")
+    assert (flags["gc_delay"], flags["recovery_timeout"]) == ("3days", "15mins")
+
+
+def flags_of(service: subprocess.Popen[bytes], port: int) -> dict[str, Any]:
+    """The flags that a service runs with, once it answers."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/flags", timeout=PATIENCE_SECONDS) as answer:
+                flags: dict[str, Any] = json.load(answer)["flags"]
+                return flags
+        except urllib.error.URLError:
+            assert service.poll() is None, "it has ended"
+            assert time.monotonic() < deadline, "it does not answer"
+            time.sleep(PAUSE_SECONDS)
