@@ -1,0 +1,87 @@
+"""How what dashboards are told of roles and resources follows the cluster; `test_metrics.py` has the rest."""
+
+from __future__ import annotations
+
+from mezzo_allocator.core.policy import Policy
+from mezzo_allocator.metrics import AllocatorMetrics
+from mezzo_allocator.testing import CAPABILITY, Conversation
+
+
+def watched(cluster: Conversation) -> AllocatorMetrics:
+    metrics = AllocatorMetrics("1.0")
+    metrics.watch(cluster.core, clock=lambda: cluster.now)
+    return metrics
+
+
+def told(metrics: AllocatorMetrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(f"mezzo_allocator_{name}", labels)
+
+
+def test_dominant_shares_are_told_by_role_with_weights_applied() -> None:
+    cluster = Conversation()
+    cluster.framework("f1", "eng/backend")
+    cluster.framework("f2", "ops")
+    cluster.role("eng", weight=2.0)
+    holdings = {("f1", "eng/backend"): "cpus:4", ("f2", "ops"): "mem:25"}
+    cluster.agent("a", "cpus:10;mem:100", holdings=holdings, active=False)
+    metrics = watched(cluster)
+    assert told(metrics, "dominant_share", role="eng/backend") == 0.4
+    assert told(metrics, "dominant_share", role="eng") == 0.2
+    assert told(metrics, "dominant_share", role="ops") == 0.25
+    cluster.recover("f2", "a", "mem:25", role="ops")
+    assert told(metrics, "dominant_share", role="ops") == 0
+    cluster.remove_framework("f2")
+    assert told(metrics, "dominant_share", role="ops") is None
+
+
+def test_dominant_shares_leave_out_what_is_excluded_from_them() -> None:
+    cluster = Conversation(Policy(excluded_from_shares=frozenset(["gpus"])))
+    cluster.framework("f", "eng", capabilities=[CAPABILITY.GPU_RESOURCES])
+    cluster.agent("a", "cpus:10;mem:100;gpus:2", holdings={("f", "eng"): "cpus:1;gpus:2"}, active=False)
+    assert told(watched(cluster), "dominant_share", role="eng") == 0.1
+
+
+def test_quota_and_what_is_laid_away_for_it_are_told_by_resource() -> None:
+    cluster = Conversation()
+    cluster.framework("q", "quota")
+    cluster.role("quota", guarantees={"cpus": 4, "mem": 512})
+    cluster.agent("a", "cpus:10;mem:100", holdings={("q", "quota"): "cpus:1"}, active=False)
+    metrics = watched(cluster)
+    assert told(metrics, "quota_guarantee", role="quota", resource="cpus") == 4
+    assert told(metrics, "quota_consumed", role="quota", resource="cpus") == 1
+    assert told(metrics, "headroom", resource="cpus") == 3
+    assert told(metrics, "headroom", resource="mem") == 512
+    cluster.role("quota")
+    assert told(metrics, "quota_guarantee", role="quota", resource="cpus") is None
+    assert told(metrics, "headroom", resource="cpus") is None
+
+
+def test_refusals_are_told_by_role_until_they_end() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "eng")
+    metrics = watched(cluster)
+    for name in ("a", "b"):
+        cluster.agent(name, "cpus:1;mem:64")
+        (allocation,) = cluster.cycle()
+        cluster.decline(allocation, seconds=60.0)
+    assert told(metrics, "filters", role="eng") == 2
+    cluster.remove_agent("b")
+    assert told(metrics, "filters", role="eng") == 1
+    cluster.cycle(after=61.0)
+    assert told(metrics, "filters", role="eng") is None
+
+
+def test_resources_are_told_as_they_are_and_as_they_are_given_out() -> None:
+    cluster = Conversation()
+    metrics = watched(cluster)
+    assert told(metrics, "resources", resource="cpus") is None
+    assert told(metrics, "resources_allocated", resource="cpus") is None
+    cluster.agent("a", "cpus:2;mem:1024")
+    assert told(metrics, "resources", resource="cpus") == 2
+    assert told(metrics, "resources_allocated", resource="mem") is None
+    cluster.framework("f")
+    cluster.cycle()
+    assert told(metrics, "resources_allocated", resource="mem") == 1024
+    cluster.remove_agent("a")
+    assert told(metrics, "resources", resource="cpus") is None
+    assert told(metrics, "resources_allocated", resource="cpus") is None
