@@ -321,8 +321,8 @@ def test_call_without_a_type_is_refused(cluster: Cluster) -> None:
 
 
 def test_call_that_nobody_carries_out_is_named(cluster: Cluster) -> None:
-    cluster.call(cluster.framework(), Call(type=Call.ACCEPT_INVERSE_OFFERS))
-    assert cluster.refusal().startswith("Unimplemented: call ACCEPT_INVERSE_OFFERS ")
+    cluster.call(cluster.framework(), Call(type=Call.ACKNOWLEDGE_OPERATION_STATUS))
+    assert cluster.refusal().startswith("Unimplemented: call ACKNOWLEDGE_OPERATION_STATUS ")
 
 
 def test_text_that_is_no_text_is_refused_with_its_field(cluster: Cluster) -> None:

@@ -90,6 +90,43 @@ class ClusterMachine(RuleBasedStateMachine):
             config.limits["cpus"].value = limit
         self.cluster.operate(call)
 
+    @rule(addresses=st.sets(st.integers(0, 3)), start_seconds=st.sampled_from([1, 2]))
+    def maintenance_is_planned(self, addresses: set[int], start_seconds: int) -> None:
+        call = master.Call(type=master.Call.UPDATE_MAINTENANCE_SCHEDULE)
+        schedule = call.update_maintenance_schedule.schedule
+        schedule.SetInParent()
+        for address in sorted(addresses):
+            window = schedule.windows.add(machine_ids=[mesos.MachineID(ip=f"10.0.0.{address}")])
+            window.unavailability.start.nanoseconds = start_seconds * 10**9
+        self.cluster.operate(call)
+
+    @rule(address=st.integers(0, 3), up=st.booleans())
+    def machine_goes_down_or_up(self, address: int, up: bool) -> None:
+        call = master.Call(type=master.Call.STOP_MAINTENANCE if up else master.Call.START_MAINTENANCE)
+        machines = call.stop_maintenance.machines if up else call.start_maintenance.machines
+        machines.add(ip=f"10.0.0.{address}")
+        self.cluster.operate(call)
+
+    @rule(framework=any_index, agent=any_index, start_seconds=st.sampled_from([1, 2]))
+    def inverse_allocation(self, framework: int, agent: int, start_seconds: int) -> None:
+        books = self.cluster.registry.books
+        known, on = books.frameworks.get(self.framework_at(framework).id), books.agents.get(self.agent_at(agent).id)
+        allocations = allocator.Allocations()
+        one = allocations.inverse_allocations.add(framework=known.number if known else 0, agent=on.number if on else 0)
+        one.unavailability.start.nanoseconds = start_seconds * 10**9
+        self.cluster.tell(events.AllocationsMade(allocations))
+
+    @rule(framework=any_index, accepts=st.booleans())
+    def inverse_offer_is_answered(self, framework: int, accepts: bool) -> None:
+        played = self.framework_at(framework)
+        kind = scheduler.Call.ACCEPT_INVERSE_OFFERS if accepts else scheduler.Call.DECLINE_INVERSE_OFFERS
+        call = scheduler.Call(type=kind)
+        said = call.accept_inverse_offers if accepts else call.decline_inverse_offers
+        said.SetInParent()
+        for offer_id in self.cluster.registry.books.inverse_offers:
+            said.inverse_offer_ids.add(value=offer_id)
+        self.cluster.call(played, call)
+
     @rule(framework=any_index, agent=any_index)
     def allocation(self, framework: int, agent: int) -> None:
         played, books = self.framework_at(framework), self.cluster.registry.books

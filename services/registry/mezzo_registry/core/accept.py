@@ -33,7 +33,15 @@ class Pool:
     remaining: Resources
 
 
-def filters_of(call: scheduler.Call.Accept | scheduler.Call.Decline) -> mesos.Filters:
+Filtering = (
+    scheduler.Call.Accept
+    | scheduler.Call.Decline
+    | scheduler.Call.AcceptInverseOffers
+    | scheduler.Call.DeclineInverseOffers
+)
+
+
+def filters_of(call: Filtering) -> mesos.Filters:
     """The filters that a framework sets, or those that it is taken to set."""
     return call.filters if call.HasField("filters") else DEFAULT_FILTERS
 

@@ -86,6 +86,9 @@ def agent_changed(turn: Turn, agent: Agent, *, holdings: bool) -> None:
     update.capabilities.extend(agent.capabilities)
     update.cycle = turn.books.allocator_cycle
     update.keeps_holdings = not holdings
+    unavailability = turn.books.unavailability(agent)
+    if unavailability is not None:
+        update.unavailability.CopyFrom(unavailability)
     if holdings:
         held: dict[int, list[mesos.Resource]] = {}
         for framework, role, resources in turn.books.holdings(agent):
@@ -131,6 +134,20 @@ def allocated(turn: Turn, framework: Framework, agent: Agent, role: str, resourc
     taken.agent = agent.number
     taken.resources.extend(resource_forms.allocated(resources, role))
     turn.to_allocator(message)
+
+
+def inverse_offer_answered(
+    turn: Turn,
+    framework: Framework,
+    agent: Agent,
+    answer: "allocator.InverseOfferAnswered.Answer.ValueType",
+    filters: mesos.Filters | None = None,
+) -> None:
+    """An inverse offer is no longer out; with what the framework said, if it did."""
+    answered = allocator.InverseOfferAnswered(framework=framework.number, agent=agent.number, answer=answer)
+    if filters is not None:
+        answered.filters.CopyFrom(filters)
+    turn.to_allocator(Message(inverse_offer_answered=answered))
 
 
 def revived(turn: Turn, framework: Framework, roles: list[str]) -> None:

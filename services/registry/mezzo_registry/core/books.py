@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.allocator.allocator_pb2 import InverseOfferStatus
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.resources import Form, Resources
 
 from .accounts import Sums
 from .failures import InvalidTransition
+from .maintenance import Plan
 from .roles import Configuration
 from .states import AGENT_TRANSITIONS, FRAMEWORK_TRANSITIONS, TERMINAL, AgentState, FrameworkState
 
@@ -55,6 +57,10 @@ class Agent:
     """Framework id → which of its descriptions this session has been told."""
     kills: dict[TaskKey, agent_session.RegistryMessage] = field(default_factory=dict)
     """Kills that no terminal update has answered; sent again when the agent comes back."""
+    inverse_offers: set[str] = field(default_factory=set)
+    """The frameworks that are asked to leave it and have not answered, by id."""
+    inverse_statuses: dict[str, InverseOfferStatus] = field(default_factory=dict)
+    """Framework id → what it said last when it was asked to leave."""
     offer_form: mesos.Offer = field(default_factory=mesos.Offer)
     """The part of an offer that is the same in all offers of this agent."""
 
@@ -109,6 +115,8 @@ class Framework:
     executors: dict[tuple[str, str], "Executor"] = field(default_factory=dict)
     """By agent id and executor id."""
     offers: dict[str, "Offer"] = field(default_factory=dict)
+    inverse_offers: dict[str, "InverseOffer"] = field(default_factory=dict)
+    """By agent id."""
     agents: dict[str, int] = field(default_factory=dict)
     """Agent id → how many of its tasks and executors are there."""
 
@@ -202,6 +210,16 @@ class Offer:
     """Seconds since the epoch."""
 
 
+@dataclass(slots=True, eq=False, repr=False)
+class InverseOffer:
+    """An outstanding inverse offer: a framework is asked to leave an agent, with all that it has there."""
+
+    id: str
+    framework: Framework
+    agent: Agent
+    unavailability: mesos.Unavailability
+
+
 class Books:
     """All that the registry knows, and the indices into it."""
 
@@ -236,6 +254,11 @@ class Books:
         self.offers: dict[str, Offer] = {}
         """Outstanding, the oldest first."""
         self.offer_timer_runs = False
+        self.inverse_offers: dict[str, InverseOffer] = {}
+        self.plan = Plan()
+        """The maintenance that is planned, as the store has it."""
+        self.ordered_plan = Plan()
+        """What will be planned when all is stored that was ordered to be."""
         self.observers: set[int] = set()
         self.untold: dict[int, dict[Task, None]] = {}
         """Observer → the tasks that its snapshot has yet to tell."""
@@ -274,6 +297,10 @@ class Books:
     def offerable(self, agent: Agent) -> bool:
         """Whether an agent may be offered."""
         return agent.connected and (self.white_list is None or agent.info.hostname in self.white_list)
+
+    def unavailability(self, agent: Agent) -> mesos.Unavailability | None:
+        """When an agent is planned to be unavailable."""
+        return self.plan.unavailability(agent.info.hostname, agent.pid)
 
     def attach_session(self, agent: Agent, session: int) -> None:
         """From now on the agent speaks through `session`."""
@@ -348,6 +375,18 @@ class Books:
         del offer.agent.offers[offer.id]
         del offer.framework.offers[offer.id]
         self.offered.add(offer.role, offer.resources, -1)
+
+    def add_inverse_offer(self, offer: InverseOffer) -> None:
+        """A framework is asked to leave an agent."""
+        self.inverse_offers[offer.id] = offer
+        offer.framework.inverse_offers[offer.agent.id] = offer
+        offer.agent.inverse_offers.add(offer.framework.id)
+
+    def drop_inverse_offer(self, offer: InverseOffer) -> None:
+        """The framework has answered, or is not asked any longer."""
+        del self.inverse_offers[offer.id]
+        del offer.framework.inverse_offers[offer.agent.id]
+        offer.agent.inverse_offers.discard(offer.framework.id)
 
     @staticmethod
     def give_back(agent: Agent, resources: Resources) -> None:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo.allocator.v1.allocator_pb2 import InverseOfferAnswered as Answered
 from mezzo.errors import Forbidden, InvalidRequest, LimitExceeded, MezzoError, Unimplemented
 
-from . import accept, allocator_messages, frameworks, offers, reconciliation, teardown, updates
+from . import accept, allocator_messages, frameworks, inverse_offers, offers, reconciliation, teardown, updates
 from .books import Framework
 from .effects import Refuse
 from .events import FrameworkCalled
@@ -85,6 +86,27 @@ def _decline(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
     offers.decline(turn, framework, offer_ids, accept.filters_of(call.decline))
 
 
+def _accept_inverse(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
+    _answer_inverse(turn, framework, call.accept_inverse_offers, Answered.ANSWER_ACCEPTED, "accept_inverse_offers")
+
+
+def _decline_inverse(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
+    _answer_inverse(turn, framework, call.decline_inverse_offers, Answered.ANSWER_DECLINED, "decline_inverse_offers")
+
+
+def _answer_inverse(
+    turn: Turn,
+    framework: Framework,
+    said: scheduler.Call.AcceptInverseOffers | scheduler.Call.DeclineInverseOffers,
+    answer: "Answered.Answer.ValueType",
+    field: str,
+) -> None:
+    ids = said.inverse_offer_ids
+    if len(ids) > OFFERS_PER_CALL_MAX:
+        raise LimitExceeded(f"{field}.inverse_offer_ids: has {len(ids)}; at most {OFFERS_PER_CALL_MAX} are allowed")
+    inverse_offers.answer(turn, framework, ids, answer, accept.filters_of(said))
+
+
 def _revive(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
     turn.counters["messages_revive_offers"] += 1
     _check_own_roles(framework, call.revive.roles, "revive.roles")
@@ -148,6 +170,8 @@ _TABLE: dict["scheduler.Call.Type.ValueType", tuple[str, Handler]] = {
     Call.TEARDOWN: ("", _teardown),
     Call.ACCEPT: ("accept", _accept),
     Call.DECLINE: ("decline", _decline),
+    Call.ACCEPT_INVERSE_OFFERS: ("accept_inverse_offers", _accept_inverse),
+    Call.DECLINE_INVERSE_OFFERS: ("decline_inverse_offers", _decline_inverse),
     Call.REVIVE: ("", _revive),
     Call.SUPPRESS: ("", _suppress),
     Call.KILL: ("kill", _kill),

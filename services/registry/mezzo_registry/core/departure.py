@@ -4,7 +4,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 
-from . import allocator_messages, endings, observers, offers, records, statuses
+from . import allocator_messages, endings, inverse_offers, observers, offers, records, statuses
 from .books import Agent
 from .effects import CloseAgentSession, Persist, SendToAgent
 from .events import AgentDisconnected, AgentLeaving, AgentMarkedUnreachable, TimerFired
@@ -20,9 +20,10 @@ REREGISTRATION = "agent reregistration"
 
 
 def take_back_offers(turn: Turn, agent: Agent) -> None:
-    """Rescind every offer of an agent."""
+    """Rescind every offer of an agent, and every inverse offer about it."""
     for offer in list(agent.offers.values()):
         offers.rescind(turn, offer)
+    inverse_offers.take_back(turn, inverse_offers.of_agent(turn, agent))
 
 
 def disconnected(turn: Turn, event: AgentDisconnected) -> None:

@@ -36,6 +36,7 @@ def elected(turn: Turn, event: Elected) -> None:
         books.unreachable[agent_id] = since
     books.gone.update(event.gone)
     role_calls.recovered(turn, event.configuration)
+    books.plan = books.ordered_plan = event.plan
     turn.start_timer(departure.PINGS, turn.settings.agent_ping_timeout)
     turn.start_timer(GARBAGE, turn.settings.registry_gc_interval)
     if books.recovered:

@@ -9,6 +9,7 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 
+from .maintenance import Plan
 from .roles import Configuration, Quota
 
 
@@ -21,6 +22,7 @@ class Elected:
     """Agent id → when it was marked, in seconds since the epoch."""
     gone: Mapping[str, float] = field(default_factory=dict)
     configuration: Configuration = field(default_factory=Configuration)
+    plan: Plan = field(default_factory=Plan)
 
 
 # --- agents -----------------------------------------------------------------------------------------------------------
@@ -185,6 +187,14 @@ class RolesStored:
 
 
 @dataclass(frozen=True, slots=True)
+class MaintenanceStored:
+    """The store has what is planned of maintenance. `request` is what an `Answer` answers."""
+
+    request: int
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
 class ObserverJoined:
     """An observer wants a copy of the state; or wants it anew, having missed changes."""
 
@@ -244,6 +254,7 @@ Event = (
     | OperatorCalled
     | OperatorKilledTask
     | RolesStored
+    | MaintenanceStored
     | ObserverJoined
     | ObserverReady
     | ObserverLeft

@@ -7,7 +7,7 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.errors import InvalidRequest
 from mezzo.resources import Form
 
-from . import allocator_messages, observers, offers, statuses
+from . import allocator_messages, inverse_offers, observers, offers, statuses
 from .books import Framework
 from .effects import CloseFrameworkStream, Refuse, SendToFramework
 from .events import FrameworkStreamClosed, FrameworkSubscribing
@@ -144,6 +144,7 @@ def _subscribe_again(
         framework.stream_id = None
     for offer in list(framework.offers.values()):
         offers.remove(turn, offer, offers.Outcome.WITHDRAWN)
+    inverse_offers.take_back(turn, framework.inverse_offers.values())
     turn.cancel_timer(FAILOVER, framework.id)
     first_time = framework.registered_at is None
     user, checkpoint = framework.info.user, framework.info.checkpoint
@@ -252,6 +253,7 @@ def stream_closed(turn: Turn, event: FrameworkStreamClosed) -> None:
     framework.move(FrameworkState.DISCONNECTED)
     for offer in list(framework.offers.values()):
         offers.remove(turn, offer, offers.Outcome.WITHDRAWN)
+    inverse_offers.take_back(turn, framework.inverse_offers.values())
     allocator_messages.framework_changed(turn, framework)
     observers.framework_changed(turn, framework)
     turn.start_timer(FAILOVER, framework.info.failover_timeout, subject=framework.id)

@@ -24,6 +24,7 @@ def validate(books: Books) -> None:
     _sums(books)
     _tasks(books)
     _offers(books)
+    _inverse_offers(books)
     _must(set(books.agents).isdisjoint(books.unreachable), "an agent is both admitted and unreachable")
     _must(
         books.recovered <= {agent.id for agent in books.agents.values() if agent.registered_at is None},
@@ -131,6 +132,23 @@ def _tasks(books: Books) -> None:
             _must(waits or task.reported, f"task {task.id} has ended, and nothing is left to wait for")
         both = framework.tasks.keys() & framework.unreachable.keys()
         _must(not both, f"framework {framework.id}: tasks {both} both run and are unreachable")
+
+
+def _inverse_offers(books: Books) -> None:
+    for offer in books.inverse_offers.values():
+        framework, agent = offer.framework, offer.agent
+        _must(framework.inverse_offers.get(agent.id) is offer, f"inverse offer {offer.id} is not its framework's")
+        _must(framework.id in agent.inverse_offers, f"inverse offer {offer.id} is not known to its agent")
+        _must(framework.connected and agent.connected, f"inverse offer {offer.id} is out, but cannot be answered")
+        _must(books.unavailability(agent) == offer.unavailability, f"inverse offer {offer.id} is about another time")
+    of_frameworks = sum(len(one.inverse_offers) for one in books.frameworks.values())
+    of_agents = sum(len(one.inverse_offers) for one in books.agents.values())
+    _must(len(books.inverse_offers) == of_frameworks == of_agents, "an inverse offer is stale")
+    for agent in books.agents.values():
+        down = agent.connected and books.plan.is_down(agent.info.hostname, agent.pid)
+        _must(not down, f"agent {agent.id} is connected, but its machine is down")
+    for plan in (books.plan, books.ordered_plan):
+        _must(all(map(plan.has, plan.down)), f"of the machines that are down, {plan.down}, some are not scheduled")
 
 
 def _offers(books: Books) -> None:

@@ -9,8 +9,8 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.resources import ResourceError
 
-from . import allocator_messages, observers, resource_forms
-from .books import Agent, Framework, Offer
+from . import allocator_messages, inverse_offers, observers, resource_forms
+from .books import Agent, Books, Framework, Offer
 from .events import AllocationsMade, TimerFired
 from .turn import Turn
 from .validation.wholeness import is_whole
@@ -21,13 +21,16 @@ TIMER_SECONDS_MIN = 0.001
 """Offers that time out within so much time of each other do so together."""
 
 
-def offer_form(agent: Agent) -> mesos.Offer:
+def offer_form(books: Books, agent: Agent) -> mesos.Offer:
     """The part of an offer that is the same in all offers of an agent."""
     form = mesos.Offer(hostname=agent.info.hostname)
     form.agent_id.CopyFrom(agent.info.id)
     form.attributes.extend(agent.info.attributes)
     if agent.info.HasField("domain"):
         form.domain.CopyFrom(agent.info.domain)
+    unavailability = books.unavailability(agent)
+    if unavailability is not None:
+        form.unavailability.CopyFrom(unavailability)
     process, _, address = agent.pid.rpartition("@")
     host, _, port = address.rpartition(":")
     if port.isdigit():
@@ -54,6 +57,7 @@ def allocations_made(turn: Turn, event: AllocationsMade) -> None:
             events = outgoing[allocation.framework] = scheduler.Event(type=scheduler.Event.OFFERS)
         events.offers.offers.append(offer.message)
         observers.offer_added(turn, offer)
+    inverse_offers.allocated(turn, event.allocations.inverse_allocations)
     if event.allocations.HasField("cycle"):
         turn.books.allocator_cycle = event.allocations.cycle.number
     for number, offers in outgoing.items():

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mesos.v1.master import master_pb2 as master
 from mezzo.errors import InvalidRequest, MezzoError, NotFound, Unimplemented
 
-from . import measures, role_calls, teardown, updates
+from . import maintenance_calls, measures, role_calls, teardown, updates
 from .books import Framework
 from .effects import Answer, Refuse
 from .events import OperatorCalled, OperatorKilledTask
@@ -108,6 +108,9 @@ _CHANGES: dict["master.Call.Type.ValueType", Change] = {
     Call.SET_QUOTA: role_calls.set_quota,
     Call.REMOVE_QUOTA: role_calls.remove_quota,
     Call.UPDATE_QUOTA: role_calls.update_quota,
+    Call.UPDATE_MAINTENANCE_SCHEDULE: maintenance_calls.update_schedule,
+    Call.START_MAINTENANCE: maintenance_calls.start,
+    Call.STOP_MAINTENANCE: maintenance_calls.stop,
 }
 _READS: dict["master.Call.Type.ValueType", Read] = {
     Call.GET_METRICS: _get_metrics,
@@ -116,4 +119,6 @@ _READS: dict["master.Call.Type.ValueType", Read] = {
     Call.GET_MASTER: _get_master,
     Call.GET_WEIGHTS: role_calls.get_weights,
     Call.GET_QUOTA: role_calls.get_quota,
+    Call.GET_MAINTENANCE_SCHEDULE: maintenance_calls.get_schedule,
+    Call.GET_MAINTENANCE_STATUS: maintenance_calls.get_status,
 }

@@ -1,6 +1,7 @@
-"""What must survive the registry: which agents are admitted, unreachable or gone, and what is configured for roles.
+"""What must survive the registry; everything else is rebuilt.
 
-Everything else is rebuilt.
+That is: which agents are admitted, unreachable or gone, and what operators configured for roles and planned for
+machines.
 
 The store is a few tables of small records; a write puts or deletes one record. The shape is that of
 docs/architecture.md §3: nothing per task, nothing per framework.
@@ -11,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.maintenance import maintenance_pb2 as maintenance
 from mesos.v1.quota import quota_pb2 as quota
 
 from . import roles
 from .events import Elected
+from .maintenance import Plan, machine
 from .roles import Configuration, Quota
 
 ADMITTED = "admitted"
@@ -22,7 +25,11 @@ UNREACHABLE = "unreachable"
 GONE = "gone"
 WEIGHTS = "weights"
 QUOTAS = "quotas"
-TABLES = (ADMITTED, UNREACHABLE, GONE, WEIGHTS, QUOTAS)
+MAINTENANCE = "maintenance"
+TABLES = (ADMITTED, UNREACHABLE, GONE, WEIGHTS, QUOTAS, MAINTENANCE)
+
+_SCHEDULE = "schedule"
+_DOWN = "down"
 
 _SECONDS = struct.Struct(">d")
 _WEIGHT = struct.Struct(">d")
@@ -67,6 +74,23 @@ def configure(weights: Mapping[str, float], quotas: Mapping[str, Quota]) -> tupl
     return (*of_weights, *of_quotas)
 
 
+def maintain(plan: Plan) -> tuple[Write, ...]:
+    """All that is planned of maintenance."""
+    schedule, status = plan.schedule(), maintenance.ClusterStatus()
+    for hostname, ip in sorted(plan.down):
+        status.down_machines.add(hostname=hostname, ip=ip)
+    return (
+        Write(MAINTENANCE, _SCHEDULE, schedule.SerializeToString(deterministic=True) or None),
+        Write(MAINTENANCE, _DOWN, status.SerializeToString(deterministic=True) or None),
+    )
+
+
+def _plan(table: Mapping[str, bytes]) -> Plan:
+    schedule = maintenance.Schedule.FromString(table.get(_SCHEDULE, b""))
+    status = maintenance.ClusterStatus.FromString(table.get(_DOWN, b""))
+    return Plan(schedule, map(machine, status.down_machines))
+
+
 def size_of_roles(configuration: Configuration) -> int:
     """How many bytes the records of what is configured for roles have, keys included."""
     return sum(
@@ -93,6 +117,7 @@ def elected(tables: Mapping[str, Mapping[str, bytes]]) -> Elected:
         admitted=tuple(admitted),
         unreachable={key: _SECONDS.unpack(value)[0] for key, value in tables.get(UNREACHABLE, {}).items()},
         gone={key: _SECONDS.unpack(value)[0] for key, value in tables.get(GONE, {}).items()},
+        plan=_plan(tables.get(MAINTENANCE, {})),
         configuration=Configuration(
             weights={role: _WEIGHT.unpack(value)[0] for role, value in tables.get(WEIGHTS, {}).items()},
             quotas={

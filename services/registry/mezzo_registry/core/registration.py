@@ -37,6 +37,11 @@ def registering(turn: Turn, event: AgentRegistering) -> None:
         turn.order(_shutdown(event.session, "this agent was marked gone; it may come back under a new id"))
         turn.order(CloseAgentSession(event.session))
         return
+    if books.plan.is_down(register.agent_info.hostname, register.pid):
+        turn.warn("agent of a machine in maintenance refused", hostname=register.agent_info.hostname, agent_id=agent_id)
+        turn.order(_shutdown(event.session, "this machine is down for maintenance"))
+        turn.order(CloseAgentSession(event.session))
+        return
     known = books.agents.get(agent_id)
     if known is not None:
         _returning(turn, event, known, total)
@@ -123,7 +128,7 @@ def _admitted(turn: Turn, agent: Agent, session: int, register: agent_session.Re
     else:
         turn.counters["slave_registrations"] += 1
     agent.move(AgentState.CONNECTED)
-    agent.offer_form = offers.offer_form(agent)
+    agent.offer_form = offers.offer_form(books, agent)
     _greet(turn, agent, session)
     observers.agent_changed(turn, agent)
     settlement.settle(turn, agent, register, total, was_unreachable=was_unreachable)

@@ -21,6 +21,9 @@ ROLES_PER_CALL_MAX = 10_000
 ROLE_RECORDS_BYTES_MAX = 768 * 1024
 """Most that is stored about roles. All of it can be part of one transaction, and ZooKeeper refuses those from 1 MB."""
 
+PLAN_BYTES_MAX = 512 * 1024
+"""Most that is stored about planned maintenance: it is a part of one transaction."""
+
 STORY_EVENTS_MAX = 2_000
 """How many events back the story in an `InvalidTransition` can reach."""
 

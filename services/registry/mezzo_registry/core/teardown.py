@@ -3,7 +3,7 @@
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 
-from . import allocator_messages, endings, observers, offers
+from . import allocator_messages, endings, inverse_offers, observers, offers
 from .books import Framework
 from .effects import CloseFrameworkStream
 from .events import TimerFired
@@ -25,6 +25,7 @@ def tear_down(turn: Turn, framework: Framework, reason: str) -> None:
     turn.cancel_timer(FAILOVER, framework.id)
     for offer in list(framework.offers.values()):
         offers.remove(turn, offer, offers.Outcome.WITHDRAWN)
+    inverse_offers.take_back(turn, framework.inverse_offers.values())
     shutdown = agent_session.ShutdownFramework()
     shutdown.framework_id.value = framework.id
     message = agent_session.RegistryMessage(shutdown_framework=shutdown)
