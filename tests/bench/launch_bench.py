@@ -18,7 +18,7 @@ from mezzo_chassis.testing import ServiceProcess, free_ports
 from tests.bench.emulated import EmulatedAgent
 from tests.bench.row import Row
 
-AGENTS = 200
+AGENTS = 500
 TASK = Resources.parse("cpus:0.1;mem:32")
 WARM_UP_TASKS = 1_000
 TASKS = 10_000
