@@ -13,13 +13,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import agent_bench, allocator_bench, launch_bench
+from tests.bench import agent_bench, allocator_bench, allocator_kinds_bench, launch_bench, resources_bench
 from tests.bench.row import Row
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 
 MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
+    "resources": resources_bench.run,
     "allocator": allocator_bench.run,
+    "kinds": allocator_kinds_bench.run,
     "launch": lambda: asyncio.run(launch_bench.measure()),
     "agent": lambda: asyncio.run(agent_bench.measure()),
 }
@@ -53,8 +55,8 @@ def page(rows: list[Row]) -> str:
         "# Benchmarks",
         "",
         "Measured by `make bench` and written by it; not edited by hand. Machines differ: the figures of others were",
-        "published for theirs, and those marked “here” were measured on a machine like this one. Ours vary by about a",
-        "third from run to run.",
+        "published for theirs, and those marked “here” were measured on a machine like this one. Ours are the best of",
+        "a few runs, with the median in brackets: the machine is shared, and slower by a third at times.",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} CPUs, {kernel()}, Python {platform.python_version()}.",
         "",

@@ -7,7 +7,6 @@ published, and ours. The compiled inner loop is used, as in the running service;
 from __future__ import annotations
 
 import gc
-import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.core.loops import Loops
 from mezzo_chassis.lifecycle import GC_THRESHOLDS
-from tests.bench.row import Row
+from tests.bench.row import Row, milliseconds
 
 ROUNDS = 5
 AGENT = "cpus:24;mem:4096;disk:4096;ports:[31000-32000]"
@@ -78,11 +77,6 @@ class Cluster:
         for each in allocations:
             resources = Resources.sum(each.resources).allocated_to(each.role)
             self.tell(ev.ResourcesRecovered(each.framework, each.agent, resources, refuse_seconds))
-
-
-def milliseconds(seconds: Sequence[float]) -> str:
-    """The median, for a table."""
-    return f"{statistics.median(seconds) * 1000:.1f} ms"
 
 
 def full_cycles(loops: Loops) -> list[Row]:

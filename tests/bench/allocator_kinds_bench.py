@@ -16,8 +16,8 @@ from mezzo_allocator.adapters.compiler import compile_loops
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.loops import Loops
 from mezzo_allocator.metrics import AllocatorMetrics
-from tests.bench.allocator_bench import FOREVER_SECONDS, ROUNDS, Cluster, agent, milliseconds
-from tests.bench.row import Row
+from tests.bench.allocator_bench import FOREVER_SECONDS, ROUNDS, Cluster, agent
+from tests.bench.row import Row, milliseconds
 
 UNPUBLISHED = "-"
 ROLE = "role1"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -13,3 +15,14 @@ class Row:
     what: str
     published: str
     ours: str
+
+
+def milliseconds(seconds: Sequence[float]) -> str:
+    """The fastest of several runs, which a busy machine disturbs least, and the median."""
+    fastest = f"{min(seconds) * 1000:.1f} ms"
+    return fastest if len(seconds) == 1 else f"{fastest} ({statistics.median(seconds) * 1000:.1f})"
+
+
+def per_second(rates: Sequence[float]) -> str:
+    """The highest rate of several runs, and the median."""
+    return f"{max(rates):,.0f}/s ({statistics.median(rates):,.0f})"
