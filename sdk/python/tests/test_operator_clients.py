@@ -11,6 +11,7 @@ from aiohttp import web
 from mesos.v1.agent import agent_pb2 as agent
 from mesos.v1.master import master_pb2 as master
 from mezzo import errors, jsonpb, recordio
+from mezzo.allocator.v1.allocator_pb2 import Explanation
 from mezzo.http import JSON, PROTOBUF
 from mezzo.operator import AgentOperator, MasterOperator, RegistryOperator
 from mezzo.operator.v1 import operator_pb2 as wire
@@ -144,6 +145,12 @@ class GrpcOperator(wire_grpc.OperatorServicer):
         self.killed.append((request.framework_id.value, request.task_id.value))
         return wire.KillTaskResponse()
 
+    async def Explain(self, request: wire.ExplainRequest, context: Any) -> wire.ExplainResponse:
+        if self.refusal:
+            await context.abort(*self.refusal)
+        explanation = Explanation(framework_id=request.framework_id, role=request.role, refusals=7)
+        return wire.ExplainResponse(explanations=[explanation])
+
     async def Watch(self, request: wire.WatchRequest, context: Any) -> AsyncIterator[wire.WatchResponse]:
         try:
             begin = wire.StateChange(snapshot_begin=wire.SnapshotBegin(version="1"))
@@ -173,6 +180,11 @@ async def test_the_registry_answers_calls_and_kills_tasks(servicer: GrpcOperator
     assert [request.call.type for request in servicer.calls] == [master.Call.GET_QUOTA]
     await registry.kill_task("F1", "T1")
     assert servicer.killed == [("F1", "T1")]
+
+
+async def test_the_registry_explains_why_nothing_is_offered(registry: RegistryOperator) -> None:
+    (told,) = await registry.explain("F1", role="web")
+    assert (told.framework_id, told.role, told.refusals) == ("F1", "web", 7)
 
 
 @pytest.mark.parametrize(

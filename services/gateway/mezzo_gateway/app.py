@@ -21,6 +21,7 @@ from mezzo_gateway.adapters.agents import Agents
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.config import Config
 from mezzo_gateway.http.endpoints import SmallEndpoints, endpoints
+from mezzo_gateway.http.explain import Explain
 from mezzo_gateway.http.files import Files
 from mezzo_gateway.http.metrics_snapshot import MetricsSnapshot
 from mezzo_gateway.http.older_writes import OlderWrites
@@ -70,6 +71,7 @@ class Gateway:
         table = endpoints(
             scheduler=SchedulerApi(self.registry, self.metrics),
             operator=operator,
+            explain=Explain(self.registry, reads),
             reads=reads,
             files=files,
             tasks=Tasks(self.registry, reads, files, agents),

@@ -12,6 +12,7 @@ import grpc
 from mesos.v1.agent import agent_pb2 as agent
 from mesos.v1.master import master_pb2 as master
 from mezzo import http, rpc
+from mezzo.allocator.v1.allocator_pb2 import Explanation
 from mezzo.errors import InternalError
 from mezzo.operator.v1 import operator_pb2 as wire
 from mezzo.operator.v1 import operator_pb2_grpc as wire_grpc
@@ -103,6 +104,15 @@ class RegistryOperator:
         request.framework_id.value = framework_id
         request.task_id.value = task_id
         await rpc.answer(self._stub().KillTask(request))
+
+    async def explain(self, framework_id: str = "", role: str = "", agent_id: str = "") -> list[Explanation]:
+        """Why the framework (every one) is offered what it is in the role (in each), on the agent (on all of them).
+
+        `mezzo.operator.explanations` says the same in sentences. Raises `NotFound`, and `Unavailable` while no
+        allocator leads.
+        """
+        request = wire.ExplainRequest(framework_id=framework_id, role=role, agent_id=agent_id)
+        return list((await rpc.answer(self._stub().Explain(request))).explanations)
 
     async def watch(self) -> AsyncGenerator[wire.StateChange]:
         """The cluster's state, then each change. Ends when the stream ends; raises `MezzoError` when it breaks."""

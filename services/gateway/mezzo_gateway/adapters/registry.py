@@ -15,7 +15,13 @@ from mesos.v1.master.master_pb2 import Call as OperatorCall
 from mesos.v1.master.master_pb2 import Response
 from mezzo.errors import NotLeading, Unavailable
 from mezzo.operator.v1.operator_pb2 import CallRequest as OperatorCallRequest
-from mezzo.operator.v1.operator_pb2 import KillTaskRequest, WatchRequest, WatchResponse
+from mezzo.operator.v1.operator_pb2 import (
+    ExplainRequest,
+    ExplainResponse,
+    KillTaskRequest,
+    WatchRequest,
+    WatchResponse,
+)
 from mezzo.operator.v1.operator_pb2_grpc import OperatorStub
 from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, CallResponse, SubscribeRequest, SubscribeResponse
 from mezzo.scheduler.v1.scheduler_pb2_grpc import SchedulerStub
@@ -122,6 +128,12 @@ class Registry:
         with _refusals():
             answer = await self._live().operator.Call(request, timeout=timeout_seconds, metadata=metadata())
         return answer.response
+
+    async def explain(self, framework_id: str, role: str, agent_id: str) -> ExplainResponse:
+        """Why frameworks are offered what they are; each argument narrows it, unless it is empty."""
+        request = ExplainRequest(framework_id=framework_id, role=role, agent_id=agent_id)
+        with _refusals():
+            return await self._live().operator.Explain(request, metadata=metadata())
 
     async def kill_task(self, framework_id: str, task_id: str) -> None:
         """Kill a task of any framework."""

@@ -11,6 +11,7 @@ from mezzo_chassis.config import duration
 from mezzo_chassis.http.exchange import json_response
 from mezzo_chassis.http.routes import POST, READ
 from mezzo_gateway.adapters.registry import Registry
+from mezzo_gateway.http.explain import Explain
 from mezzo_gateway.http.files import Files
 from mezzo_gateway.http.metrics_snapshot import MetricsSnapshot, system_stats
 from mezzo_gateway.http.older_writes import QUOTA_PATH, OlderWrites
@@ -126,7 +127,14 @@ class SmallEndpoints:
 
 
 def endpoints(
-    *, scheduler: SchedulerApi, operator: OperatorApi, reads: Reads, files: Files, tasks: Tasks, small: SmallEndpoints
+    *,
+    scheduler: SchedulerApi,
+    operator: OperatorApi,
+    explain: Explain,
+    reads: Reads,
+    files: Files,
+    tasks: Tasks,
+    small: SmallEndpoints,
 ) -> list[tuple[str, Endpoint]]:
     """Every endpoint with its path in its shortest form."""
     writes = OlderWrites(operator)
@@ -154,6 +162,7 @@ def endpoints(
         ("/files/browse", Endpoint("files", files.pass_on)),
         ("/files/read", Endpoint("files", files.pass_on)),
         ("/files/download", Endpoint("files", files.pass_on)),
+        ("/api/v1/explain", Endpoint("explain", explain, GET)),
         ("/api/v1/scheduler", Endpoint("scheduler", scheduler, POST, below=True)),
         ("/api/v1", Endpoint("operator", operator, POST, below=True)),
         (PREFIX, Endpoint("tasks", tasks, READ, below=True)),

@@ -112,6 +112,7 @@ def framework_changed(
     *,
     completed: bool = False,
     roles: Iterable[str] | None = None,
+    name: str = "a framework",
 ) -> StateChange:
     """A framework of role `*`, or one with the capability MULTI_ROLE and `roles`."""
     change = StateChange()
@@ -120,7 +121,7 @@ def framework_changed(
     changed.client_address = "127.0.0.1:40000"
     framework = changed.framework
     info = framework.framework_info
-    info.user, info.name, info.id.value = "root", "a framework", framework_id
+    info.user, info.name, info.id.value = "root", name, framework_id
     info.failover_timeout, info.checkpoint = 0.0, False
     info.capabilities.add(type=FrameworkInfo.Capability.PARTITION_AWARE)
     if roles is None:

@@ -10,7 +10,7 @@ from typing import Any
 from mesos.v1.master.master_pb2 import Call as OperatorCall
 from mesos.v1.master.master_pb2 import Response as OperatorResponse
 from mesos.v1.scheduler.scheduler_pb2 import Event
-from mezzo.errors import MezzoError, NotLeading, Unimplemented
+from mezzo.errors import MezzoError, NotLeading, Unavailable, Unimplemented
 from mezzo.operator.v1.operator_pb2 import (
     CallRequest as OperatorCallRequest,
 )
@@ -18,6 +18,8 @@ from mezzo.operator.v1.operator_pb2 import (
     CallResponse as OperatorCallResponse,
 )
 from mezzo.operator.v1.operator_pb2 import (
+    ExplainRequest,
+    ExplainResponse,
     KillTaskRequest,
     KillTaskResponse,
     StateChange,
@@ -79,12 +81,14 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
         self.on_subscribe: Callable[[Stream], None] = greet
         self.on_call: Callable[[CallRequest], CallResponse | MezzoError | None] = lambda _: None
         self.on_operator_call: Callable[[OperatorCall], OperatorResponse | MezzoError | None] = no_such_call
+        self.on_explain: Callable[[ExplainRequest], ExplainResponse | MezzoError] = no_allocator
         self.before_results: Callable[[], Awaitable[None]] = at_once
         # What was heard.
         self.streams: asyncio.Queue[Stream] = asyncio.Queue()
         self.calls: list[CallRequest] = []
         self.operator_calls: list[OperatorCall] = []
         self.killed: list[KillTaskRequest] = []
+        self.asked_to_explain: list[ExplainRequest] = []
         self.correlation_ids: list[str] = []
         self._watchers: set[asyncio.Queue[Any]] = set()
         self._server: Server | None = None
@@ -180,6 +184,15 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
         self.killed.append(request)
         return KillTaskResponse()
 
+    async def Explain(self, request: ExplainRequest, context: Any) -> ExplainResponse:  # noqa: N802
+        self._check_leading()
+        self._note_correlation(context)
+        self.asked_to_explain.append(request)
+        answer = self.on_explain(request)
+        if isinstance(answer, MezzoError):
+            raise answer
+        return answer
+
     def _answer(self, call: CallRequest) -> CallResponse | MezzoError | None:
         self.calls.append(call)
         return self.on_call(call)
@@ -201,6 +214,11 @@ async def at_once() -> None:
 def no_such_call(call: OperatorCall) -> MezzoError:
     """What a registry says to a call that it does not know."""
     return Unimplemented(f"call {OperatorCall.Type.Name(call.type)} is not implemented")
+
+
+def no_allocator(_: ExplainRequest) -> MezzoError:
+    """What a registry says for whom nobody decides what is offered."""
+    return Unavailable("no allocator is connected")
 
 
 def greet(stream: Stream) -> None:

@@ -1,0 +1,292 @@
+"""Explanations of the allocator in plain sentences: why a framework is offered what it is, and what would change it.
+
+An explanation (`mezzo.allocator.v1.Explanation`) is about one framework in one role: on all agents, or on the one that
+was asked for. The sentences are made here alone; whoever shows explanations shows these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.message import Message
+
+from mezzo import jsonpb
+from mezzo.allocator.v1.allocator_pb2 import BindingQuota, Explanation, Place
+
+# Resources are named in this order; others follow by name.
+RESOURCES_IN_ORDER = ("cpus", "mem", "disk", "gpus")
+
+# Rules that turn agents away, in the order in which they are looked at: what is said of one agent and of several, and
+# what would have to change. `{minimum}` is the smallest offer that the framework takes.
+RULES: Mapping[str, tuple[str, str, str]] = {
+    "inactive": (
+        "is disconnected, draining, deactivated or not on the white list",
+        "are disconnected, draining, deactivated or not on the white list",
+        "they have to come back, or be let in again",
+    ),
+    "gpu": (
+        "has GPUs, which are kept for frameworks with the capability GPU_RESOURCES",
+        "have GPUs, which are kept for frameworks with the capability GPU_RESOURCES",
+        "the framework has to subscribe with the capability GPU_RESOURCES",
+    ),
+    "region": (
+        "lies in another region than the registry",
+        "lie in another region than the registry",
+        "the framework has to subscribe with the capability REGION_AWARE",
+    ),
+    "agent_capability": (
+        "lacks a capability that the role or the framework needs of agents",
+        "lack a capability that the role or the framework needs of agents",
+        "such agents have to be replaced by newer ones",
+    ),
+    "constraint": (
+        "does not meet the framework's offer constraints",
+        "do not meet the framework's offer constraints",
+        "the framework has to ask for less, or agents need other attributes",
+    ),
+    "nothing_free": (
+        "has nothing free",
+        "have nothing free",
+        "tasks there have to end, or offers that are out to be answered",
+    ),
+    "not_visible": (
+        "has nothing free but what is reserved for other roles, or of a kind that the framework has no capability for",
+        "have nothing free but what is reserved for other roles, or of a kind that the framework has no capability for",
+        "it has to be unreserved, or the framework to subscribe in that role or with that capability",
+    ),
+    "below_minimum": (
+        "has less free than the smallest offer it takes, {minimum}",
+        "have less free than the smallest offer it takes, {minimum}",
+        "more has to become free on one agent, or the framework to take less",
+    ),
+    "quota_limit": (
+        "would be offered, but a quota limit leaves no room",
+        "would be offered, but a quota limit leaves no room",
+        "the limit has to be raised, or something of that role to end",
+    ),
+    "quota_headroom": (
+        "has nothing free but what is laid away for the guarantees of other roles",
+        "have nothing free but what is laid away for the guarantees of other roles",
+        "a guarantee has to be lowered, or agents to be added",
+    ),
+    "refused": (
+        "is refused by the framework",
+        "are refused by the framework",
+        "",
+    ),
+}
+
+# What the allocator says of a framework that takes no part, and what would have to change.
+REMEDIES: Mapping[str, str] = {
+    "the framework is not subscribed in the role": "it has to subscribe in it",
+    "the framework is not connected": "it has to connect again",
+    "the framework suppressed offers in the role": "it has to revive",
+}
+
+MINUTE_SECONDS, HOUR_SECONDS, DAY_SECONDS = 60, 3600, 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the allocator does not say, and whoever has a copy of the cluster's state knows."""
+
+    # By framework id.
+    names: Mapping[str, str] = field(default_factory=dict)
+    # How many offers in that role the framework has neither used nor declined, by framework id and role.
+    offers_out: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    # What each role and all below it consume of their quotas, by role and resource.
+    consumed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+NOTHING_KNOWN = Surroundings()
+
+
+def document(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN) -> dict[str, Any]:
+    """The explanation as JSON: its fields in snake case, those that say nothing too; name, verdict and summary besides.
+
+    Optional fields (`next_refusal_ends_seconds`, `last_offered_seconds`) are left out where they are not set.
+    """
+    told = _complete(explanation)
+    told["framework_name"] = surroundings.names.get(explanation.framework_id, "")
+    told["verdict"] = verdict(explanation, surroundings)
+    told["summary"] = summary(explanation, surroundings)
+    return told
+
+
+def verdict(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN) -> str:
+    """The explanation in one sentence."""
+    name = surroundings.names.get(explanation.framework_id) or explanation.framework_id
+    who = f"{name} in role {explanation.role}"
+    if not explanation.active:
+        return f"{who} takes no part: {explanation.inactive_because}"
+    total = agents_considered(explanation)
+    if explanation.agents_offerable:
+        found = _agents(explanation.agents_offerable, total)
+        return f"{who} can be offered {found} when its turn comes"
+    if not total:
+        return f"{who} is offered nothing: there is no agent"
+    out = surroundings.offers_out.get((explanation.framework_id, explanation.role), 0)
+    if out:
+        return f"{who} has {_counted(out, 'offer')} to answer, and nothing more can be offered to it"
+    rule, count = max(_turned_away(explanation), key=lambda each: each[1])
+    return f"{who} is offered nothing: {_said_of(rule, count, total, explanation)}"
+
+
+def summary(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN) -> list[str]:
+    """Sentences, without full stops, that say why and what would have to change; the weightiest first."""
+    sentences = list(_about_taking_part(explanation, surroundings))
+    sentences += _about_agents(explanation)
+    sentences += [_about_quota(quota, surroundings) for quota in explanation.binding_quotas]
+    sentences += _about_amounts(explanation)
+    sentences += _about_place(explanation, surroundings)
+    if explanation.HasField("last_offered_seconds"):
+        sentences.append(f"it was last offered something {duration(explanation.last_offered_seconds)} ago")
+    else:
+        sentences.append("it has never been offered anything")
+    return sentences
+
+
+def agents_considered(explanation: Explanation) -> int:
+    """How many agents the explanation is about."""
+    return explanation.agents_offerable + sum(explanation.agents_turned_away.values())
+
+
+def amounts(quantities: Mapping[str, float]) -> str:
+    """`cpus 2, mem 1024`; "nothing" for none."""
+    order = {name: number for number, name in enumerate(RESOURCES_IN_ORDER)}
+    names = sorted((name for name, value in quantities.items() if value), key=lambda name: (order.get(name, 9), name))
+    return ", ".join(f"{name} {number(quantities[name])}" for name in names) or "nothing"
+
+
+def minimum(explanation: Explanation) -> str:
+    """The smallest offer that it takes: `cpus 4, mem 32 or gpus 1`."""
+    return " or ".join(amounts(each.amounts) for each in explanation.minimum) or "anything at all"
+
+
+def number(value: float) -> str:
+    """A number to the thousandth, without an exponent: `1024`, `0.25`."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `5 min`, `3 h`, `2 days`; rounded."""
+    for unit, name in ((DAY_SECONDS, "days"), (HOUR_SECONDS, "h"), (MINUTE_SECONDS, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
+
+
+# ----------------------------------------------------------------------------------------------------- the sentences
+
+
+def _about_taking_part(explanation: Explanation, surroundings: Surroundings) -> Iterable[str]:
+    if not explanation.active:
+        remedy = REMEDIES.get(explanation.inactive_because)
+        yield f"{explanation.inactive_because}; {remedy}" if remedy else explanation.inactive_because
+    out = surroundings.offers_out.get((explanation.framework_id, explanation.role), 0)
+    if out:
+        yield f"it has {_counted(out, 'offer')} that it has neither used nor declined"
+
+
+def _about_agents(explanation: Explanation) -> list[str]:
+    total = agents_considered(explanation)
+    if not total:
+        return ["there is no agent"]
+    sentences = []
+    if explanation.agents_offerable:
+        verb = "is" if explanation.agents_offerable == 1 else "are"
+        sentences.append(f"{_agents(explanation.agents_offerable, total)} {verb} free to be offered")
+    for rule, count in sorted(_turned_away(explanation), key=lambda each: -each[1]):
+        sentence = _said_of(rule, count, total, explanation)
+        remedy = _refusals_end(explanation) if rule == "refused" else RULES.get(rule, ("", "", ""))[2]
+        sentences.append(f"{sentence}; {remedy}" if remedy else sentence)
+    return sentences
+
+
+def _refusals_end(explanation: Explanation) -> str:
+    ends = "it has to revive"
+    if explanation.HasField("next_refusal_ends_seconds"):
+        which = "the refusal" if explanation.refusals == 1 else "the next refusal"
+        ends = f"{which} ends in {duration(explanation.next_refusal_ends_seconds)}, or when the framework revives"
+    return ends
+
+
+def _about_quota(quota: BindingQuota, surroundings: Surroundings) -> str:
+    used = f"{quota.resource} {number(quota.consumed)} of {number(quota.limit)} used"
+    users = _users(quota, surroundings.consumed)
+    return f"quota limit of role {quota.role}: {used}" + (f" (by {', '.join(users)})" if users else "")
+
+
+def _users(quota: BindingQuota, consumed: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The roles right below the limited one that consume the resource, those who consume most first; none if alone."""
+    below = {
+        role: used.get(quota.resource, 0.0)
+        for role, used in consumed.items()
+        if role.rpartition("/")[0] == quota.role and used.get(quota.resource)
+    }
+    own = quota.consumed - sum(below.values())
+    if below and own > 0.0005:  # half a thousandth: amounts are whole thousandths
+        below[f"{quota.role} itself"] = own
+    return [f"{role} {number(used)}" for role, used in sorted(below.items(), key=lambda each: -each[1])]
+
+
+def _about_amounts(explanation: Explanation) -> list[str]:
+    if not agents_considered(explanation):
+        return []
+    free = amounts(explanation.largest_free)
+    most = f"the most that one agent has free for it is {free}"
+    return [f"{most}; the smallest offer it takes is {minimum(explanation)}" if explanation.minimum else most]
+
+
+def _about_place(explanation: Explanation, surroundings: Surroundings) -> Iterable[str]:
+    places = [_placed(place, surroundings) for place in explanation.places if place.place and place.of > 1]
+    if places:
+        yield f"in the order of shares {'; '.join(places)}"
+
+
+def _placed(place: Place, surroundings: Surroundings) -> str:
+    name = surroundings.names.get(place.name) or place.name
+    return f"{name} is number {place.place} of {place.of} (share {place.share:.3g})"
+
+
+# ------------------------------------------------------------------------------------------------------------- words
+
+
+def _turned_away(explanation: Explanation) -> Sequence[tuple[str, int]]:
+    """Rules that turn agents away, in the order in which they are looked at; those not known here come last."""
+    told = explanation.agents_turned_away
+    known = [rule for rule in RULES if rule in told]
+    return [(rule, told[rule]) for rule in (*known, *sorted(told.keys() - RULES.keys())) if told[rule]]
+
+
+def _said_of(rule: str, count: int, total: int, explanation: Explanation) -> str:
+    one, several, _ = RULES.get(rule, (f"falls under the rule {rule}", f"fall under the rule {rule}", ""))
+    said = (one if count == 1 else several).format(minimum=minimum(explanation))
+    return f"{_agents(count, total)} {said}"
+
+
+def _agents(count: int, total: int) -> str:
+    if total == 1:
+        return "the agent"
+    return f"all {total} agents" if count == total else f"{count} of {total} agents"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _complete(message: Message) -> dict[str, Any]:
+    """The message as JSON, with every field that cannot be left unset."""
+    told = jsonpb.to_dict(message)
+    for one in message.DESCRIPTOR.fields:
+        is_map = one.message_type is not None and one.message_type.GetOptions().map_entry
+        if is_map:
+            told.setdefault(one.name, {})
+        elif one.is_repeated:
+            values = getattr(message, one.name)
+            told[one.name] = [_complete(each) if one.message_type is not None else each for each in values]
+        elif not one.has_presence:
+            told.setdefault(one.name, one.default_value)
+    return told

@@ -1,0 +1,130 @@
+"""Explanations in sentences: each says what is in the message, and what would have to change."""
+
+from __future__ import annotations
+
+import pytest
+
+from mezzo.allocator.v1.allocator_pb2 import Explanation
+from mezzo.operator import explanations
+from mezzo.operator.explanations import Surroundings, document, summary, verdict
+
+SPARK = Surroundings(names={"f": "spark"})
+
+
+def explanation(**turned_away: int) -> Explanation:
+    return Explanation(framework_id="f", role="eng", active=True, agents_turned_away=turned_away)
+
+
+def test_the_rule_that_turns_most_agents_away_comes_first_and_is_the_verdict() -> None:
+    told = explanation(nothing_free=7, refused=32, region=1)
+    told.refusals, told.next_refusal_ends_seconds = 32, 4.2
+    assert verdict(told, SPARK) == "spark in role eng is offered nothing: 32 of 40 agents are refused by the framework"
+    capability = "the framework has to subscribe with the capability REGION_AWARE"
+    assert summary(told)[:3] == [
+        "32 of 40 agents are refused by the framework; the next refusal ends in 4 s, or when the framework revives",
+        "7 of 40 agents have nothing free; tasks there have to end, or offers that are out to be answered",
+        f"1 of 40 agents lies in another region than the registry; {capability}",
+    ]
+
+
+def test_of_rules_that_turn_as_many_away_the_first_is_the_verdict() -> None:
+    assert verdict(explanation(refused=2, inactive=2)).endswith(
+        "2 of 4 agents are disconnected, draining, deactivated or not on the white list"
+    )
+
+
+@pytest.mark.parametrize("rule", explanations.RULES)
+def test_every_rule_is_told_of_one_agent_and_of_all(rule: str) -> None:
+    (one, *_), (all_of_them, *_) = summary(explanation(**{rule: 1})), summary(explanation(**{rule: 5}))
+    assert one.startswith("the agent ")
+    assert all_of_them.startswith("all 5 agents ")
+    assert "{" not in one
+    assert "; " in one
+
+
+def test_a_rule_that_is_newer_than_this_is_told_by_its_name() -> None:
+    assert summary(explanation(phase_of_moon=2, refused=1))[0] == "2 of 3 agents fall under the rule phase_of_moon"
+
+
+def test_what_is_free_stands_beside_what_is_asked_for() -> None:
+    told = explanation(below_minimum=3)
+    told.largest_free.update({"mem": 1024, "cpus": 2, "ports": 10, "disk": 0})
+    told.minimum.add(amounts={"cpus": 4, "mem": 32})
+    told.minimum.add(amounts={"gpus": 1})
+    assert verdict(told).endswith(
+        "all 3 agents have less free than the smallest offer it takes, cpus 4, mem 32 or gpus 1"
+    )
+    assert (
+        "the most that one agent has free for it is cpus 2, mem 1024, ports 10; "
+        "the smallest offer it takes is cpus 4, mem 32 or gpus 1"
+    ) in summary(told)
+
+
+def test_a_limit_is_told_with_who_uses_it() -> None:
+    told = explanation(quota_limit=3)
+    told.binding_quotas.add(role="eng", resource="cpus", limit=40, consumed=40)
+    consumed = {
+        "eng": {"cpus": 40.0},
+        "eng/web": {"cpus": 10.0},
+        "eng/backend": {"cpus": 25.0},
+        "eng/backend/x": {"cpus": 20.0},
+        "eng/idle": {"mem": 5.0},
+        "engine": {"cpus": 3.0},
+    }
+    sentence = "quota limit of role eng: cpus 40 of 40 used"
+    assert sentence in summary(told)
+    assert f"{sentence} (by eng/backend 25, eng/web 10, eng itself 5)" in summary(told, Surroundings(consumed=consumed))
+
+
+@pytest.mark.parametrize(("because", "remedy"), explanations.REMEDIES.items())
+def test_who_takes_no_part_is_told_why_and_how_to(because: str, remedy: str) -> None:
+    told = explanation(nothing_free=2)
+    told.active, told.inactive_because = False, because
+    assert verdict(told, SPARK) == f"spark in role eng takes no part: {because}"
+    assert summary(told)[0] == f"{because}; {remedy}"
+
+
+def test_who_can_be_offered_something_is_told_so() -> None:
+    told = explanation(refused=1)
+    told.agents_offerable = 3
+    assert verdict(told) == "f in role eng can be offered 3 of 4 agents when its turn comes"
+    assert summary(told)[0] == "3 of 4 agents are free to be offered"
+
+
+def test_without_agents_that_is_the_reason() -> None:
+    assert verdict(explanation()) == "f in role eng is offered nothing: there is no agent"
+    assert summary(explanation()) == ["there is no agent", "it has never been offered anything"]
+
+
+def test_places_are_told_where_there_are_others() -> None:
+    told = explanation(nothing_free=2)
+    told.places.add(name="*", share=1, place=1, of=1)
+    told.places.add(name="eng", share=0.5, place=2, of=3)
+    told.places.add(name="f", share=0.25, place=1, of=2)
+    told.places.add(name="out", share=0.25, place=0, of=2)
+    told.last_offered_seconds = 300
+    assert summary(told, SPARK)[-2:] == [
+        "in the order of shares eng is number 2 of 3 (share 0.5); spark is number 1 of 2 (share 0.25)",
+        "it was last offered something 5 min ago",
+    ]
+
+
+def test_the_document_has_every_field_that_cannot_be_left_unset() -> None:
+    told = explanation(refused=1)
+    told.places.add(name="f")
+    made = document(told, SPARK)
+    assert set(made) == {
+        "framework_id", "framework_name", "role", "active", "inactive_because", "agents_turned_away",
+        "agents_offerable", "largest_free", "minimum", "binding_quotas", "refusals", "places", "verdict", "summary",
+    }  # fmt: skip
+    assert made["places"] == [{"name": "f", "share": 0.0, "place": 0, "of": 0, "allocations": 0}]
+    told.next_refusal_ends_seconds = told.last_offered_seconds = 0
+    assert document(told).keys() - made.keys() == {"next_refusal_ends_seconds", "last_offered_seconds"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (0.42, "0.4 s"), (1, "1 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 days")],
+)
+def test_durations_are_told_in_the_unit_that_fits(seconds: float, text: str) -> None:
+    assert explanations.duration(seconds) == text

@@ -1,0 +1,113 @@
+"""`GET /api/v1/explain`: why frameworks are offered what they are, or nothing.
+
+    GET /api/v1/explain?framework=<id or name>&role=<role>&agent=<id or hostname>
+
+Each part of the query narrows it. The answer is `{"explanations": [...]}`, one for each framework in each of its roles:
+the fields of `mezzo.allocator.v1.Explanation` in snake case, and besides
+
+- `framework_name`;
+- `verdict`: the explanation in one sentence;
+- `summary`: a list of sentences that say why, and what would have to change.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from mezzo.allocator.v1.allocator_pb2 import Explanation
+from mezzo.errors import Conflict, NotFound
+from mezzo.operator import explanations
+from mezzo_chassis.http.exchange import json_response
+from mezzo_gateway.adapters.registry import Registry
+from mezzo_gateway.http.reads import Reads
+from mezzo_gateway.state.cluster import Cluster
+from mezzo_gateway.state.roles import role_rows
+
+# A role that only others below it use is explained by explaining those; each is a question of its own.
+ROLES_BELOW_MAX = 100
+
+
+class Explain:
+    """Finds out who is meant, asks the registry, and adds what the copy of the state knows."""
+
+    def __init__(self, registry: Registry, reads: Reads) -> None:
+        self._registry = registry
+        self._reads = reads
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        """Answer one question. 404 where nobody is called so, 409 where several are, 503 without an allocator."""
+        cluster, query = self._reads.cluster(), request.query
+        framework_id = _framework_id(cluster, query["framework"]) if query.get("framework") else ""
+        agent_id = _agent_id(cluster, query["agent"]) if query.get("agent") else ""
+        roles = _roles(cluster, query["role"], framework_id) if query.get("role") else [""]
+        found: list[Explanation] = []
+        for role in roles:
+            found += (await self._registry.explain(framework_id, role, agent_id)).explanations
+        # Asked for again: while the registry was, a new snapshot may have taken the place of the old one.
+        surroundings = _surroundings(self._reads.cluster(), found)
+        return json_response(request, {"explanations": [explanations.document(each, surroundings) for each in found]})
+
+
+def _framework_id(cluster: Cluster, asked: str) -> str:
+    """The framework of this id, or the only one of this name."""
+    if asked in cluster.frameworks:
+        return asked
+    if asked in cluster.completed_frameworks:
+        raise NotFound(f"framework {asked} has ended")
+    named = [
+        record.framework_id
+        for record in cluster.frameworks.values()
+        if record.message is not None and record.message.framework_info.name == asked
+    ]
+    return _only(named, "framework", asked)
+
+
+def _agent_id(cluster: Cluster, asked: str) -> str:
+    """The agent of this id, or the only one of this host name."""
+    if asked in cluster.agents:
+        return asked
+    if asked in cluster.unreachable_agents:
+        raise NotFound(f"agent {asked} is unreachable")
+    hosts = [agent_id for agent_id, record in cluster.agents.items() if record.message.agent_info.hostname == asked]
+    return _only(hosts, "agent", asked)
+
+
+def _only(ids: list[str], kind: str, asked: str) -> str:
+    if not ids:
+        raise NotFound(f"there is no {kind} {asked}")
+    if len(ids) > 1:
+        raise Conflict(f"there are {len(ids)} {kind}s {asked}; name one by its id: {', '.join(sorted(ids))}")
+    return ids[0]
+
+
+def _roles(cluster: Cluster, asked: str, framework_id: str) -> list[str]:
+    """The role, if anybody is subscribed in it; else those below it in which somebody is."""
+    frameworks = [cluster.frameworks[framework_id]] if framework_id else cluster.frameworks.values()
+    subscribed = {role for framework in frameworks for role in framework.roles()}
+    if asked in subscribed:
+        return [asked]
+    below = sorted(role for role in subscribed if role.startswith(f"{asked}/"))
+    if below:
+        return below[:ROLES_BELOW_MAX]
+    if framework_id:
+        raise NotFound(f"framework {framework_id} is not subscribed in role {asked}")
+    if asked in cluster.weights:
+        return []
+    raise NotFound(f"there is no role {asked}")
+
+
+def _surroundings(cluster: Cluster, found: Iterable[Explanation]) -> explanations.Surroundings:
+    names: dict[str, str] = {}
+    offers_out: Counter[tuple[str, str]] = Counter()
+    for framework_id in {each.framework_id for each in found}:
+        record = cluster.frameworks.get(framework_id)
+        if record is not None and record.message is not None:
+            names[framework_id] = record.message.framework_info.name
+            offers_out.update((framework_id, offer.offer.allocation_info.role) for offer in record.offers.values())
+    consumed = {}
+    if any(each.binding_quotas for each in found):
+        consumed = {row.name: row.consumption() for row in role_rows(cluster)}
+    return explanations.Surroundings(names, offers_out, consumed)
