@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from mesos.v1.agent.agent_pb2 import Call, Response
-from mesos.v1.mesos_pb2 import TASK_FINISHED
+from mesos.v1.mesos_pb2 import TASK_FINISHED, TASK_RUNNING
 from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED
 from mezzo_chassis.http.exchange import message_response, read_message
 from mezzo_chassis.http.files import FilesApi, FileTree
@@ -197,6 +197,19 @@ async def test_a_part_of_the_output_is_asked_for_by_offset_and_length(
     query: str, expected: bytes, sandbox: GatewayClient
 ) -> None:
     assert (await sandbox.get(f"{LOGS}/stdout?{query}")).body == expected
+
+
+async def test_the_output_of_a_pods_task_is_read_from_its_own_sandbox(
+    sandbox: GatewayClient, agent: FakeAgent, registry: ScriptedRegistry
+) -> None:
+    inside = status(TASK_RUNNING)
+    inside.container_status.container_id.parent.value = "pod"
+    registry.tell(task_updated(inside))
+    await sandbox.applied()
+    runs = f"/frameworks/{FRAMEWORK_ID}/executors/t1/runs"
+    agent.tree.hide(f"{runs}/container-of-t1")
+    agent.tree.show(f"{runs}/pod/containers/container-of-t1", agent.folder)
+    assert (await sandbox.get(f"{LOGS}/stdout")).body == BINARY
 
 
 async def test_the_output_of_a_task_that_has_ended_is_still_there(

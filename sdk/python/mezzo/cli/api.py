@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 import aiohttp
+import orjson
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -117,7 +118,16 @@ ACTIVE_STATES = frozenset({"TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TAS
 async def _raise_for(response: aiohttp.ClientResponse) -> None:
     if response.status >= 400:
         text = (await response.text()).strip()
-        raise ApiError(response.status, text or f"{response.status} {response.reason}")
+        raise ApiError(response.status, _told(text) or f"{response.status} {response.reason}")
+
+
+def _told(text: str) -> str:
+    """The message of an error, which Mezzo's own endpoints wrap in JSON."""
+    try:
+        error = orjson.loads(text)["error"]
+        return f"{error['field']}: {error['message']}" if error["field"] else str(error["message"])
+    except (ValueError, TypeError, KeyError):
+        return text
 
 
 @asynccontextmanager

@@ -79,7 +79,8 @@ def run(
         needed = parse(f"cpus:{cpus};mem:{mem};{resources}")
     except ResourceError as error:
         raise typer.BadParameter(str(error)) from None
-    task = mesos.TaskInfo(name=name or command[0], agent_id=mesos.AgentID(value=""), resources=needed.messages())
+    called = name or next(iter(command[0].split()), "run")
+    task = mesos.TaskInfo(name=called, agent_id=mesos.AgentID(value=""), resources=needed.messages())
     task.task_id.value = f"{(name or 'run').replace('/', '-')}-{uuid.uuid4().hex[:8]}"
     _set_command(task.command, command, env or [], uri or [], shell=shell)
     framework = mesos.FrameworkInfo(user=user, name=f"mezzo run {task.name}", roles=[role])

@@ -59,7 +59,7 @@ def runs(work_dir: Path, agent: str, framework: str, executor: str) -> Path:
 
 
 def create(sandbox: Path, owner: Credentials | None = None) -> None:
-    """Makes the sandbox, mode 0750, owned by the task's user; points `latest` at it if it is an executor's run.
+    """Makes the sandbox, mode 0750, owned by the task's user; points `latest` at the executor's run that it is, or is in.
 
     The sandbox of a pod's task lies in the pod's own, where a task may have put links in the way: below a folder that
     belongs to somebody else none is followed. Making a sandbox that is there already is not an error (an agent that
@@ -80,8 +80,9 @@ def create(sandbox: Path, owner: Credentials | None = None) -> None:
             os.fchown(opened, owner.uid, owner.gid)
     finally:
         os.close(opened)
-    if sandbox.parent.name == "runs":
-        point_latest(sandbox)
+    for run in (sandbox, sandbox.parent.parent):
+        if run.parent.name == "runs":
+            point_latest(run)
 
 
 def _enter(folder: int, step: str) -> int:

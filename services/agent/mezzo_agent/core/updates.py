@@ -82,6 +82,8 @@ class Updates:
         container = status.container_status
         # Whatever an executor says of parents: a chain of them, deep enough, could be sent but not be read again.
         container.container_id.CopyFrom(mesos.ContainerID(value=container_id))
+        if executor.kind is ExecutorKind.POD:
+            container.container_id.parent.value = executor.container_id
         if not container.network_infos:
             address = container.network_infos.add().ip_addresses.add()
             address.protocol = mesos.NetworkInfo.IPv4

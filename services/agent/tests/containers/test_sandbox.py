@@ -40,11 +40,12 @@ def test_making_a_sandbox_again_is_no_error(tmp_path: Path) -> None:
     assert (sandbox / "stdout").read_text() == "kept"
 
 
-def test_the_sandbox_of_a_pods_task_lies_in_the_pods_and_is_not_the_latest_run(tmp_path: Path) -> None:
-    pod = create(tmp_path, name())
+def test_the_sandbox_of_a_pods_task_lies_in_the_pods_which_is_the_latest_run(tmp_path: Path) -> None:
+    pod = name().path(tmp_path)
     sandboxes.create(pod / "containers" / "c1.1")
     assert [path.name for path in (pod / "containers").iterdir()] == ["c1.1"]
     assert (pod.parent / "latest").resolve() == pod
+    assert sorted(path.name for path in pod.parent.iterdir()) == ["c1", "latest"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's agent makes folders in those of others")

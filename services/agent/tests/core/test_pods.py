@@ -39,6 +39,17 @@ def test_each_task_has_a_container_inside_the_pod(running):
     assert [state_of(running, each) for each in "abc"] == ["TASK_RUNNING"] * 3
 
 
+def test_status_tells_the_container_inside_the_pod(running):
+    pod = running.agent.books.frameworks["F1"].executors["P1"]
+    for task_id, config in zip("abc", running.configs, strict=True):
+        expected = mesos.ContainerID(value=config.container_id, parent=mesos.ContainerID(value=pod.container_id))
+        (told,) = {
+            status.container_status.container_id.SerializeToString()
+            for status in running.agent.books.task("F1", task_id).statuses
+        }
+        assert mesos.ContainerID.FromString(told) == expected
+
+
 def test_task_that_succeeds_leaves_the_others_alone(running):
     running.end(running.configs[0].container_id)
     assert running.of(KillContainer) == []
