@@ -59,7 +59,7 @@ def runs(work_dir: Path, agent: str, framework: str, executor: str) -> Path:
 
 
 def create(sandbox: Path, owner: Credentials | None = None) -> None:
-    """Makes the sandbox, mode 0750, owned by the task's user; points `latest` at the executor's run that it is, or is in.
+    """Makes the sandbox, mode 0750, owned by the task's user, and points `latest` at the run that it is, or is in.
 
     The sandbox of a pod's task lies in the pod's own, where a task may have put links in the way: below a folder that
     belongs to somebody else none is followed. Making a sandbox that is there already is not an error (an agent that
