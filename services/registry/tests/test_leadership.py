@@ -10,6 +10,7 @@ import grpc
 import pytest
 from kazoo.client import KazooClient
 
+from mesos.v1.master import master_pb2 as master
 from mezzo.errors import NotLeading
 from mezzo.operator.v1 import operator_pb2 as operator
 from mezzo.operator.v1 import operator_pb2_grpc
@@ -86,16 +87,24 @@ async def test_standby_names_the_leader(zookeeper: ZooKeeperServer) -> None:
                     pass
 
 
-async def test_standby_takes_over_and_knows_the_agents(zookeeper: ZooKeeperServer) -> None:
+async def test_standby_takes_over_and_knows_agents_and_weights(zookeeper: ZooKeeperServer) -> None:
     async with registry(zookeeper) as (first, life), open_channel(first) as channel:
         await term_at(channel)
         async with registry(zookeeper) as (second, _), open_channel(second) as other:
             agent = PlayedAgent(channel)
             await agent.register()
             agent_id = (await agent.hear("registered")).agent_id.value
+            change = operator.CallRequest()
+            change.call.type = master.Call.UPDATE_WEIGHTS
+            change.call.update_weights.weight_infos.add(role="web", weight=2.0)
+            await operator_pb2_grpc.OperatorStub(channel).Call(change, timeout=PATIENCE_SECONDS)
             life.stop()
             assert await agent.ended() is grpc.StatusCode.FAILED_PRECONDITION
             await term_at(other)
+            read = operator.CallRequest()
+            read.call.type = master.Call.GET_WEIGHTS
+            answer = await operator_pb2_grpc.OperatorStub(other).Call(read, timeout=PATIENCE_SECONDS)
+            assert [(one.role, one.weight) for one in answer.response.get_weights.weight_infos] == [("web", 2.0)]
             again = PlayedAgent(other)
             await again.register(agent_id=agent_id)
             assert (await again.hear("registered")).agent_id.value == agent_id

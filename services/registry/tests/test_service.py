@@ -302,7 +302,7 @@ async def test_nothing_is_explained_without_an_allocator(tmp_path: Path) -> None
     await life.close()
 
 
-async def test_restarted_registry_knows_its_agents(tmp_path: Path) -> None:
+async def test_restarted_registry_knows_its_agents_and_quotas(tmp_path: Path) -> None:
     config = Config(
         ip="127.0.0.1",
         grpc_port=free_port(),
@@ -316,6 +316,10 @@ async def test_restarted_registry_knows_its_agents(tmp_path: Path) -> None:
         agent = PlayedAgent(channel)
         await agent.register()
         agent_id = (await agent.hear("registered")).agent_id.value
+        change = operator.CallRequest()
+        change.call.type = master.Call.UPDATE_QUOTA
+        change.call.update_quota.quota_configs.add(role="web").limits["cpus"].value = 2
+        await operator_pb2_grpc.OperatorStub(channel).Call(change, timeout=PATIENCE_SECONDS)
         life.stop()
         await running
         assert await agent.ended() is grpc.StatusCode.FAILED_PRECONDITION
@@ -329,6 +333,8 @@ async def test_restarted_registry_knows_its_agents(tmp_path: Path) -> None:
         (known,) = [change.agent_changed for change in snapshot if change.HasField("agent_changed")]
         assert known.recovered
         assert known.agent.agent_info.id.value == agent_id
+        (role,) = [change.role_changed for change in snapshot if change.HasField("role_changed")]
+        assert (role.role, dict(role.quota_limits), role.configured) == ("web", {"cpus": 2.0}, True)
         changes.cancel()
     life.stop()
     await running

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo.resources import Quantities
 
 from . import accounts
 from .books import Books
@@ -86,6 +87,7 @@ def measure(turn: Turn) -> dict[str, float]:
     numbers.update(_frameworks(books))
     numbers.update(_tasks(books))
     numbers.update(_resources(books))
+    numbers.update(_quotas(books))
     return numbers
 
 
@@ -133,6 +135,22 @@ def _resources(books: Books) -> dict[str, float]:
         held = used[name] + offered[name] + books.offered.revocable[name]
         numbers[f"allocator/mesos/resources/{name}/total"] = total[name] / THOUSANDTHS
         numbers[f"allocator/mesos/resources/{name}/offered_or_allocated"] = held / THOUSANDTHS
+    return numbers
+
+
+def _quotas(books: Books) -> dict[str, float]:
+    """By role with quota and resource: what it is guaranteed, what it may have, and what it has or is offered."""
+    numbers: dict[str, float] = {}
+    if not books.configuration.quotas:
+        return numbers
+    used, offered = accounts.up_the_tree(books.used.firm), accounts.up_the_tree(books.offered.firm)
+    for role, one in books.configuration.quotas.items():
+        held = used.get(role, Quantities.EMPTY) + offered.get(role, Quantities.EMPTY)
+        for kind, amounts in (("guarantee", one.guarantees), ("limit", one.limits)):
+            for name, amount in amounts.items():
+                prefix = f"allocator/mesos/quota/roles/{role}/resources/{name}"
+                numbers[f"{prefix}/{kind}"] = amount / THOUSANDTHS
+                numbers[f"{prefix}/offered_or_allocated"] = held.get(name) / THOUSANDTHS
     return numbers
 
 
