@@ -51,7 +51,7 @@ class Operators(operator_pb2_grpc.OperatorServicer):
         """One call of Mesos' operator API."""
         term = self._office.term()
         number = term.number()
-        response = await term.ask(events.OperatorCalled(number, request.call), number)
+        response = await term.ask(events.OperatorCalled(number, request.call, correlation_id()), number)
         if response is None:
             return service.CallResponse()
         if response.type == master.Response.GET_METRICS:
@@ -64,7 +64,8 @@ class Operators(operator_pb2_grpc.OperatorServicer):
         """Kill one task of any framework."""
         term = self._office.term()
         number = term.number()
-        await term.ask(events.OperatorKilledTask(number, request.framework_id.value, request.task_id.value), number)
+        framework_id, task_id = request.framework_id.value, request.task_id.value
+        await term.ask(events.OperatorKilledTask(number, framework_id, task_id, correlation_id()), number)
         return service.KillTaskResponse()
 
     async def Explain(  # noqa: N802

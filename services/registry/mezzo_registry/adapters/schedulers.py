@@ -9,6 +9,7 @@ from mezzo.errors import LimitExceeded, MezzoError
 from mezzo.scheduler.v1 import scheduler_pb2 as service
 from mezzo.scheduler.v1 import scheduler_pb2_grpc
 from mezzo_chassis.errors import grpc_status
+from mezzo_chassis.log import correlation_id
 from mezzo_registry.core import events
 from mezzo_registry.office import Office
 from mezzo_registry.streams import FRAMEWORK_EVENTS_MAX, Overflow, Stream
@@ -33,7 +34,7 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
         term.open_framework(stream_id, stream)
         address = request.client_address or context.peer().partition(":")[2]
         try:
-            await term.admit(events.FrameworkSubscribing(number, stream_id, request.call, address), number)
+            await term.admit(events.FrameworkSubscribing(number, stream_id, request.call, address, correlation_id()), number)
             first = stream_id
             async for batch in stream.outbox:
                 yield service.SubscribeResponse(stream_id=first, events=batch)
@@ -50,7 +51,7 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
         """One call."""
         term = self._office.term()
         number = term.number()
-        await term.admit(events.FrameworkCalled(number, request.stream_id, request.call), number)
+        await term.admit(events.FrameworkCalled(number, request.stream_id, request.call, correlation_id()), number)
         return service.CallResponse()
 
     async def CallStream(  # noqa: N802
@@ -64,7 +65,7 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
     async def _calls(self, calls: Sequence[service.NumberedCall]) -> service.CallStreamResponse:
         term = self._office.term()
         called = [
-            events.FrameworkCalled(term.number(), numbered.call.stream_id, numbered.call.call) for numbered in calls
+            events.FrameworkCalled(term.number(), each.call.stream_id, each.call.call, each.correlation_id) for each in calls
         ]
         refused = await term.admit_all(called)
         response = service.CallStreamResponse()

@@ -117,6 +117,7 @@ class FrameworkSubscribing:
     stream_id: str
     call: scheduler.Call
     client_address: str = ""
+    correlation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,8 @@ class FrameworkCalled:
     request: int
     stream_id: str
     call: scheduler.Call
+    correlation_id: str = ""
+    """Of the request behind it; what is noted of it carries the id."""
 
 
 # --- the allocator ----------------------------------------------------------------------------------------------------
@@ -164,6 +167,7 @@ class OperatorCalled:
 
     request: int
     call: master.Call
+    correlation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,7 @@ class OperatorKilledTask:
     request: int
     framework_id: str
     task_id: str
+    correlation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
