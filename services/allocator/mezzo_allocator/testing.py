@@ -160,9 +160,14 @@ class Conversation:
         self.say(ev.ResourcesRecovered(allocation.framework, allocation.agent, back, seconds))
 
     def give_back(self, allocation: ev.Allocation) -> None:
-        """Lets an offer go that nobody answered."""
+        """Gives back what was offered, without refusing it."""
         back = Resources.sum(allocation.resources).allocated_to(allocation.role)
         self.say(ev.ResourcesRecovered(allocation.framework, allocation.agent, back))
+
+    def time_out(self, allocation: ev.Allocation) -> None:
+        """Has an offer come back that nobody answered."""
+        back = Resources.sum(allocation.resources).allocated_to(allocation.role)
+        self.say(ev.ResourcesRecovered(allocation.framework, allocation.agent, back, unanswered=True))
 
     def use(self, allocation: ev.Allocation, resources: str, seconds: float = 5.0) -> None:
         """Launches something with a part of an offer; the rest is declined."""

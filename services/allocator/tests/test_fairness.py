@@ -5,39 +5,58 @@ Sharing incentive, envy-freeness, Pareto efficiency and strategy-proofness (NSDI
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo
 from mezzo.resources import Resources
 from mezzo_allocator.core import events as ev
-from mezzo_allocator.testing import begun, cycle
+from mezzo_allocator.testing import begun
 
 CLUSTER = Resources.parse("cpus:40;mem:16384")
 
 
-def fill(demands: list[Resources], weights: list[float] | None = None) -> list[int]:
-    """How many tasks each of some greedy frameworks, in a role of its own, starts until nothing fits any more."""
+def launches(
+    demands: list[Resources], weights: list[float] | None = None, agents: int = 1, roles: list[str] | None = None
+) -> Iterator[list[int]]:
+    """How many tasks each of some greedy frameworks runs after each launch, until nothing fits any more.
+
+    Each is in a role of its own unless `roles` says otherwise. Whoever is offered something launches one task of it.
+    """
     core = begun()
     for number in range(len(demands)):
-        info = FrameworkInfo(user="nobody", name="f", role=f"role{number}")
+        role = roles[number] if roles else f"role{number}"
+        info = FrameworkInfo(user="nobody", name="f", role=role)
         info.id.value = f"f-{number:02d}"
         core.handle(ev.FrameworkChanged(number, info, frozenset(), True), now=0.0)
-        weight = weights[number] if weights else 1.0
-        core.handle(ev.RoleConfigured(f"role{number}", weight, {}, {}), now=0.0)
-    core.handle(ev.AgentChanged(0, AgentInfo(hostname="h"), CLUSTER, (), True), now=0.0)
+        core.handle(ev.RoleConfigured(role, weights[number] if weights else 1.0, {}, {}), now=0.0)
+    size = Resources.parse(f"cpus:{40 / agents};mem:{16384 / agents}")
+    for number in range(agents):
+        core.handle(ev.AgentChanged(number, AgentInfo(hostname="h"), size, (), True), now=0.0)
     tasks = [0] * len(demands)
     while True:
-        allocations = cycle(core, now=0.0)
-        if not allocations:
-            return tasks
-        (each,) = allocations
-        free, demand = Resources.sum(each.resources), demands[each.framework]
-        fits = free.contains(demand)
-        tasks[each.framework] += fits
-        rest = (free - demand if fits else free).allocated_to(each.role)
-        if rest:
-            core.handle(ev.ResourcesRecovered(each.framework, 0, rest, None if fits else 3600.0), now=0.0)
+        # One agent at a time: what one offer is used for is known before the next is made.
+        (outcome,) = core.handle(ev.CycleStarted(agents_max=1), now=0.0)
+        assert isinstance(outcome, ev.Allocated)
+        if not outcome.allocations and not core.pending:
+            return
+        for each in outcome.allocations:
+            free, demand = Resources.sum(each.resources), demands[each.framework]
+            fits = free.contains(demand)
+            rest = (free - demand if fits else free).allocated_to(each.role)
+            if rest:
+                refuse = None if fits else 3600.0
+                core.handle(ev.ResourcesRecovered(each.framework, each.agent, rest, refuse), now=0.0)
+            if fits:
+                tasks[each.framework] += 1
+                yield list(tasks)
+
+
+def fill(demands: list[Resources], weights: list[float] | None = None) -> list[int]:
+    """How many tasks each of some greedy frameworks starts until nothing fits any more."""
+    return list(launches(demands, weights))[-1]
 
 
 def dominant(resources: Resources) -> float:
@@ -92,16 +111,32 @@ def test_asking_for_more_than_one_needs_starts_no_more_tasks(wanted: list[Resour
     assert lied <= honest + factor
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=25, deadline=None)
+@given(demands(), st.sampled_from([1, 2, 4]))
+def test_dominant_shares_differ_by_one_task_at_most(wanted: list[Resources], agents: int) -> None:
+    """After every launch, as long as every framework could launch another task on every agent."""
+    one_task = max(map(dominant, wanted))
+    smallest_agent = 1 / agents - one_task
+    for tasks in launches(wanted, agents=agents):
+        shares = [dominant(times(demand, count)) for demand, count in zip(wanted, tasks, strict=True)]
+        if sum(shares) > smallest_agent:
+            return
+        assert max(shares) - min(shares) <= one_task + 1e-9, tasks
+
+
+@settings(max_examples=25, deadline=None)
 @given(demands())
-def test_dominant_shares_differ_by_one_task_at_most_until_something_is_scarce(wanted: list[Resources]) -> None:
-    """Whoever stops at a lower share than another stops because its next task does not fit."""
-    tasks = fill(wanted)
-    rest = CLUSTER - Resources.sum(times(demand, count) for demand, count in zip(wanted, tasks, strict=True))
-    shares = [dominant(times(demand, count)) for demand, count in zip(wanted, tasks, strict=True)]
-    for demand, share in zip(wanted, shares, strict=True):
-        if share < max(shares) - max(map(dominant, wanted)):
-            assert not rest.contains(demand)
+def test_dominant_shares_of_siblings_differ_by_one_task_at_most_at_each_level(wanted: list[Resources]) -> None:
+    """The first framework is alone in its role; all others are below another."""
+    roles = ["ops", *(f"eng/team{number}" for number in range(1, len(wanted)))]
+    one_task = max(map(dominant, wanted))
+    for tasks in launches(wanted, roles=roles):
+        held = [times(demand, count) for demand, count in zip(wanted, tasks, strict=True)]
+        shares = [dominant(each) for each in held]
+        if sum(shares) > 1 - one_task:
+            return
+        assert max(shares[1:]) - min(shares[1:]) <= one_task + 1e-9, tasks
+        assert abs(shares[0] - dominant(Resources.sum(held[1:]))) <= one_task + 1e-9, tasks
 
 
 @settings(max_examples=10, deadline=None)

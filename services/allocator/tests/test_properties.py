@@ -21,7 +21,7 @@ from mezzo_allocator.adapters.compiler import compile_loops
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.loops import REFERENCE, Loops
 from mezzo_allocator.core.policy import Policy, Sorter
-from mezzo_allocator.testing import CAPABILITY, begun, cycle, shared_volume
+from mezzo_allocator.testing import CAPABILITY, begun, cycle, shared_volume, unavailability
 
 ROLES = ["*", "eng", "eng/backend", "eng/backend/db", "ops"]
 SORTERS = st.sampled_from(Sorter)
@@ -44,7 +44,8 @@ class Life:
 
     dice: random.Random
     with_quota: bool = False
-    with_shared: bool = False
+    beyond_naive: bool = False
+    """With what the naive allocator does not know: shared volumes, unanswered offers, maintenance."""
     now: float = 10.0
     frameworks: dict[int, FrameworkInfo] = field(default_factory=dict)
     agents: dict[int, Resources] = field(default_factory=dict)
@@ -78,7 +79,7 @@ class Life:
         info.capabilities.add(type=CAPABILITY.MULTI_ROLE)
         if self.dice.random() < 0.3:
             info.capabilities.add(type=CAPABILITY.REVOCABLE_RESOURCES)
-        if self.with_shared and self.dice.random() < 0.7:
+        if self.beyond_naive and self.dice.random() < 0.7:
             info.capabilities.add(type=CAPABILITY.SHARED_RESOURCES)
         self.frameworks[number] = info
         suppressed = frozenset(role for role in info.roles if self.dice.random() < 0.2)
@@ -96,10 +97,11 @@ class Life:
             (spare,) = Resources.parse("cpus:1").messages()
             spare.revocable.SetInParent()
             total += Resources.of([spare])
-        if self.with_shared and self.dice.random() < 0.6:
+        if self.beyond_naive and self.dice.random() < 0.6:
             total += shared_volume(f"v{number}", role=self.dice.choice(ROLES[1:]))
         self.agents[number] = total
-        return ev.AgentChanged(number, AgentInfo(hostname=f"h{number}"), total, (), True)
+        planned = unavailability(number) if self.beyond_naive and self.dice.random() < 0.3 else None
+        return ev.AgentChanged(number, AgentInfo(hostname=f"h{number}"), total, (), True, unavailability=planned)
 
     def give_back(self) -> ev.Event:
         framework, agent, role, resources = self.held.pop(self.dice.randrange(len(self.held)))
@@ -110,7 +112,8 @@ class Life:
             if back != resources:
                 self.held.append((framework, agent, role, resources - back))
         refuse = self.dice.choice([None, *REFUSALS_SECONDS])
-        return ev.ResourcesRecovered(framework, agent, back.allocated_to(role), refuse)
+        unanswered = self.beyond_naive and refuse is None and self.dice.random() < 0.5
+        return ev.ResourcesRecovered(framework, agent, back.allocated_to(role), refuse, unanswered)
 
     def some_roles(self) -> tuple[int, list[str]]:
         number = self.dice.choice(sorted(self.frameworks))
@@ -331,7 +334,7 @@ def test_every_decision_is_the_one_that_a_naive_allocator_makes(seed: int) -> No
 def test_the_compiled_inner_loop_decides_as_the_plain_one(
     compiled: Loops, seed: int, with_quota: bool, roles: Sorter, frameworks: Sorter
 ) -> None:
-    life = Life(random.Random(seed), with_quota, with_shared=True)
+    life = Life(random.Random(seed), with_quota, beyond_naive=True)
     policy = Policy(role_sorter=roles, framework_sorter=frameworks, seed=seed)
     plain, fast = begun(policy=policy), begun(compiled, policy)
     for _ in range(80):
@@ -351,7 +354,7 @@ def test_the_compiled_inner_loop_decides_as_the_plain_one(
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_nothing_is_given_out_twice_and_limits_hold(seed: int) -> None:
-    life, core = Life(random.Random(seed), with_quota=True, with_shared=True), begun()
+    life, core = Life(random.Random(seed), with_quota=True, beyond_naive=True), begun()
     for _ in range(80):
         life.now += life.dice.choice([0.0, 0.5, 2.0])
         core.handle(life.event(), now=life.now)

@@ -97,6 +97,7 @@ class Translator:
             agent=message.agent,
             resources=self.resources(message.resources, "recovered.resources"),
             refuse_seconds=message.filters.refuse_seconds if message.HasField("filters") else None,
+            unanswered=message.unanswered,
         )
 
     def _allocated(self, message: wire.Allocated) -> ev.Event:

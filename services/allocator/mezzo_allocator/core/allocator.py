@@ -191,6 +191,7 @@ class Allocator:
         holders = books.release_all(agent)
         books.count_reservations(agent, -1)
         books.filters.drop_agent(agent.row)
+        books.rounds.end(agent.row)
         books.maintenance.plan(agent.row, None)
         books.agents.remove(agent)
         for client in holders:
@@ -290,6 +291,8 @@ class Allocator:
                 portions = books.divider.split(resources)
                 refused = portions[0].resources if len(portions) == 1 else resources
                 books.filters.refuse(agent.row, client.number, refused, self._refused_until(event.refuse_seconds, now))
+            if event.unanswered:
+                books.rounds.begin(agent.row, client.number)
             books.retire(client)
         books.touch(agent)
         return []

@@ -22,6 +22,9 @@ class Backlog:
     def __bool__(self) -> bool:
         return self._any
 
+    def __contains__(self, row: int) -> bool:
+        return bool(self._marked[row])
+
     def reshape(self, agents: int) -> None:
         """Makes room for more agents."""
         self._marked = np.concatenate([self._marked, np.zeros(agents - self._marked.shape[0], dtype=bool)])

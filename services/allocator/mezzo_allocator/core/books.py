@@ -19,6 +19,7 @@ from mezzo_allocator.core.parts import NEEDS_SHARED, Columns, Divider, PartKey, 
 from mezzo_allocator.core.policy import Policy
 from mezzo_allocator.core.quota import QuotaBook
 from mezzo_allocator.core.roles import RoleTree
+from mezzo_allocator.core.rounds import Rounds
 from mezzo_allocator.core.shared import SharedUses
 
 
@@ -44,6 +45,7 @@ class Books:
         self.quota = QuotaBook(self.columns, self.tree, self.frameworks, loops)
         self.backlog = Backlog(self.agents.capacity)
         self.maintenance = Maintenance()
+        self.rounds = Rounds()
         self.shared_uses = SharedUses()
         self.lots = Lottery(policy.role_sorter, policy.framework_sorter, policy.seed)
 
@@ -91,6 +93,7 @@ class Books:
             return
         self.backlog.mark_all(self.filters.clear(client.number))
         self.eligibility.forget_client(client)
+        self.rounds.forget_client(client.number)
         self.frameworks.remove_client(client)
         if client.framework.removed and not client.framework.clients:
             self.frameworks.remove(client.framework)

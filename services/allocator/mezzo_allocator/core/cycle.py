@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -52,27 +52,65 @@ class Cycle:
         books.tree.refresh(loops)
         books.lots.refresh(books.tree)
         books.quota.fit()
-        rows, eligible = self._candidates(agents_max)
+        looked_at = books.backlog.take(books.agents.active, agents_max)
+        self.settle_filters(looked_at)
         outcome = _Outcome(books, self.number, now)
+        considered = self._pass(loops, looked_at, outcome)
+        if books.rounds:
+            self._go_around(loops, looked_at, outcome)
+        books.maintenance.mark_holders_of(looked_at)
+        inverse = books.maintenance.ask(books.agents, books.frameworks)
+        return Allocated(self.number, outcome.allocations(), considered, inverse)
+
+    def _pass(
+        self, loops: Loops, looked_at: NDArray[np.int64], outcome: _Outcome, *, to_those_asked: bool = False
+    ) -> int:
+        """Gives out these agents; returns for how many of them anybody could be found."""
+        books = self._books
+        rows, eligible = self._candidates(looked_at, to_those_asked=to_those_asked)
         if rows.size:
             if books.quota.on:
                 books.quota.arrays.available[:] = books.agents.plain_free()
                 self._decide(loops, STAGE_GUARANTEES, rows, eligible.copy(), outcome)
             self._decide(loops, STAGE_SHARES, rows, eligible, outcome)
-            books.maintenance.mark_holders_of(rows)
-        inverse = books.maintenance.ask(books.agents, books.frameworks)
-        return Allocated(self.number, outcome.allocations(), int(rows.size), inverse)
+        return int(rows.size)
 
-    def _candidates(self, agents_max: int) -> tuple[Indices, Bits]:
-        """The agents to look at [k] and who may be offered anything of each [k, W]."""
-        books = self._books
-        rows = books.backlog.take(books.agents.active, agents_max)
+    def _go_around(self, loops: Loops, looked_at: NDArray[np.int64], outcome: _Outcome) -> None:
+        """Notes whom agents that go around were offered to. Where nobody else wants one, its round is over, and it is
+        offered to those who were asked before.
+        """
+        rounds, backlog = self._books.rounds, self._books.backlog
+        given = self._note_asked(outcome.allocations())
+        left = [row for row in looked_at.tolist() if row in rounds and row not in given and row not in backlog]
+        first = len(outcome.allocations())
+        rows = np.array(left, dtype=np.int64)
         self.settle_filters(rows)
+        self._pass(loops, rows, outcome, to_those_asked=True)
+        for row in self._note_asked(outcome.allocations()[first:]):
+            rounds.end(row)
+
+    def _note_asked(self, allocations: Sequence[Allocation]) -> set[int]:
+        """Notes who was offered agents that go around; returns the rows of those agents."""
+        books = self._books
+        rows = set()
+        for allocation in allocations:
+            row = books.agents.by_number[allocation.agent].row
+            if row in books.rounds:
+                client = books.frameworks.by_number[allocation.framework].clients[allocation.role]
+                books.rounds.ask(row, client.number)
+                rows.add(row)
+        return rows
+
+    def _candidates(self, rows: NDArray[np.int64], *, to_those_asked: bool) -> tuple[Indices, Bits]:
+        """Those of the agents [k] that anybody may be offered anything of, and who may be [k, W]."""
+        books = self._books
         # In place: with fifty thousand agents each copy of these bits costs as much as deciding about the agents.
         eligible = books.filters.bits[rows]
         eligible |= books.eligibility.denied[rows]
         np.invert(eligible, out=eligible)
         eligible &= books.frameworks.active
+        if books.rounds and not to_those_asked:
+            books.rounds.leave_out_asked(rows, eligible)
         chosen = np.flatnonzero(eligible.any(axis=1))
         if chosen.size < rows.size:
             rows, eligible = rows[chosen], eligible[chosen]

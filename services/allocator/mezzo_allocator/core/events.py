@@ -75,12 +75,15 @@ class FrameworkRemoved:
 
 @dataclass(frozen=True, slots=True)
 class ResourcesRecovered:
-    """Resources are free again. With `refuse_seconds` they were declined for so long."""
+    """Resources are free again. With `refuse_seconds` they were declined for so long; `unanswered`: an offer of them was
+    out for too long.
+    """
 
     framework: int
     agent: int
     resources: Resources
     refuse_seconds: float | None = None
+    unanswered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
