@@ -147,13 +147,13 @@ def _check_number(number: int, field: str) -> None:
 
 def _check_tree(turn: Turn, quotas: Mapping[str, Quota], fields: Mapping[str, str], field: str) -> None:
     """Refuse quotas that would contradict those above and below them; `fields` says where each role is named."""
-    for role, how in roles.contradictions(turn.books.ordered.with_quotas(quotas).quotas):
+    for role, how in roles.contradictions(turn.books.ordered.changed({}, quotas).quotas):
         raise InvalidRequest(fields.get(role, field), f"role '{role}': {how}")
 
 
 def _overcommitment(turn: Turn, quotas: Mapping[str, Quota]) -> str:
     """How the cluster is too small for what would be guaranteed; empty if it is large enough."""
-    promised = roles.promised(turn.books.ordered.with_quotas(quotas).quotas)
+    promised = roles.promised(turn.books.ordered.changed({}, quotas).quotas)
     capacity = consumption.capacity(turn.books)
     if capacity.contains(promised):
         return ""
@@ -184,12 +184,12 @@ def _order(
 ) -> None:
     """Have the store keep it. Everybody else is told when it does."""
     weights, quotas = weights or {}, quotas or {}
-    writes = records.configure(weights, quotas)
-    size = records.size_of_roles(turn.books.ordered) + sum(len(one.value or b"") + len(one.key) for one in writes)
-    if size > ROLE_RECORDS_BYTES_MAX and any(one.value for one in writes):
+    changed = turn.books.ordered.changed(weights, quotas)
+    size, before = records.size_of_roles(changed), records.size_of_roles(turn.books.ordered)
+    if size > max(ROLE_RECORDS_BYTES_MAX, before):
         raise LimitExceeded(f"what is configured for roles exceeds {ROLE_RECORDS_BYTES_MAX} bytes")
-    turn.books.ordered.apply(weights, quotas)
-    turn.order(Persist(writes, RolesStored(request, weights, quotas)))
+    turn.books.ordered = changed
+    turn.order(Persist(records.configure(weights, quotas), RolesStored(request, weights, quotas)))
 
 
 def stored(turn: Turn, event: RolesStored) -> None:

@@ -61,11 +61,11 @@ class Configuration:
             else:
                 self.quotas.pop(role, None)
 
-    def with_quotas(self, quotas: Mapping[str, Quota]) -> "Configuration":
-        """A copy in which these quotas are set."""
-        changed = Configuration(self.weights, dict(self.quotas))
-        changed.apply({}, quotas)
-        return changed
+    def changed(self, weights: Mapping[str, float], quotas: Mapping[str, Quota]) -> "Configuration":
+        """A copy in which these weights and quotas are set."""
+        copied = Configuration(dict(self.weights), dict(self.quotas))
+        copied.apply(weights, quotas)
+        return copied
 
 
 def ancestors(role: str) -> Iterator[str]:
