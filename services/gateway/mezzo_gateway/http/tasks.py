@@ -1,5 +1,6 @@
-"""Mezzo's own endpoints for one task: its logs, wherever it runs, and killing it.
+"""Mezzo's own endpoints for one task: what it is at, its logs, wherever it runs, and killing it.
 
+    GET  /mezzo/v1/tasks/<framework id>/<task id>
     GET  /mezzo/v1/tasks/<framework id>/<task id>/files/<stdout|stderr>?offset=&length=&follow=
     POST /mezzo/v1/tasks/<framework id>/<task id>/kill
 
@@ -9,6 +10,7 @@ Errors are JSON: `{"error": {"field": …, "message": …}}`.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import unquote
 
@@ -16,13 +18,17 @@ from aiohttp import hdrs, web
 
 from mesos.v1.mesos_pb2 import Task
 from mezzo.errors import InvalidRequest, MezzoError, NotFound, NotLeading
+from mezzo.operator.task_explanations import AgentState, TaskFacts, document
+from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED
 from mezzo_chassis.config import boolean
 from mezzo_chassis.errors import http_status
+from mezzo_chassis.http.exchange import json_response
 from mezzo_chassis.http.files import whole_number
 from mezzo_gateway.adapters.agents import Agents
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.http.files import Files, cut_off
 from mezzo_gateway.http.reads import Reads
+from mezzo_gateway.state.cluster import Cluster
 from mezzo_gateway.state.records import TERMINAL_STATES, TaskRecord
 
 PREFIX = "/mezzo/v1/tasks"
@@ -32,7 +38,7 @@ FILES = ("stdout", "stderr")
 PIECE_BYTES = 256 * 1024
 FOLLOW_PAUSE_SECONDS = 0.25
 
-# The size of the whole file in bytes, when the answer began.
+# How many bytes the task had written when the answer began.
 SIZE_HEADER = "Mezzo-File-Size"
 
 
@@ -60,6 +66,9 @@ class Tasks:
         # Ids may contain anything: they are quoted, and unquoted one by one.
         below = request.rel_url.raw_path.rstrip("/").partition(f"{PREFIX}/")[2]
         match [unquote(part) for part in below.split("/")]:
+            case [framework_id, task_id]:
+                _check_method(request, hdrs.METH_GET)
+                return self._explained(request, framework_id, task_id)
             case [framework_id, task_id, "kill"]:
                 _check_method(request, hdrs.METH_POST)
                 await self._registry.kill_task(framework_id, task_id)
@@ -68,6 +77,20 @@ class Tasks:
                 _check_method(request, hdrs.METH_GET)
                 return await self._file(request, framework_id, task_id, file)
         raise NotFound(f"there is nothing at {request.path}")
+
+    # ----------------------------------------------------------------------------------------- what it is at
+
+    def _explained(self, request: web.Request, framework_id: str, task_id: str) -> web.Response:
+        cluster, record = self._reads.cluster(), self._task(framework_id, task_id)
+        framework, agent_id = cluster.framework(framework_id), record.task.agent_id.value
+        name = framework.message.framework_info.name if framework is not None and framework.message else ""
+        agent = cluster.agents.get(agent_id)
+        host = agent.message.agent_info.hostname if agent is not None else agent_id
+        completed = record.list == TASK_LIST_COMPLETED
+        facts = TaskFacts(record.task, name, host, _agent_state(cluster, agent_id), completed)
+        response = json_response(request, document(facts, time.time()))
+        response.headers.update(self._reads.headers())
+        return response
 
     # ---------------------------------------------------------------------------------------------------- logs
 
@@ -82,7 +105,7 @@ class Tasks:
         record = self._task(framework_id, task_id)
         address = self._files.address_of_agent(record.task.agent_id.value)
         path = f"{_sandbox(record.task)}/{file}"
-        size = (await self._agents.read(address, path, 0, 1)).size
+        size = (await self._agents.read_log(address, path, 0, 0)).end
         start = max(size + offset, 0) if offset < 0 else offset
         response = web.StreamResponse(headers={SIZE_HEADER: str(size), hdrs.CONTENT_TYPE: "application/octet-stream"})
         response.enable_chunked_encoding()
@@ -102,20 +125,28 @@ class Tasks:
     async def _pieces(
         self, address: str, path: str, offset: int, length: int | None, ended: Callable[[], Awaitable[bool]]
     ) -> AsyncIterator[bytes]:
-        """A file from `offset`, up to `length` bytes of it, until nothing is left to come."""
+        """A log from `offset`, up to `length` bytes of it, until nothing is left to come.
+
+        Offsets count from the first byte that the task wrote; what rotation has thrown away is left out.
+        """
         end = None if length is None else offset + length
+        written = 0
         while end is None or offset < end:
             # Asked before reading: what was written before the task ended is read after it.
             last = await ended()
             wanted = PIECE_BYTES if end is None else min(PIECE_BYTES, end - offset)
-            part = await self._agents.read(address, path, offset, wanted)
+            part = await self._agents.read_log(address, path, offset, wanted)
             if part.data:
-                offset += len(part.data)
+                offset = part.position + len(part.data)
                 yield part.data
+            elif part.end < written:
+                # The count was lost with the file: whoever follows goes on with what comes now.
+                offset = part.end
             elif last:
                 return
             else:
                 await asyncio.sleep(FOLLOW_PAUSE_SECONDS)
+            written = part.end
 
     def _task(self, framework_id: str, task_id: str) -> TaskRecord:
         cluster = self._reads.cluster()
@@ -129,6 +160,15 @@ class Tasks:
     def _has_ended(self, framework_id: str, task_id: str) -> bool:
         record = self._reads.cluster().task(framework_id, task_id)
         return record is None or record.task.state in TERMINAL_STATES
+
+
+def _agent_state(cluster: Cluster, agent_id: str) -> AgentState:
+    agent = cluster.agents.get(agent_id)
+    if agent is None:
+        return AgentState.UNREACHABLE if agent_id in cluster.unreachable_agents else AgentState.REMOVED
+    if agent.recovered:
+        return AgentState.RECOVERED
+    return AgentState.CONNECTED if agent.connected else AgentState.DISCONNECTED
 
 
 def _sandbox(task: Task) -> str:

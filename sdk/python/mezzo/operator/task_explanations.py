@@ -1,0 +1,198 @@
+"""What a task is at, in plain sentences: its state, the last word on it, and what it waits for.
+
+The sentences are made of a task (`mesos.v1.Task`) and of what is known of its agent, here alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo import jsonpb
+from mezzo.operator.explanations import duration
+
+NANOSECONDS = 1e9
+
+Reason = mesos.TaskStatus.Reason
+
+
+class AgentState(StrEnum):
+    """How the agent of a task stands."""
+
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+    # Known from the store alone: it has not come back since the registry was elected.
+    RECOVERED = "recovered"
+    UNREACHABLE = "unreachable"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFacts:
+    """A task, and what is known besides."""
+
+    task: mesos.Task
+    framework_name: str
+    # Of its agent; the id where the host name is not known any more.
+    host: str
+    agent: AgentState
+    # It stands among the tasks that have ended, or whose framework has.
+    completed: bool
+
+
+# States in words; and what comes next, or has to. Terminal states wait for nothing.
+STATES: Mapping[mesos.TaskState.ValueType, tuple[str, str]] = {
+    mesos.TASK_STAGING: ("is launched, and {host} has not reported it yet", "the agent has to take it in"),
+    mesos.TASK_STARTING: ("is taken in by {host}, and has not begun to run", "its executor has to begin it"),
+    mesos.TASK_RUNNING: ("runs on {host}", ""),
+    mesos.TASK_KILLING: ("is being killed on {host}", "it has to end within its grace period, or is ended by force"),
+    mesos.TASK_UNREACHABLE: (
+        "is out of reach with {host}, and may run on",
+        "the agent has to come back; then its true state is told",
+    ),
+    mesos.TASK_UNKNOWN: ("is known to nobody", ""),
+    mesos.TASK_FINISHED: ("has finished", ""),
+    mesos.TASK_FAILED: ("has failed", ""),
+    mesos.TASK_KILLED: ("was killed", ""),
+    mesos.TASK_ERROR: ("was refused", ""),
+    mesos.TASK_LOST: ("is lost", ""),
+    mesos.TASK_DROPPED: ("was never started", ""),
+    mesos.TASK_GONE: ("is gone with its agent", ""),
+    mesos.TASK_GONE_BY_OPERATOR: ("is gone with its agent, as an operator said", ""),
+}
+
+# Reasons in words; the others are told by their names.
+REASONS: Mapping[Reason.ValueType, str] = {
+    Reason.REASON_COMMAND_EXECUTOR_FAILED: "its executor failed",
+    Reason.REASON_CONTAINER_LAUNCH_FAILED: "its container could not be launched",
+    Reason.REASON_CONTAINER_LIMITATION: "it went over a limit of its container",
+    Reason.REASON_CONTAINER_LIMITATION_DISK: "it used more disk than it was given",
+    Reason.REASON_CONTAINER_LIMITATION_MEMORY: "it used more memory than it was given",
+    Reason.REASON_CONTAINER_PREEMPTED: "its container was ended in favour of another",
+    Reason.REASON_MAX_COMPLETION_TIME_REACHED: "it took longer than it was allowed to",
+    Reason.REASON_EXECUTOR_REGISTRATION_TIMEOUT: "its executor did not subscribe in time",
+    Reason.REASON_EXECUTOR_REREGISTRATION_TIMEOUT: "its executor did not subscribe again in time",
+    Reason.REASON_EXECUTOR_TERMINATED: "its executor ended",
+    Reason.REASON_FRAMEWORK_REMOVED: "its framework was removed",
+    Reason.REASON_INVALID_OFFERS: "it was launched on offers that were not valid any more",
+    Reason.REASON_RECONCILIATION: "its framework asked for its state",
+    Reason.REASON_RESOURCES_UNKNOWN: "the agent does not have the resources that it was launched on",
+    Reason.REASON_AGENT_DISCONNECTED: "its agent was not connected",
+    Reason.REASON_AGENT_DRAINING: "its agent is drained",
+    Reason.REASON_AGENT_REMOVED: "its agent was removed",
+    Reason.REASON_AGENT_REMOVED_BY_OPERATOR: "an operator removed its agent",
+    Reason.REASON_AGENT_REREGISTERED: "its agent came back",
+    Reason.REASON_AGENT_RESTARTED: "its agent was restarted",
+    Reason.REASON_TASK_KILLED_DURING_LAUNCH: "it was killed before it began",
+    Reason.REASON_TASK_CHECK_STATUS_UPDATED: "its check has a new result",
+    Reason.REASON_TASK_HEALTH_CHECK_STATUS_UPDATED: "its health check has a new result",
+    Reason.REASON_TASK_INVALID: "what was to be launched makes no sense",
+    Reason.REASON_TASK_UNAUTHORIZED: "its framework may not launch it",
+}
+
+# What stands in the way while the agent cannot be talked to.
+AWAY: Mapping[AgentState, str] = {
+    AgentState.DISCONNECTED: "agent {host} is disconnected; it has to connect again, or is marked unreachable",
+    AgentState.RECOVERED: "agent {host} has not come back since the registry was elected; it has to register again",
+    AgentState.UNREACHABLE: "agent {host} is unreachable",
+    AgentState.REMOVED: "agent {host} is there no longer",
+}
+
+TERMINAL = frozenset(
+    {
+        mesos.TASK_FINISHED,
+        mesos.TASK_FAILED,
+        mesos.TASK_KILLED,
+        mesos.TASK_ERROR,
+        mesos.TASK_LOST,
+        mesos.TASK_DROPPED,
+        mesos.TASK_GONE,
+        mesos.TASK_GONE_BY_OPERATOR,
+    }
+)
+
+
+def document(facts: TaskFacts, now: float) -> dict[str, Any]:
+    """The task as the v1 API shows it, its agent, and the sentences. `now` is in seconds since the epoch."""
+    agent = {"id": facts.task.agent_id.value, "hostname": facts.host, "state": str(facts.agent)}
+    return {
+        "task": jsonpb.to_dict(facts.task),
+        "framework_name": facts.framework_name,
+        "agent": agent,
+        "completed": facts.completed,
+        "verdict": verdict(facts),
+        "summary": summary(facts, now),
+    }
+
+
+def verdict(facts: TaskFacts) -> str:
+    """The task's state in one sentence."""
+    task = facts.task
+    said = STATES.get(task.state, (f"is {mesos.TaskState.Name(task.state)}", ""))[0].format(host=facts.host)
+    who = f"task {task.task_id.value} of {facts.framework_name or task.framework_id.value}"
+    last = _last(task)
+    if task.state in TERMINAL and last is not None and last.HasField("reason"):
+        return f"{who} {said}: {reason(last.reason)}"
+    if task.state == mesos.TASK_RUNNING and last is not None and last.HasField("healthy") and not last.healthy:
+        return f"{who} {said}, and is not healthy"
+    return f"{who} {said}"
+
+
+def summary(facts: TaskFacts, now: float) -> list[str]:
+    """Sentences, without full stops, on what was last said of it and what it waits for."""
+    return [*_about_waiting(facts), *_about_last_word(facts.task, now)]
+
+
+def reason(value: Reason.ValueType) -> str:
+    """A reason in words."""
+    return REASONS.get(value) or Reason.Name(value).removeprefix("REASON_").lower().replace("_", " ")
+
+
+def _last(task: mesos.Task) -> mesos.TaskStatus | None:
+    return task.statuses[-1] if task.statuses else None
+
+
+def _about_waiting(facts: TaskFacts) -> Iterator[str]:
+    task = facts.task
+    if task.state in TERMINAL:
+        if not facts.completed:
+            yield "its end waits for the framework to acknowledge it; its resources are free already"
+        return
+    if facts.completed:
+        yield "its framework has ended"
+        return
+    away = AWAY.get(facts.agent)
+    if away:
+        yield away.format(host=facts.host)
+    next_step = STATES.get(task.state, ("", ""))[1]
+    if next_step:
+        yield next_step
+
+
+def _about_last_word(task: mesos.Task, now: float) -> Iterator[str]:
+    last = _last(task)
+    if last is None:
+        yield "nothing has been reported of it yet"
+        return
+    if last.HasField("unreachable_time"):
+        since = last.unreachable_time.nanoseconds / NANOSECONDS
+        yield f"its agent has been out of reach for {duration(max(0.0, now - since))}"
+    state = mesos.TaskState.Name(last.state)
+    ago = f" {duration(max(0.0, now - last.timestamp))} ago" if last.HasField("timestamp") else ""
+    because = f", because {reason(last.reason)}" if last.HasField("reason") else ""
+    yield f"the last word was {state}{ago}{because}"
+    if last.message:
+        yield f"it said: {last.message}"
+    if last.HasField("healthy"):
+        yield "its health check " + ("passes" if last.healthy else "fails")
+    addresses = [
+        address.ip_address
+        for network in last.container_status.network_infos
+        for address in network.ip_addresses
+        if address.ip_address
+    ]
+    if addresses and task.state == mesos.TASK_RUNNING:
+        yield f"its address is {', '.join(dict.fromkeys(addresses))}"
