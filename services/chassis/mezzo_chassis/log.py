@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 import structlog
-from structlog.contextvars import bind_contextvars, clear_contextvars
+from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 FORMATS = ("auto", "json", "console")
@@ -83,6 +83,11 @@ def bind_correlation_id(correlation_id: str | None = None) -> str:
     bound = given or new_correlation_id()
     bind_contextvars(correlation_id=bound)
     return bound
+
+
+def correlation_id() -> str:
+    """The id that this task's log lines carry; empty where none is bound."""
+    return str(get_contextvars().get("correlation_id", ""))
 
 
 def _hide_secrets(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from structlog.contextvars import get_contextvars
-
+from mezzo_chassis.log import correlation_id
 from mezzo_chassis.rpc import CORRELATION_KEY
-
-
-def correlation_id() -> str:
-    """The id; empty outside a request."""
-    return str(get_contextvars().get("correlation_id", ""))
 
 
 def metadata() -> tuple[tuple[str, str], ...]:

@@ -10,6 +10,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextvars import Context
 from typing import Any
 
 from mesos.v1.master import master_pb2 as master
@@ -55,6 +56,9 @@ class Term:
         self._metrics = metrics
         self._inbox: deque[events.Event | Barrier] = deque()
         self._turn_waits = False
+        # Of nobody's request: a turn is not that of whoever woke it.
+        self._context = Context()
+        self._handled: events.Event | None = None
         self._timers: dict[events.Timer, asyncio.TimerHandle] = {}
         self._numbers = itertools.count(1)
         self._refusals: dict[int, MezzoError] = {}
@@ -156,7 +160,7 @@ class Term:
         """Take a turn as soon as what is ready now has been read, unless one waits already."""
         if not self._turn_waits and not self.ended.done():
             self._turn_waits = True
-            asyncio.get_running_loop().call_soon(self._take_turn)
+            asyncio.get_running_loop().call_soon(self._take_turn, context=self._context)
 
     async def ask(self, event: events.Event, request: int) -> master.Response | None:
         """Hand the core an operator's call, and wait for its answer; that may have to be stored first.
@@ -220,12 +224,13 @@ class Term:
                 log.exception("the core failed", core_event=type(event).__name__, why=str(error))
                 self.end(NotLeading())
                 return
+            self._handled = event
             for effect in ordered:
                 carry_out[type(effect)](effect)
         self._metrics.turns.took(count, time.perf_counter() - started)
         self._turn_waits = bool(inbox)
         if inbox:
-            asyncio.get_running_loop().call_soon(self._take_turn)
+            asyncio.get_running_loop().call_soon(self._take_turn, context=self._context)
 
     def _open(self, barrier: Barrier) -> None:
         """Nothing but the calls before it was refused since the barrier before."""
@@ -303,7 +308,9 @@ class Term:
             answer.set_exception(effect.error)
 
     def _note(self, effect: effects.Note) -> None:
-        getattr(log, effect.level)(effect.event, **effect.details)
+        asked: str = getattr(self._handled, "correlation_id", "")
+        details = {**effect.details, "correlation_id": asked} if asked else effect.details
+        getattr(log, effect.level)(effect.event, **details)
 
     # --- streams ------------------------------------------------------------------------------------------------------
 

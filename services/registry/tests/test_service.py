@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.master import master_pb2 as master
@@ -118,6 +119,22 @@ async def test_many_calls_on_one_stream_are_answered_by_number(registry: Service
     assert [(await agent.hear("run_task")).task.task_id.value for _ in range(2)] == ["t1", "t2"]
     await agent.end()
     framework.cancel()
+
+
+async def test_what_is_noted_of_a_call_carries_the_id_of_its_request_and_of_no_other(registry: Service) -> None:
+    framework = PlayedFramework(registry.channel)
+    await framework.subscribed()
+    unknown = Call(type=Call.SHUTDOWN)
+    unknown.shutdown.agent_id.value = "a0"
+    unknown.shutdown.executor_id.value = "e0"
+    with capture_logs() as logs:
+        await asyncio.gather(
+            framework.call_many([unknown], correlation_id="one"),
+            framework.call_many([unknown, unknown], correlation_id="two"),
+            framework.call_many([unknown]),
+        )
+    ids = [entry.get("correlation_id") for entry in logs if entry["event"] == "shutdown of an unknown executor"]
+    assert sorted(ids, key=str) == [None, "one", "two", "two"]
 
 
 async def test_call_with_a_wrong_stream_is_an_invalid_argument(registry: Service) -> None:

@@ -15,6 +15,7 @@ import grpc
 from mezzo.errors import Unavailable
 from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, CallStreamRequest, CallStreamResponse, NumberedCall
 from mezzo_chassis.errors import from_status
+from mezzo_chassis.log import correlation_id
 from mezzo_chassis.rpc import error_of
 
 # Calls in one message, and calls that may be under way at once.
@@ -51,7 +52,7 @@ class CallPipeline:
             self._task = asyncio.create_task(self._run())
         self._number += 1
         number = self._number
-        self._waiting.append(NumberedCall(number=number, call=request))
+        self._waiting.append(NumberedCall(number=number, call=request, correlation_id=correlation_id()))
         result = self._results[number] = asyncio.get_running_loop().create_future()
         self._wake.set()
         try:

@@ -11,10 +11,9 @@ from mezzo.errors import Unavailable
 from mezzo_chassis.http.exchange import JSON, Format
 from mezzo_chassis.http.routes import CORRELATION_HEADER
 from mezzo_chassis.http.streams import RecordStream
-from mezzo_chassis.log import get_logger
+from mezzo_chassis.log import correlation_id, get_logger
 from mezzo_chassis.outbox import Outbox, Overflow
 from mezzo_gateway.adapters.registry import Registry
-from mezzo_gateway.correlation import correlation_id
 from mezzo_gateway.http import operator_events
 from mezzo_gateway.http.reads import Reads
 from mezzo_gateway.metrics import Metrics

@@ -12,9 +12,8 @@ from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, SubscribeRequest, Subs
 from mezzo_chassis.http.exchange import Format, answer_format, message_response, read_message
 from mezzo_chassis.http.routes import CORRELATION_HEADER
 from mezzo_chassis.http.streams import RecordStream
-from mezzo_chassis.log import get_logger
+from mezzo_chassis.log import correlation_id, get_logger
 from mezzo_gateway.adapters.registry import Registry
-from mezzo_gateway.correlation import correlation_id
 from mezzo_gateway.metrics import Metrics
 
 STREAM_ID_HEADER = "Mesos-Stream-Id"

@@ -7,7 +7,7 @@ from mesos.v1.master import master_pb2 as master
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.operator.v1 import operator_pb2 as service
 from mezzo.operator.v1 import operator_pb2_grpc
-from mezzo_chassis.log import get_logger
+from mezzo_chassis.log import correlation_id, get_logger
 from mezzo_registry.core import events
 from mezzo_registry.office import Office
 from mezzo_registry.streams import Overflow, Watcher

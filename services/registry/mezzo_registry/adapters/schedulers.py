@@ -34,7 +34,9 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
         term.open_framework(stream_id, stream)
         address = request.client_address or context.peer().partition(":")[2]
         try:
-            await term.admit(events.FrameworkSubscribing(number, stream_id, request.call, address, correlation_id()), number)
+            await term.admit(
+                events.FrameworkSubscribing(number, stream_id, request.call, address, correlation_id()), number
+            )
             first = stream_id
             async for batch in stream.outbox:
                 yield service.SubscribeResponse(stream_id=first, events=batch)
@@ -65,7 +67,8 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
     async def _calls(self, calls: Sequence[service.NumberedCall]) -> service.CallStreamResponse:
         term = self._office.term()
         called = [
-            events.FrameworkCalled(term.number(), each.call.stream_id, each.call.call, each.correlation_id) for each in calls
+            events.FrameworkCalled(term.number(), each.call.stream_id, each.call.call, each.correlation_id)
+            for each in calls
         ]
         refused = await term.admit_all(called)
         response = service.CallStreamResponse()

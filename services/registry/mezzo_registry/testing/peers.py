@@ -185,12 +185,13 @@ class PlayedFramework:
         """Make one call."""
         await self._stub.Call(self.request(call, stream_id), timeout=PATIENCE_SECONDS)
 
-    async def call_many(self, calls: list[scheduler.Call]) -> list[service.CallResult]:
+    async def call_many(self, calls: list[scheduler.Call], correlation_id: str = "") -> list[service.CallResult]:
         """On a CallStream, in one request."""
 
         async def requests() -> AsyncIterator[service.CallStreamRequest]:
             numbered = [
-                service.NumberedCall(number=number, call=self.request(call)) for number, call in enumerate(calls)
+                service.NumberedCall(number=number, call=self.request(call), correlation_id=correlation_id)
+                for number, call in enumerate(calls)
             ]
             yield service.CallStreamRequest(calls=numbered)
 
