@@ -90,6 +90,7 @@ def test_offer_that_nobody_answers_is_rescinded_after_the_offer_timeout(make_clu
     cluster.advance(31)
     assert [one.rescind.offer_id for one in cluster.to_framework(framework)] == [offer.id]
     assert cluster.recovered() == ["cpus(allocated: *):2; mem(allocated: *):1024"]
+    assert [one.recovered.unanswered for one in cluster.to_allocator()] == [True]
 
 
 def test_one_timer_serves_all_offers(make_cluster: MakeCluster) -> None:

@@ -110,8 +110,10 @@ def recovered(
     role: str,
     resources: Resources,
     filters: mesos.Filters | None = None,
+    *,
+    unanswered: bool = False,
 ) -> None:
-    """A framework gives resources back; with `filters` when it declined them."""
+    """A framework gives resources back: with `filters` when it declined them, `unanswered` when it said nothing."""
     if not turn.books.allocator_connected or not resources:
         return
     message = Message()
@@ -119,6 +121,7 @@ def recovered(
     back.framework = framework.number
     back.agent = agent.number
     back.resources.extend(resource_forms.allocated(resources, role))
+    back.unanswered = unanswered
     if filters is not None:
         back.filters.CopyFrom(filters)
     turn.to_allocator(message)

@@ -130,7 +130,9 @@ class Outcome(enum.Enum):
 def remove(turn: Turn, offer: Offer, outcome: Outcome, filters: mesos.Filters | None = None) -> None:
     """The offer is no longer out; what it held goes back to the allocator, with `filters` when it was declined."""
     turn.books.drop_offer(offer)
-    allocator_messages.recovered(turn, offer.framework, offer.agent, offer.role, offer.resources, filters)
+    silent = outcome is Outcome.TIMED_OUT
+    framework, agent = offer.framework, offer.agent
+    allocator_messages.recovered(turn, framework, agent, offer.role, offer.resources, filters, unanswered=silent)
     closed(turn, offer, outcome)
 
 
