@@ -9,7 +9,7 @@ from mesos.v1.allocator import allocator_pb2 as mesos_allocator
 from mesos.v1.master import master_pb2 as master
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.allocator.v1 import allocator_pb2 as allocator
-from mezzo_registry.core import effects, events, records
+from mezzo_registry.core import Settings, effects, events, records
 from mezzo_registry.core.maintenance import address_of
 from mezzo_registry.testing import Cluster, FakeAgent, FakeFramework
 
@@ -311,3 +311,17 @@ def test_advice_about_plans_of_before_is_given_back(cluster: Cluster) -> None:
     earlier = mesos.Unavailability(start=mesos.TimeInfo(nanoseconds=1))
     assert advise(cluster, framework, agent, earlier) == []
     assert kinds(cluster.to_allocator()) == ["inverse_offer_answered"]
+
+
+def test_inverse_offer_that_nobody_answers_is_rescinded_after_the_offer_timeout(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(Settings(offer_timeout=30.0))
+    cluster.allocator()
+    agent, framework, offer = draining(cluster)
+    cluster.advance(29)
+    assert rescinded(cluster, framework) == []
+    cluster.advance(2)
+    assert rescinded(cluster, framework) == [offer.id]
+    assert kinds(cluster.to_allocator()) == ["inverse_offer_answered"]
+    (asked,) = advise(cluster, framework, agent)
+    cluster.advance(31)
+    assert rescinded(cluster, framework) == [asked.id]

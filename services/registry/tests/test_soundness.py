@@ -27,7 +27,9 @@ class ClusterMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cluster = Cluster(Settings(agent_removal_rate_limit=RateLimit(1, 30.0), max_completed_frameworks=2))
+        self.cluster = Cluster(
+            Settings(agent_removal_rate_limit=RateLimit(1, 30.0), max_completed_frameworks=2, offer_timeout=20.0)
+        )
         self.agents: list[FakeAgent] = []
         self.frameworks: list[FakeFramework] = []
         self.offers: list[tuple[FakeFramework, mesos.Offer]] = []

@@ -218,6 +218,8 @@ class InverseOffer:
     framework: Framework
     agent: Agent
     unavailability: mesos.Unavailability
+    made_at: float
+    """Seconds since the epoch."""
 
 
 class Books:
@@ -255,6 +257,8 @@ class Books:
         """Outstanding, the oldest first."""
         self.offer_timer_runs = False
         self.inverse_offers: dict[str, InverseOffer] = {}
+        """Outstanding, the oldest first."""
+        self.inverse_offer_timer_runs = False
         self.plan = Plan()
         """The maintenance that is planned, as the store has it."""
         self.ordered_plan = Plan()

@@ -1,5 +1,6 @@
 """Inverse offers: frameworks are asked to leave agents that will be unavailable, and say whether they can."""
 
+import itertools
 from collections.abc import Iterable
 
 from mesos.v1 import mesos_pb2 as mesos
@@ -9,12 +10,17 @@ from mezzo.allocator.v1 import allocator_pb2 as allocator
 
 from . import allocator_messages
 from .books import Agent, Framework, InverseOffer
+from .events import TimerFired
+from .settings import TIMER_SECONDS_MIN
 from .statuses import time_info
 from .turn import Turn
 
 Event = scheduler.Event
 Answered = allocator.InverseOfferAnswered
 Status = mesos_allocator.InverseOfferStatus
+
+INVERSE_OFFER_TIMEOUT = "inverse offer timeout"
+"""The timer of --offer_timeout, for the oldest inverse offer."""
 
 _STATUSES = {Answered.ANSWER_ACCEPTED: Status.ACCEPT, Answered.ANSWER_DECLINED: Status.DECLINE}
 _NAMES = {Answered.ANSWER_ACCEPTED: "accepted", Answered.ANSWER_DECLINED: "declined"}
@@ -47,10 +53,13 @@ def _make(turn: Turn, allocation: allocator.InverseAllocation) -> InverseOffer |
         framework=framework,
         agent=agent,
         unavailability=allocation.unavailability,
+        made_at=turn.now,
     )
     books.next_offer += 1
     books.add_inverse_offer(offer)
     turn.counters["inverse_offers_sent"] += 1
+    if not books.inverse_offer_timer_runs:
+        _watch_oldest(turn)
     return offer
 
 
@@ -94,6 +103,23 @@ def take_back(turn: Turn, offers: Iterable[InverseOffer]) -> None:
         event.rescind_inverse_offer.inverse_offer_id.value = offer.id
         turn.to_framework(offer.framework, event)
         allocator_messages.inverse_offer_answered(turn, offer.framework, offer.agent, Answered.ANSWER_UNSPECIFIED)
+
+
+def timed_out(turn: Turn, _event: TimerFired) -> None:
+    """Inverse offers, too, time out: the allocator asks anew."""
+    timeout = turn.settings.offer_timeout
+    assert timeout is not None
+    due = turn.now - timeout + TIMER_SECONDS_MIN
+    take_back(turn, itertools.takewhile(lambda offer: offer.made_at <= due, turn.books.inverse_offers.values()))
+    _watch_oldest(turn)
+
+
+def _watch_oldest(turn: Turn) -> None:
+    """One timer serves all: they are in the books in the order in which they were made."""
+    timeout, oldest = turn.settings.offer_timeout, next(iter(turn.books.inverse_offers.values()), None)
+    turn.books.inverse_offer_timer_runs = timeout is not None and oldest is not None
+    if timeout is not None and oldest is not None:
+        turn.start_timer(INVERSE_OFFER_TIMEOUT, max(TIMER_SECONDS_MIN, oldest.made_at + timeout - turn.now))
 
 
 def of_agent(turn: Turn, agent: Agent) -> list[InverseOffer]:

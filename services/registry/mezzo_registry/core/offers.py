@@ -12,13 +12,12 @@ from mezzo.resources import ResourceError
 from . import allocator_messages, inverse_offers, observers, resource_forms
 from .books import Agent, Books, Framework, Offer
 from .events import AllocationsMade, TimerFired
+from .settings import TIMER_SECONDS_MIN
 from .turn import Turn
 from .validation.wholeness import is_whole
 
 OFFER_TIMEOUT = "offer timeout"
 """The timer of --offer_timeout, for the oldest offer."""
-TIMER_SECONDS_MIN = 0.001
-"""Offers that time out within so much time of each other do so together."""
 
 
 def offer_form(books: Books, agent: Agent) -> mesos.Offer:

@@ -12,6 +12,7 @@ from . import (
     events,
     frameworks,
     invariants,
+    inverse_offers,
     maintenance_calls,
     measures,
     observers,
@@ -147,4 +148,5 @@ _TIMERS: dict[str, Callable[[Turn, events.TimerFired], None]] = {
     election.GARBAGE: election.garbage_due,
     frameworks.FAILOVER: teardown.timed_out,
     offers.OFFER_TIMEOUT: offers.timed_out,
+    inverse_offers.INVERSE_OFFER_TIMEOUT: inverse_offers.timed_out,
 }

@@ -24,6 +24,9 @@ ROLE_RECORDS_BYTES_MAX = 768 * 1024
 PLAN_BYTES_MAX = 512 * 1024
 """Most that is stored about planned maintenance: it is a part of one transaction."""
 
+TIMER_SECONDS_MIN = 0.001
+"""Offers that time out within so much time of each other do so together."""
+
 STORY_EVENTS_MAX = 2_000
 """How many events back the story in an `InvalidTransition` can reach."""
 
