@@ -50,7 +50,8 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
         exporter = await start_exporter(config.ip, config.metrics_port, metrics.registry)
         try:
             await candidate.start()
-            lifecycle.spawn(_follow(candidate, servicer, metrics), "follow leadership")
+            lifecycle.spawn(_follow(candidate, servicer), "follow leadership")
+            lifecycle.spawn(metrics.leadership.follow(candidate), "measure leadership")
             lifecycle.spawn(metrics.process.watch(), "watch the process")
             lifecycle.spawn(_compile(config, core, metrics), "compile the inner loop")
             log.info("allocator serves", grpc_port=server.port, version=VERSION)
@@ -83,10 +84,9 @@ def _candidate(config: Config, grpc_port: int) -> Candidate:
     return Contender(config.zk.below(ALLOCATORS_FOLDER), payload, session_timeout_seconds=config.zk_session_timeout)
 
 
-async def _follow(candidate: Candidate, servicer: SessionServicer, metrics: AllocatorMetrics) -> None:
+async def _follow(candidate: Candidate, servicer: SessionServicer) -> None:
     async for leadership in candidate.changes():
         servicer.lead(leading=leadership.leading)
-        metrics.leading.set(leadership.leading)
 
 
 async def _compile(config: Config, core: Allocator, metrics: AllocatorMetrics) -> None:

@@ -15,6 +15,7 @@ from mezzo.resources import from_thousandths
 from mezzo_allocator.core import measures
 from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.core.events import Allocated
+from mezzo_chassis.leadership.metrics import LeadershipMetrics
 from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, ProcessMetrics, RpcMetrics
 
 ROLES_MAX = 1000
@@ -37,7 +38,7 @@ class AllocatorMetrics:
         self.events = Counter(
             "mezzo_allocator_events_total", "Events that the core handled.", ["event"], registry=self.registry
         )
-        self.leading = Gauge("mezzo_allocator_leading", "1 while this allocator leads.", registry=self.registry)
+        self.leadership = LeadershipMetrics(self.registry, "allocator")
         self.compiled = Gauge(
             "mezzo_allocator_inner_loop_compiled", "1 once the compiled inner loop is in use.", registry=self.registry
         )

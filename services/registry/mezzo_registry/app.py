@@ -102,6 +102,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
             await registries.start()
             life.spawn(_follow_leader(registries, office), "follow the leader")
         life.spawn(metrics.process.watch(), "process metrics")
+        life.spawn(metrics.leadership.follow(candidate), "leadership metrics")
         life.spawn(reign.run(), "lead")
         await life.stopping.wait()
     finally:

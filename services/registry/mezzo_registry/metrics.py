@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from mezzo.allocator.v1 import allocator_pb2 as allocator
+from mezzo_chassis.leadership.metrics import LeadershipMetrics
 from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, ProcessMetrics, RpcMetrics
 from mezzo_registry.core.records import Write
 from mezzo_registry.ports import Tables
@@ -83,6 +84,7 @@ class RegistryMetrics:
         self.registry = CollectorRegistry()
         self.process = ProcessMetrics(self.registry, "registry", version)
         self.rpc = RpcMetrics(self.registry, "registry")
+        self.leadership = LeadershipMetrics(self.registry, "registry")
         self.turns = Turns()
         self.registry.register(self.turns)
         self._writes = Counter("mezzo_registry_store_writes_total", "Records written.", registry=self.registry)
@@ -186,9 +188,6 @@ class CoreCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """The metrics, now."""
         numbers = self._measures()
-        leading = GaugeMetricFamily("mezzo_registry_leading", "1 while this registry leads.")
-        leading.add_metric([], 1.0 if numbers else 0.0)
-        yield leading
         if not numbers:
             return
         offers = GaugeMetricFamily("mezzo_registry_outstanding_offers", "Offers that are out.")
