@@ -213,6 +213,30 @@ async def test_a_log_that_grows_is_rotated_and_loses_nothing_that_is_kept(view: 
     assert older == (folder / "stdout.1").read_bytes()
 
 
+async def test_whoever_follows_a_log_misses_nothing_when_it_is_rotated(view: View, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    lines = LOG_BYTES_MAX // 2 // 16
+    # Halves of what one file may hold, each when the one before it has been read: the file is rotated in between.
+    job = await view.running(
+        f"echo > ready; for half in 0 1 2 3 4 5; do while [ ! -e {gate}.$half ]; do sleep 0.02; done;"
+        f" seq -f %015.0f $((half * {lines} + 1)) $((half * {lines} + {lines})); done"
+    )
+    folder = view.folder(job)
+
+    async def rotated() -> bool:
+        return (folder / "stdout").stat().st_size < LOG_BYTES_MAX
+
+    url = f"{view.cluster.url}/mezzo/v1/tasks/{view.framework.client.framework_id}/{job.task_id}/files/stdout"
+    async with view.session.get(url, params={"follow": "true"}) as response:
+        for half in range(6):
+            await eventually(rotated, "a file below its limit")
+            gate.with_name(f"gate.{half}").touch()
+            read = (await response.content.readexactly(lines * 16)).decode().splitlines()
+            assert [int(line) for line in read] == list(range(half * lines + 1, (half + 1) * lines + 1))
+        assert await response.content.read() == b""
+    assert (folder / "stdout.1").exists()
+
+
 async def test_the_agents_older_endpoints_tell_of_a_running_task(view: View) -> None:
     job = await view.running()
     url = view.agent_url

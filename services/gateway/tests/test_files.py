@@ -13,6 +13,7 @@ from aiohttp import web
 
 from mesos.v1.agent.agent_pb2 import Call, Response
 from mesos.v1.mesos_pb2 import TASK_FINISHED, TASK_RUNNING
+from mezzo.errors import NotFound
 from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED
 from mezzo_chassis.http.exchange import message_response, read_message
 from mezzo_chassis.http.files import FilesApi, FileTree
@@ -45,6 +46,9 @@ class FakeAgent:
         self.tree = FileTree()
         self.files = FilesApi(self.tree)
         self.dies_while_sending = False
+        # What rotation has thrown away of the log: how many bytes.
+        self.thrown_away = 0
+        self.log_was_read = asyncio.Event()
         self.tree.show(SANDBOX, folder)
         self.tree.show(f"/frameworks/{FRAMEWORK_ID}/executors/t1/runs/container-of-t1", folder)
 
@@ -53,6 +57,7 @@ class FakeAgent:
         routes.add("/files/browse", files.browse)
         routes.add("/files/read", files.read)
         routes.add("/files/download", self.download)
+        routes.add("/mezzo/v1/logs", self.logs)
         routes.add("/api/v1", self.operator)
         return routes
 
@@ -65,6 +70,18 @@ class FakeAgent:
         assert request.transport is not None
         request.transport.close()
         return response
+
+    async def logs(self, request: web.Request) -> web.Response:
+        position = max(int(request.query["position"]), self.thrown_away)
+        try:
+            data, size = self.tree.read(
+                request.query["path"], position - self.thrown_away, int(request.query["length"])
+            )
+        except NotFound:
+            return web.Response(status=404)
+        self.log_was_read.set()
+        told = {"Mezzo-Log-Position": str(position), "Mezzo-Log-End": str(self.thrown_away + size)}
+        return web.Response(body=data, headers=told)
 
     async def operator(self, request: web.Request) -> web.Response:
         call = await read_message(request, Call)
@@ -231,6 +248,25 @@ async def test_output_is_followed_until_the_task_has_ended(
                 output.write(b"the end")
                 registry.tell(task_updated(status(TASK_FINISHED)))
                 assert await response.content.read() == b"the end"
+
+
+async def test_output_is_followed_across_what_rotation_throws_away(
+    sandbox: GatewayClient, agent: FakeAgent, registry: ScriptedRegistry
+) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        async with sandbox.session.get(f"{sandbox.url}{LOGS}/stdout?follow=true") as response:
+            assert await response.content.readexactly(256) == BINARY
+            (agent.folder / "stdout").write_bytes(b"later")
+            agent.thrown_away = 300
+            assert await response.content.readexactly(5) == b"later"
+            # An agent that has forgotten how much that was: what comes now is what is left to follow.
+            agent.thrown_away = 0
+            agent.log_was_read.clear()
+            await agent.log_was_read.wait()
+            with (agent.folder / "stdout").open("ab", buffering=0) as output:
+                output.write(b"!")
+            registry.tell(task_updated(status(TASK_FINISHED)))
+            assert await response.content.read() == b"!"
 
 
 @pytest.mark.parametrize(

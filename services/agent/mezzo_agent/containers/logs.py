@@ -8,9 +8,10 @@ and so on) and cuts that head off. Nothing that the task writes meanwhile is los
   atomically against appending writers, who notice nothing.
 - Elsewhere the container's processes are stopped (SIGSTOP) while what has come since is copied and the file truncated.
 
-The files are one stream cut at block boundaries: a line may begin in `stdout.1` and end in `stdout`. If the agent is
-killed in the instant between keeping a copy and cutting the head off, that head stands in both. A program that opens
-its log again by name and without O_APPEND is beyond this module.
+The files are one stream cut at block boundaries: a line may begin in `stdout.1` and end in `stdout`. How much has been
+cut off stands in an extended attribute of the file, where the file system has those: `log_stream` tells by it where in
+the stream a file begins. If the agent is killed in the instant between keeping a copy and cutting the head off, that
+head stands in both. A program that opens its log again by name and without O_APPEND is beyond this module.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ import ctypes
 import errno
 import os
 import stat
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -34,6 +36,11 @@ _COLLAPSE_RANGE = 0x08
 _CANNOT_COLLAPSE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+ROTATING = threading.Lock()
+"""Held while files are renamed and a head is cut off, and by whoever reads several of them as one stream."""
+
+_CUT_ATTRIBUTE = "user.mezzo.cut"
 
 CHECK_INTERVAL_SECS = 1.0
 """How often sizes are looked at. A task that writes w bytes a second exceeds its limit by up to w for that long."""
@@ -81,6 +88,14 @@ def rotate(sandbox: Path, name: str, limit: LogLimit, quiet: Callable[[], Abstra
                 return rotation.by_truncating()
 
 
+def bytes_cut(log: int) -> int:
+    """How many bytes have been cut off the head of a log file; 0 where nobody says."""
+    try:
+        return max(0, int(os.getxattr(log, _CUT_ATTRIBUTE)))
+    except (OSError, ValueError):
+        return 0
+
+
 class _Rotation:
     def __init__(self, folder: int, name: str, log: int, limit: LogLimit) -> None:
         self.folder = folder
@@ -94,15 +109,28 @@ class _Rotation:
         if head == 0:
             return 0
         self._probe(block)
-        self._keep(head)
-        _collapse(self.log, head)
+        pieces = self._copy_pieces(head)
+        with ROTATING:
+            self._move_on(pieces)
+            _collapse(self.log, head)
+            self._count(head)
         return head
 
     def by_truncating(self) -> int:
         size = os.fstat(self.log).st_size
-        self._keep(size)
-        os.ftruncate(self.log, 0)
+        pieces = self._copy_pieces(size)
+        with ROTATING:
+            self._move_on(pieces)
+            os.ftruncate(self.log, 0)
+            self._count(size)
         return size
+
+    def _count(self, head: int) -> None:
+        try:
+            os.setxattr(self.log, _CUT_ATTRIBUTE, str(bytes_cut(self.log) + head).encode())
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
 
     def _probe(self, block: int) -> None:
         """Raises OSError where the file system cannot collapse, before anything is copied: tried on an empty file."""
@@ -110,15 +138,19 @@ class _Rotation:
             os.ftruncate(probe, 2 * block)
             _collapse(probe, block)
 
-    def _keep(self, head: int) -> None:
-        """Copies the newest of the first `head` bytes into stdout.1, stdout.2, …; what was there moves on."""
+    def _copy_pieces(self, head: int) -> int:
+        """Copies the newest of the first `head` bytes beside the log; says into how many files."""
         pieces = self._pieces(head)
         for number, (start, end) in enumerate(pieces):
             self._copy(start, end, f".{self.name}.new-{number}")
-        for number in range(self.limit.files_max - len(pieces), 0, -1):
+        return len(pieces)
+
+    def _move_on(self, pieces: int) -> None:
+        """The copies become stdout.1, stdout.2, …; what was there moves on."""
+        for number in range(self.limit.files_max - pieces, 0, -1):
             with suppress(FileNotFoundError):
-                self._rename(f"{self.name}.{number}", f"{self.name}.{number + len(pieces)}")
-        for number in range(len(pieces)):
+                self._rename(f"{self.name}.{number}", f"{self.name}.{number + pieces}")
+        for number in range(pieces):
             self._rename(f".{self.name}.new-{number}", f"{self.name}.{number + 1}")
 
     def _pieces(self, head: int) -> list[tuple[int, int]]:

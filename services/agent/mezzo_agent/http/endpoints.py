@@ -8,7 +8,7 @@ from aiohttp import web
 
 from mezzo.errors import InvalidRequest
 from mezzo_agent.gate import Gate
-from mezzo_agent.http import build, containers, state_document
+from mezzo_agent.http import build, containers, logs, state_document
 from mezzo_agent.http.executor_api import ExecutorApi
 from mezzo_agent.http.operator_api import OperatorApi
 from mezzo_agent.http.verbosity import Verbosity
@@ -37,6 +37,7 @@ def routes(gate: Gate, tree: FileTree, verbosity: Verbosity, flags: Mapping[str,
     table.add("/files/browse", files.browse)
     table.add("/files/read", files.read)
     table.add("/files/download", files.download)
+    table.add(logs.PATH, logs.Logs(tree).read)
     table.add("/api/v1/executor", ExecutorApi(gate).post, POST)
     table.add_below("/api/v1", OperatorApi(gate, tree, verbosity, flags).post, POST)
     return table

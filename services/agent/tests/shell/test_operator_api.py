@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 
 import pytest
 
@@ -62,6 +63,26 @@ async def test_link_out_of_the_sandboxes_leads_nowhere(call, containers):
     sandbox = containers.configs[containers.of_task("t1")].sandbox
     (sandbox / "escape").symlink_to("/etc/passwd")
     assert await call("READ_FILE", of={"path": f"{sandbox}/escape", "offset": 0}) == (404, "")
+
+
+async def test_a_log_is_read_by_its_position_in_all_that_was_written(busy, http, containers):
+    sandbox = containers.configs[containers.of_task("t1")].sandbox
+    (sandbox / "stdout.1").write_bytes(b"older, ")
+    os.setxattr(sandbox / "stdout", "user.mezzo.cut", b"100")
+    for position, begins, data in ((0, 93, b"older, "), (95, 95, b"der, "), (106, 106, b"from t1\n"), (200, 200, b"")):
+        query = {"path": f"{sandbox}/stdout", "position": position}
+        async with http.get(f"{busy.url}/mezzo/v1/logs", params=query) as answer:
+            assert await answer.read() == data
+            assert (answer.headers["Mezzo-Log-Position"], answer.headers["Mezzo-Log-End"]) == (str(begins), "114")
+    for query, status in (
+        ({}, 400),
+        ({"path": f"{sandbox}/stdout", "position": -1}, 400),
+        ({"path": f"{sandbox}/stdout", "length": "x"}, 400),
+        ({"path": f"{sandbox}/nothing"}, 404),
+        ({"path": "/etc/passwd"}, 404),
+    ):
+        async with http.get(f"{busy.url}/mezzo/v1/logs", params=query) as answer:
+            assert answer.status == status
 
 
 async def test_older_file_endpoints_show_the_same(busy, http, containers):

@@ -17,13 +17,18 @@ from mezzo_chassis.http.exchange import PROTOBUF
 # Connections to one agent at once; more requests wait.
 CONNECTIONS_PER_AGENT_MAX = 16
 
+# Of an agent's /mezzo/v1/logs.
+LOG_POSITION_HEADER = "Mezzo-Log-Position"
+LOG_END_HEADER = "Mezzo-Log-End"
+
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A part of a file, and the size of the whole in bytes."""
+class LogPart:
+    """A part of what a task has written, where in all that it begins, and how much that is by now, in bytes."""
 
     data: bytes
-    size: int
+    position: int
+    end: int
 
 
 class Agents:
@@ -64,18 +69,16 @@ class Agents:
                 raise InvalidRequest("", reason)
             raise Unavailable(f"the agent at {address} answered {answer.status}: {reason}")
 
-    async def read(self, address: str, path: str, offset: int, length: int) -> Part:
-        """Up to `length` bytes of a file from `offset`. Raises NotFound and Unavailable."""
-        headers = {"Range": f"bytes={offset}-{offset + length - 1}", "Accept-Encoding": "identity"}
-        async with await self.request(address, "/files/download", {"path": path}, headers) as answer:
+    async def read_log(self, address: str, path: str, position: int, length: int) -> LogPart:
+        """Up to `length` bytes of a log at `position`, or the oldest that are kept. Raises NotFound and Unavailable."""
+        query = {"path": path, "position": str(position), "length": str(length)}
+        async with await self.request(address, "/mezzo/v1/logs", query, {"Accept-Encoding": "identity"}) as answer:
             if answer.status == HTTPStatus.NOT_FOUND:
                 raise NotFound(f"there is no file {path}")
-            _, _, size = answer.headers.get("Content-Range", "").rpartition("/")
-            if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                return Part(b"", int(size) if size.isdigit() else offset)
-            if answer.status != HTTPStatus.PARTIAL_CONTENT or not size.isdigit():
+            told = [answer.headers.get(name, "") for name in (LOG_POSITION_HEADER, LOG_END_HEADER)]
+            if answer.status != HTTPStatus.OK or not all(number.isdigit() for number in told):
                 raise Unavailable(f"the agent at {address} answered {answer.status} for a part of {path}")
-            return Part(await answer.read(), int(size))
+            return LogPart(await answer.read(), int(told[0]), int(told[1]))
 
     async def _send(self, method: str, address: str, path: str, **options: Any) -> aiohttp.ClientResponse:
         assert self._session is not None, "used before it was entered"
