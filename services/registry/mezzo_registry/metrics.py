@@ -1,9 +1,11 @@
 """Every metric of the registry: for Prometheus, and for Mesos' own /metrics/snapshot."""
 
+import re
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -155,46 +157,96 @@ class RegistryMetrics:
         self.registry.register(CoreCollector(measures))
 
 
+MEBIBYTE = 1 << 20
+
+
+class Family(NamedTuple):
+    """A metric with one label, and where its values stand among Mesos' names: a prefix, and the label's value."""
+
+    name: str
+    label: str
+    help: str
+    prefix: str
+    values: tuple[str, ...]
+
+
+GAUGES = (
+    Family("agents", "state", "Agents.", "master/slaves_", ("connected", "disconnected", "unreachable")),
+    Family(
+        "frameworks", "state", "Frameworks that have not ended.", "master/frameworks_", ("connected", "disconnected")
+    ),
+    Family(
+        "tasks",
+        "state",
+        "Tasks that have not ended.",
+        "master/tasks_",
+        ("staging", "starting", "running", "killing", "unreachable"),
+    ),
+)
+COUNTERS = (
+    Family(
+        "tasks_ended",
+        "state",
+        "Tasks that have ended, in this term.",
+        "master/tasks_",
+        ("finished", "failed", "killed", "error", "lost", "dropped", "gone", "gone_by_operator"),
+    ),
+    Family(
+        "offers_ended",
+        "outcome",
+        "Offers that are no longer out, in this term.",
+        "master/offers_",
+        ("accepted", "declined", "rescinded", "timed_out", "withdrawn"),
+    ),
+)
+TASK_REASON = re.compile(r"master/task_(\w+)/source_(\w+)/reason_(\w+)")
+
+
 class CoreCollector(Collector):
     """The core's numbers as Prometheus gauges and counters, taken when somebody scrapes."""
-
-    _GAUGES = (
-        ("agents", "state", "master/slaves_", ("connected", "disconnected", "unreachable")),
-        ("frameworks", "state", "master/frameworks_", ("connected", "disconnected")),
-        ("tasks", "state", "master/tasks_", ("staging", "starting", "running", "killing", "unreachable")),
-        (
-            "tasks_ended",
-            "state",
-            "master/tasks_",
-            ("finished", "failed", "killed", "error", "lost", "dropped", "gone"),
-        ),
-        (
-            "offers_ended",
-            "outcome",
-            "master/offers_",
-            ("accepted", "declined", "rescinded", "timed_out", "withdrawn"),
-        ),
-        (
-            "resources",
-            "name",
-            "master/",
-            ("cpus_total", "cpus_used", "mem_total", "mem_used", "disk_total", "disk_used"),
-        ),
-    )
 
     def __init__(self, measures: Measures) -> None:
         self._measures = measures
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics, now."""
+        """The metrics, now; none while nobody leads here."""
         numbers = self._measures()
         if not numbers:
             return
-        offers = GaugeMetricFamily("mezzo_registry_outstanding_offers", "Offers that are out.")
-        offers.add_metric([], numbers["master/outstanding_offers"])
-        yield offers
-        for what, label, prefix, names in self._GAUGES:
-            family = GaugeMetricFamily(f"mezzo_registry_{what}", f"By {label}, in this term.", labels=[label])
-            for name in names:
-                family.add_metric([name], numbers.get(prefix + name, 0.0))
-            yield family
+        yield GaugeMetricFamily(
+            "mezzo_registry_outstanding_offers", "Offers that are out.", numbers["master/outstanding_offers"]
+        )
+        for family in GAUGES:
+            gauges = GaugeMetricFamily(f"mezzo_registry_{family.name}", family.help, labels=[family.label])
+            for value in family.values:
+                gauges.add_metric([value], numbers.get(family.prefix + value, 0.0))
+            yield gauges
+        for family in COUNTERS:
+            counters = CounterMetricFamily(f"mezzo_registry_{family.name}", family.help, labels=[family.label])
+            for value in family.values:
+                counters.add_metric([value], numbers.get(family.prefix + value, 0.0))
+            yield counters
+        yield _reasons(numbers)
+        yield from _resources(numbers)
+
+
+def _reasons(numbers: dict[str, float]) -> Metric:
+    family = CounterMetricFamily(
+        "mezzo_registry_task_reasons",
+        "Ends of tasks for which a reason was given, in this term.",
+        labels=["state", "source", "reason"],
+    )
+    for name, count in numbers.items():
+        found = TASK_REASON.fullmatch(name)
+        if found is not None:
+            family.add_metric(list(found.groups()), count)
+    return family
+
+
+def _resources(numbers: dict[str, float]) -> Iterator[Metric]:
+    for what, suffix in (("capacity", "total"), ("allocated", "used")):
+        help_ = f"Resources that are not revocable, {suffix}: processors, GPUs, and bytes of memory and disk."
+        family = GaugeMetricFamily(f"mezzo_registry_resource_{what}", help_, labels=["resource"])
+        for name, unit in (("cpus", 1), ("gpus", 1), ("mem", MEBIBYTE), ("disk", MEBIBYTE)):
+            family.add_metric([name], numbers[f"master/{name}_{suffix}"] * unit)
+        yield family
