@@ -168,6 +168,27 @@ async def test_an_executor_that_dies_takes_its_tasks_along(scene: Scene) -> None
         assert end.source == mesos.TaskStatus.SOURCE_AGENT
 
 
+async def test_an_executor_that_does_not_leave_in_time_is_ended(scene: Scene, tmp_path: Path) -> None:
+    job = scene.launch("json", "deaf")
+    shape = job.shape
+
+    def impatient(task: mesos.TaskInfo) -> None:
+        shape(task)
+        task.executor.shutdown_grace_period.nanoseconds = 200_000_000
+
+    job.shape = impatient
+    await scene.framework.job_is(job, mesos.TASK_RUNNING)
+    # It waits for a file that never comes, and hears nothing meanwhile.
+    await scene.tell(job, f"finish {job.task_id} {tmp_path / 'never'}")
+    await scene.noted(job, "waiting")
+    status, process = job.statuses[-1], scene.process(job)
+    await scene.framework.client.shutdown(status.executor_id.value, status.agent_id.value)
+    end = await scene.end_of(job)
+    assert end.reason == mesos.TaskStatus.REASON_EXECUTOR_TERMINATED
+    assert end.message == "Executor terminated with signal Killed"
+    await asyncio.to_thread(process.wait, PATIENCE_SECONDS)
+
+
 async def test_executors_outlive_their_agent_and_come_back_to_the_next(scene: Scene) -> None:
     jobs = {way: await scene.running(way) for way in WAYS}
     agent = scene.cluster.agent().process

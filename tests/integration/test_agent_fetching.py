@@ -1,5 +1,6 @@
 """What the URIs of a command bring into its sandbox, and what becomes of the task when they cannot."""
 
+import asyncio
 import gzip
 import io
 import tarfile
@@ -27,6 +28,9 @@ class Shelf:
     folder: Path
     url: str
     gets: Counter[str] = field(default_factory=Counter)
+    # While this is not set, requests wait, and say so here.
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, name: str, content: bytes) -> Path:
         path = self.folder / name
@@ -38,15 +42,19 @@ class Shelf:
 async def shelf(tmp_path: Path) -> AsyncIterator[Shelf]:
     served = Shelf(tmp_path / "shelf", "")
     served.folder.mkdir()
+    served.open.set()
 
     async def answer(request: web.Request) -> web.StreamResponse:
         served.gets[f"{request.method} {request.path}"] += 1
+        if not served.open.is_set():
+            served.waiting.set()
+            await served.open.wait()
         path = served.folder / request.match_info["name"]
         return web.FileResponse(path) if path.exists() else web.Response(status=404)
 
     app = web.Application()
     app.router.add_get("/{name}", answer)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -230,3 +238,34 @@ async def test_a_cached_file_is_downloaded_once_for_all_tasks(
     assert shelf.gets["GET /large.bin"] == 1
     await output(cluster, framework, "true", URI(value=f"{shelf.url}/large.bin"))
     assert shelf.gets["GET /large.bin"] == 2
+
+
+async def test_a_task_is_killed_while_its_files_are_still_coming(shelf: Shelf, framework: Framework) -> None:
+    shelf.open.clear()
+    job = framework.add("true", shape=fetching(URI(value=f"{shelf.url}/endless.bin")))
+    await shelf.waiting.wait()
+    await framework.client.kill(job.task_id)
+    await framework.finish()
+    assert job.end is not None
+    assert (job.end.state, job.end.reason) == (
+        mesos.TASK_KILLED,
+        mesos.TaskStatus.REASON_TASK_KILLED_DURING_LAUNCH,
+    )
+
+
+async def test_a_task_whose_agent_is_killed_while_its_files_come_is_started_by_the_next(
+    shelf: Shelf, cluster: Cluster, framework: Framework
+) -> None:
+    shelf.put("greeting.txt", b"good morning\n")
+    shelf.open.clear()
+    job = framework.add("cat greeting.txt", shape=fetching(URI(value=f"{shelf.url}/greeting.txt")))
+    await shelf.waiting.wait()
+    agent = cluster.agent().process
+    await asyncio.to_thread(agent.kill)
+    shelf.open.set()
+    await asyncio.to_thread(agent.start)
+    await framework.finish()
+    assert job.end is not None
+    assert (job.end.state, job.end.message) == (mesos.TASK_FINISHED, "Command exited with status 0")
+    folder = cluster.sandbox(framework.client.framework_id, job.task_id)
+    assert (folder / "stdout").read_text() == "good morning\n"
