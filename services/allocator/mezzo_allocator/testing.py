@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo, Resource, TimeInfo, Unavailability
 from mesos.v1.scheduler.scheduler_pb2 import OfferConstraints
-from mezzo.resources import Resources
+from mezzo.resources import Resources, to_thousandths
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.core.constraints import constraints_by_role
@@ -182,6 +182,10 @@ class Conversation:
     def answer(self, framework: str, agent: str, refuse: float | None = None) -> None:
         """Ends an inverse offer."""
         self.say(ev.InverseOfferAnswered(self._frameworks[framework], self._agents[agent], refuse))
+
+    def request(self, framework: str, *amounts: Mapping[str, float]) -> None:
+        hints = [{name: to_thousandths(value) for name, value in each.items()} for each in amounts]
+        self.say(ev.ResourcesRequested(self._frameworks[framework], hints))
 
     def revive(self, framework: str, *roles: str) -> None:
         self.say(ev.OffersRevived(self._frameworks[framework], roles))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from mezzo_allocator.core.explain import Explanation
+import pytest
+
+from mezzo.errors import NotFound
+from mezzo_allocator.core.explain import Explanation, Inactivity
+from mezzo_allocator.core.policy import Policy, Sorter
 from mezzo_allocator.testing import CAPABILITY, Conversation
 
 
@@ -84,9 +88,9 @@ def test_why_a_framework_takes_no_part() -> None:
     cluster = Conversation()
     cluster.framework("f", "role1", "role2", suppressed=["role1"])
     cluster.framework("gone", active=False)
-    assert why(cluster, "f", "role1").inactive_because == "the framework suppressed offers in the role"
+    assert why(cluster, "f", "role1").inactive_because is Inactivity.SUPPRESSED
     assert why(cluster, "f", "role2").inactive_because is None
-    assert why(cluster, "gone").inactive_because == "the framework is not connected"
+    assert why(cluster, "gone").inactive_because is Inactivity.DISCONNECTED
 
 
 def test_one_agent_can_be_asked_about() -> None:
@@ -96,3 +100,108 @@ def test_one_agent_can_be_asked_about() -> None:
     cluster.agent("b", "cpus:1;mem:512")
     (told,) = cluster.core.explain("f", agent_id=cluster.agent_id("b"))
     assert {cluster.agent_named(number) for number in told.verdicts} == {"b"}
+
+
+def test_a_binding_quota_names_who_uses_most_of_it() -> None:
+    cluster = Conversation()
+    cluster.framework("waits", "eng")
+    for name, role in (("own", "eng"), ("small", "eng/a"), ("large", "eng/b")):
+        cluster.framework(name, role, suppressed=[role])
+    held = {("own", "eng"): "cpus:2;mem:64", ("small", "eng/a"): "cpus:1;mem:64", ("large", "eng/b"): "cpus:5;mem:64"}
+    cluster.agent("a", "cpus:20;mem:1024", holdings=held)
+    cluster.role("eng", limits={"cpus": 8})
+    (binding,) = why(cluster, "waits", "eng").binding_quotas
+    assert (binding.role, binding.resource, binding.limit, binding.consumed) == ("eng", "cpus", 8_000, 8_000)
+    consumers = [(each.name, each.is_role, each.amount) for each in binding.consumers]
+    assert consumers == [("eng/b", True, 5_000), ("own", False, 2_000), ("eng/a", True, 1_000)]
+
+
+def test_of_many_who_use_a_quota_the_largest_are_named() -> None:
+    cluster = Conversation()
+    cluster.framework("waits", "eng")
+    for number in range(1, 10):
+        name = f"f{number}"
+        cluster.framework(name, "eng", suppressed=["eng"])
+        cluster.agent(name, "cpus:9;mem:64", holdings={(name, "eng"): f"cpus:{number}"})
+    cluster.role("eng", limits={"cpus": 45})
+    (binding,) = why(cluster, "waits", "eng").binding_quotas
+    assert [each.name for each in binding.consumers] == ["f9", "f8", "f7", "f6", "f5"]
+
+
+def test_headroom_is_told_with_those_it_is_kept_for() -> None:
+    cluster = Conversation()
+    cluster.framework("waits", "ops")
+    cluster.framework("half", "eng", suppressed=["eng"])
+    cluster.role("eng", guarantees={"cpus": 4, "mem": 1024})
+    cluster.role("absent", guarantees={"cpus": 2})
+    cluster.agent("a", "cpus:6;mem:512", holdings={("half", "eng"): "cpus:3;mem:512"})
+    cluster.full_pass()
+    headroom = why(cluster, "waits").headroom
+    assert headroom is not None
+    assert headroom.needed == {"cpus": 3_000, "mem": 512_000}
+    assert headroom.free == {"cpus": 3_000}
+    unmet = [(each.role, each.resource, each.guarantee, each.consumed) for each in headroom.unmet]
+    assert unmet == [
+        ("absent", "cpus", 2_000, 0),
+        ("eng", "mem", 1_024_000, 512_000),
+        ("eng", "cpus", 4_000, 3_000),
+    ]
+
+
+def test_headroom_is_not_told_where_it_keeps_nobody_from_anything() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "ops")
+    cluster.role("absent", guarantees={"cpus": 2})
+    cluster.agent("a", "cpus:6;mem:512")
+    assert why(cluster, "f").headroom is None
+
+
+def test_what_a_framework_asked_for_is_compared_with_what_is_free() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "eng")
+    for number, cpus in enumerate((1, 2, 4)):
+        cluster.agent(f"a{number}", f"cpus:{cpus};mem:512")
+    assert why(cluster, "f").agents_large_enough == 3
+    cluster.request("f", {"cpus": 3.0}, {"gpus": 1.0})
+    told = why(cluster, "f")
+    assert told.requested == ({"cpus": 3_000}, {"gpus": 1_000})
+    assert told.agents_large_enough == 1
+    cluster.request("f", {"fpgas": 1.0})
+    assert why(cluster, "f").agents_large_enough == 0
+    assert {agent for _, agent, _ in cluster.offers()} == {"a0", "a1", "a2"}
+
+
+def test_levels_where_turns_are_drawn_by_lot_say_so() -> None:
+    cluster = Conversation(Policy(framework_sorter=Sorter.RANDOM))
+    cluster.framework("f", "eng")
+    assert [place.drawn_by_lot for place in why(cluster, "f").places] == [False, False, True]
+    cluster = Conversation(Policy(role_sorter=Sorter.RANDOM))
+    cluster.framework("f", "eng")
+    assert [place.drawn_by_lot for place in why(cluster, "f").places] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        ({"framework_id": "nobody"}, "there is no framework nobody"),
+        ({"framework_id": "nobody", "role": "eng"}, "there is no framework nobody"),
+        ({"framework_id": "f", "role": "ops"}, "framework f is not in role ops"),
+        ({"framework_id": "f", "role": "nothing"}, "there is no role nothing"),
+        ({"role": "nothing"}, "there is no role nothing"),
+        ({"agent_id": "nowhere"}, "there is no agent nowhere"),
+        ({"framework_id": "f", "agent_id": "nowhere"}, "there is no agent nowhere"),
+    ],
+)
+def test_nobody_of_that_name_is_said_to_be_unknown(asked: dict[str, str], complaint: str) -> None:
+    cluster = Conversation()
+    cluster.framework("f", "eng")
+    cluster.framework("g", "ops")
+    cluster.agent("a", "cpus:1;mem:512")
+    with pytest.raises(NotFound, match=complaint):
+        cluster.core.explain(**asked)
+
+
+def test_a_role_without_frameworks_that_somebody_configured_has_no_explanations() -> None:
+    cluster = Conversation()
+    cluster.role("eng", limits={"cpus": 1})
+    assert list(cluster.core.explain(role="eng")) == []

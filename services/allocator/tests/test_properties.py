@@ -401,6 +401,36 @@ def test_whoever_can_be_served_is_asked_within_a_round_of_refusals(seed: int, fr
 
 
 @settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_whoever_is_said_to_be_first_is_offered_what_is_said_to_be_offerable(seed: int) -> None:
+    life, core = Life(random.Random(seed)), begun()
+    for _ in range(40):
+        life.now += life.dice.choice([0.0, 0.5, 2.0])
+        core.handle(life.event(), now=life.now)
+        life.note(cycle(core, life.now, life.dice.choice([1, 100])))
+    while core.pending:
+        life.note(cycle(core, life.now))
+    # Something comes free on one agent, and nothing changes elsewhere.
+    if not life.held:
+        return
+    framework, agent, role, resources = life.held.pop()
+    core.handle(ev.ResourcesRecovered(framework, agent, resources.allocated_to(role)), now=life.now)
+    first = [
+        (told.framework_id, told.role)
+        for told in core.explain()
+        if told.inactive_because is None
+        and told.verdicts[agent] == "offerable"
+        and all(place.place == 1 for place in told.places)
+    ]
+    offered = cycle(core, life.now)
+    assert len(first) <= 1
+    if first:
+        served = offered[0]
+        assert served.agent == agent
+        assert [(life.frameworks[served.framework].id.value, served.role)] == first
+
+
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32), with_quota=st.booleans())
 def test_explanations_are_what_the_allocator_then_does(seed: int, with_quota: bool) -> None:
     """With everybody else suppressed, a client is offered what it was told to be offerable, and nothing else."""

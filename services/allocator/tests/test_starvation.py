@@ -1,7 +1,7 @@
-"""Nobody starves: whoever could use an agent is offered it within a bounded time, whatever others do with their offers.
+"""Nobody starves: whoever could use an agent is offered it in bounded time, whatever others do with their offers.
 
-Others may decline for as long or as short as they like, and leave offers unanswered until these are rescinded. What they
-really use is theirs as long as they use it; quota and reservations are there for whoever cannot wait for it.
+Others may decline for as long or as short as they like, and leave offers unanswered until these are rescinded. What
+they really use is theirs as long as they use it; quota and reservations are there for whoever cannot wait for it.
 """
 
 from __future__ import annotations

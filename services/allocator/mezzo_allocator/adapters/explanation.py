@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 
 from mezzo.allocator.v1 import allocator_pb2 as wire
 from mezzo.resources import from_thousandths
-from mezzo_allocator.core.explain import OFFERABLE, Explanation
+from mezzo_allocator.core.explain import OFFERABLE, Explanation, Inactivity
+from mezzo_allocator.core.quota_in_use import BindingQuota, Headroom
+
+_REASONS = {
+    None: wire.INACTIVE_REASON_UNSPECIFIED,
+    Inactivity.NOT_SUBSCRIBED: wire.INACTIVE_REASON_NOT_SUBSCRIBED,
+    Inactivity.DISCONNECTED: wire.INACTIVE_REASON_DISCONNECTED,
+    Inactivity.SUPPRESSED: wire.INACTIVE_REASON_SUPPRESSED,
+}
 
 
 def explanation_message(told: Explanation, now: float) -> wire.Explanation:
@@ -17,28 +26,52 @@ def explanation_message(told: Explanation, now: float) -> wire.Explanation:
         framework_id=told.framework_id,
         role=told.role,
         active=told.inactive_because is None,
-        inactive_because=told.inactive_because or "",
+        inactive_because=told.inactive_because.value if told.inactive_because else "",
+        inactive_reason=_REASONS[told.inactive_because],
         agents_turned_away={rule: count for rule, count in verdicts.items() if rule != OFFERABLE},
         agents_offerable=verdicts[OFFERABLE],
         largest_free=_amounts(told.largest_free),
         minimum=[wire.Amounts(amounts=_amounts(alternative)) for alternative in told.minimum],
         refusals=told.refusals,
+        requested=[wire.Amounts(amounts=_amounts(each)) for each in told.requested],
+        agents_large_enough=told.agents_large_enough,
     )
-    for binding in told.binding_quotas:
-        message.binding_quotas.add(
-            role=binding.role,
-            resource=binding.resource,
-            limit=from_thousandths(binding.limit),
-            consumed=from_thousandths(binding.consumed),
-        )
-    for place in told.places:
-        message.places.add(
-            name=place.name, share=place.share, place=place.place, of=place.of, allocations=place.allocations
-        )
+    message.binding_quotas.extend(map(_binding_quota, told.binding_quotas))
+    message.places.extend(wire.Place(**dataclasses.asdict(place)) for place in told.places)
+    if told.headroom is not None:
+        message.headroom.CopyFrom(_headroom(told.headroom))
     if told.next_refusal_ends is not None:
         message.next_refusal_ends_seconds = max(0.0, told.next_refusal_ends - now)
     if told.last_offered is not None:
         message.last_offered_seconds = max(0.0, now - told.last_offered)
+    return message
+
+
+def _binding_quota(binding: BindingQuota) -> wire.BindingQuota:
+    message = wire.BindingQuota(
+        role=binding.role,
+        resource=binding.resource,
+        limit=from_thousandths(binding.limit),
+        consumed=from_thousandths(binding.consumed),
+    )
+    for consumer in binding.consumers:
+        amount = from_thousandths(consumer.amount)
+        if consumer.is_role:
+            message.consumers.add(role=consumer.name, amount=amount)
+        else:
+            message.consumers.add(framework_id=consumer.name, amount=amount)
+    return message
+
+
+def _headroom(headroom: Headroom) -> wire.Headroom:
+    message = wire.Headroom(needed=_amounts(headroom.needed), free=_amounts(headroom.free))
+    for unmet in headroom.unmet:
+        message.unmet_guarantees.add(
+            role=unmet.role,
+            resource=unmet.resource,
+            guarantee=from_thousandths(unmet.guarantee),
+            consumed=from_thousandths(unmet.consumed),
+        )
     return message
 
 

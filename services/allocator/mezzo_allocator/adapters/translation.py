@@ -17,6 +17,9 @@ from mezzo_chassis.log import get_logger
 FORMS_MAX = 65_536
 """How many forms of resources are remembered before all are forgotten."""
 
+REQUESTS_MAX = 10
+"""How many hints of one framework are remembered."""
+
 log = get_logger(__name__)
 
 
@@ -37,7 +40,7 @@ class Translator:
             "inverse_offer_answered": self._inverse_offer_answered,
             "revive": lambda message: ev.OffersRevived(message.framework, tuple(message.roles)),
             "suppress": lambda message: ev.OffersSuppressed(message.framework, tuple(message.roles)),
-            "request": lambda message: ev.ResourcesRequested(message.framework),
+            "request": self._request,
             "role_update": self._role_update,
             "allocate_now": lambda _: ev.FullPassWanted(),
         }
@@ -108,6 +111,13 @@ class Translator:
     def _inverse_offer_answered(message: wire.InverseOfferAnswered) -> ev.Event:
         seconds = message.filters.refuse_seconds if message.HasField("filters") else None
         return ev.InverseOfferAnswered(message.framework, message.agent, seconds)
+
+    def _request(self, message: wire.Request) -> ev.Event:
+        amounts = []
+        for index, request in enumerate(message.requests[:REQUESTS_MAX]):
+            resources = self.resources(request.resources, f"request.requests[{index}].resources")
+            amounts.append(dict(resources.quantities().items()))
+        return ev.ResourcesRequested(message.framework, amounts)
 
     @staticmethod
     def _role_update(message: wire.RoleUpdate) -> ev.Event:

@@ -86,8 +86,8 @@ class Allocator:
     def explain(self, framework_id: str = "", role: str = "", agent_id: str = "") -> Iterator[Explanation]:
         """Why the framework (every one, if none is named) is offered what it is, or nothing, in the role (in all).
 
-        Each explanation is computed when it is asked for, and tells of that moment. Raises NotFound where nobody is
-        called so.
+        Each explanation is computed when it is asked for, and tells of that moment. A role that only has quota or
+        reservations has none. Raises NotFound where nobody is called so.
         """
         books = self.books
         agents = [each for each in books.agents.by_number.values() if agent_id in ("", each.info.id.value)]
@@ -97,9 +97,13 @@ class Allocator:
             if framework_id in ("", client.framework.id) and role in ("", client.role)
         ]
         if agent_id and not agents:
-            raise NotFound(f"no agent {agent_id}")
+            raise NotFound(f"there is no agent {agent_id}")
+        if framework_id and all(each.id != framework_id for each in books.frameworks.by_number.values()):
+            raise NotFound(f"there is no framework {framework_id}")
+        if role and role not in books.tree.roles:
+            raise NotFound(f"there is no role {role}")
         if framework_id and not clients:
-            raise NotFound(f"no framework {framework_id}" + (f" in role {role}" if role else ""))
+            raise NotFound(f"framework {framework_id} is not in role {role}")
         clients.sort(key=lambda client: (client.role, client.framework.id))
         return self._explanations(books, clients[:EXPLAINED_MAX], agents)
 
@@ -265,7 +269,7 @@ class Allocator:
 
     def _hear_request(self, event: ev.ResourcesRequested, now: float) -> list[ev.Effect]:
         del now
-        self._framework(event.framework)
+        self._framework(event.framework).requested = tuple(map(dict, event.amounts))
         return []
 
     def _framework(self, number: int) -> Framework:

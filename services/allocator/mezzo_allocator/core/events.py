@@ -75,8 +75,9 @@ class FrameworkRemoved:
 
 @dataclass(frozen=True, slots=True)
 class ResourcesRecovered:
-    """Resources are free again. With `refuse_seconds` they were declined for so long; `unanswered`: an offer of them was
-    out for too long.
+    """Resources are free again. With `refuse_seconds` they were declined for so long.
+
+    `unanswered`: they were offered, and nobody answered in time.
     """
 
     framework: int
@@ -122,9 +123,13 @@ class OffersSuppressed:
 
 @dataclass(frozen=True, slots=True)
 class ResourcesRequested:
-    """A framework hinted at what it needs. The order of shares does not listen to hints, as in Mesos."""
+    """A framework hinted at what it needs: amounts in thousandths by name, each of which would do.
+
+    Decisions do not listen to hints, as in Mesos; explanations tell whether anything free is as large.
+    """
 
     framework: int
+    amounts: Sequence[Mapping[str, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)

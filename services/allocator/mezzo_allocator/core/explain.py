@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mezzo_allocator.core.agents import Agent
-from mezzo_allocator.core.arrays import BIT, NEEDS_REVOCABLE, NO_LIMIT, ROOT, STAGE_SHARES, Ints, Scratch
+from mezzo_allocator.core.arrays import BIT, CLIENT, NEEDS_REVOCABLE, NO_LIMIT, ROOT, STAGE_SHARES, Ints, Scratch
 from mezzo_allocator.core.books import Books
 from mezzo_allocator.core.cycle import Cycle
 from mezzo_allocator.core.frameworks import Client
 from mezzo_allocator.core.kernel import measure_allowance
+from mezzo_allocator.core.quota_in_use import BindingQuota, Headroom, binding_quotas, headroom
 
 OFFERABLE = "offerable"
 INACTIVE = "inactive"
@@ -36,16 +38,15 @@ class Place:
     place: int
     of: int
     allocations: int
+    drawn_by_lot: bool
 
 
-@dataclass(frozen=True, slots=True)
-class BindingQuota:
-    """A limit that is used up, in thousandths."""
+class Inactivity(Enum):
+    """Why a client takes no part; the values are for people."""
 
-    role: str
-    resource: str
-    limit: int
-    consumed: int
+    NOT_SUBSCRIBED = "the framework is not subscribed in the role"
+    DISCONNECTED = "the framework is not connected"
+    SUPPRESSED = "the framework suppressed offers in the role"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Explanation:
 
     framework_id: str
     role: str
-    inactive_because: str | None
+    inactive_because: Inactivity | None
     verdicts: dict[int, str]
     """What is said of each agent, by its number: OFFERABLE, or the first rule that turns it away."""
     largest_free: dict[str, int]
@@ -64,6 +65,11 @@ class Explanation:
     next_refusal_ends: float | None
     places: Sequence[Place]
     last_offered: float | None
+    requested: Sequence[Mapping[str, int]]
+    agents_large_enough: int
+    """Of those that are OFFERABLE: how many have any of the requested amounts for it."""
+    headroom: Headroom | None
+    """Where QUOTA_HEADROOM turns agents away."""
 
 
 def explain(books: Books, cycle: Cycle, client: Client, agents: Sequence[Agent]) -> Explanation:
@@ -71,28 +77,33 @@ def explain(books: Books, cycle: Cycle, client: Client, agents: Sequence[Agent])
     view = _View(books, client, agents)
     cycle.settle_filters(view.rows)
     ends = next(iter(books.filters.ends_of(client.number)), None)
+    verdicts = view.verdicts()
+    requested = client.framework.requested
     return Explanation(
         framework_id=client.framework.id,
         role=client.role,
         inactive_because=_inactivity(client),
-        verdicts=view.verdicts(),
+        verdicts=verdicts,
         largest_free=books.columns.named(view.visible.max(axis=0, initial=0)),
         minimum=_minimum(books, client),
-        binding_quotas=_binding(books, client),
+        binding_quotas=binding_quotas(books, client),
         refusals=books.filters.count.get(client.number, 0),
         next_refusal_ends=ends[0] if ends else None,
         places=[_place(books, int(node)) for node in client.path[::-1]],
         last_offered=client.last_offered,
+        requested=requested,
+        agents_large_enough=view.with_any_of(requested, [number for number, v in verdicts.items() if v == OFFERABLE]),
+        headroom=headroom(books) if QUOTA_HEADROOM in verdicts.values() else None,
     )
 
 
-def _inactivity(client: Client) -> str | None:
+def _inactivity(client: Client) -> Inactivity | None:
     if not client.subscribed:
-        return "the framework is not subscribed in the role"
+        return Inactivity.NOT_SUBSCRIBED
     if not client.framework.active:
-        return "the framework is not connected"
+        return Inactivity.DISCONNECTED
     if client.role in client.framework.suppressed:
-        return "the framework suppressed offers in the role"
+        return Inactivity.SUPPRESSED
     return None
 
 
@@ -106,6 +117,7 @@ def _place(books: Books, node: int) -> Place:
         place=place - int(tree.first[parent]) + 1 if place >= 0 else 0,
         of=int(tree.active[parent]),
         allocations=int(tree.served[node]),
+        drawn_by_lot=books.lots.arrays.frameworks if tree.kind[node] == CLIENT else books.lots.arrays.roles,
     )
 
 
@@ -113,20 +125,6 @@ def _minimum(books: Books, client: Client) -> list[dict[str, int]]:
     arrays = books.frameworks.arrays
     row = int(arrays.minimum[client.number])
     return [books.columns.named(arrays.least[row, m]) for m in range(int(arrays.least_length[row]))]
-
-
-def _binding(books: Books, client: Client) -> list[BindingQuota]:
-    quota = books.quota.arrays
-    binding = []
-    for node in client.path[::-1]:
-        role = books.tree.path_of_role.get(int(node))
-        if role is None or not books.quota.on:
-            continue
-        for column, name in enumerate(books.columns.names):
-            limit, consumed = int(quota.limit[node, column]), int(quota.consumed[node, column])
-            if limit < NO_LIMIT and consumed >= limit:
-                binding.append(BindingQuota(role, name, limit, consumed))
-    return binding
 
 
 class _View:
@@ -196,6 +194,17 @@ class _View:
                 verdict = OFFERABLE
             verdicts[agent.number] = verdict
         return verdicts
+
+    def with_any_of(self, amounts: Sequence[Mapping[str, int]], numbers: Collection[int]) -> int:
+        """How many of some agents have any of these amounts for the client; all of them where no amount is given."""
+        of_agents = [index for index, agent in enumerate(self._agents) if agent.number in set(numbers)]
+        if not amounts:
+            return len(of_agents)
+        enough = np.zeros(len(of_agents), dtype=bool)
+        for amount in amounts:
+            if self._books.columns.knows(amount):
+                enough |= np.all(self.visible[of_agents] >= self._books.columns.vector(amount.items()), axis=1)
+        return int(enough.sum())
 
     def _suffices(self, amounts: Ints) -> Mask:
         arrays = self._books.frameworks.arrays

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,6 +57,8 @@ class Framework:
     removed: bool = False
     clients: dict[str, Client] = field(default_factory=dict)
     constraints: dict[str, Constraints] = field(default_factory=dict)
+    requested: Sequence[Mapping[str, int]] = ()
+    """What it hinted at: thousandths by name, each of which would do."""
 
     def needs_met(self) -> int:
         """The bits of NEEDS_* that it has the capabilities for."""

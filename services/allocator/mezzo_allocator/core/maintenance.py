@@ -11,9 +11,11 @@ import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mesos.v1.mesos_pb2 import Unavailability
 from mezzo_allocator.core.agents import AgentBook
-from mezzo_allocator.core.arrays import Indices
 from mezzo_allocator.core.events import InverseAllocation
 from mezzo_allocator.core.frameworks import FrameworkBook
 
@@ -53,7 +55,7 @@ class Maintenance:
         if row in self._plans:
             self.due.add(row)
 
-    def mark_holders_of(self, rows: Indices) -> None:
+    def mark_holders_of(self, rows: NDArray[np.int64]) -> None:
         """Says that others than before may hold something of these agents."""
         if self._plans:
             self.due |= self._plans.keys() & rows.tolist()

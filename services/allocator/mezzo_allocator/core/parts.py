@@ -67,6 +67,10 @@ class Columns:
             vector[position] += thousandths
         return vector
 
+    def knows(self, names: Iterable[str]) -> bool:
+        """Whether all of these resources have a column: whether anybody has ever had them."""
+        return all(name in self._index for name in names)
+
     def named(self, vector: Sequence[int] | Ints) -> dict[str, int]:
         """The thousandths of a vector by name, zeros left out."""
         return {name: int(vector[position]) for position, name in enumerate(self.names) if vector[position]}

@@ -1,0 +1,95 @@
+"""Quotas that keep somebody from being offered more: which they are, who uses them, and for whom what is laid away."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mezzo_allocator.core.arrays import CLIENT, NO_LIMIT, ROLE, ROOT
+from mezzo_allocator.core.books import Books
+from mezzo_allocator.core.frameworks import Client
+
+CONSUMERS_MAX = 5
+UNMET_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """Who uses a role's quota: a role directly below it, or a framework in it. `amount` is in thousandths."""
+
+    name: str
+    is_role: bool
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class BindingQuota:
+    """A limit that is used up, in thousandths, and those who use most of it."""
+
+    role: str
+    resource: str
+    limit: int
+    consumed: int
+    consumers: Sequence[Consumer]
+
+
+@dataclass(frozen=True, slots=True)
+class UnmetGuarantee:
+    """What a role is guaranteed of a resource and does not use yet, in thousandths."""
+
+    role: str
+    resource: str
+    guarantee: int
+    consumed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Headroom:
+    """What guarantees lay away, in thousandths by name, and those that are furthest from being met."""
+
+    needed: Mapping[str, int]
+    free: Mapping[str, int]
+    unmet: Sequence[UnmetGuarantee]
+
+
+def binding_quotas(books: Books, client: Client) -> list[BindingQuota]:
+    """The limits on a client's path that leave no room, from the top of the tree."""
+    if not books.quota.on:
+        return []
+    quota = books.quota.arrays
+    binding = []
+    for node in client.path[::-1].tolist():
+        role = books.tree.path_of_role.get(node)
+        if role is None:
+            continue
+        for column, name in enumerate(books.columns.names):
+            limit, consumed = int(quota.limit[node, column]), int(quota.consumed[node, column])
+            if limit < NO_LIMIT and consumed >= limit:
+                consumers = heapq.nlargest(CONSUMERS_MAX, _consumers(books, node, column), key=lambda c: c.amount)
+                binding.append(BindingQuota(role, name, limit, consumed, consumers))
+    return binding
+
+
+def _consumers(books: Books, role: int, column: int) -> Iterator[Consumer]:
+    tree, consumed = books.tree.arrays, books.quota.arrays.consumed
+    for node, path in books.tree.path_of_role.items():
+        if node != ROOT and tree.parent[node] == role and tree.kind[node] == ROLE and consumed[node, column]:
+            yield Consumer(path, is_role=True, amount=int(consumed[node, column]))
+    for client in books.frameworks.clients.values():
+        if tree.role[client.node] == role and tree.kind[client.node] == CLIENT and tree.alloc[client.node, column]:
+            yield Consumer(client.framework.id, is_role=False, amount=int(tree.alloc[client.node, column]))
+
+
+def headroom(books: Books) -> Headroom:
+    """What must stay free, and for whom."""
+    unmet = heapq.nlargest(UNMET_MAX, _unmet_guarantees(books), key=lambda u: (u.guarantee - u.consumed) / u.guarantee)
+    return Headroom(books.quota.headroom(), books.columns.named(books.agents.plain_free()), unmet)
+
+
+def _unmet_guarantees(books: Books) -> Iterator[UnmetGuarantee]:
+    for role, quota in sorted(books.quota.configured.items()):
+        usage = books.quota.usage(role)
+        for name, guarantee in sorted(quota.guarantees.items()):
+            if usage.get(name, 0) < guarantee:
+                yield UnmetGuarantee(role, name, guarantee, usage.get(name, 0))
