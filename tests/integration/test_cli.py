@@ -186,6 +186,19 @@ def test_a_second_ctrl_c_does_not_wait_for_a_task_that_will_not_end(mezzo: Mezzo
         assert process.wait(PATIENCE_SECONDS) == EXIT_INTERRUPTED
 
 
+def test_run_goes_on_when_the_agent_is_killed_and_comes_back(
+    cluster: Cluster, mezzo: MezzoCommand, tmp_path: Path
+) -> None:
+    script = f"echo before; while [ ! -e {tmp_path}/gate ]; do sleep 0.02; done; echo after; exit 6"
+    with mezzo.started("run", "--shell", "--", script) as process:
+        assert line_of(process) == "before\n"
+        cluster.agent().process.kill()
+        cluster.agent().process.start().wait_healthy()
+        (tmp_path / "gate").touch()
+        assert process.communicate(timeout=PATIENCE_SECONDS) == ("after\n", "")
+        assert process.returncode == 6
+
+
 # ------------------------------------------------------------------------------------------------------ logs and kill
 
 
