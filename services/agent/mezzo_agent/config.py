@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from mesos.v1.mesos_pb2 import DomainInfo
+from mezzo import domains
 from mezzo_chassis.config import address, byte_count, duration, flag, folder, fraction, one_of
 from mezzo_chassis.config import port as port_number
 from mezzo_chassis.leadership import ZooKeeperUrl
@@ -64,7 +66,11 @@ class Config:
     resources: str = flag("", "As JSON or like cpus:8;mem(ads):4096;ports:[31000-32000]. The rest is detected.")
     attributes: str = flag("", "Like rack:r2;level:10.")
     default_role: str = flag("*", "The role of resources that name none.")
-    domain: str = flag("", "region or region/zone: where this machine stands.")
+    domain: DomainInfo | None = flag(  # noqa: RUF009  fields are made by it
+        None,
+        f"Where this machine stands: region/zone, JSON like {domains.EXAMPLE}, or a file with it.",
+        parse=domains.parse,
+    )
     isolation: str = flag("posix/cpu,posix/mem", "The isolators to use, with commas between.")
     switch_user: bool = flag(True, "Run tasks as their own users; only root can.")
     frameworks_home: Path | None = flag(  # noqa: RUF009  fields are made by it

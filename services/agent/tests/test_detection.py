@@ -7,6 +7,7 @@ import os
 import psutil
 import pytest
 
+from mezzo import domains
 from mezzo.resources import Resources
 from mezzo_agent.adapters import detection
 from mezzo_agent.app import settings
@@ -52,7 +53,7 @@ def test_nonsense_is_refused_by_the_name_of_the_flag(tmp_path, flags, named):
 
 
 def test_domain_is_region_and_zone(tmp_path):
-    domain = detection.agent_info(config(tmp_path, domain="north/n1")).domain.fault_domain
+    domain = detection.agent_info(config(tmp_path, domain=domains.parse("north/n1"))).domain.fault_domain
     assert (domain.region.name, domain.zone.name) == ("north", "n1")
     assert not detection.agent_info(config(tmp_path)).HasField("domain")
 

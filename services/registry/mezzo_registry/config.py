@@ -1,12 +1,11 @@
 """The registry: owns the truth about agents, frameworks, tasks and offers of a Mezzo cluster."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from mesos.v1.mesos_pb2 import DomainInfo, WeightInfo
-from mezzo import jsonpb
+from mezzo import domains
 from mezzo.errors import InvalidRequest
 from mezzo.offer_constraints import RegexLimits
 from mezzo_chassis.config import address, byte_count, duration, flag, folder, one_of, port
@@ -15,7 +14,6 @@ from mezzo_chassis.log import FORMATS, LEVELS
 from mezzo_registry.core import RateLimit, Settings
 from mezzo_registry.core.validation.quota import check_weights
 
-_DOMAIN = '{"fault_domain": {"region": {"name": "eu"}, "zone": {"name": "rack1"}}}'
 _RATE = re.compile(r"\s*(\d+)\s*/\s*(.+)\Z")
 
 
@@ -33,29 +31,6 @@ def positive(text: str) -> int:
     if number < 1:
         raise ValueError(f"{number} is less than 1")
     return number
-
-
-def domain(text: str) -> DomainInfo:
-    """JSON as `{"fault_domain": {"region": {"name": "eu"}, "zone": {"name": "rack1"}}}`, or a file with it.
-
-    A region or zone may be its name alone, as it is in Mesos' documentation.
-    """
-    if not text.lstrip().startswith("{"):
-        path = Path(text.removeprefix("file://")).expanduser()
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"is neither JSON nor a file that can be read: {error}") from error
-    try:
-        value = json.loads(text)
-        fault_domain = value["fault_domain"]
-        names = {key: one if isinstance(one, dict) else {"name": one} for key, one in fault_domain.items()}
-        parsed: DomainInfo = jsonpb.from_dict(DomainInfo, {"fault_domain": names})
-    except (ValueError, KeyError, AttributeError, TypeError, InvalidRequest) as error:
-        raise ValueError(f"is not like {_DOMAIN}: {error}") from error
-    if not parsed.fault_domain.region.name or not parsed.fault_domain.zone.name:
-        raise ValueError("the names of region and zone must not be empty")
-    return parsed
 
 
 def white_list_file(text: str) -> Path | None:
@@ -124,8 +99,8 @@ class Config:
     )
     domain: DomainInfo | None = flag(  # noqa: RUF009  fields are made by it
         None,
-        f"The region and zone of this registry, as JSON like {_DOMAIN}, or a file with it.",
-        parse=domain,
+        f"Where this registry stands: region/zone, JSON like {domains.EXAMPLE}, or a file with it.",
+        parse=domains.parse,
     )
     whitelist: Path | None = flag(  # noqa: RUF009  fields are made by it
         None,

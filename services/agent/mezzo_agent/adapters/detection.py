@@ -32,10 +32,8 @@ def agent_info(config: Config) -> mesos.AgentInfo:
     info = mesos.AgentInfo(hostname=hostname(config))
     info.resources.extend(_checked("--resources", lambda: total(config)).messages())
     info.attributes.extend(_checked("--attributes", lambda: attribute_texts.parse(config.attributes)))
-    region, _, zone = config.domain.partition("/")
-    if region:
-        info.domain.fault_domain.region.name = region
-        info.domain.fault_domain.zone.name = zone
+    if config.domain is not None:
+        info.domain.CopyFrom(config.domain)
     return info
 
 
