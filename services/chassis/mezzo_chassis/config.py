@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from google.protobuf.message import Message
 
+from mezzo import jsonpb
 from mezzo_chassis.errors import Exit
 
 C = TypeVar("C")
@@ -270,6 +272,8 @@ def _as_given(value: Any, given: _Flag) -> str:
     if given.parse is address:
         host, number = value
         return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+    if isinstance(value, Message):
+        return jsonpb.dumps(value).decode()
     return _plain_text(value)
 
 

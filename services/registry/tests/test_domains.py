@@ -5,6 +5,7 @@ from collections.abc import Callable
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import domains
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
+from mezzo_chassis.config import as_text
 from mezzo_registry.app import master_info
 from mezzo_registry.config import Config
 from mezzo_registry.core import Settings, effects
@@ -29,6 +30,10 @@ def test_domain_of_the_flags_is_told_to_clients() -> None:
     config = Config(ip="127.0.0.1", domain=domains.parse(JSON))
     assert master_info(config, "host", "id").domain == domains.parse(JSON)
     assert not master_info(Config(ip="127.0.0.1"), "host", "id").HasField("domain")
+
+
+def test_flag_is_told_as_it_is_given() -> None:
+    assert domains.parse(as_text(Config(domain=domains.parse(JSON)))["domain"]) == domains.parse(JSON)
 
 
 def test_allocator_is_told_where_the_registry_is(make_cluster: MakeCluster) -> None:
