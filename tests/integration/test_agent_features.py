@@ -111,6 +111,55 @@ async def test_a_program_that_is_not_there_fails_its_task_by_name(framework: Fra
     assert "/no/such/program" in end.message
 
 
+async def test_limits_of_the_system_are_set_for_a_command(cluster: Cluster, framework: Framework) -> None:
+    def shape(task: mesos.TaskInfo) -> None:
+        task.container.type = mesos.ContainerInfo.MESOS
+        limit = task.container.rlimit_info.rlimits.add(type=mesos.RLimitInfo.RLimit.RLMT_NOFILE)
+        limit.soft, limit.hard = 200, 300
+
+    job = framework.add("ulimit -Sn; ulimit -Hn", shape=shape)
+    assert await output(cluster, framework, job) == "200\n300\n"
+
+
+def with_image(task: mesos.TaskInfo) -> None:
+    task.container.type = mesos.ContainerInfo.MESOS
+    task.container.mesos.image.type = mesos.Image.DOCKER
+    task.container.mesos.image.docker.name = "alpine"
+
+
+def with_docker(task: mesos.TaskInfo) -> None:
+    task.container.type = mesos.ContainerInfo.DOCKER
+    task.container.docker.image = "alpine"
+
+
+def with_volume(task: mesos.TaskInfo) -> None:
+    task.container.type = mesos.ContainerInfo.MESOS
+    task.container.volumes.add(container_path="data", host_path="/srv", mode=mesos.Volume.RO)
+
+
+def with_secret_elsewhere(task: mesos.TaskInfo) -> None:
+    variable = task.command.environment.variables.add(name="PASSWORD", type=mesos.Environment.Variable.SECRET)
+    variable.secret.type = mesos.Secret.REFERENCE
+    variable.secret.reference.name = "vault"
+
+
+@pytest.mark.parametrize(
+    ("shape", "field"),
+    [
+        (with_image, "container.mesos.image"),
+        (with_docker, "container.type"),
+        (with_volume, "container.volumes"),
+        (with_secret_elsewhere, "environment.variables[0].secret"),
+    ],
+)
+async def test_what_the_agent_cannot_give_is_an_error_and_not_left_out(
+    shape: Callable[[mesos.TaskInfo], None], field: str, framework: Framework
+) -> None:
+    end = await end_of(framework, framework.add("true", shape=shape))
+    assert (end.state, end.reason) == (mesos.TASK_ERROR, mesos.TaskStatus.REASON_TASK_INVALID)
+    assert field in end.message
+
+
 # -------------------------------------------------------------------------------------------------------- as whom
 
 
