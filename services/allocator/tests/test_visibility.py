@@ -213,7 +213,6 @@ AGENTS = {
 @pytest.mark.parametrize(
     ("groups", "admitted"),
     [
-        ([], "a1 a2 a3 a4"),
         ([[constraint("rack", "exists")]], "a1 a2 a3"),
         ([[constraint("rack", "not_exists")]], "a4"),
         ([[constraint("rack", "text_equals", "r1")]], "a1 a3"),
@@ -254,7 +253,6 @@ def test_constraints_are_per_role_and_may_change() -> None:
     [
         (constraint("rack", "text_matches", "("), "predicate.text_matches.regex"),
         (constraint("rack", "text_not_matches", "(a{100}){100}"), "predicate.text_not_matches.regex"),
-        (constraint("rack", "text_matches", "[a-z]{90}x[0-9]{90}"), "predicate.text_matches.regex"),
         (AttributeConstraint(predicate=constraint("rack", "exists").predicate), "selector"),
         (AttributeConstraint(selector=constraint("rack", "exists").selector), "predicate"),
     ],
@@ -262,4 +260,4 @@ def test_constraints_are_per_role_and_may_change() -> None:
 def test_wrong_constraints_are_named(wrong: AttributeConstraint, field: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
         Conversation().framework("f", constraints=constraints([wrong]))
-    assert raised.value.field == f"offer_constraints.role_constraints[*].groups[0].attribute_constraints[0].{field}"
+    assert raised.value.field == f"offer_constraints.role_constraints['*'].groups[0].attribute_constraints[0].{field}"
