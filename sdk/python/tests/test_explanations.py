@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mezzo.allocator.v1.allocator_pb2 import Explanation
+from mezzo.allocator.v1.allocator_pb2 import Explanation, InactiveReason
 from mezzo.operator import explanations
 from mezzo.operator.explanations import Surroundings, document, summary, verdict
 
@@ -62,26 +62,41 @@ def test_what_is_free_stands_beside_what_is_asked_for() -> None:
 
 def test_a_limit_is_told_with_who_uses_it() -> None:
     told = explanation(quota_limit=3)
-    told.binding_quotas.add(role="eng", resource="cpus", limit=40, consumed=40)
-    consumed = {
-        "eng": {"cpus": 40.0},
-        "eng/web": {"cpus": 10.0},
-        "eng/backend": {"cpus": 25.0},
-        "eng/backend/x": {"cpus": 20.0},
-        "eng/idle": {"mem": 5.0},
-        "engine": {"cpus": 3.0},
-    }
-    sentence = "quota limit of role eng: cpus 40 of 40 used"
+    quota = told.binding_quotas.add(role="eng", resource="cpus", limit=40, consumed=40)
+    assert "quota limit of role eng: cpus 40 of 40 used" in summary(told)
+    quota.consumers.add(role="eng/backend", amount=25)
+    quota.consumers.add(framework_id="f", amount=12.5)
+    quota.consumers.add(framework_id="unknown", amount=2.5)
+    sentence = "quota limit of role eng: cpus 40 of 40 used (by eng/backend 25, spark 12.5, unknown 2.5)"
+    assert sentence in summary(told, SPARK)
+
+
+def test_what_is_laid_away_is_told_with_whom_it_is_for() -> None:
+    told = explanation(quota_headroom=3)
+    told.headroom.needed["cpus"], told.headroom.free["cpus"] = 6, 4
+    assert "cpus 6 must stay free for guarantees, and cpus 4 is" in summary(told)
+    told.headroom.unmet_guarantees.add(role="ads", resource="cpus", guarantee=8, consumed=2)
+    sentence = "cpus 6 must stay free for guarantees, and cpus 4 is (ads uses cpus 2 of the 8 it is guaranteed)"
     assert sentence in summary(told)
-    assert f"{sentence} (by eng/backend 25, eng/web 10, eng itself 5)" in summary(told, Surroundings(consumed=consumed))
 
 
-@pytest.mark.parametrize(("because", "remedy"), explanations.REMEDIES.items())
-def test_who_takes_no_part_is_told_why_and_how_to(because: str, remedy: str) -> None:
+def test_what_was_asked_for_is_told_with_how_many_agents_have_it() -> None:
+    told = explanation(refused=1)
+    told.agents_offerable = 2
+    told.requested.add(amounts={"cpus": 8})
+    told.requested.add(amounts={"gpus": 1})
+    assert verdict(told).endswith("can be offered 2 of 3 agents, and nothing as large as it asked for")
+    told.agents_large_enough = 1
+    assert verdict(told).endswith("can be offered 2 of 3 agents when its turn comes")
+    assert "it asked for cpus 8 or gpus 1; 1 agent could be offered with so much" in summary(told)
+
+
+@pytest.mark.parametrize(("why", "remedy"), explanations.REMEDIES.items())
+def test_who_takes_no_part_is_told_why_and_how_to(why: InactiveReason.ValueType, remedy: str) -> None:
     told = explanation(nothing_free=2)
-    told.active, told.inactive_because = False, because
-    assert verdict(told, SPARK) == f"spark in role eng takes no part: {because}"
-    assert summary(told)[0] == f"{because}; {remedy}"
+    told.active, told.inactive_because, told.inactive_reason = False, "the framework is elsewhere", why
+    assert verdict(told, SPARK) == "spark in role eng takes no part: the framework is elsewhere"
+    assert summary(told)[0] == f"the framework is elsewhere; {remedy}"
 
 
 def test_who_can_be_offered_something_is_told_so() -> None:
@@ -101,10 +116,15 @@ def test_places_are_told_where_there_are_others() -> None:
     told.places.add(name="*", share=1, place=1, of=1)
     told.places.add(name="eng", share=0.5, place=2, of=3)
     told.places.add(name="f", share=0.25, place=1, of=2)
+    told.places.add(name="f", share=0.25, place=1, of=4, drawn_by_lot=True)
     told.places.add(name="out", share=0.25, place=0, of=2)
     told.last_offered_seconds = 300
+    places = (
+        "eng is number 2 of 3 (share 0.5); spark is number 1 of 2 (share 0.25); "
+        "spark is one of 4, drawn by lot (share 0.25)"
+    )
     assert summary(told, SPARK)[-2:] == [
-        "in the order of shares eng is number 2 of 3 (share 0.5); spark is number 1 of 2 (share 0.25)",
+        f"in the order in which turns are given {places}",
         "it was last offered something 5 min ago",
     ]
 
@@ -113,11 +133,11 @@ def test_the_document_has_every_field_that_cannot_be_left_unset() -> None:
     told = explanation(refused=1)
     told.places.add(name="f")
     made = document(told, SPARK)
-    assert set(made) == {
+    assert set(made) >= {
         "framework_id", "framework_name", "role", "active", "inactive_because", "agents_turned_away",
         "agents_offerable", "largest_free", "minimum", "binding_quotas", "refusals", "places", "verdict", "summary",
     }  # fmt: skip
-    assert made["places"] == [{"name": "f", "share": 0.0, "place": 0, "of": 0, "allocations": 0}]
+    assert made["places"] == [{"name": "f", "share": 0.0, "place": 0, "of": 0, "allocations": 0, "drawn_by_lot": False}]
     told.next_refusal_ends_seconds = told.last_offered_seconds = 0
     assert document(told).keys() - made.keys() == {"next_refusal_ends_seconds", "last_offered_seconds"}
 

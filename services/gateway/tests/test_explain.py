@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from mesos.v1.mesos_pb2 import TASK_RUNNING
 from mezzo.errors import NotFound
 from mezzo.operator.v1.operator_pb2 import ExplainRequest, ExplainResponse
 from mezzo_gateway.testing.changes import (
@@ -13,9 +12,7 @@ from mezzo_gateway.testing.changes import (
     framework_changed,
     offer_added,
     role_changed,
-    scalar,
     snapshot,
-    task_added,
 )
 from mezzo_gateway.testing.client import GatewayClient
 from mezzo_gateway.testing.registry import ScriptedRegistry
@@ -32,7 +29,6 @@ def registry(registry: ScriptedRegistry) -> ScriptedRegistry:
         framework_changed("F1", roles=["eng/web"], name="twin"),
         framework_changed("F2", name="twin"),
         framework_changed("F3", name="gone", completed=True),
-        task_added(framework_id="F0", state=TASK_RUNNING, resources=[scalar("cpus", 1.5, allocated_to="eng/backend")]),
         role_changed("idle", 2.0),
     )
     registry.on_explain = explain
@@ -44,7 +40,9 @@ def explain(request: ExplainRequest) -> ExplainResponse:
     response = ExplainResponse()
     one = response.explanations.add(framework_id=request.framework_id or "F0", role=request.role, active=True)
     one.agents_turned_away["quota_limit"] = 3
-    one.binding_quotas.add(role="eng", resource="cpus", limit=1.5, consumed=1.5)
+    quota = one.binding_quotas.add(role="eng", resource="cpus", limit=1.5, consumed=1.5)
+    quota.consumers.add(role="eng/backend", amount=1.0)
+    quota.consumers.add(framework_id="F2", amount=0.5)
     return response
 
 
@@ -62,7 +60,7 @@ async def test_an_explanation_is_told_in_full_and_in_sentences(
     assert told["verdict"] == (
         "spark in role eng/backend is offered nothing: all 3 agents would be offered, but a quota limit leaves no room"
     )
-    assert "quota limit of role eng: cpus 1.5 of 1.5 used (by eng/backend 1.5)" in told["summary"]
+    assert "quota limit of role eng: cpus 1.5 of 1.5 used (by eng/backend 1, twin 0.5)" in told["summary"]
     assert [(asked.framework_id, asked.role) for asked in registry.asked_to_explain] == [("F0", "eng/backend")]
 
 

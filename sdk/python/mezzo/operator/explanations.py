@@ -13,7 +13,8 @@ from typing import Any
 from google.protobuf.message import Message
 
 from mezzo import jsonpb
-from mezzo.allocator.v1.allocator_pb2 import BindingQuota, Explanation, Place
+from mezzo.allocator.v1 import allocator_pb2 as allocator
+from mezzo.allocator.v1.allocator_pb2 import BindingQuota, Explanation, Headroom, InactiveReason, Place
 
 # Resources are named in this order; others follow by name.
 RESOURCES_IN_ORDER = ("cpus", "mem", "disk", "gpus")
@@ -78,11 +79,11 @@ RULES: Mapping[str, tuple[str, str, str]] = {
     ),
 }
 
-# What the allocator says of a framework that takes no part, and what would have to change.
-REMEDIES: Mapping[str, str] = {
-    "the framework is not subscribed in the role": "it has to subscribe in it",
-    "the framework is not connected": "it has to connect again",
-    "the framework suppressed offers in the role": "it has to revive",
+# Why a framework takes no part, and what would have to change.
+REMEDIES: Mapping[InactiveReason.ValueType, str] = {
+    allocator.INACTIVE_REASON_NOT_SUBSCRIBED: "it has to subscribe in it",
+    allocator.INACTIVE_REASON_DISCONNECTED: "it has to connect again",
+    allocator.INACTIVE_REASON_SUPPRESSED: "it has to revive",
 }
 
 MINUTE_SECONDS, HOUR_SECONDS, DAY_SECONDS = 60, 3600, 86400
@@ -96,8 +97,6 @@ class Surroundings:
     names: Mapping[str, str] = field(default_factory=dict)
     # How many offers in that role the framework has neither used nor declined, by framework id and role.
     offers_out: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    # What each role and all below it consume of their quotas, by role and resource.
-    consumed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 NOTHING_KNOWN = Surroundings()
@@ -124,7 +123,10 @@ def verdict(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN
     total = agents_considered(explanation)
     if explanation.agents_offerable:
         found = _agents(explanation.agents_offerable, total)
-        return f"{who} can be offered {found} when its turn comes"
+        enough = explanation.agents_large_enough or not explanation.requested
+        return f"{who} can be offered {found}" + (
+            " when its turn comes" if enough else ", and nothing as large as it asked for"
+        )
     if not total:
         return f"{who} is offered nothing: there is no agent"
     out = surroundings.offers_out.get((explanation.framework_id, explanation.role), 0)
@@ -139,6 +141,8 @@ def summary(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN
     sentences = list(_about_taking_part(explanation, surroundings))
     sentences += _about_agents(explanation)
     sentences += [_about_quota(quota, surroundings) for quota in explanation.binding_quotas]
+    if explanation.HasField("headroom"):
+        sentences.append(_about_headroom(explanation.headroom))
     sentences += _about_amounts(explanation)
     sentences += _about_place(explanation, surroundings)
     if explanation.HasField("last_offered_seconds"):
@@ -183,7 +187,7 @@ def duration(seconds: float) -> str:
 
 def _about_taking_part(explanation: Explanation, surroundings: Surroundings) -> Iterable[str]:
     if not explanation.active:
-        remedy = REMEDIES.get(explanation.inactive_because)
+        remedy = REMEDIES.get(explanation.inactive_reason)
         yield f"{explanation.inactive_because}; {remedy}" if remedy else explanation.inactive_because
     out = surroundings.offers_out.get((explanation.framework_id, explanation.role), 0)
     if out:
@@ -215,21 +219,20 @@ def _refusals_end(explanation: Explanation) -> str:
 
 def _about_quota(quota: BindingQuota, surroundings: Surroundings) -> str:
     used = f"{quota.resource} {number(quota.consumed)} of {number(quota.limit)} used"
-    users = _users(quota, surroundings.consumed)
+    users = [
+        f"{each.role or surroundings.names.get(each.framework_id) or each.framework_id} {number(each.amount)}"
+        for each in quota.consumers
+    ]
     return f"quota limit of role {quota.role}: {used}" + (f" (by {', '.join(users)})" if users else "")
 
 
-def _users(quota: BindingQuota, consumed: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """The roles right below the limited one that consume the resource, those who consume most first; none if alone."""
-    below = {
-        role: used.get(quota.resource, 0.0)
-        for role, used in consumed.items()
-        if role.rpartition("/")[0] == quota.role and used.get(quota.resource)
-    }
-    own = quota.consumed - sum(below.values())
-    if below and own > 0.0005:  # half a thousandth: amounts are whole thousandths
-        below[f"{quota.role} itself"] = own
-    return [f"{role} {number(used)}" for role, used in sorted(below.items(), key=lambda each: -each[1])]
+def _about_headroom(headroom: Headroom) -> str:
+    unmet = [
+        f"{each.role} uses {each.resource} {number(each.consumed)} of the {number(each.guarantee)} it is guaranteed"
+        for each in headroom.unmet_guarantees
+    ]
+    laid_away = f"{amounts(headroom.needed)} must stay free for guarantees, and {amounts(headroom.free)} is"
+    return f"{laid_away} ({', '.join(unmet)})" if unmet else laid_away
 
 
 def _about_amounts(explanation: Explanation) -> list[str]:
@@ -237,17 +240,24 @@ def _about_amounts(explanation: Explanation) -> list[str]:
         return []
     free = amounts(explanation.largest_free)
     most = f"the most that one agent has free for it is {free}"
-    return [f"{most}; the smallest offer it takes is {minimum(explanation)}" if explanation.minimum else most]
+    sentences = [f"{most}; the smallest offer it takes is {minimum(explanation)}" if explanation.minimum else most]
+    if explanation.requested:
+        asked = " or ".join(amounts(each.amounts) for each in explanation.requested)
+        enough = explanation.agents_large_enough
+        sentences.append(f"it asked for {asked}; {_counted(enough, 'agent')} could be offered with so much")
+    return sentences
 
 
 def _about_place(explanation: Explanation, surroundings: Surroundings) -> Iterable[str]:
     places = [_placed(place, surroundings) for place in explanation.places if place.place and place.of > 1]
     if places:
-        yield f"in the order of shares {'; '.join(places)}"
+        yield f"in the order in which turns are given {'; '.join(places)}"
 
 
 def _placed(place: Place, surroundings: Surroundings) -> str:
     name = surroundings.names.get(place.name) or place.name
+    if place.drawn_by_lot:
+        return f"{name} is one of {place.of}, drawn by lot (share {place.share:.3g})"
     return f"{name} is number {place.place} of {place.of} (share {place.share:.3g})"
 
 

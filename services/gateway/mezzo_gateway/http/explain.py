@@ -24,7 +24,6 @@ from mezzo_chassis.http.exchange import json_response
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.http.reads import Reads
 from mezzo_gateway.state.cluster import Cluster
-from mezzo_gateway.state.roles import role_rows
 
 # A role that only others below it use is explained by explaining those; each is a question of its own.
 ROLES_BELOW_MAX = 100
@@ -102,12 +101,16 @@ def _roles(cluster: Cluster, asked: str, framework_id: str) -> list[str]:
 def _surroundings(cluster: Cluster, found: Iterable[Explanation]) -> explanations.Surroundings:
     names: dict[str, str] = {}
     offers_out: Counter[tuple[str, str]] = Counter()
-    for framework_id in {each.framework_id for each in found}:
+    for framework_id in _mentioned(found):
         record = cluster.frameworks.get(framework_id)
         if record is not None and record.message is not None:
             names[framework_id] = record.message.framework_info.name
             offers_out.update((framework_id, offer.offer.allocation_info.role) for offer in record.offers.values())
-    consumed = {}
-    if any(each.binding_quotas for each in found):
-        consumed = {row.name: row.consumption() for row in role_rows(cluster)}
-    return explanations.Surroundings(names, offers_out, consumed)
+    return explanations.Surroundings(names, offers_out)
+
+
+def _mentioned(found: Iterable[Explanation]) -> set[str]:
+    """The ids of frameworks whose names are of use: those that are explained, and those that use their quotas."""
+    ids = {each.framework_id for each in found}
+    ids |= {user.framework_id for each in found for quota in each.binding_quotas for user in quota.consumers}
+    return ids

@@ -23,10 +23,6 @@ class RoleRow:
     # What counts against a quota, of this role and of those below it: what is reserved, and what is allocated besides.
     consumed: Counter[str] = field(default_factory=Counter)
 
-    def consumption(self) -> dict[str, float]:
-        """What counts against a quota, by the name of the scalar."""
-        return _model(self.consumed)
-
     def model(self) -> dict[str, object]:
         """The role as `/roles` shows it."""
         return {

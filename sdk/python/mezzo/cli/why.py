@@ -1,0 +1,209 @@
+"""`mezzo why`: why is a framework offered nothing, and what does a task wait for?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+from rich.console import Console
+
+from mezzo.cli.api import Api, ApiError, ask
+from mezzo.cli.output import Format, Output, show, show_json
+from mezzo.operator.explanations import number
+
+# More explanations than this are told by their verdicts alone, unless they are asked for wide.
+IN_FULL_MAX = 3
+SEVERAL_TASKS_SHOWN = 5
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked: a word that may mean several things, and what narrows it."""
+
+    word: str
+    framework: str
+    role: str
+    agent: str
+
+    def query(self, **other: str) -> dict[str, str]:
+        """What the gateway is asked, with some of it replaced."""
+        asked = {"framework": self.framework, "role": self.role, "agent": self.agent, **other}
+        return {name: value for name, value in asked.items() if value}
+
+
+def why(
+    context: typer.Context,
+    word: Annotated[
+        str, typer.Argument(metavar="FRAMEWORK|ROLE|TASK", help="A framework's id or name, a role, or a task's id.")
+    ] = "",
+    framework: Annotated[str, typer.Option("--framework", "-f", help="Of this framework only (id or name).")] = "",
+    role: Annotated[str, typer.Option("--role", "-r", help="In this role only.")] = "",
+    agent: Annotated[str, typer.Option("--agent", "-a", help="On this agent only (id or hostname).")] = "",
+    output: Output = Format.TABLE,
+) -> None:
+    """Tell why a framework or a role is offered what it is, or nothing; or what a task waits for."""
+    answer = ask(context, lambda api: answered(api, Question(word, framework, role, agent)))
+    if output is Format.JSON:
+        show_json(answer)
+    elif "task" in answer:
+        _tell(answer)
+    else:
+        _show_explanations(answer, wide=output is Format.WIDE)
+
+
+async def answered(api: Api, question: Question) -> Document:
+    """What the cluster says: about a task, or explanations. A word is a framework before a role before a task."""
+    if not question.word:
+        return await _explained(api, question.query())
+    if not question.framework:
+        found = await _unless_missing(api, question.query(framework=question.word))
+        if found is not None:
+            return found
+    if not question.role:
+        found = await _unless_missing(api, question.query(role=question.word))
+        if found is not None:
+            return found
+    task = await _task(api, question)
+    return task if task is not None else await _about_nobodys_task(api, question)
+
+
+async def _explained(api: Api, query: dict[str, str]) -> Document:
+    found: Document = await api.get("/api/v1/explain", **query)
+    return found
+
+
+async def _unless_missing(api: Api, query: dict[str, str]) -> Document | None:
+    try:
+        return await _explained(api, query)
+    except ApiError as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return None
+        raise
+
+
+async def _task(api: Api, question: Question) -> Document | None:
+    """What the gateway knows of the task of that id; of several, the one that runs, or else the newest."""
+    tasks: list[Document] = (await api.get("/tasks", task_id=question.word, limit="-1"))["tasks"]
+    if question.framework:
+        names = {each["id"]: each["name"] for each in await _frameworks(api)}
+        tasks = [
+            task for task in tasks if question.framework in (task["framework_id"], names.get(task["framework_id"]))
+        ]
+    owners = sorted({task["framework_id"] for task in tasks})
+    if len(owners) > 1:
+        several = ", ".join(owners[:SEVERAL_TASKS_SHOWN])
+        raise ApiError(HTTPStatus.CONFLICT, f"several frameworks have a task {question.word}: {several}")
+    if not owners:
+        return None
+    found: Document = await api.get(f"/mezzo/v1/tasks/{quote(owners[0], safe='')}/{quote(question.word, safe='')}")
+    return found
+
+
+async def _about_nobodys_task(api: Api, question: Question) -> Document:
+    """A word that nothing is called: perhaps a task that waits to be launched, so that its framework is explained."""
+    if question.agent:
+        # The agent may be what is missing: the gateway says so.
+        return await _explained(api, question.query(role=question.word))
+    named = question.framework
+    if not named:
+        ended = (await api.get("/frameworks", framework_id=question.word))["completed_frameworks"]
+        if ended:
+            raise ApiError(HTTPStatus.NOT_FOUND, f"framework {question.word} has ended")
+        named = _owner(question.word, [each for each in await _frameworks(api) if each["connected"]])
+    if not named:
+        message = (
+            f"no framework, role or task is called {question.word}; "
+            "name the framework that should have launched it with --framework"
+        )
+        raise ApiError(HTTPStatus.NOT_FOUND, message)
+    found = await _explained(api, question.query(framework=named))
+    return {"nobodys_task": question.word, **found}
+
+
+async def _frameworks(api: Api) -> list[Document]:
+    """Those that are not completed, without their tasks."""
+    found: list[Document] = (await api.get("/state-summary"))["frameworks"]
+    return found
+
+
+def _owner(task_id: str, frameworks: Sequence[Document]) -> str:
+    """The framework that would launch such a task: the only one there is, or the only one whose name the id has."""
+    likely = [each for each in frameworks if each["name"] and each["name"] in task_id]
+    candidates = likely or frameworks
+    return candidates[0]["id"] if len(candidates) == 1 else ""
+
+
+# ------------------------------------------------------------------------------------------------------------ showing
+
+
+def _show_explanations(answer: Document, *, wide: bool) -> None:
+    console = _console()
+    explanations: list[Document] = answer["explanations"]
+    if "nobodys_task" in answer:
+        console.print(f"no scheduler has launched a task {answer['nobodys_task']}; so this is about its framework")
+    if not explanations:
+        console.print("nobody is subscribed who could be offered anything")
+    if len(explanations) > IN_FULL_MAX and not wide:
+        for explanation in explanations:
+            console.print(explanation["verdict"])
+        console.print("\nname one of them, or take -o wide, to be told more", style="dim")
+        return
+    for index, explanation in enumerate(explanations):
+        if index:
+            console.print()
+        _tell(explanation)
+        _show_figures(explanation)
+
+
+def _tell(told: Document) -> None:
+    console = _console()
+    console.print(told["verdict"], style="bold")
+    for sentence in told["summary"]:
+        console.print(f"  {sentence}")
+
+
+def _show_figures(explanation: Document) -> None:
+    for columns, rows in (
+        (("rule", "agents"), list(_rules(explanation))),
+        (("turns", "share", "place", "served"), list(_places(explanation))),
+        (("quota limit of", "resource", "used", "limit"), list(_quotas(explanation))),
+    ):
+        if rows:
+            _console().print()
+            show([dict(zip(columns, row, strict=True)) for row in rows], columns, Format.TABLE, rows)
+
+
+def _rules(explanation: Document) -> Iterator[tuple[str, ...]]:
+    turned_away = sorted(explanation["agents_turned_away"].items(), key=lambda each: -each[1])
+    yield from ((rule, str(count)) for rule, count in turned_away)
+    yield "may be offered", str(explanation["agents_offerable"])
+
+
+def _places(explanation: Document) -> Iterator[tuple[str, ...]]:
+    for place in explanation["places"]:
+        name = place["name"]
+        if name == explanation["framework_id"]:
+            name = explanation["framework_name"] or name
+        if not place["place"]:
+            standing = "takes no part"
+        elif place["drawn_by_lot"]:
+            standing = f"one of {place['of']}, by lot"
+        else:
+            standing = f"{place['place']} of {place['of']}"
+        yield name, f"{place['share']:.3g}", standing, str(place["allocations"])
+
+
+def _quotas(explanation: Document) -> Iterator[tuple[str, ...]]:
+    for quota in explanation["binding_quotas"]:
+        yield quota["role"], quota["resource"], number(quota["consumed"]), number(quota["limit"])
+
+
+def _console() -> Console:
+    # What is told may contain brackets: it is not rich's markup. Sentences are folded by the terminal alone.
+    return Console(highlight=False, markup=False, soft_wrap=True)
