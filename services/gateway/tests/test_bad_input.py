@@ -1,12 +1,10 @@
 """Requests that are wrong in one way each get the status and the kind of answer that Apache Mesos gives.
 
-`data/bad_input.json` holds what was recorded of it. Where the refusal is the registry's, its row says what that says.
+Where the refusal is the registry's, its row says what that says.
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,16 +15,14 @@ from mesos.v1.quota.quota_pb2 import QuotaStatus
 from mezzo.errors import Conflict, InvalidRequest, MezzoError, NotFound
 from mezzo_gateway.testing.changes import agent_changed, framework_changed, snapshot, task_added
 from mezzo_gateway.testing.client import GatewayClient
+from mezzo_gateway.testing.recorded import check_kind, headers_of, rows
 from mezzo_gateway.testing.registry import ScriptedRegistry, refuse
-
-ROWS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "bad_input.json").read_text())
 
 REFUSALS: dict[str, MezzoError] = {
     "InvalidRequest": InvalidRequest("some.field", "is wrong"),
     "Conflict": Conflict("another's stream"),
     "NotFound": NotFound("nothing of that name"),
 }
-STREAM = "an ERROR event on the stream"
 
 
 @pytest.fixture
@@ -61,12 +57,7 @@ MEMBERS: dict[int, Any] = {
 }
 
 
-def headers_of(row: dict[str, Any]) -> dict[str, str]:
-    named = {"Content-Type": "content_type", "Accept": "accept", "Mesos-Stream-Id": "stream_id"}
-    return {header: row[key] for header, key in named.items() if key in row}
-
-
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row["case"]))
+@pytest.mark.parametrize("row", rows(), ids=lambda row: str(row["case"]))
 async def test_a_wrong_request_is_answered_as_mesos_answers_it(
     row: dict[str, Any], gateway: GatewayClient, registry: ScriptedRegistry
 ) -> None:
@@ -79,24 +70,10 @@ async def test_a_wrong_request_is_answered_as_mesos_answers_it(
     assert response.status == row["status"], body
     if body or row["answer_content_type"]:
         assert response.headers["Content-Type"] == row["answer_content_type"]
-    check_kind(row, method, body, is_stream=is_stream)
+    check_kind(row, body, is_stream=is_stream)
     if row["status"] != 200:
         # Nobody else was disturbed.
         assert (await gateway.get("/health")).status == 200
-
-
-def check_kind(row: dict[str, Any], method: str, body: bytes, *, is_stream: bool) -> None:
-    if method == "HEAD":
-        assert not body
-    elif row["answer"] == STREAM:
-        assert is_stream
-        assert b'"type":"ERROR"' in body
-    elif is_stream:
-        assert b'"type":"SUBSCRIBED"' in body
-    elif row["answer"] == "JSON":
-        json.loads(body)
-    else:
-        assert bool(body) == (row["answer"] == "text")
 
 
 async def test_the_refusal_of_a_call_without_a_required_field_names_the_field(gateway: GatewayClient) -> None:

@@ -149,15 +149,43 @@ def test_a_role_shows_what_it_holds_and_a_quota_counts_what_is_below_it() -> Non
             framework_changed(roles=["ads", "ads/web"]),
             task_added(resources=[scalar("cpus", 0.5, allocated_to="ads/web")]),
             offer_added(resources=[scalar("cpus", 1, allocated_to="ads")]),
-            role_changed("ads", 2.0),
+            role_changed("ads", 2.0, guarantees={"cpus": 1.5}, limits={"cpus": 3.0, "mem": 1024.0}),
         )
     )
     ads, web = (row.model() for row in role_rows(cluster_of(copy)))
     assert (ads["name"], ads["weight"], ads["frameworks"]) == ("ads", 2.0, [FRAMEWORK_ID])
-    assert (ads["offered"], ads["allocated"], ads["reserved"]) == ({"cpus": 1.0}, {}, {"mem": 512.0})
+    assert (ads["offered"], ads["allocated"], ads["reserved"]) == ({"cpus": 1.0}, {"cpus": 0.5}, {"mem": 512.0})
+    assert ads["resources"] == {"cpus": 1.5}
     assert web["allocated"] == web["resources"] == {"cpus": 0.5}
-    quota: Any = ads["quota"]
-    assert quota["consumed"] == {"mem": 512.0, "cpus": 0.5}
+    assert ads["quota"] == {
+        "role": "ads",
+        "guarantee": {"cpus": 1.5},
+        "limit": {"cpus": 3.0, "mem": 1024.0},
+        "consumed": {"mem": 512.0, "cpus": 0.5},
+    }
+    (config,), (info,) = (getattr(v1.quota(cluster_of(copy)).status, name) for name in ("configs", "infos"))
+    assert (config.guarantees["cpus"].value, config.limits["mem"].value) == (1.5, 1024.0)
+    assert [(one.name, one.scalar.value) for one in info.guarantee] == [("cpus", 1.5)]
+
+
+def test_what_is_reserved_or_revocable_counts_against_no_quota_when_it_is_used() -> None:
+    revocable = scalar("cpus", 1, allocated_to="ads")
+    revocable.revocable.SetInParent()
+    used = [revocable, scalar("cpus", 2, allocated_to="ads", reserved_to="ads"), scalar("cpus", 4, allocated_to="ads")]
+    copy = StateCopy()
+    copy.apply(snapshot(framework_changed(roles=["ads"]), task_added(resources=used)))
+    (ads,) = (row.model() for row in role_rows(cluster_of(copy)))
+    assert ads["allocated"] == {"cpus": 7.0}
+    assert ads["quota"] == {"role": "ads", "guarantee": {}, "limit": {}, "consumed": {"cpus": 4.0}}
+
+
+def test_roles_are_shown_with_those_above_them_until_nobody_uses_them_and_nothing_is_configured() -> None:
+    copy = StateCopy()
+    copy.apply(snapshot(role_changed("ads/web/eu", 2.0), role_changed("plain")))
+    assert [row.name for row in role_rows(cluster_of(copy))] == ["ads", "ads/web", "ads/web/eu"]
+    copy.apply([role_changed("ads/web/eu", forgotten=True)])
+    assert not role_rows(cluster_of(copy))
+    assert "ads/web/eu" not in cluster_of(copy).roles
 
 
 def test_rendering_makes_all_that_the_next_document_needs(copy: StateCopy) -> None:

@@ -63,6 +63,7 @@ def registry(registry: ScriptedRegistry) -> ScriptedRegistry:
             resources=[scalar("cpus", 1.0, allocated_to="*")],
         ),
         role_changed("anchor-w", 2.5),
+        role_changed("anchor-q", guarantees={"cpus": 1.0}, limits={"cpus": 1.0}),
     )
     registry.on_operator_call = answer
     return registry
@@ -73,6 +74,8 @@ def answer(call: Call) -> Response | MezzoError:
     response = Response(type=Response.Type.Value(Call.Type.Name(call.type)))
     if call.type == Call.GET_METRICS:
         response.get_metrics.metrics.add(name="master/elected", value=1.0)
+    elif call.type == Call.GET_WEIGHTS:
+        response.get_weights.weight_infos.add(role="anchor-w", weight=2.5)
     elif call.type == Call.GET_QUOTA:
         status = response.get_quota.status
         info = status.infos.add(role="anchor-q")

@@ -212,4 +212,4 @@ def test_changes_that_this_gateway_does_not_know_are_passed_over(copy: StateCopy
 
 def test_a_role_keeps_its_weight(copy: StateCopy) -> None:
     copy.apply([role_changed("ads", 2.5)])
-    assert cluster_of(copy).weights == {"ads": 2.5}
+    assert cluster_of(copy).roles["ads"].weight == 2.5

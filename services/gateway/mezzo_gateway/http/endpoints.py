@@ -104,14 +104,20 @@ class SmallEndpoints:
         """Quota by role; POST sets one."""
         if request.method == hdrs.METH_POST:
             return await self._writes.set_quota(request)
-        status = jsonpb.to_dict((await self._operator.ask_or_empty(Call(type=Call.GET_QUOTA))).get_quota.status)
-        return json_response(request, {"infos": [], "configs": [], **status})
+        status = jsonpb.to_dict((await self._operator.configured(Call.GET_QUOTA)).get_quota.status)
+        return self._configured(request, {"infos": [], "configs": [], **status})
 
     async def weights(self, request: web.Request) -> web.StreamResponse:
         """Weights by role; PUT sets some."""
         if request.method == hdrs.METH_PUT:
             return await self._writes.set_weights(request)
-        return await self._reads.handlers()["/weights"](request)
+        infos = (await self._operator.configured(Call.GET_WEIGHTS)).get_weights.weight_infos
+        return self._configured(request, [{"role": info.role, "weight": info.weight} for info in infos])
+
+    def _configured(self, request: web.Request, document: object) -> web.Response:
+        response = json_response(request, document)
+        response.headers.update(self._reads.headers())
+        return response
 
     async def maintenance_schedule(self, request: web.Request) -> web.Response:
         """The maintenance schedule; POST replaces it."""

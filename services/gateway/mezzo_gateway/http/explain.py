@@ -93,7 +93,7 @@ def _roles(cluster: Cluster, asked: str, framework_id: str) -> list[str]:
         return below[:ROLES_BELOW_MAX]
     if framework_id:
         raise NotFound(f"framework {framework_id} is not subscribed in role {asked}")
-    if asked in cluster.weights:
+    if asked in cluster.roles:
         return []
     raise NotFound(f"there is no role {asked}")
 

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from mesos.v1.master.master_pb2 import Call, Response
 from mesos.v1.mesos_pb2 import Flag, Metric
-from mezzo.errors import InvalidRequest, NotFound, Unimplemented
+from mezzo.errors import InvalidRequest, NotFound, Unavailable, Unimplemented
 from mezzo_chassis.http.exchange import (
     JSON,
     answer_format,
@@ -58,14 +58,18 @@ _TABLES: dict[Call.Type.ValueType, _Table] = {
     Call.GET_EXECUTORS: _Table("get_executors", v1.executors_json, v1.executors),
 }
 
-# Calls that only read what a cluster without maintenance, quota or operations does not have.
+# What operators configured: the registry says it as it is, the copy as it was while none can be reached.
+_CONFIGURED: dict[Call.Type.ValueType, tuple[str, Callable[[Cluster], Message]]] = {
+    Call.GET_WEIGHTS: ("get_weights", v1.weights),
+    Call.GET_QUOTA: ("get_quota", v1.quota),
+}
+
+# Calls that only read what a cluster without maintenance or operations does not have.
 _EMPTY: dict[Call.Type.ValueType, Response] = {
     Call.GET_OPERATIONS: Response(type=Response.GET_OPERATIONS, get_operations=Response.GetOperations()),
-    Call.GET_QUOTA: Response(type=Response.GET_QUOTA),
     Call.GET_MAINTENANCE_STATUS: Response(type=Response.GET_MAINTENANCE_STATUS),
     Call.GET_MAINTENANCE_SCHEDULE: Response(type=Response.GET_MAINTENANCE_SCHEDULE),
 }
-_EMPTY[Call.GET_QUOTA].get_quota.status.SetInParent()
 _EMPTY[Call.GET_MAINTENANCE_STATUS].get_maintenance_status.status.SetInParent()
 _EMPTY[Call.GET_MAINTENANCE_SCHEDULE].get_maintenance_schedule.schedule.SetInParent()
 
@@ -98,12 +102,12 @@ class OperatorApi:
             Call.GET_LOGGING_LEVEL: self._logging_level,
             Call.SET_LOGGING_LEVEL: self._set_logging_level,
             Call.GET_ROLES: self._roles,
-            Call.GET_WEIGHTS: self._weights,
             Call.GET_MASTER: self._master,
             Call.LIST_FILES: self._list_files,
             Call.READ_FILE: self._read_file,
             Call.SUBSCRIBE: self._subscribe,
             **dict.fromkeys(_TABLES, self._table),
+            **dict.fromkeys(_CONFIGURED, self._configured),
             **dict.fromkeys(_EMPTY, self._or_empty),
         }
 
@@ -130,6 +134,16 @@ class OperatorApi:
             return await self.ask(call)
         except Unimplemented:
             return _EMPTY[call.type]
+
+    async def configured(self, call_type: Call.Type.ValueType) -> Response:
+        """Weights or quotas: as the registry has them, or else as the copy has. Raises NotLeading without a copy."""
+        try:
+            return await self.ask(Call(type=call_type))
+        except Unavailable:
+            member, make = _CONFIGURED[call_type]
+            response = Response(type=Response.Type.Value(Call.Type.Name(call_type)))
+            getattr(response, member).CopyFrom(make(self._reads.cluster()))
+            return response
 
     # ------------------------------------------------------------------------------------------------- answers
 
@@ -196,9 +210,10 @@ class OperatorApi:
         answer = v1.roles(self._reads.cluster())
         return message_response(request, Response(type=Response.GET_ROLES, get_roles=answer))
 
-    async def _weights(self, request: web.Request, _: Call) -> web.Response:
-        answer = v1.weights(self._reads.cluster())
-        return message_response(request, Response(type=Response.GET_WEIGHTS, get_weights=answer))
+    async def _configured(self, request: web.Request, call: Call) -> web.Response:
+        answer = message_response(request, await self.configured(call.type))
+        answer.headers.update(self._reads.headers())
+        return answer
 
     async def _master(self, request: web.Request, _: Call) -> web.Response:
         answer = v1.master(self._reads.cluster())

@@ -13,7 +13,7 @@ from mezzo.errors import NotLeading
 from mezzo_chassis.http.exchange import json_bytes_response
 from mezzo_chassis.http.routes import Handler
 from mezzo_gateway.adapters.registry import Registry
-from mezzo_gateway.state import older, v1
+from mezzo_gateway.state import older
 from mezzo_gateway.state.build import Build
 from mezzo_gateway.state.cluster import Cluster
 
@@ -65,7 +65,6 @@ class Reads:
             "/tasks": self._tasks,
             "/roles": self._whole("roles", older.roles),
             "/flags": self._whole("flags", lambda cluster: orjson.dumps({"flags": dict(cluster.begin.flags)})),
-            "/weights": self._whole("weights", _weights),
         }
 
     def _whole(self, name: str, make: Callable[[Cluster], bytes]) -> Handler:
@@ -120,7 +119,3 @@ def _number(text: str | None, default: int) -> int:
         return default if text is None else int(text)
     except ValueError:
         return default
-
-
-def _weights(cluster: Cluster) -> bytes:
-    return orjson.dumps([{"role": one.role, "weight": one.weight} for one in v1.weights(cluster).weight_infos])

@@ -34,6 +34,7 @@ from mezzo_gateway.state.records import (
     FrameworkRecord,
     Holdings,
     OfferRecord,
+    RoleRecord,
     Shelf,
     TaskRecord,
 )
@@ -119,7 +120,7 @@ class Cluster:
         self.completed_frameworks: dict[str, FrameworkRecord] = {}
         self.agent_holdings: dict[str, Holdings] = {}
         self.offers: dict[str, OfferRecord] = {}
-        self.weights: dict[str, float] = {}
+        self.roles: dict[str, RoleRecord] = {}
         self._portions = Portions()
 
     def apply(self, change: StateChange) -> Fact | None:
@@ -392,7 +393,11 @@ class Cluster:
         self._touch_agent(agent_id)
 
     def _role_changed(self, change: RoleChanged) -> Fact | None:
-        self.weights[change.role] = change.weight
+        if change.forgotten:
+            self.roles.pop(change.role, None)
+        else:
+            guarantees, limits = dict(change.quota_guarantees), dict(change.quota_limits)
+            self.roles[change.role] = RoleRecord(change.weight, guarantees, limits)
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mesos.v1.master.master_pb2 import Response
@@ -103,6 +104,8 @@ class AgentRecord:
     # What only another AgentChanged changes, for `/state` and, with `full`, for `/slaves`.
     fixed: dict[str, object] | None = None
     fixed_full: dict[str, object] | None = None
+    # What is reserved on it, by role and name, in thousandths.
+    reserved: dict[str, dict[str, int]] | None = None
     older_json: bytes | None = None
     full_json: bytes | None = None
     v1_json: bytes | None = None
@@ -110,6 +113,19 @@ class AgentRecord:
     def touch(self) -> None:
         """Forget the JSON that says what is used and offered."""
         self.older_json = self.full_json = self.v1_json = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoleRecord:
+    """What is configured for a role; amounts by the name of the resource. One that is not named has none."""
+
+    weight: float = 1.0
+    guarantees: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def has_quota(self) -> bool:
+        return bool(self.guarantees or self.limits)
 
 
 @dataclass(slots=True)

@@ -1,34 +1,45 @@
-"""What each role holds."""
+"""What each role holds, and what is configured for it."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mesos.v1.mesos_pb2 import FrameworkID, Resource, Role, Value
 from mezzo_gateway.state.cluster import Cluster
+from mezzo_gateway.state.records import AgentRecord, FrameworkRecord, RoleRecord
 from mezzo_gateway.state.tally import THOUSANDTHS, by_reservation, tally_of
+
+USUAL_WEIGHT = 1.0
+NOT_CONFIGURED = RoleRecord()
 
 
 @dataclass(slots=True)
 class RoleRow:
-    """A role; quantities are thousandths by the name of the scalar."""
+    """A role; quantities are thousandths by the name of the scalar, of the role and of all below it."""
 
     name: str
-    weight: float
+    configured: RoleRecord
+    # Those that are subscribed in the role itself.
     framework_ids: list[str] = field(default_factory=list)
     allocated: Counter[str] = field(default_factory=Counter)
     offered: Counter[str] = field(default_factory=Counter)
     reserved: Counter[str] = field(default_factory=Counter)
-    # What counts against a quota, of this role and of those below it: what is reserved, and what is allocated besides.
+    # What counts against a quota: what is reserved, and what is allocated besides; nothing that is revocable.
     consumed: Counter[str] = field(default_factory=Counter)
 
     def model(self) -> dict[str, object]:
         """The role as `/roles` shows it."""
         return {
             "name": self.name,
-            "weight": self.weight,
-            "quota": {"role": self.name, "guarantee": {}, "limit": {}, "consumed": _model(self.consumed)},
+            "weight": self.configured.weight,
+            "quota": {
+                "role": self.name,
+                "guarantee": dict(self.configured.guarantees),
+                "limit": dict(self.configured.limits),
+                "consumed": _model(self.consumed),
+            },
             "resources": _model(self.allocated + self.offered),
             "allocated": _model(self.allocated),
             "offered": _model(self.offered),
@@ -40,7 +51,7 @@ class RoleRow:
         """The role as GET_ROLES shows it."""
         return Role(
             name=self.name,
-            weight=self.weight,
+            weight=self.configured.weight,
             frameworks=[FrameworkID(value=framework_id) for framework_id in self.framework_ids],
             resources=[
                 Resource(name=name, type=Value.SCALAR, scalar=Value.Scalar(value=value))
@@ -49,46 +60,64 @@ class RoleRow:
         )
 
 
+class _Rows(dict[str, RoleRow]):
+    """Rows by role, made when they are first asked for; one for each role above, too."""
+
+    def __init__(self, configured: Mapping[str, RoleRecord]) -> None:
+        super().__init__()
+        self._configured = configured
+
+    def upwards(self, role: str) -> list[RoleRow]:
+        """The row of the role, and those of the roles above it."""
+        rows = []
+        while role:
+            row = self.get(role)
+            if row is None:
+                row = self[role] = RoleRow(role, self._configured.get(role, NOT_CONFIGURED))
+            rows.append(row)
+            role = role.rpartition("/")[0]
+        return rows
+
+
 def role_rows(cluster: Cluster) -> list[RoleRow]:
-    """Every role that is subscribed to, reserved for, or has a weight of its own, by name."""
-    rows: dict[str, RoleRow] = {}
-
-    def row(role: str) -> RoleRow:
-        if role not in rows:
-            rows[role] = RoleRow(role, cluster.weights.get(role, 1.0))
-        return rows[role]
-
-    for role, weight in cluster.weights.items():
-        if weight != 1.0:
-            row(role)
-    unreserved: dict[str, Counter[str]] = {}
+    """Every role that is used, reserved for or configured, and those above it; by name."""
+    rows = _Rows(cluster.roles)
+    for role, configured in cluster.roles.items():
+        if configured.has_quota or configured.weight != USUAL_WEIGHT:
+            rows.upwards(role)
     for framework in cluster.frameworks.values():
-        subscribed = framework.roles()
-        for role in subscribed:
-            row(role).framework_ids.append(framework.framework_id)
-        default_role = subscribed[0] if subscribed else "*"
-        holdings = framework.holdings
-        for role, quantities in holdings.used.quantities_by_role(default_role).items():
-            row(role).allocated.update(quantities)
-        for role, quantities in holdings.offered.quantities_by_role(default_role).items():
-            row(role).offered.update(quantities)
-        for role, quantities in holdings.used.quantities_by_role(default_role, unreserved_only=True).items():
-            unreserved.setdefault(role, Counter()).update(quantities)
+        _count_framework(rows, framework)
     for agent in cluster.agents.values():
-        for role, resources in by_reservation(agent.message.total_resources)[1].items():
-            row(role).reserved.update(tally_of(resources).quantities())
-    _consume(rows, unreserved)
+        for role, quantities in _reserved(agent).items():
+            for row in rows.upwards(role):
+                row.reserved.update(quantities)
+                row.consumed.update(quantities)
     return [rows[name] for name in sorted(rows)]
 
 
-def _consume(rows: dict[str, RoleRow], unreserved: dict[str, Counter[str]]) -> None:
-    """Quota is consumed by a role and by all below it."""
-    for role, found in list(rows.items()):
-        consumed = found.reserved + unreserved.get(role, Counter())
-        while role:
-            if role in rows:
-                rows[role].consumed.update(consumed)
-            role = role.rpartition("/")[0]  # noqa: PLW2901  walks upwards
+def _count_framework(rows: _Rows, framework: FrameworkRecord) -> None:
+    subscribed = framework.roles()
+    for role in subscribed:
+        rows.upwards(role)[0].framework_ids.append(framework.framework_id)
+    default_role = subscribed[0] if subscribed else "*"
+    used, offered = framework.holdings.used, framework.holdings.offered
+    for role, quantities in used.quantities_by_role(default_role).items():
+        for row in rows.upwards(role):
+            row.allocated.update(quantities)
+    for role, quantities in used.quantities_by_role(default_role, against_quota=True).items():
+        for row in rows.upwards(role):
+            row.consumed.update(quantities)
+    for role, quantities in offered.quantities_by_role(default_role).items():
+        for row in rows.upwards(role):
+            row.offered.update(quantities)
+
+
+def _reserved(agent: AgentRecord) -> dict[str, dict[str, int]]:
+    """What is reserved on an agent, by role. Most agents have nothing of the kind: found out once for each."""
+    if agent.reserved is None:
+        reserved = by_reservation(agent.message.total_resources)[1]
+        agent.reserved = {role: tally_of(resources).quantities() for role, resources in reserved.items()}
+    return agent.reserved
 
 
 def _model(quantities: Counter[str]) -> dict[str, float]:

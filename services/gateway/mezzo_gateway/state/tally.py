@@ -141,12 +141,16 @@ class Tally:
                 totals[found.template.name] = totals.get(found.template.name, 0) + found.scalar_thousandths()
         return totals
 
-    def quantities_by_role(self, default_role: str, *, unreserved_only: bool = False) -> dict[str, dict[str, int]]:
-        """Thousandths of each scalar by the role that it is allocated to."""
+    def quantities_by_role(self, default_role: str, *, against_quota: bool = False) -> dict[str, dict[str, int]]:
+        """Thousandths of each scalar by the role that it is allocated to.
+
+        Against a quota counts what is neither revocable nor reserved: a reservation counts itself, used or not.
+        """
         totals: dict[str, dict[str, int]] = {}
         for found in self._sums.values():
             template = found.template
-            if template.type == Value.SCALAR and not (unreserved_only and reserved_to(template) is not None):
+            exempt = template.HasField("revocable") or reserved_to(template) is not None
+            if template.type == Value.SCALAR and not (against_quota and exempt):
                 role = template.allocation_info.role or default_role
                 of_role = totals.setdefault(role, {})
                 of_role[template.name] = of_role.get(template.name, 0) + found.scalar_thousandths()

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 import orjson
 
 from mesos.v1.master.master_pb2 import Response
-from mesos.v1.mesos_pb2 import WeightInfo
+from mesos.v1.mesos_pb2 import Value, WeightInfo
 from mezzo import jsonpb
 from mezzo_gateway.state.cluster import Cluster
 from mezzo_gateway.state.records import Agent, AgentRecord, Framework, FrameworkRecord, Shelf, TaskRecord
-from mezzo_gateway.state.roles import role_rows
+from mezzo_gateway.state.roles import USUAL_WEIGHT, role_rows
 
 GetState = Response.GetState
 
@@ -204,8 +204,25 @@ def roles(cluster: Cluster) -> Response.GetRoles:
 
 def weights(cluster: Cluster) -> Response.GetWeights:
     """GET_WEIGHTS: the roles whose weight is not the usual one."""
-    infos = [WeightInfo(role=role, weight=weight) for role, weight in cluster.weights.items() if weight != 1.0]
+    known = sorted(cluster.roles.items())
+    infos = [WeightInfo(role=role, weight=one.weight) for role, one in known if one.weight != USUAL_WEIGHT]
     return Response.GetWeights(weight_infos=infos)
+
+
+def quota(cluster: Cluster) -> Response.GetQuota:
+    """GET_QUOTA: in Mesos' form, and in its form of old, which knows guarantees alone."""
+    answer = Response.GetQuota()
+    answer.status.SetInParent()
+    for role, one in sorted(cluster.roles.items()):
+        if not one.has_quota:
+            continue
+        config, info = answer.status.configs.add(role=role), answer.status.infos.add(role=role)
+        for name, value in sorted(one.limits.items()):
+            config.limits[name].value = value
+        for name, value in sorted(one.guarantees.items()):
+            config.guarantees[name].value = value
+            info.guarantee.add(name=name, type=Value.SCALAR).scalar.value = value
+    return answer
 
 
 def master(cluster: Cluster) -> Response.GetMaster:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mesos.v1.mesos_pb2 import (
     TASK_RUNNING,
@@ -265,8 +265,19 @@ def executor_removed(
     return change
 
 
-def role_changed(role: str, weight: float) -> StateChange:
-    """A role with a weight."""
+def role_changed(
+    role: str,
+    weight: float = 1.0,
+    *,
+    guarantees: Mapping[str, float] | None = None,
+    limits: Mapping[str, float] | None = None,
+    forgotten: bool = False,
+) -> StateChange:
+    """A role with what is configured for it."""
     change = StateChange()
-    change.role_changed.role, change.role_changed.weight = role, weight
+    changed = change.role_changed
+    changed.role, changed.weight, changed.forgotten = role, weight, forgotten
+    changed.quota_guarantees.update(guarantees or {})
+    changed.quota_limits.update(limits or {})
+    changed.configured = weight != 1.0 or bool(guarantees or limits)
     return change
