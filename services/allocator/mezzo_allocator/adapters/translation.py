@@ -11,7 +11,7 @@ from mezzo.allocator.v1 import allocator_pb2 as wire
 from mezzo.errors import InvalidRequest
 from mezzo.resources import Resources
 from mezzo_allocator.core import events as ev
-from mezzo_allocator.core.constraints import Constraints, NothingAdmitted, constraints_by_role
+from mezzo_allocator.core.constraints import NO_CONSTRAINTS, Constraints, NothingAdmitted, constraints_by_role
 from mezzo_chassis.log import get_logger
 
 FORMS_MAX = 65_536
@@ -85,7 +85,9 @@ class Translator:
         )
 
     def _framework_update(self, message: wire.FrameworkUpdate) -> ev.Event:
-        constraints = _constraints(message.offer_constraints) if message.HasField("offer_constraints") else {}
+        constraints = (
+            _constraints(message.offer_constraints) if message.HasField("offer_constraints") else NO_CONSTRAINTS
+        )
         return ev.FrameworkChanged(
             framework=message.framework,
             info=message.framework_info,

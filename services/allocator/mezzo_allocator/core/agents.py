@@ -29,7 +29,9 @@ class Agent:
 
     number: int
     row: int
-    info: AgentInfo
+    id: str = ""
+    profile: bytes = b""
+    """Of its AgentInfo what offer constraints may ask about, serialised: a message takes ten times the memory."""
     total: Resources = Resources.EMPTY
     portions: tuple[Portion, ...] = ()
     shared: Resources = Resources.EMPTY
@@ -39,6 +41,17 @@ class Agent:
     room: int = 0
     held: dict[int, list[Piece]] = field(default_factory=dict)
     """Who holds what of it, by client."""
+
+    def describe(self, info: AgentInfo) -> None:
+        """Replaces what is known of it."""
+        profile = AgentInfo(hostname=info.hostname, attributes=info.attributes)
+        if info.HasField("domain"):
+            profile.domain.CopyFrom(info.domain)
+        self.id, self.profile = info.id.value, profile.SerializeToString()
+
+    def info(self) -> AgentInfo:
+        """Its host, attributes and domain."""
+        return AgentInfo.FromString(self.profile)
 
     def held_by(self, client: int) -> Resources:
         """All that a client holds of it."""
@@ -88,10 +101,10 @@ class AgentBook:
 
     # -- agents --------------------------------------------------------------------------------------------------------
 
-    def add(self, number: int, info: AgentInfo) -> Agent:
+    def add(self, number: int) -> Agent:
         """Adds an agent that has nothing yet."""
         row = self._free_rows.pop() if self._free_rows else len(self.by_row)
-        agent = Agent(number, row, info)
+        agent = Agent(number, row)
         if row == len(self.by_row):
             self.by_row.append(agent)
             if row >= self.capacity:

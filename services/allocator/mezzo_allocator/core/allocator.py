@@ -11,7 +11,7 @@ from mezzo_allocator.core.agents import KNOWN, Agent, Piece
 from mezzo_allocator.core.books import Books
 from mezzo_allocator.core.cycle import Cycle
 from mezzo_allocator.core.explain import Explanation, explain
-from mezzo_allocator.core.frameworks import Client, Framework
+from mezzo_allocator.core.frameworks import NO_ROLES, Client, Framework
 from mezzo_allocator.core.loops import REFERENCE, Loops
 from mezzo_allocator.core.policy import Policy
 from mezzo_allocator.core.quota import RoleQuota
@@ -90,7 +90,7 @@ class Allocator:
         reservations has none. Raises NotFound where nobody is called so.
         """
         books = self.books
-        agents = [each for each in books.agents.by_number.values() if agent_id in ("", each.info.id.value)]
+        agents = [each for each in books.agents.by_number.values() if agent_id in ("", each.id)]
         clients = [
             client
             for client in books.frameworks.clients.values()
@@ -150,9 +150,9 @@ class Allocator:
         books = self.books
         agent = books.agents.by_number.get(event.agent)
         if agent is None:
-            agent = books.agents.add(event.agent, event.info)
+            agent = books.agents.add(event.agent)
             books.fit()
-        agent.info = event.info
+        agent.describe(event.info)
         held = self._holdings_after(agent, event)
         given_since = [] if event.holdings is None else _given_after(agent, event.cycle)
         holders = books.release_all(agent)
@@ -167,7 +167,7 @@ class Allocator:
         for client in holders:
             books.retire(client)
         books.agents.set_active(agent, active=event.active)
-        books.eligibility.judge_agent(agent, event.capabilities, books.frameworks.clients.values())
+        books.eligibility.judge_agent(agent, event.info, event.capabilities, books.frameworks.clients.values())
         books.maintenance.plan(agent.row, event.unavailability)
         books.touch(agent)
         return []
@@ -214,8 +214,8 @@ class Allocator:
         framework.active = event.active
         if not event.active:
             books.maintenance.forget_framework(framework.number)
-        framework.suppressed = set(event.suppressed_roles)
-        framework.constraints = dict(event.constraints)
+        framework.suppressed = event.suppressed_roles or NO_ROLES
+        framework.constraints = event.constraints
         agents = books.agents.by_number.values()
         for client in framework.clients.values():
             books.eligibility.judge_client(client, framework.constraints.get(client.role), agents)
@@ -254,7 +254,7 @@ class Allocator:
         framework = self._framework(event.framework)
         self.books.maintenance.ask_again(framework.number)
         for client in self.books.frameworks.named_roles(framework, event.roles):
-            framework.suppressed.discard(client.role)
+            framework.suppressed -= {client.role}
             self.books.backlog.mark_all(self.books.filters.clear(client.number))
             if self.books.frameworks.settle_activity(client, now=now):
                 self.books.touch_everything()
@@ -263,7 +263,7 @@ class Allocator:
     def _suppress(self, event: ev.OffersSuppressed, now: float) -> list[ev.Effect]:
         framework = self._framework(event.framework)
         for client in self.books.frameworks.named_roles(framework, event.roles):
-            framework.suppressed.add(client.role)
+            framework.suppressed |= {client.role}
             self.books.frameworks.settle_activity(client, now=now)
         return []
 

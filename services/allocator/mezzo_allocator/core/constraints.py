@@ -6,6 +6,7 @@ The registry has checked them against its limits when the framework stated them,
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 from mesos.v1.mesos_pb2 import AgentInfo
@@ -22,6 +23,9 @@ class Constraints(Protocol):
     def admit(self, agent: AgentInfo) -> bool:
         """Whether an agent may be offered."""
         ...
+
+
+NO_CONSTRAINTS: Mapping[str, Constraints] = MappingProxyType({})
 
 
 class NothingAdmitted:

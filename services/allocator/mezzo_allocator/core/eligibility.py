@@ -58,12 +58,14 @@ class Eligibility:
 
     # -- changes -------------------------------------------------------------------------------------------------------
 
-    def judge_agent(self, agent: Agent, capabilities: frozenset[int], clients: Iterable[Client]) -> None:
+    def judge_agent(
+        self, agent: Agent, info: AgentInfo, capabilities: frozenset[int], clients: Iterable[Client]
+    ) -> None:
         """Applies all rules to an agent that is new or has changed. `clients` are all there are."""
         capability = AgentInfo.Capability
         traits = Traits(
             has_gpus=any(portion.vector[self._gpus] > 0 for portion in agent.portions),
-            region=region_of(agent.info.domain) if agent.info.HasField("domain") else "",
+            region=region_of(info.domain) if info.HasField("domain") else "",
             lacks_multi_role=bool(capabilities) and capability.MULTI_ROLE not in capabilities,
             lacks_hierarchical_roles=bool(capabilities) and capability.HIERARCHICAL_ROLE not in capabilities,
         )
@@ -73,7 +75,7 @@ class Eligibility:
         self._kind_of_row[agent.row] = kind
         self.denied[agent.row] = self._denied_by_kind[kind]
         for number, constraints in self._constraints.items():
-            if not constraints.admit(agent.info):
+            if not constraints.admit(info):
                 self.denied[agent.row, number >> 6] |= BIT[number & 63]
 
     def _new_kind(self, traits: Traits, clients: Iterable[Client]) -> int:
@@ -100,7 +102,7 @@ class Eligibility:
         if constraints is not None:
             self._constraints[number] = constraints
             for agent in agents:
-                rows[agent.row] = rows[agent.row] or not constraints.admit(agent.info)
+                rows[agent.row] = rows[agent.row] or not constraints.admit(agent.info())
         self._mark(self.denied, word, bit, rows)
 
     @staticmethod

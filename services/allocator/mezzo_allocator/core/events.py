@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mesos.v1.mesos_pb2 import AgentInfo, DomainInfo, FrameworkInfo, Unavailability
 from mezzo.resources import Resources
-from mezzo_allocator.core.constraints import Constraints
+from mezzo_allocator.core.constraints import NO_CONSTRAINTS, Constraints
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class FrameworkChanged:
     info: FrameworkInfo
     suppressed_roles: frozenset[str]
     active: bool
-    constraints: Mapping[str, Constraints] = field(default_factory=dict)
+    constraints: Mapping[str, Constraints] = field(default_factory=lambda: NO_CONSTRAINTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 from mesos.v1.mesos_pb2 import FrameworkInfo
 from mezzo.resources import to_thousandths
 from mezzo_allocator.core.arrays import ALL_BUT, BIT, NEEDS_REFINEMENT, NEEDS_REVOCABLE, Bits, Clients, Indices
-from mezzo_allocator.core.constraints import Constraints
+from mezzo_allocator.core.constraints import NO_CONSTRAINTS, Constraints
 from mezzo_allocator.core.parts import NEEDS_SHARED, Columns, widened
 from mezzo_allocator.core.roles import RoleTree
 
@@ -27,6 +27,10 @@ _NEEDS_BY_CAPABILITY = {
     FrameworkInfo.Capability.RESERVATION_REFINEMENT: NEEDS_REFINEMENT,
     FrameworkInfo.Capability.SHARED_RESOURCES: NEEDS_SHARED,
 }
+
+
+NO_ROLES: frozenset[str] = frozenset()
+"""One for all: an empty set has two hundred bytes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -52,11 +56,11 @@ class Framework:
     number: int
     id: str
     capabilities: frozenset[int] = frozenset()
-    suppressed: set[str] = field(default_factory=set)
+    suppressed: frozenset[str] = NO_ROLES
     active: bool = False
     removed: bool = False
     clients: dict[str, Client] = field(default_factory=dict)
-    constraints: dict[str, Constraints] = field(default_factory=dict)
+    constraints: Mapping[str, Constraints] = field(default_factory=lambda: NO_CONSTRAINTS)
     requested: Sequence[Mapping[str, int]] = ()
     """What it hinted at: thousandths by name, each of which would do."""
 
@@ -83,6 +87,7 @@ class FrameworkBook:
         self._free_numbers: list[int] = []
         self._numbers_used = 0
         self._minima: dict[Minimum, int] = {}
+        self._capabilities: dict[frozenset[int], frozenset[int]] = {}
         self.active: Bits = np.zeros(CLIENTS_AT_START // 64, dtype=np.uint64)
         self.arrays = Clients(
             capabilities=np.zeros(CLIENTS_AT_START, dtype=np.int32),
@@ -112,7 +117,8 @@ class FrameworkBook:
     def describe(self, framework: Framework, info: FrameworkInfo) -> list[Client]:
         """Replaces what is known of a framework. Returns the clients that are no longer subscribed."""
         framework.removed = False
-        framework.capabilities = frozenset(c.type for c in info.capabilities)
+        capabilities = frozenset(c.type for c in info.capabilities)
+        framework.capabilities = self._capabilities.setdefault(capabilities, capabilities)
         roles = roles_of(info)
         for role in sorted(roles - framework.clients.keys()):
             self.client(framework, role)

@@ -47,7 +47,8 @@ class Maintenance:
             self._plans.pop(row, None)
             self.due.discard(row)
         elif row not in self._plans or self._plans[row].unavailability != unavailability:
-            self._plans[row] = Plan(unavailability)
+            # A copy: the message is a part of another, which it would keep alive.
+            self._plans[row] = Plan(Unavailability.FromString(unavailability.SerializeToString()))
             self.due.add(row)
 
     def mark(self, row: int) -> None:
