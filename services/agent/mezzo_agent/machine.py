@@ -66,6 +66,7 @@ class Machine:
         self.turns = Turns(self.core, self._journal, self._performer.perform, observe=metrics.turn)
         self._performer.report_to(self.turns.post)
         self._turning: asyncio.Task[None] | None = None
+        self._conversing: asyncio.Task[None] | None = None
         self._recovery_seconds = 0.0
         self._recovery_errors = 0
         self._disk_usage = 0.0
@@ -119,7 +120,8 @@ class Machine:
     # --- running
 
     async def converse(self) -> None:
-        """With the registry, until cancelled."""
+        """With the registry, until cancelled, or the machine is closed."""
+        self._conversing = asyncio.current_task()
         await self.session.run(self.turns)
 
     async def collect_garbage(self, interval_seconds: float) -> None:
@@ -164,9 +166,11 @@ class Machine:
 
     async def close(self) -> None:
         """Let go of everything; containers run on."""
-        if self._turning is not None:
-            self._turning.cancel()
-            await asyncio.gather(self._turning, return_exceptions=True)
+        # In this order: a session that breaks just now still has something to tell the core.
+        for task in (self._conversing, self._turning):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await self._performer.close()
         await self.containerizer.close()
         self._journal.close()

@@ -114,3 +114,13 @@ async def test_grown_journal_is_rewritten(shop, tasks):
     async with asyncio.timeout(SECONDS_MAX):
         await shop.turns.ask(run_task(tasks))  # the same task: nothing to write, and the turn before is over
     assert shop.disk.rewrites == 1
+
+
+async def test_whoever_asks_after_the_last_turn_is_not_left_waiting(agent, tasks):
+    turns = Turns(agent.agent, SlowDisk(), lambda effect: None)
+    running = asyncio.create_task(turns.run())
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    with pytest.raises(InternalError, match="ending"):
+        await turns.ask(run_task(tasks))

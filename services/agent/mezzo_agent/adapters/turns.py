@@ -20,6 +20,7 @@ from mezzo_chassis.log import get_logger
 
 EVENTS_PER_TURN_MAX = 1024
 DISK_RETRY_SECONDS = 1.0
+ENDING = "the agent is ending"
 
 log = get_logger(__name__)
 
@@ -57,6 +58,7 @@ class Turns:
         self._observe = observe
         self._inbox: list[_Item] = []
         self._wake = asyncio.Event()
+        self._over = False
 
     def post(self, event: Event) -> None:
         """An event that nobody waits for."""
@@ -68,7 +70,12 @@ class Turns:
         self._wake.set()
 
     async def ask(self, event: Event) -> None:
-        """Return when what follows from the event is on disk and under way. Raises the core's refusal."""
+        """Return when what follows from the event is on disk and under way.
+
+        Raises the core's refusal, and InternalError once there are no more turns.
+        """
+        if self._over:
+            raise InternalError(ENDING)
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._inbox.append((event, answer))
         self._wake.set()
@@ -84,9 +91,10 @@ class Turns:
                     self._wake.clear()
                 await self._turn(items)
         finally:
+            self._over = True
             for _, answer in self._inbox:
                 if answer is not None and not answer.done():
-                    answer.set_exception(InternalError("the agent is ending"))
+                    answer.set_exception(InternalError(ENDING))
 
     async def _turn(self, items: Sequence[_Item]) -> None:
         began = time.perf_counter()

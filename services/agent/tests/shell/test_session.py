@@ -10,7 +10,8 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.errors import NotLeading, Unavailable
 from mezzo_agent.adapters import registry_session
-from mezzo_agent.adapters.registry_session import Pauses
+from mezzo_agent.adapters.registry_session import Pauses, RegistrySession
+from mezzo_agent.core.events import SessionClosed
 from mezzo_chassis.errors import StartupError
 
 
@@ -182,6 +183,23 @@ async def test_restart_with_too_little_says_exactly_what_does_not_fit(agent, reg
         await agent.start(resources="cpus:0.5;mem:1024;disk:1024")
     assert "cpus: what runs uses cpus:1, the agent now has cpus:0.5" in str(refused.value)
     assert "mem" not in str(refused.value)
+
+
+async def test_session_that_breaks_while_the_agent_ends_is_still_heard(agent, registry, monkeypatch):
+    said = []
+
+    async def run(self, turns):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await turns.ask(SessionClosed())
+            said.append("closed")
+
+    await agent.stop()
+    monkeypatch.setattr(RegistrySession, "run", run)
+    await agent.start()
+    await agent.stop()
+    assert said == ["closed"]
 
 
 def test_first_pause_is_short_and_pauses_grow_up_to_a_limit():
