@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mezzo.cli import agents, frameworks, kill, local, logs, run, service, status, tasks, why
+from mezzo.cli import agents, frameworks, kill, local, logs, roles, run, service, status, tasks, why
 from mezzo.cli.api import DEFAULT_API, Settings
 
 app = typer.Typer(
@@ -34,6 +34,9 @@ app.command("status")(status.status)
 app.command("agents")(agents.agents)
 app.command("frameworks")(frameworks.frameworks)
 app.command("tasks")(tasks.tasks)
+app.command("roles")(roles.roles)
+app.add_typer(roles.quota, name="quota")
+app.add_typer(roles.weights, name="weights")
 app.command("why")(why.why)
 app.command("run", context_settings={"allow_interspersed_args": False})(run.run)
 app.command("logs")(logs.logs)

@@ -88,6 +88,11 @@ class Api:
         async with self._session.post(f"{self._url}{path}") as response:
             await _raise_for(response)
 
+    async def call(self, call: dict[str, Any]) -> None:
+        """A call of the operator API that changes something; raises `ApiError` where it is refused."""
+        async with self._session.post(f"{self._url}/api/v1", json=call) as response:
+            await _raise_for(response)
+
     async def stream(self, path: str, **query: str) -> AsyncIterator[bytes]:
         """The answer's body in pieces, as they come, for as long as they come."""
         no_limit = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_SECONDS)

@@ -1,0 +1,165 @@
+"""`mezzo roles`, `mezzo quota` and `mezzo weights`: how is the cluster shared, and how shall it be?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from mezzo.cli.api import Api, ask
+from mezzo.cli.output import Format, Output, Styled, show
+from mezzo.operator.explanations import amounts, number
+
+Document = dict[str, Any]
+
+COLUMNS = ("role", "weight", "consumed", "guarantee", "limit", "offered", "frameworks")
+WIDE_COLUMNS = (*COLUMNS, "allocated", "reserved")
+NONE = "–"
+
+_AMOUNT = re.compile(r"\s*([^\s:=;,]+)\s*[:=]\s*([0-9]+(?:\.[0-9]+)?)\s*")
+
+Role = Annotated[str, typer.Argument(help="Its name: eng, or eng/backend for one below it.")]
+
+
+def roles(context: typer.Context, output: Output = Format.TABLE) -> None:
+    """List the roles: weight, quota, and what they hold, those below them included."""
+    listed: list[Document] = ask(context, lambda api: api.get("/roles"))["roles"]
+    columns = WIDE_COLUMNS if output is Format.WIDE else COLUMNS
+    show([_row(role) for role in listed], columns, output, listed)
+
+
+def _row(role: Document) -> dict[str, str]:
+    quota = role["quota"]
+    return {
+        "role": role["name"],
+        "weight": number(role["weight"]),
+        "consumed": _consumed(quota),
+        "guarantee": _told(quota["guarantee"]),
+        "limit": _told(quota["limit"]),
+        "offered": _told(role["offered"]),
+        "frameworks": str(len(role["frameworks"])),
+        "allocated": _told(role["allocated"]),
+        "reserved": _told(role["reserved"]),
+    }
+
+
+def _consumed(quota: Document) -> str:
+    """What counts against the quota; in yellow where a limit leaves no room."""
+    told = amounts(quota["consumed"]) if quota["consumed"] else NONE
+    used_up = any(quota["consumed"].get(name, 0.0) >= limit for name, limit in quota["limit"].items())
+    return Styled(f"[yellow]{told}[/]") if used_up else told
+
+
+def _told(quantities: Mapping[str, float]) -> str:
+    """Amounts by name; a limit of 0 is told, too."""
+    return ", ".join(f"{name} {number(value)}" for name, value in sorted(quantities.items())) or NONE
+
+
+def amounts_of(text: str) -> dict[str, float]:
+    """`cpus:4,mem:1024` (or with `;`, as flags have it) by name. Raises `typer.BadParameter`."""
+    found: dict[str, float] = {}
+    for part in re.split("[;,]", text):
+        match = _AMOUNT.fullmatch(part)
+        if match is None:
+            raise typer.BadParameter(f"{part!r} is no amount; write them as cpus:4,mem:1024")
+        found[match[1]] = float(match[2])
+    return found
+
+
+# -------------------------------------------------------------------------------------------------------------- quota
+
+quota = typer.Typer(help="Look at quotas, and change them.", invoke_without_command=True)
+
+
+@quota.callback()
+def list_quotas(context: typer.Context, output: Output = Format.TABLE) -> None:
+    """Look at quotas, and change them."""
+    if context.invoked_subcommand is not None:
+        return
+    listed = ask(context, _quotas)
+    rows = [
+        {
+            "role": one["role"],
+            "consumed": _consumed(one),
+            "guarantee": _told(one["guarantee"]),
+            "limit": _told(one["limit"]),
+        }
+        for one in listed
+    ]
+    show(rows, ("role", "consumed", "guarantee", "limit"), output, listed)
+
+
+async def _quotas(api: Api) -> list[Document]:
+    """Each quota as it is configured, with what is consumed of it."""
+    configs: list[Document] = (await api.get("/quota"))["configs"]
+    consumed = {role["name"]: role["quota"]["consumed"] for role in (await api.get("/roles"))["roles"]}
+    return [
+        {
+            "role": config["role"],
+            "guarantee": {name: each["value"] for name, each in config.get("guarantees", {}).items()},
+            "limit": {name: each["value"] for name, each in config.get("limits", {}).items()},
+            "consumed": consumed.get(config["role"], {}),
+        }
+        for config in configs
+    ]
+
+
+@quota.command("set")
+def set_quota(
+    context: typer.Context,
+    role: Role,
+    guarantee: Annotated[
+        str, typer.Option("--guarantee", "-g", help="What is laid away for it: cpus:4,mem:1024.")
+    ] = "",
+    limit: Annotated[str, typer.Option("--limit", "-l", help="What it may use at most: cpus:8.")] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if the agents have less, or more is used already.")
+    ] = False,
+) -> None:
+    """Set the quota of a role as a whole: what is not named is not guaranteed, or not limited."""
+    if not guarantee and not limit:
+        raise typer.BadParameter("name a guarantee or a limit; `mezzo quota remove` takes both away")
+    config = {
+        "role": role,
+        "guarantees": {name: {"value": value} for name, value in (amounts_of(guarantee) if guarantee else {}).items()},
+        "limits": {name: {"value": value} for name, value in (amounts_of(limit) if limit else {}).items()},
+    }
+    body = {"type": "UPDATE_QUOTA", "update_quota": {"force": force, "quota_configs": [config]}}
+    ask(context, lambda api: api.call(body))
+    typer.echo(f"the quota of {role} is set")
+
+
+@quota.command("remove")
+def remove_quota(context: typer.Context, role: Role) -> None:
+    """Take the quota of a role away."""
+    ask(context, lambda api: api.call({"type": "REMOVE_QUOTA", "remove_quota": {"role": role}}))
+    typer.echo(f"{role} has no quota any more")
+
+
+# ------------------------------------------------------------------------------------------------------------ weights
+
+weights = typer.Typer(help="Look at weights, and change them.", invoke_without_command=True)
+
+
+@weights.callback()
+def list_weights(context: typer.Context, output: Output = Format.TABLE) -> None:
+    """Look at weights, and change them."""
+    if context.invoked_subcommand is not None:
+        return
+    listed: list[Document] = ask(context, lambda api: api.get("/weights"))
+    rows = [{"role": one["role"], "weight": number(one["weight"])} for one in listed]
+    show(rows, ("role", "weight"), output, listed)
+
+
+@weights.command("set")
+def set_weight(
+    context: typer.Context,
+    role: Role,
+    weight: Annotated[float, typer.Argument(help="More than 0; every role has 1 until it is given another.")],
+) -> None:
+    """Give a role a weight: with 2 it may hold twice as much as its siblings with 1."""
+    info = {"role": role, "weight": weight}
+    ask(context, lambda api: api.call({"type": "UPDATE_WEIGHTS", "update_weights": {"weight_infos": [info]}}))
+    typer.echo(f"{role} has the weight {number(weight)}")

@@ -1,0 +1,82 @@
+"""How the cluster is shared, by the verbs of `mezzo`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.cluster import Cluster
+from tests.mezzo_command import PATIENCE_SECONDS, MezzoCommand
+
+pytestmark = pytest.mark.timeout(120)
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+PAUSE_SECONDS = 0.05
+
+
+@pytest.fixture(scope="module")
+def mezzo(cluster: Cluster) -> MezzoCommand:
+    return MezzoCommand(cluster.gateway().http)
+
+
+def row(told: str, role: str) -> list[str]:
+    return next((line.split() for line in told.splitlines() if line.split()[0] == role), [])
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Gateways hear of what the registry keeps a moment after whoever changed it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(PAUSE_SECONDS)
+
+
+def test_quotas_are_set_shown_and_removed(mezzo: MezzoCommand) -> None:
+    told = mezzo.output("quota", "set", "eng", "--guarantee", "cpus:1,mem:512", "--limit", "cpus=2.5")
+    assert told == "the quota of eng is set\n"
+    assert row(mezzo.output("quota"), "eng") == ["eng", "–", "cpus", "1,", "mem", "512", "cpus", "2.5"]
+    (quota,) = mezzo.json("quota")
+    assert quota == {"role": "eng", "guarantee": {"cpus": 1, "mem": 512}, "limit": {"cpus": 2.5}, "consumed": {}}
+    mezzo.output("quota", "set", "eng", "--limit", "cpus:0")
+    until(lambda: row(mezzo.output("roles"), "eng")[-5:] == ["–", "cpus", "0", "–", "0"], "the limit shows")
+    assert mezzo.output("quota", "remove", "eng") == "eng has no quota any more\n"
+    assert mezzo.json("quota") == []
+    ended = mezzo("quota", "remove", "eng")
+    assert (ended.code, "role 'eng' has no quota" in ended.stderr) == (EXIT_FAILED, True)
+
+
+def test_what_the_agents_do_not_have_is_guaranteed_by_force_alone(mezzo: MezzoCommand) -> None:
+    ended = mezzo("quota", "set", "large", "-g", "cpus:100", "-l", "cpus:100")
+    assert (ended.code, "exceed what the agents have" in ended.stderr) == (EXIT_FAILED, True)
+    mezzo.output("quota", "set", "large", "-g", "cpus:100", "-l", "cpus:100", "--force")
+    mezzo.output("quota", "remove", "large")
+
+
+@pytest.mark.parametrize("words", [[], ["--limit", "cpus"], ["--limit", "cpus:-1"], ["--guarantee", "much"]])
+def test_a_quota_that_says_nothing_is_a_wrong_option(words: list[str], mezzo: MezzoCommand) -> None:
+    assert mezzo("quota", "set", "eng", *words).code == EXIT_USAGE
+
+
+def test_weights_are_set_and_shown(mezzo: MezzoCommand) -> None:
+    assert mezzo.output("weights", "set", "ads/web", "2.5") == "ads/web has the weight 2.5\n"
+    assert row(mezzo.output("weights"), "ads/web") == ["ads/web", "2.5"]
+    assert {"role": "ads/web", "weight": 2.5} in mezzo.json("weights")
+    until(lambda: row(mezzo.output("roles", "-o", "wide"), "ads/web")[:2] == ["ads/web", "2.5"], "the weight shows")
+    assert {"ads", "ads/web"} <= {role["name"] for role in mezzo.json("roles")}
+    ended = mezzo("weights", "set", "ads/web", "0")
+    assert (ended.code, "weight" in ended.stderr) == (EXIT_FAILED, True)
+
+
+def test_each_verb_explains_itself(mezzo: MezzoCommand) -> None:
+    for words in (
+        ["roles"],
+        ["why"],
+        ["quota"],
+        ["quota", "set"],
+        ["quota", "remove"],
+        ["weights"],
+        ["weights", "set"],
+    ):
+        assert f"Usage: mezzo {' '.join(words)} " in mezzo.output(*words, "--help")
