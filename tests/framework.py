@@ -156,6 +156,9 @@ class Framework:
         task.task_id.value = job.task_id
         task.command.value = job.command
         job.shape(task)
+        # Whatever it is called by now.
+        job.task_id = task.task_id.value
+        self._by_task[job.task_id] = job
         return task
 
     def _note(self, status: mesos.TaskStatus) -> None:
