@@ -19,7 +19,7 @@ from tests.mezzo_command import MEZZO, PATIENCE_SECONDS, MezzoCommand
 
 pytestmark = pytest.mark.timeout(120)
 
-VERBS = ("status", "agents", "frameworks", "tasks", "run", "logs", "kill", "local")
+VERBS = ("status", "agents", "frameworks", "tasks", "why", "roles", "quota", "weights", "run", "logs", "kill", "local")
 # Each service, and a flag that it alone has.
 SERVICES = {
     "registry": "--max_agent_ping_timeouts",
