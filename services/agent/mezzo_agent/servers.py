@@ -12,7 +12,6 @@ from mezzo_agent.config import Config
 from mezzo_agent.gate import Gate
 from mezzo_agent.http.endpoints import executor_routes, routes
 from mezzo_agent.http.sandboxes import SandboxTree
-from mezzo_agent.http.verbosity import Verbosity
 from mezzo_agent.machine import Machine
 from mezzo_agent.metrics import AgentMetrics
 from mezzo_chassis.config import as_text
@@ -20,6 +19,7 @@ from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.http.site import Site, start_site, start_unix_site
 from mezzo_chassis.metrics import start_exporter
 from mezzo_chassis.rpc import Server, start_server
+from mezzo_chassis.verbosity import Verbosity
 
 
 class Servers:

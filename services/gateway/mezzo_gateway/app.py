@@ -16,6 +16,7 @@ from mezzo_chassis.lifecycle import Lifecycle, freeze_gc, run
 from mezzo_chassis.metrics import ProcessMetrics, RpcMetrics, start_exporter
 from mezzo_chassis.rpc import Server as RpcServer
 from mezzo_chassis.rpc import start_server
+from mezzo_chassis.verbosity import Verbosity
 from mezzo_gateway import __version__
 from mezzo_gateway.adapters.agents import Agents
 from mezzo_gateway.adapters.registry import Registry
@@ -31,7 +32,6 @@ from mezzo_gateway.http.reads import Reads
 from mezzo_gateway.http.scheduler import SchedulerApi
 from mezzo_gateway.http.site import Site
 from mezzo_gateway.http.tasks import Tasks
-from mezzo_gateway.http.verbosity import Verbosity
 from mezzo_gateway.metrics import Metrics
 from mezzo_gateway.state.build import Build
 from mezzo_gateway.state.copy import StateCopy

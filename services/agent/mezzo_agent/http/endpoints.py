@@ -11,12 +11,12 @@ from mezzo_agent.gate import Gate
 from mezzo_agent.http import build, containers, logs, state_document
 from mezzo_agent.http.executor_api import ExecutorApi
 from mezzo_agent.http.operator_api import OperatorApi
-from mezzo_agent.http.verbosity import Verbosity
 from mezzo_agent.metrics import system_numbers
 from mezzo_chassis.config import duration
 from mezzo_chassis.http.exchange import json_response
 from mezzo_chassis.http.files import FilesApi, FileTree
 from mezzo_chassis.http.routes import POST, Routes
+from mezzo_chassis.verbosity import Verbosity
 
 PREFIX = r"slave\(1\)"
 

@@ -15,9 +15,9 @@ from mesos.v1.agent import agent_pb2 as agent_api
 from mezzo.errors import InvalidRequest, NotFound, Unimplemented
 from mezzo_agent.gate import Gate
 from mezzo_agent.http import build, containers, state_messages
-from mezzo_agent.http.verbosity import Verbosity
 from mezzo_chassis.http.exchange import JSON, answer_format, json_response, message_response, read_message
 from mezzo_chassis.http.files import FileTree, empty_not_found
+from mezzo_chassis.verbosity import Verbosity
 
 _Call = agent_api.Call
 _Response = agent_api.Response

@@ -10,6 +10,7 @@ from mezzo.errors import InvalidRequest, NotLeading
 from mezzo_chassis.config import duration
 from mezzo_chassis.http.exchange import json_response
 from mezzo_chassis.http.routes import POST, READ
+from mezzo_chassis.verbosity import LEVEL_MAX, Verbosity
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.http.explain import Explain
 from mezzo_gateway.http.files import Files
@@ -20,7 +21,6 @@ from mezzo_gateway.http.reads import Reads
 from mezzo_gateway.http.scheduler import SchedulerApi
 from mezzo_gateway.http.site import Endpoint
 from mezzo_gateway.http.tasks import PREFIX, Tasks
-from mezzo_gateway.http.verbosity import LEVEL_MAX, Verbosity
 from mezzo_gateway.state.build import Build
 
 GET = (hdrs.METH_GET, hdrs.METH_HEAD)

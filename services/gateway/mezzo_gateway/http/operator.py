@@ -22,12 +22,12 @@ from mezzo_chassis.http.exchange import (
     message_response,
     read_message,
 )
+from mezzo_chassis.verbosity import Verbosity
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.http.files import Files
 from mezzo_gateway.http.metrics_snapshot import MetricsSnapshot
 from mezzo_gateway.http.operator_stream import OperatorStream
 from mezzo_gateway.http.reads import Reads
-from mezzo_gateway.http.verbosity import LEVEL_MAX, Verbosity
 from mezzo_gateway.state import v1
 from mezzo_gateway.state.build import Build
 from mezzo_gateway.state.cluster import Cluster
@@ -201,9 +201,8 @@ class OperatorApi:
     async def _set_logging_level(self, _: web.Request, call: Call) -> web.Response:
         if not call.HasField("set_logging_level"):
             raise InvalidRequest("set_logging_level", "is required")
-        # Mesos takes any level; what is above the highest is as good as the highest.
         asked = call.set_logging_level
-        self._verbosity.raise_to(min(asked.level, LEVEL_MAX), asked.duration.nanoseconds / NANOSECONDS)
+        self._verbosity.raise_to(asked.level, asked.duration.nanoseconds / NANOSECONDS)
         return web.Response()
 
     async def _roles(self, request: web.Request, _: Call) -> web.Response:

@@ -1,4 +1,4 @@
-"""How much the agent logs: raised for a while by an operator, as Mesos' logging endpoints do."""
+"""How much a service logs: raised for a while by an operator, as Mesos' logging endpoints do."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import asyncio
 
 from mezzo_chassis.log import set_level
 
+# Mesos knows levels 0 to 3, each telling more; from 1 on everything is told here.
+LEVEL_MAX = 3
+
 
 class Verbosity:
-    """The level in force: 0 is what the agent was started with; from 1 to Mesos' 3 everything is told."""
+    """The level that is in force. Level 0 is what the service was started with."""
 
     def __init__(self, usual: str) -> None:
         self.level = 0
@@ -16,11 +19,12 @@ class Verbosity:
         self._back: asyncio.TimerHandle | None = None
 
     def raise_to(self, level: int, duration_seconds: float) -> None:
-        """Log at `level` for a while, then as usual again."""
-        self._set(level)
+        """Log at `level` for a while, then as usual again. Above the highest is as good as the highest: so in Mesos."""
+        self._set(min(level, LEVEL_MAX))
         self._back = asyncio.get_running_loop().call_later(duration_seconds, self._set, 0)
 
     def close(self) -> None:
+        """Log as usual, from now on."""
         self._set(0)
 
     def _set(self, level: int) -> None:
