@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from mezzo.allocator.v1 import allocator_pb2 as wire
 from mezzo.resources import Resources, parse_quantities
 from mezzo_allocator.config import Config
 from mezzo_allocator.core import eligibility, explain
@@ -216,6 +217,11 @@ def test_the_flags_that_the_page_lists_are_there_with_their_defaults() -> None:
         f"--{flag}={'' if default == 'none' else default.strip('`')}".replace("\\|", "|") for flag, default in rows
     ]
     assert load(Config, listed, service="allocator") == load(Config, [], service="allocator")
+
+
+def test_the_fields_of_explanations_are_all_on_the_page() -> None:
+    named = set(re.findall(r"`(\w+)`", PAGE.read_text(encoding="utf-8")))
+    assert {field.name for field in wire.Explanation.DESCRIPTOR.fields} - named == {"framework_id", "role"}
 
 
 def test_the_rules_that_the_page_lists_are_those_that_explanations_name_and_in_their_order() -> None:
