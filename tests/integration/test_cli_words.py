@@ -68,7 +68,6 @@ def test_each_service_explains_its_own_flags(service: str, mezzo: MezzoCommand) 
         assert flag in told
 
 
-@pytest.mark.xfail(strict=True, reason="a service's help shows the name of the program that started it")
 def test_the_usage_line_of_a_service_is_what_to_type() -> None:
     assert process("gateway", "--help").startswith("Usage: mezzo gateway ")
 

@@ -167,7 +167,7 @@ def load(config_class: type[C], argv: Sequence[str] | None, *, service: str, ver
         click.version_option(version, prog_name=f"mezzo-{service}")(command)
     arguments = _with_values(sys.argv[1:] if argv is None else argv, fields)
     try:
-        config = command.main(args=arguments, standalone_mode=False)
+        config = command.main(args=arguments, prog_name=command.name, standalone_mode=False)
     except click.ClickException as error:
         click.echo(f"mezzo {service}: {error.format_message()}", err=True)
         raise SystemExit(Exit.BAD_CONFIGURATION) from None
