@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import socket
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 
-from mezzo_allocator.adapters.compiler import compile_loops
+from mezzo.errors import Unavailable
+from mezzo_allocator.adapters.cold_start import compiled_loops
 from mezzo_allocator.adapters.session import SERVICE_NAME, SessionServicer
 from mezzo_allocator.config import Config
 from mezzo_allocator.core.allocator import Allocator
@@ -93,7 +93,11 @@ async def _compile(config: Config, core: Allocator, metrics: AllocatorMetrics) -
     """Compiles beside the service, which decides with the plain inner loop until then."""
     if not config.compile_inner_loop:
         return
-    loops = await asyncio.to_thread(compile_loops)
+    try:
+        loops = await compiled_loops()
+    except Unavailable as error:
+        log.error("decisions are not compiled, and take a hundred times as long", why=str(error))
+        return
     core.use_loops(loops)
     metrics.compiled.set(1)
     log.info("inner loop compiled")

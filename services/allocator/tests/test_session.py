@@ -110,7 +110,19 @@ class Running:
 
 @pytest.fixture
 async def allocator() -> AsyncIterator[Running]:
-    config = Config(ip="127.0.0.1", grpc_port=free_port(), metrics_port=free_port(), compile_inner_loop=False)
+    async with served() as running:
+        yield running
+
+
+@asynccontextmanager
+async def served(allocation_interval: float = 1.0) -> AsyncIterator[Running]:
+    config = Config(
+        ip="127.0.0.1",
+        grpc_port=free_port(),
+        metrics_port=free_port(),
+        compile_inner_loop=False,
+        allocation_interval=allocation_interval,
+    )
     lifecycle = Lifecycle()
     running = asyncio.create_task(serve(config, lifecycle))
     async with open_channel(f"127.0.0.1:{config.grpc_port}") as channel:
@@ -160,6 +172,51 @@ async def test_a_refusal_ends_on_time_without_any_event(allocator: Running) -> N
         again = await registry.allocation()
         assert again.resources == first.resources
         assert loop.time() - declined_at >= 1.0
+
+
+async def use_up_limit(registry: Registry) -> int:
+    """A role may have one of two agents. It lets the one go that it is offered, and does not want it again."""
+    limited = wire.RoleUpdate(role="eng", quota_limits={"cpus": 2.0, "mem": 1024.0})
+    agents = [agent(number, "cpus:2;mem:1024") for number in (1, 2)]
+    await registry.begin([Message(role_update=limited), framework(1, "eng"), *agents])
+    first = await registry.allocation()
+    await registry.say(recovered(first, refuse_seconds=3600.0))
+    return first.agent
+
+
+async def test_each_interval_finds_what_changes_elsewhere_made_possible() -> None:
+    async with served(allocation_interval=0.1) as running, running.session() as registry:
+        first = await use_up_limit(registry)
+        assert (await registry.allocation()).agent != first
+
+
+async def test_allocate_now_finds_it_without_waiting_for_the_interval() -> None:
+    async with served(allocation_interval=3600.0) as running, running.session() as registry:
+        first = await use_up_limit(registry)
+        await registry.say(Message(allocate_now=wire.AllocateNow()))
+        assert (await registry.allocation()).agent != first
+
+
+async def test_quota_that_changes_while_it_runs_counts_at_once() -> None:
+    async with served(allocation_interval=3600.0) as running, running.session() as registry:
+        first = await use_up_limit(registry)
+        raised = wire.RoleUpdate(role="eng", quota_limits={"cpus": 4.0, "mem": 2048.0})
+        await registry.say(Message(role_update=raised))
+        assert (await registry.allocation()).agent != first
+
+
+async def test_weights_that_change_while_it_runs_count_at_once() -> None:
+    async with served(allocation_interval=3600.0) as running, running.session() as registry:
+        held = agent(1, "cpus:4;mem:64")
+        for number, role, cpus in ((1, "eng", 3), (2, "ops", 1)):
+            resources = Resources.parse(f"cpus:{cpus}").allocated_to(role).messages()
+            held.agent_update.holdings.add(framework=number, resources=resources)
+        await registry.begin([framework(1, "eng"), framework(2, "ops"), held])
+        await registry.say(recovered(await registry.allocation(), refuse_seconds=3600.0))
+        await registry.say(recovered(await registry.allocation(), refuse_seconds=3600.0))
+        heavy = wire.RoleUpdate(role="eng", weight=100.0)
+        await registry.say(Message(role_update=heavy), agent(2, "cpus:1;mem:64"))
+        assert (await registry.allocation()).role == "eng"
 
 
 async def test_a_large_cycle_comes_in_parts(allocator: Running) -> None:

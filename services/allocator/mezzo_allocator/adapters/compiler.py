@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import sys
 import types
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,15 @@ def cache_folder() -> Path:
 
 def _fingerprint() -> str:
     """Names this form of the code: numba itself notices neither other options nor another shape of the arrays."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(f"{sys.version} {version('numba')} {version('numpy')}".encode())
     for source in sorted({arrays.__file__, __file__, *(f.__code__.co_filename for f in kernel.COMPILABLE)}):
         digest.update(Path(source).read_bytes())
     return digest.hexdigest()[:16]
+
+
+def version_folder(cache: Path) -> Path:
+    """Where below the cache the code of this version is."""
+    return cache / _fingerprint()
 
 
 def compile_loops(cache: Path | None = None) -> Loops:
@@ -40,7 +47,7 @@ def compile_loops(cache: Path | None = None) -> Loops:
     The functions of the kernel are taken as they are; only the names by which they call each other are bound to the
     compiled forms, so there is one source for both.
     """
-    os.environ.setdefault("NUMBA_CACHE_DIR", str((cache or cache_folder()) / _fingerprint()))
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(version_folder(cache or cache_folder())))
     import numba
 
     # Without reference counts, which numba would otherwise touch for each array at each call: the caller holds all of
