@@ -115,18 +115,27 @@ class _Flag:
     help: str
     default: str | None
     parse: Callable[[str], Any]
+    show: Callable[[Any], str] | None
     secret: bool
 
 
-def flag(default: Any, help: str, *, parse: Callable[[str], Any] | None = None, secret: bool = False) -> Any:  # noqa: A002
+def flag(
+    default: Any,
+    help: str,  # noqa: A002  what it is
+    *,
+    parse: Callable[[str], Any] | None = None,
+    show: Callable[[Any], str] | None = None,
+    secret: bool = False,
+) -> Any:
     """A field that can be set. `default` is written as on the command line; None leaves the field None.
 
-    `parse` turns text into the value and raises `ValueError`; without it the type of `default` decides.
+    `parse` turns text into the value and raises `ValueError`; without it the type of `default` decides. `show` turns
+    the value into text again, where that is not plain.
     """
     text = None if default is None else _plain_text(default)
     read = parse or _PARSERS.get(type(default), str)
     value = None if text is None else read(text)
-    return dataclasses.field(default=value, metadata={"flag": _Flag(help, text, read, secret)})
+    return dataclasses.field(default=value, metadata={"flag": _Flag(help, text, read, show, secret)})
 
 
 _PARSERS: dict[type, Callable[[str], Any]] = {bool: boolean, int: int, float: float, str: str}
@@ -265,6 +274,8 @@ def as_text(config: Any) -> dict[str, str]:
 
 
 def _as_given(value: Any, given: _Flag) -> str:
+    if given.show is not None:
+        return given.show(value)
     if given.parse is duration:
         return duration_text(value)
     if given.parse is byte_count:
@@ -274,6 +285,8 @@ def _as_given(value: Any, given: _Flag) -> str:
         return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
     if isinstance(value, Message):
         return jsonpb.dumps(value).decode()
+    if isinstance(value, dict):
+        return json.dumps(value)
     return _plain_text(value)
 
 

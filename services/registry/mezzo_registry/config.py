@@ -8,7 +8,7 @@ from mesos.v1.mesos_pb2 import DomainInfo, WeightInfo
 from mezzo import domains
 from mezzo.errors import InvalidRequest
 from mezzo.offer_constraints import RegexLimits
-from mezzo_chassis.config import address, byte_count, duration, flag, folder, one_of, port
+from mezzo_chassis.config import address, byte_count, duration, duration_text, flag, folder, one_of, port
 from mezzo_chassis.leadership import ZooKeeperUrl
 from mezzo_chassis.log import FORMATS, LEVELS
 from mezzo_registry.core import RateLimit, Settings
@@ -78,7 +78,10 @@ class Config:
         "10mins", "How long agents have to come back after an election.", parse=duration
     )
     agent_removal_rate_limit: RateLimit | None = flag(  # noqa: RUF009  fields are made by it
-        None, "At most so many agents become unreachable in so much time, like 1/10mins.", parse=rate_limit
+        None,
+        "At most so many agents become unreachable in so much time, like 1/10mins.",
+        parse=rate_limit,
+        show=lambda limit: f"{limit.permits}/{duration_text(limit.per_seconds)}",
     )
     # Longer than any framework holds offers on purpose (Aurora: 5 to 6 minutes), short enough that one that hangs does
     # not keep them from the others for long. Mesos has no limit of its own.
@@ -112,6 +115,7 @@ class Config:
         "",
         "Weights of roles, like role=2,other/role=0.5, where the store has none. Operators change them as it runs.",
         parse=role_weights,
+        show=lambda weights: ",".join(f"{role}={weight:g}" for role, weight in weights),
     )
     registry_max_agent_count: int = flag("102400", "Of more unreachable agents the oldest are forgotten.", parse=int)
     log_level: str = flag("info", "debug, info, warning or error.", parse=one_of(*LEVELS))

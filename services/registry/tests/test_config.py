@@ -2,7 +2,7 @@
 
 import pytest
 
-from mezzo_chassis.config import load
+from mezzo_chassis.config import as_text, load
 from mezzo_registry.config import Config
 from mezzo_registry.core import Settings
 
@@ -35,3 +35,9 @@ def test_wrong_weights_are_a_wrong_flag(wrong: str, capsys: pytest.CaptureFixtur
         settings(wrong)
     assert ended.value.code == 2
     assert "weights" in capsys.readouterr().err
+
+
+def test_flags_are_told_as_they_are_given() -> None:
+    given = {"weights": "web=2,eng/ops=0.5", "agent_removal_rate_limit": "1/10mins", "offer_timeout": "30secs"}
+    config = load(Config, [f"--{name}={text}" for name, text in given.items()], service="registry")
+    assert {name: as_text(config)[name] for name in given} == given
