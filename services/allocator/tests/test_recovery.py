@@ -5,14 +5,7 @@ from __future__ import annotations
 from mesos.v1.mesos_pb2 import AgentInfo, Resource
 from mezzo.resources import Resources
 from mezzo_allocator.core import events as ev
-from mezzo_allocator.testing import CAPABILITY, Conversation
-
-
-def revocable(text: str) -> Resources:
-    messages = Resources.parse(text).messages()
-    for message in messages:
-        message.revocable.SetInParent()
-    return Resources.of(messages)
+from mezzo_allocator.testing import CAPABILITY, Conversation, revocable
 
 
 def offered(cluster: Conversation) -> Resources:
@@ -52,6 +45,27 @@ def test_an_estimate_of_what_can_be_lent_follows_the_agent() -> None:
     assert offered(cluster) == revocable("cpus:10")
     cluster.agent("a", own + revocable("cpus:12"), keeps_holdings=True)
     assert offered(cluster) == revocable("cpus:2")
+
+
+def test_an_estimate_may_shrink_below_what_was_lent() -> None:
+    own = Resources.parse("cpus:1;mem:512")
+    cluster = Conversation()
+    cluster.framework("f", capabilities=[CAPABILITY.REVOCABLE_RESOURCES])
+    cluster.agent("a", own + revocable("cpus:10"))
+    assert offered(cluster) == own + revocable("cpus:10")
+    steps: list[tuple[str, str, list[str]]] = [
+        ("cpus:4", "cpus:5", []),
+        ("cpus:4", "cpus:2", ["cpus:1"]),
+        ("cpus:6", "", ["cpus:2"]),
+    ]
+    for estimate, back, free in steps:
+        cluster.agent("a", own + revocable(estimate), keeps_holdings=True)
+        cluster.recover("f", "a", revocable(back))
+        assert [what for _, _, what in cluster.offers()] == free
+    cluster.agent("a", own, keeps_holdings=True)
+    assert cluster.offers() == []
+    cluster.recover("f", "a", revocable("cpus:6"))
+    assert cluster.offers() == []
 
 
 def test_an_agent_that_shrinks_is_offered_as_it_is_now() -> None:

@@ -39,6 +39,8 @@ class Agent:
     keys: list[PartKey] = field(default_factory=list)
     first: int = 0
     room: int = 0
+    owed: Resources = Resources.EMPTY
+    """What is held of revocable resources beyond what there is: an estimate of them may shrink below what was lent."""
     held: dict[int, list[Piece]] = field(default_factory=dict)
     """Who holds what of it, by client."""
 
@@ -148,6 +150,7 @@ class AgentBook:
         agent.total = total
         agent.portions = portions
         agent.shared = total.shared()
+        agent.owed = Resources.EMPTY
 
     def _shelve(self, agent: Agent, portions: list[Portion]) -> None:
         """Lays out the parts of an agent, everything free."""

@@ -162,7 +162,7 @@ class Allocator:
         for client, (cycle, resources) in held:
             books.take(agent, client, resources, cycle)
         for number, (cycle, resources) in given_since:
-            if books.agents.free_of(agent).contains(resources.nonshared()):
+            if books.agents.free_of(agent).contains(resources.nonshared().nonrevocable()):
                 books.take(agent, books.frameworks.clients[number], resources, cycle)
         for client in holders:
             books.retire(client)

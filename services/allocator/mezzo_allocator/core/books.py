@@ -15,7 +15,7 @@ from mezzo_allocator.core.frameworks import Client, Framework, FrameworkBook
 from mezzo_allocator.core.loops import Loops
 from mezzo_allocator.core.lottery import Lottery
 from mezzo_allocator.core.maintenance import Maintenance
-from mezzo_allocator.core.parts import NEEDS_SHARED, Columns, Divider, PartKey, Portion
+from mezzo_allocator.core.parts import NEEDS_SHARED, Columns, Divider, PartKey, Portion, scalars_of
 from mezzo_allocator.core.policy import Policy
 from mezzo_allocator.core.quota import QuotaBook
 from mezzo_allocator.core.roles import RoleTree
@@ -106,16 +106,44 @@ class Books:
             if portion.key.needs & NEEDS_SHARED:
                 self.account_shared(agent, client, portion.resources, 1)
                 continue
-            part = self.agents.part_of(agent, portion.key)
-            if part is None:
-                raise Conflict(f"agent {agent.number} has no {portion.resources}")
-            try:
-                self.agents.take_off(part, portion)
-            except ResourceError as error:
-                free = self.agents.contents[part]
-                raise Conflict(f"agent {agent.number} has {free} free, not {portion.resources}") from error
+            self._take_off(agent, portion)
             self.account(client, portion.key, portion.vector, 1)
         self.note_holding(agent, client, (cycle, resources))
+
+    def _take_off(self, agent: Agent, portion: Portion) -> None:
+        part = self.agents.part_of(agent, portion.key)
+        free = self.agents.contents[part] if part is not None else Resources.EMPTY
+        if portion.key.needs & NEEDS_REVOCABLE:
+            owed = portion.resources.minus_what_is_there(free)
+            agent.owed += owed
+            portion = self._less(portion, owed)
+        if not portion.resources:
+            return
+        if part is None:
+            raise Conflict(f"agent {agent.number} has no {portion.resources}")
+        try:
+            self.agents.take_off(part, portion)
+        except ResourceError as error:
+            raise Conflict(f"agent {agent.number} has {free} free, not {portion.resources}") from error
+
+    def _put_back(self, agent: Agent, portion: Portion) -> None:
+        if agent.owed and portion.key.needs & NEEDS_REVOCABLE:
+            still_owed = agent.owed.minus_what_is_there(portion.resources)
+            portion = self._less(portion, agent.owed - still_owed)
+            agent.owed = still_owed
+        if not portion.resources:
+            return
+        part = self.agents.part_of(agent, portion.key)
+        if part is None:
+            raise Conflict(f"agent {agent.number} never had {portion.resources}")
+        self.agents.put_back(part, portion)
+
+    def _less(self, portion: Portion, resources: Resources) -> Portion:
+        """A portion without some of its resources."""
+        if not resources:
+            return portion
+        rest = portion.resources - resources
+        return Portion(portion.key, rest, self.columns.vector(scalars_of(rest)))
 
     def note_holding(self, agent: Agent, client: Client, piece: Piece) -> None:
         """Writes down who holds resources that were taken off the stock and accounted for."""
@@ -144,10 +172,7 @@ class Books:
             if portion.key.needs & NEEDS_SHARED:
                 self.account_shared(agent, client, portion.resources, -1)
                 continue
-            part = self.agents.part_of(agent, portion.key)
-            if part is None:
-                raise Conflict(f"agent {agent.number} never had {portion.resources}")
-            self.agents.put_back(part, portion)
+            self._put_back(agent, portion)
             self.account(client, portion.key, portion.vector, -1)
 
     def untake(self, agent: Agent, client: Client, part: int, resources: Resources, vector: Ints) -> None:

@@ -84,7 +84,8 @@ def _count_shared(books: Books, agent: Agent, allocated: Ints, consumed: Ints) -
 def _validate_agent(books: Books, agent: Agent) -> None:
     free = books.agents.free_of(agent)
     held = Resources.sum(map(agent.held_by, agent.held)).nonshared()
-    _expect(free + held == agent.total.nonshared(), f"agent {agent.number}: {free} free and {held} held")
+    _expect(free + held == agent.total.nonshared() + agent.owed, f"agent {agent.number}: {free} free and {held} held")
+    _expect(agent.owed == agent.owed.revocable(), f"agent {agent.number}: {agent.owed} is held and not there")
     for part, key in books.agents.parts(agent):
         contents = books.agents.contents[part]
         vector = sum((p.vector for p in books.divider.split(contents)), np.zeros_like(books.tree.arrays.totals))
