@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from mesos.v1.mesos_pb2 import TASK_FAILED, TASK_FINISHED, TASK_RUNNING
+from mesos.v1.master.master_pb2 import Response
+from mesos.v1.mesos_pb2 import TASK_FAILED, TASK_FINISHED, TASK_RUNNING, TimeInfo
 from mezzo import jsonv0
 from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED
-from mezzo_gateway.state import older, v1
+from mezzo_gateway.state import older, v1, v1_wire
 from mezzo_gateway.state.build import Build
 from mezzo_gateway.state.cluster import Cluster
 from mezzo_gateway.state.copy import StateCopy
@@ -87,7 +88,8 @@ def test_agents_are_counted_by_how_they_stand(copy: StateCopy) -> None:
     assert counted == {"activated_slaves": 1.0, "deactivated_slaves": 0.0, "unreachable_slaves": 1.0}
     assert [agent["id"] for agent in document["slaves"]] == [AGENT_ID]
     assert [agent["id"] for agent in document["recovered_slaves"]] == ["S7"]
-    assert [agent.id.value for agent in v1.agents(cluster_of(copy)).recovered_agents] == ["S7"]
+    told = Response.GetAgents.FromString(v1_wire.agents(cluster_of(copy)))
+    assert [agent.id.value for agent in told.recovered_agents] == ["S7"]
 
 
 def test_reserved_resources_are_shown_by_role(copy: StateCopy) -> None:
@@ -196,9 +198,19 @@ def test_rendering_makes_all_that_the_next_document_needs(copy: StateCopy) -> No
     assert not list(older.rendering_tasks(cluster))
     copy.apply([task_updated(status(TASK_RUNNING, "t0"))])
     assert len(list(older.rendering_tasks(cluster))) == 1
-    assert not list(older.rendering_agents(cluster))
-    assert len(list(v1.rendering(cluster))) == 4  # three tasks, an agent
-    assert not list(v1.rendering(cluster))
+    assert len(list(older.rendering_agents(cluster))) == 1  # what it uses
+    for rendering in (v1.rendering, v1_wire.rendering):
+        assert len(list(rendering(cluster))) == 4  # three tasks, an agent
+        assert not list(rendering(cluster))
+    copy.apply([task_updated(status(TASK_FAILED, "t0"))])
+    for rendering in (v1.rendering, v1_wire.rendering):
+        assert len(list(rendering(cluster))) == 2  # the task, and the agent that it ran on
+
+
+@pytest.mark.parametrize("number", [0, 1, 127, 128, 300, 2**21, 2**40])
+def test_numbers_are_written_as_protobuf_reads_them(number: int) -> None:
+    wire = v1_wire.varint(1 << 3) + v1_wire.varint(number)  # the first field, a number
+    assert TimeInfo.FromString(wire).nanoseconds == number
 
 
 def test_ids_and_names_outside_ascii_survive(copy: StateCopy) -> None:

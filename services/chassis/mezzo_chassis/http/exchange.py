@@ -115,6 +115,11 @@ def json_bytes_response(request: web.Request, body: bytes) -> web.Response:
     return _compressed(request, web.Response(body=body, content_type=JSON))
 
 
+def protobuf_bytes_response(request: web.Request, body: bytes) -> web.Response:
+    """A message in protobuf that is encoded already."""
+    return _compressed(request, web.Response(body=body, content_type=PROTOBUF))
+
+
 def _compressed(request: web.Request, response: web.Response) -> web.Response:
     """The answer, in gzip where it is large and the client takes that; Mesos has no other coding."""
     if isinstance(response.body, bytes) and len(response.body) >= COMPRESS_BYTES_MIN and _takes_gzip(request):

@@ -20,6 +20,7 @@ from mezzo_chassis.http.exchange import (
     answer_format,
     json_bytes_response,
     message_response,
+    protobuf_bytes_response,
     read_message,
 )
 from mezzo_chassis.verbosity import Verbosity
@@ -28,7 +29,7 @@ from mezzo_gateway.http.files import Files
 from mezzo_gateway.http.metrics_snapshot import MetricsSnapshot
 from mezzo_gateway.http.operator_stream import OperatorStream
 from mezzo_gateway.http.reads import Reads
-from mezzo_gateway.state import v1
+from mezzo_gateway.state import v1, v1_wire
 from mezzo_gateway.state.build import Build
 from mezzo_gateway.state.cluster import Cluster
 
@@ -42,20 +43,21 @@ Answer = Callable[[web.Request, Call], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """An answer that is made of the copy alone: as JSON, and as a message."""
+    """An answer that is made of the copy alone: in JSON and in protobuf."""
 
     member: str
     json: Callable[[Cluster], bytes]
-    message: Callable[[Cluster], Message]
-    lists_tasks: bool = False
+    wire: Callable[[Cluster], bytes]
+    # Lists tasks or agents, which are rendered in slices before.
+    is_long: bool = True
 
 
 _TABLES: dict[Call.Type.ValueType, _Table] = {
-    Call.GET_STATE: _Table("get_state", v1.state_json, v1.state, lists_tasks=True),
-    Call.GET_TASKS: _Table("get_tasks", v1.tasks_json, v1.tasks, lists_tasks=True),
-    Call.GET_AGENTS: _Table("get_agents", v1.agents_json, v1.agents),
-    Call.GET_FRAMEWORKS: _Table("get_frameworks", v1.frameworks_json, v1.frameworks),
-    Call.GET_EXECUTORS: _Table("get_executors", v1.executors_json, v1.executors),
+    Call.GET_STATE: _Table("get_state", v1.state_json, v1_wire.state),
+    Call.GET_TASKS: _Table("get_tasks", v1.tasks_json, v1_wire.tasks),
+    Call.GET_AGENTS: _Table("get_agents", v1.agents_json, v1_wire.agents),
+    Call.GET_FRAMEWORKS: _Table("get_frameworks", v1.frameworks_json, v1_wire.frameworks, is_long=False),
+    Call.GET_EXECUTORS: _Table("get_executors", v1.executors_json, v1_wire.executors, is_long=False),
 }
 
 # What operators configured: the registry says it as it is, the copy as it was while none can be reached.
@@ -155,19 +157,17 @@ class OperatorApi:
         return message_response(request, await self.ask_or_empty(call))
 
     async def _table(self, request: web.Request, call: Call) -> web.Response:
-        table = _TABLES[call.type]
-        if answer_format(request).content_type == JSON:
-            if table.lists_tasks:
-                await self._reads.render(v1.rendering)
-            name = Call.Type.Name(call.type)
+        table, name = _TABLES[call.type], Call.Type.Name(call.type)
+        in_json = answer_format(request).content_type == JSON
+        if table.is_long:
+            await self._reads.render(v1.rendering if in_json else v1_wire.rendering)
+        if in_json:
             value = self._reads.kept(name, table.json)
-            answer = json_bytes_response(
-                request, b'{"type":"%b","%b":%b}' % (name.encode(), table.member.encode(), value)
-            )
+            body = b'{"type":"%b","%b":%b}' % (name.encode(), table.member.encode(), value)
+            answer = json_bytes_response(request, body)
         else:
-            response = Response(type=Response.Type.Value(Call.Type.Name(call.type)))
-            getattr(response, table.member).CopyFrom(table.message(self._reads.cluster()))
-            answer = message_response(request, response)
+            value = self._reads.kept(f"{name} in protobuf", table.wire)
+            answer = protobuf_bytes_response(request, v1_wire.answer(Response.Type.Value(name), table.member, value))
         answer.headers.update(self._reads.headers())
         return answer
 

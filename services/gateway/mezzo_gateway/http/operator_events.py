@@ -20,13 +20,6 @@ from mezzo_gateway.state.cluster import (
 )
 
 
-def subscribed(heartbeat_interval_seconds: float) -> Event:
-    """The first event, but for the state, which is added in the form that the operator asked for."""
-    event = Event(type=Event.SUBSCRIBED)
-    event.subscribed.heartbeat_interval_seconds = heartbeat_interval_seconds
-    return event
-
-
 def heartbeat() -> Event:
     """A sign of life."""
     return Event(type=Event.HEARTBEAT)

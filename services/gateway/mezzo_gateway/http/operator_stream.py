@@ -17,7 +17,7 @@ from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.http import operator_events
 from mezzo_gateway.http.reads import Reads
 from mezzo_gateway.metrics import Metrics
-from mezzo_gateway.state import v1
+from mezzo_gateway.state import v1, v1_wire
 from mezzo_gateway.state.copy import Applied
 
 # Events that may wait for one operator. One that does not keep up is disconnected, and starts again with the state.
@@ -51,8 +51,7 @@ class OperatorStream:
             self.subscribers -= 1
 
     async def _serve(self, request: web.Request, form: Format) -> web.StreamResponse:
-        if form.content_type == JSON:
-            await self._reads.render(v1.rendering)
+        await self._reads.render(v1.rendering if form.content_type == JSON else v1_wire.rendering)
         # From here to the observer nothing is awaited: no change falls between the state and the first event.
         greeting = self._greeting(form)
         waiting: Outbox[Event] = Outbox(EVENTS_WAITING_MAX)
@@ -77,12 +76,8 @@ class OperatorStream:
             end()
 
     def _greeting(self, form: Format) -> bytes:
-        cluster = self._reads.cluster()
-        event = operator_events.subscribed(self._heartbeat_seconds)
-        if form.content_type != JSON:
-            event.subscribed.get_state.CopyFrom(v1.state(cluster))
-            return form.dump(event)
-        return v1.subscribed_json(cluster, self._heartbeat_seconds)
+        subscribed = v1.subscribed_json if form.content_type == JSON else v1_wire.subscribed
+        return subscribed(self._reads.cluster(), self._heartbeat_seconds)
 
     def _tell(self, waiting: Outbox[Event], applied: Applied) -> None:
         if applied.replaced:

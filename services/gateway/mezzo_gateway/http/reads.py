@@ -59,7 +59,7 @@ class Reads:
         """Each endpoint by its path."""
         return {
             "/state": self._state,
-            "/state-summary": self._whole("state-summary", older.state_summary),
+            "/state-summary": self._state_summary,
             "/slaves": self._slaves,
             "/frameworks": self._frameworks,
             "/tasks": self._tasks,
@@ -86,10 +86,14 @@ class Reads:
         await self.render(older.rendering_tasks, older.rendering_agents)
         return self._json(request, self.kept("state", lambda cluster: older.state(cluster, self._build)))
 
+    async def _state_summary(self, request: web.Request) -> web.Response:
+        await self.render(older.rendering_summaries)
+        return self._json(request, self.kept("state-summary", older.state_summary))
+
     async def _slaves(self, request: web.Request) -> web.Response:
-        await self.render(older.rendering_agents)
         agent_id = request.query.get("slave_id")
         if agent_id is None:
+            await self.render(older.rendering_agents_in_full)
             return self._json(request, self.kept("slaves", older.slaves))
         return self._json(request, older.slaves(self.cluster(), agent_id))
 

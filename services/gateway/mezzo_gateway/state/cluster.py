@@ -316,7 +316,7 @@ class Cluster:
         task = record.task
         agent_id = task.agent_id.value
         _shelf(framework, record.list).touch()
-        record.older_json = record.v1_json = None
+        record.touch()
         record.first_timestamp = task.statuses[0].timestamp if task.statuses else 0.0
         for holdings, peer in self._both_holdings(framework, agent_id):
             holdings.states[task.state] += 1

@@ -166,9 +166,25 @@ def rendering_tasks(cluster: Cluster) -> Iterator[None]:
 
 
 def rendering_agents(cluster: Cluster) -> Iterator[None]:
-    """Makes what the documents say of agents that are new, one at each step."""
+    """The same of agents, for `/state`."""
     for agent in list(cluster.agents.values()):
-        if agent.fixed is None:
+        if agent.older_json is None and not agent.recovered:
+            _agent_json(cluster, agent)
+            yield
+
+
+def rendering_agents_in_full(cluster: Cluster) -> Iterator[None]:
+    """The same of agents, for `/slaves`."""
+    for agent in list(cluster.agents.values()):
+        if agent.full_json is None and not agent.recovered:
+            _agent_full_json(cluster, agent)
+            yield
+
+
+def rendering_summaries(cluster: Cluster) -> Iterator[None]:
+    """The same of agents that are new, for `/state-summary`."""
+    for agent in list(cluster.agents.values()):
+        if agent.fixed is None and not agent.recovered:
             _fixed(agent)
             yield
 

@@ -1,4 +1,4 @@
-"""What the state copy keeps of each agent, framework and task, with the JSON that was last made of it."""
+"""What the state copy keeps of each agent, framework and task, with what was last rendered of it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ TERMINAL_STATES = frozenset(
 
 
 class TaskRecord:
-    """A task, the list it stands in, and its JSON in both forms while nothing has changed."""
+    """A task, the list it stands in, and what was rendered of it while nothing has changed."""
 
-    __slots__ = ("first_timestamp", "holding", "list", "older_json", "task", "v1_json")
+    __slots__ = ("first_timestamp", "holding", "list", "older_json", "task", "v1_json", "v1_wire")
 
     def __init__(self, task: Task, task_list: TaskList.ValueType, holding: Holding) -> None:
         self.task = task
@@ -42,6 +42,11 @@ class TaskRecord:
         self.first_timestamp = 0.0
         self.older_json: bytes | None = None
         self.v1_json: bytes | None = None
+        self.v1_wire: bytes | None = None
+
+    def touch(self) -> None:
+        """Forget what was rendered."""
+        self.older_json = self.v1_json = self.v1_wire = None
 
     @property
     def holds_resources(self) -> bool:
@@ -96,7 +101,7 @@ class OfferRecord:
 
 @dataclass(slots=True)
 class AgentRecord:
-    """An agent, with its JSON while nothing has changed: for `/state`, for `/slaves`, and for the v1 API."""
+    """An agent, with what was rendered of it while nothing has changed: for `/state`, for `/slaves`, for the v1 API."""
 
     message: Agent
     connected: bool
@@ -109,10 +114,11 @@ class AgentRecord:
     older_json: bytes | None = None
     full_json: bytes | None = None
     v1_json: bytes | None = None
+    v1_wire: bytes | None = None
 
     def touch(self) -> None:
-        """Forget the JSON that says what is used and offered."""
-        self.older_json = self.full_json = self.v1_json = None
+        """Forget what says what is used and offered."""
+        self.older_json = self.full_json = self.v1_json = self.v1_wire = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,22 +13,16 @@ from mezzo_gateway.state.cluster import Cluster
 from mezzo_gateway.state.records import Agent, AgentRecord, Framework, FrameworkRecord, Shelf, TaskRecord
 from mezzo_gateway.state.roles import USUAL_WEIGHT, role_rows
 
-GetState = Response.GetState
-
-
 # ---------------------------------------------------------------------------------------------------------- JSON
 
 
 def state_json(cluster: Cluster) -> bytes:
     """The value of `get_state`."""
-    return orjson.dumps(
-        {
-            "get_tasks": orjson.Fragment(tasks_json(cluster)),
-            "get_executors": orjson.Fragment(executors_json(cluster)),
-            "get_frameworks": orjson.Fragment(frameworks_json(cluster)),
-            "get_agents": orjson.Fragment(agents_json(cluster)),
-        }
-    )
+    pieces = [b'{"get_tasks":', *_tasks_pieces(cluster)]
+    pieces += [b',"get_executors":', executors_json(cluster)]
+    pieces += [b',"get_frameworks":', frameworks_json(cluster)]
+    pieces += [b',"get_agents":', agents_json(cluster), b"}"]
+    return b"".join(pieces)
 
 
 def subscribed_json(cluster: Cluster, heartbeat_interval_seconds: float) -> bytes:
@@ -45,23 +39,37 @@ def subscribed_json(cluster: Cluster, heartbeat_interval_seconds: float) -> byte
 
 def tasks_json(cluster: Cluster) -> bytes:
     """The value of `get_tasks`."""
+    return b"".join(_tasks_pieces(cluster))
 
-    def joined(shelf_of: Callable[[FrameworkRecord], Shelf]) -> bytes:
-        parts = [_shelf_json(shelf_of(framework)) for framework in cluster.all_frameworks()]
-        return b",".join([part for part in parts if part])
 
-    return b'{"tasks":[%b],"unreachable_tasks":[%b],"completed_tasks":[%b]}' % (
-        joined(lambda framework: framework.active),
-        joined(lambda framework: framework.unreachable),
-        joined(lambda framework: framework.finished),
-    )
+def _tasks_pieces(cluster: Cluster) -> list[bytes]:
+    """The same in pieces: they may be a hundred megabytes, and are joined once."""
+
+    def listed(shelf_of: Callable[[FrameworkRecord], Shelf]) -> Iterator[bytes]:
+        comma = b""
+        for framework in cluster.all_frameworks():
+            shelf = _shelf_json(shelf_of(framework))
+            if shelf:
+                yield comma
+                yield shelf
+                comma = b","
+
+    return [
+        b'{"tasks":[',
+        *listed(lambda framework: framework.active),
+        b'],"unreachable_tasks":[',
+        *listed(lambda framework: framework.unreachable),
+        b'],"completed_tasks":[',
+        *listed(lambda framework: framework.finished),
+        b"]}",
+    ]
 
 
 def agents_json(cluster: Cluster) -> bytes:
     """The value of `get_agents`."""
-    known = [orjson.Fragment(_agent_json(cluster, r)) for r in cluster.agents.values() if not r.recovered]
-    recovered = [jsonpb.to_dict(r.message.agent_info) for r in cluster.agents.values() if r.recovered]
-    return orjson.dumps({"agents": known, "recovered_agents": recovered})
+    known = [_agent_json(cluster, r) for r in cluster.agents.values() if not r.recovered]
+    recovered = [jsonpb.dumps(r.message.agent_info) for r in cluster.agents.values() if r.recovered]
+    return b'{"agents":[%b],"recovered_agents":[%b]}' % (b",".join(known), b",".join(recovered))
 
 
 def frameworks_json(cluster: Cluster) -> bytes:
@@ -115,37 +123,6 @@ def _agent_json(cluster: Cluster, record: AgentRecord) -> bytes:
 
 
 # ------------------------------------------------------------------------------------------------------ messages
-
-
-def state(cluster: Cluster) -> GetState:
-    """GET_STATE."""
-    return GetState(
-        get_tasks=tasks(cluster),
-        get_executors=executors(cluster),
-        get_frameworks=frameworks(cluster),
-        get_agents=agents(cluster),
-    )
-
-
-def tasks(cluster: Cluster) -> Response.GetTasks:
-    """GET_TASKS: the tasks of all frameworks by list."""
-    answer = Response.GetTasks()
-    for framework in cluster.all_frameworks():
-        answer.tasks.extend(record.task for record in framework.active.records.values())
-        answer.unreachable_tasks.extend(record.task for record in framework.unreachable.records.values())
-        answer.completed_tasks.extend(record.task for record in framework.finished.records.values())
-    return answer
-
-
-def agents(cluster: Cluster) -> Response.GetAgents:
-    """GET_AGENTS: with what each has in use and on offer."""
-    answer = Response.GetAgents()
-    for record in cluster.agents.values():
-        if record.recovered:
-            answer.recovered_agents.append(record.message.agent_info)
-        else:
-            answer.agents.append(agent_message(cluster, record))
-    return answer
 
 
 def agent_message(cluster: Cluster, record: AgentRecord) -> Agent:
