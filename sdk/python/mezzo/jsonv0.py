@@ -6,7 +6,7 @@ They differ from the messages of v1: names of old (`slave_id`), resources as sum
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mesos.v1 import mesos_pb2 as mesos
@@ -36,6 +36,13 @@ def resources(value: Resources) -> Document:
             ranges.setdefault(name, []).extend(amount)
         else:
             items.setdefault(name, set()).update(amount)
+    return sums(scalars, ranges, items)
+
+
+def sums(
+    scalars: Mapping[str, int], ranges: Mapping[str, Iterable[tuple[int, int]]], items: Mapping[str, Iterable[str]]
+) -> Document:
+    """The same of sums by name that are made already: thousandths, ranges in any order, items of sets."""
     document: Document = {name: from_thousandths(thousandths) for name, thousandths in scalars.items()}
     document.update((name, ranges_text(normalise(found))) for name, found in ranges.items())
     document.update((name, set_text(found)) for name, found in items.items())

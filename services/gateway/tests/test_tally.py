@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mesos.v1.mesos_pb2 import Resource, Value
-from mezzo_gateway.state.tally import Portions, Tally, by_reservation, coalesced, model
+from mezzo import jsonv0
+from mezzo_gateway.state.tally import Portions, Tally, by_reservation, model
 from mezzo_gateway.testing.changes import ports, scalar
 
 
@@ -48,12 +47,12 @@ def test_what_was_added_can_be_removed_in_any_order_and_leaves_nothing(
     assert not tally
 
 
-@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), max_size=12))
-def test_coalesced_ranges_hold_the_same_numbers_in_the_fewest_ranges(spans: list[tuple[int, int]]) -> None:
-    ranges = [(begin, begin + length) for begin, length in spans]
-    merged = coalesced(ranges)
-    assert {n for b, e in merged for n in range(b, e + 1)} == {n for b, e in ranges for n in range(b, e + 1)}
-    assert all(left[1] + 1 < right[0] for left, right in pairwise(merged))
+@given(st.lists(resource_lists(), max_size=8))
+def test_a_sum_is_shown_as_the_shared_model_shows_all_of_it(lists: list[list[Resource]]) -> None:
+    portions, tally = Portions(), Tally()
+    for resources in lists:
+        tally.add(portions.split(resources))
+    assert tally.model() == jsonv0.resources_of(resource for resources in lists for resource in resources)
 
 
 def test_revocable_resources_are_shown_apart() -> None:

@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
 from mesos.v1.mesos_pb2 import Resource, Value
+from mezzo import jsonv0
 from mezzo.resources import Form, ResourceError, Resources
+from mezzo.resources.ranges import normalise
 
 # Distinct resource lists whose portions are remembered. Tasks of one kind share theirs.
 PORTIONS_REMEMBERED_MAX = 8192
@@ -167,7 +169,7 @@ def model(tallies: Iterable[Tally]) -> dict[str, object]:
     Scalars are numbers, ranges and sets text; revocable resources stand under `<name>_revocable`; cpus, mem, disk and
     gpus are always there.
     """
-    scalars = {"disk": 0, "mem": 0, "gpus": 0, "cpus": 0}
+    scalars = dict.fromkeys(jsonv0.ALWAYS, 0)
     spans: dict[str, set[tuple[int, int]]] = {}
     items: dict[str, set[str]] = {}
     for tally in tallies:
@@ -180,12 +182,7 @@ def model(tallies: Iterable[Tally]) -> dict[str, object]:
                 spans.setdefault(name, set()).update(found.ranges)
             else:
                 items.setdefault(name, set()).update(found.items)
-    answer: dict[str, object] = {name: value / THOUSANDTHS for name, value in scalars.items()}
-    for name, ranges in spans.items():
-        answer[name] = "[" + ", ".join(f"{begin}-{end}" for begin, end in coalesced(ranges)) + "]"
-    for name, values in items.items():
-        answer[name] = "{" + ", ".join(sorted(values)) + "}"
-    return answer
+    return jsonv0.sums(scalars, spans, items)
 
 
 def shown(resources: Iterable[Resource]) -> list[Resource]:
@@ -220,24 +217,13 @@ def by_reservation(resources: Iterable[Resource]) -> tuple[list[Resource], dict[
     return unreserved, reserved
 
 
-def coalesced(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The same numbers in the fewest ranges, ascending."""
-    merged: list[tuple[int, int]] = []
-    for begin, end in sorted(ranges):
-        if merged and begin <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        else:
-            merged.append((begin, end))
-    return merged
-
-
 def _message(found: _Sum) -> Resource:
     resource = Resource()
     resource.CopyFrom(found.template)
     if resource.type == Value.SCALAR:
         resource.scalar.value = found.scalar_thousandths() / THOUSANDTHS
     elif resource.type == Value.RANGES:
-        for begin, end in coalesced(found.ranges):
+        for begin, end in normalise(found.ranges):
             resource.ranges.range.add(begin=begin, end=end)
     else:
         resource.set.item.extend(sorted(found.items))
