@@ -21,7 +21,7 @@ from mezzo_allocator.adapters.compiler import compile_loops
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.loops import REFERENCE, Loops
 from mezzo_allocator.core.policy import Policy, Sorter
-from mezzo_allocator.testing import CAPABILITY, begun, cycle, shared_volume, unavailability
+from mezzo_allocator.testing import CAPABILITY, begun, cycle, revocable, shared_volume, unavailability
 
 ROLES = ["*", "eng", "eng/backend", "eng/backend/db", "ops"]
 SORTERS = st.sampled_from(Sorter)
@@ -67,6 +67,7 @@ class Life:
         kinds += [self.new_agent] * 4 if len(self.agents) < 4 else []
         kinds += [self.new_framework] * 4 if len(self.frameworks) < 3 else []
         kinds += [self.set_quota] * 2 if self.with_quota else []
+        kinds += [self.estimate_anew] * 2 if self.beyond_naive and self.agents else []
         return self.dice.choice(kinds)()
 
     def new_framework(self) -> ev.Event:
@@ -102,6 +103,14 @@ class Life:
         self.agents[number] = total
         planned = unavailability(number) if self.beyond_naive and self.dice.random() < 0.3 else None
         return ev.AgentChanged(number, AgentInfo(hostname=f"h{number}"), total, (), True, unavailability=planned)
+
+    def estimate_anew(self) -> ev.Event:
+        """What an agent can lend changes, also to less than was lent, and so does its maintenance."""
+        number = self.dice.choice(sorted(self.agents))
+        lent = revocable(f"cpus:{self.dice.choice([1, 2])}") if self.dice.random() < 0.6 else Resources.EMPTY
+        total = self.agents[number] = self.agents[number].nonrevocable() + lent
+        planned = unavailability(self.dice.choice([1, 2])) if self.dice.random() < 0.5 else None
+        return ev.AgentChanged(number, AgentInfo(hostname="h"), total, None, True, unavailability=planned)
 
     def give_back(self) -> ev.Event:
         framework, agent, role, resources = self.held.pop(self.dice.randrange(len(self.held)))
@@ -363,7 +372,7 @@ def test_nothing_is_given_out_twice_and_limits_hold(seed: int) -> None:
         core.validate()
         for number, total in life.agents.items():
             given = Resources.sum(resources for _, agent, _, resources in life.held if agent == number)
-            assert total.contains(given.nonshared())
+            assert total.contains(given.nonshared().nonrevocable())
         for role, quota in core.books.quota.configured.items():
             usage = core.books.quota.usage(role)
             for name, limit in quota.limits.items():

@@ -113,6 +113,14 @@ def test_an_agent_goes_around_once_an_offer_of_it_was_left_unanswered() -> None:
     assert order == ["silent1", "silent2", "victim"] * 2
 
 
+def test_explanations_tell_whom_an_agent_has_gone_by() -> None:
+    cluster = two_roles()
+    (allocation,) = cluster.cycle()
+    cluster.time_out(allocation)
+    gone_by = {told.framework_id: told.agents_gone_by for told in cluster.core.explain()}
+    assert gone_by == {"silent1": 1, "silent2": 0, "victim": 0, "rich": 0}
+
+
 def test_whoever_is_alone_is_offered_again_what_it_left_unanswered_at_once() -> None:
     cluster = Conversation()
     cluster.framework("f")

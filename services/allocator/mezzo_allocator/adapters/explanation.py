@@ -35,6 +35,7 @@ def explanation_message(told: Explanation, now: float) -> wire.Explanation:
         refusals=told.refusals,
         requested=[wire.Amounts(amounts=_amounts(each)) for each in told.requested],
         agents_large_enough=told.agents_large_enough,
+        agents_gone_by=told.agents_gone_by,
     )
     message.binding_quotas.extend(map(_binding_quota, told.binding_quotas))
     message.places.extend(wire.Place(**dataclasses.asdict(place)) for place in told.places)

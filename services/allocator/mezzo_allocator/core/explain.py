@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -68,6 +68,8 @@ class Explanation:
     requested: Sequence[Mapping[str, int]]
     agents_large_enough: int
     """Of those that are OFFERABLE: how many have any of the requested amounts for it."""
+    agents_gone_by: int
+    """Of those that are OFFERABLE: how many go around and were offered to it in this round already."""
     headroom: Headroom | None
     """Where QUOTA_HEADROOM turns agents away."""
 
@@ -79,6 +81,7 @@ def explain(books: Books, cycle: Cycle, client: Client, agents: Sequence[Agent])
     ends = next(iter(books.filters.ends_of(client.number)), None)
     verdicts = view.verdicts()
     requested = client.framework.requested
+    offerable = [agent for agent in agents if verdicts[agent.number] == OFFERABLE]
     return Explanation(
         framework_id=client.framework.id,
         role=client.role,
@@ -92,7 +95,8 @@ def explain(books: Books, cycle: Cycle, client: Client, agents: Sequence[Agent])
         places=[_place(books, int(node)) for node in client.path[::-1]],
         last_offered=client.last_offered,
         requested=requested,
-        agents_large_enough=view.with_any_of(requested, [number for number, v in verdicts.items() if v == OFFERABLE]),
+        agents_large_enough=view.with_any_of(requested, {agent.number for agent in offerable}),
+        agents_gone_by=sum(books.rounds.was_asked(agent.row, client.number) for agent in offerable),
         headroom=headroom(books) if QUOTA_HEADROOM in verdicts.values() else None,
     )
 
@@ -195,9 +199,9 @@ class _View:
             verdicts[agent.number] = verdict
         return verdicts
 
-    def with_any_of(self, amounts: Sequence[Mapping[str, int]], numbers: Collection[int]) -> int:
+    def with_any_of(self, amounts: Sequence[Mapping[str, int]], numbers: set[int]) -> int:
         """How many of some agents have any of these amounts for the client; all of them where no amount is given."""
-        of_agents = [index for index, agent in enumerate(self._agents) if agent.number in set(numbers)]
+        of_agents = [index for index, agent in enumerate(self._agents) if agent.number in numbers]
         if not amounts:
             return len(of_agents)
         enough = np.zeros(len(of_agents), dtype=bool)

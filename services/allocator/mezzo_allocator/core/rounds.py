@@ -33,6 +33,10 @@ class Rounds:
         """A client is offered an agent that goes around."""
         self._asked[row] |= 1 << client
 
+    def was_asked(self, row: int, client: int) -> bool:
+        """Whether an agent goes around and was offered to a client in this round already."""
+        return bool(self._asked.get(row, 0) >> client & 1)
+
     def end(self, row: int) -> None:
         """Everybody was asked, or the agent is gone."""
         self._asked.pop(row, None)
