@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from http.client import HTTPConnection
+from typing import Any
 
 import pytest
 
@@ -67,6 +70,35 @@ def test_weights_are_set_and_shown(mezzo: MezzoCommand) -> None:
     assert {"ads", "ads/web"} <= {role["name"] for role in mezzo.json("roles")}
     ended = mezzo("weights", "set", "ads/web", "0")
     assert (ended.code, "weight" in ended.stderr) == (EXIT_FAILED, True)
+
+
+def test_the_endpoints_of_old_configure_the_same(cluster: Cluster, mezzo: MezzoCommand) -> None:
+    guarantee: list[dict[str, Any]] = [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 1}}]
+    assert ask(cluster, "POST", "/master/quota", {"role": "old", "guarantee": guarantee}) == (200, b"")
+    (config,) = json.loads(ask(cluster, "GET", "/quota")[1])["configs"]
+    # Set in the form of old, a guarantee is the limit, too.
+    assert config == {"role": "old", "guarantees": {"cpus": {"value": 1.0}}, "limits": {"cpus": {"value": 1.0}}}
+    assert ask(cluster, "POST", "/quota", {"role": "old", "guarantee": guarantee})[0] == 400
+    guarantee[0]["scalar"] = {"value": 99}
+    assert ask(cluster, "POST", "/quota", {"role": "vast", "guarantee": guarantee})[0] == 409
+    assert ask(cluster, "DELETE", "/quota/old") == (200, b"")
+    assert ask(cluster, "DELETE", "/quota/old")[0] == 400
+    assert mezzo.json("quota") == []
+    assert ask(cluster, "PUT", "/weights", [{"role": "old", "weight": 3}]) == (200, b"")
+    assert {"role": "old", "weight": 3.0} in json.loads(ask(cluster, "GET", "/weights")[1])
+    assert ask(cluster, "PUT", "/weights", [{"role": "old", "weight": -3}])[0] == 400
+
+
+def ask(cluster: Cluster, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+    """The status and the body of an answer."""
+    data = None if body is None else json.dumps(body)
+    connection = HTTPConnection(cluster.gateway().http, timeout=PATIENCE_SECONDS)
+    try:
+        connection.request(method, path, data)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
 
 
 def test_each_verb_explains_itself(mezzo: MezzoCommand) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -23,7 +23,7 @@ from tests.polling import PATIENCE_SECONDS, eventually
 pytestmark = pytest.mark.timeout(120)
 
 Document = dict[str, Any]
-EXIT_NOT_FOUND = 66
+EXIT_FAILED, EXIT_NOT_FOUND, EXIT_UNREACHABLE = 1, 66, 69
 
 
 class Waiting:
@@ -231,3 +231,31 @@ async def test_mezzo_tells_why_of_frameworks_roles_and_tasks(cluster: Cluster) -
             assert named[1].startswith("spark in role eng/backend is offered nothing")
             ended = await asyncio.to_thread(mezzo, "why", "spark", "--agent", "nowhere")
             assert (ended.code, "there is no agent nowhere" in ended.stderr) == (EXIT_NOT_FOUND, True)
+
+
+async def test_of_many_explanations_the_verdicts_are_told_and_all_of_each_when_wide(cluster: Cluster) -> None:
+    mezzo = MezzoCommand(cluster.gateway().http)
+    async with AsyncExitStack() as stack:
+        for number in range(4):
+            await stack.enter_async_context(framework(cluster, "twin", f"many/r{number}", takes_at_least(100)))
+        for number in range(4):
+            await explained(cluster, turned_away_by("below_minimum"), role=f"many/r{number}")
+        short = (await asyncio.to_thread(mezzo.output, "why", "many")).splitlines()
+        assert [line.split()[3] for line in short[:4]] == [f"many/r{number}" for number in range(4)]
+        assert (len(short), "-o wide" in short[-1]) == (6, True)
+        wide = await asyncio.to_thread(mezzo.output, "why", "many", "-o", "wide")
+        assert wide.count("the smallest offer it takes is cpus 100") == 4
+        ended = await asyncio.to_thread(mezzo, "why", "twin")
+        assert (ended.code, "there are 4 frameworks twin" in ended.stderr) == (EXIT_FAILED, True)
+
+
+async def test_without_an_allocator_that_is_the_answer(cluster: Cluster) -> None:
+    """The last of this module: the allocator does not come back."""
+    mezzo = MezzoCommand(cluster.gateway().http)
+    cluster.allocator().process.kill()
+
+    async def refused() -> bool:
+        ended = await asyncio.to_thread(mezzo, "why")
+        return ended.code == EXIT_UNREACHABLE and "allocator" in ended.stderr
+
+    await eventually(refused, "the word that there is no allocator")
