@@ -10,27 +10,16 @@ from mezzo.errors import NotFound
 from mezzo_agent.containers import log_stream, logs
 from mezzo_agent.containers.log_stream import LogPart
 from mezzo_agent.containers.logs import LogLimit, rotate
+from mezzo_chassis.testing import attributes_missing
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 LIMIT = LogLimit(4 * PAGE, 2)
 
 
-def keeps_attributes(folder: Path) -> bool:
-    probe = folder / "probe"
-    probe.touch()
-    try:
-        os.setxattr(probe, "user.mezzo.probe", b"1")
-    except OSError:
-        return False
-    finally:
-        probe.unlink()
-    return True
-
-
 @pytest.fixture(params=["collapsing", "truncating"])
 def sandbox(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    if not keeps_attributes(tmp_path):
-        pytest.skip("the file system has no extended attributes")
+    if missing := attributes_missing(tmp_path):
+        pytest.skip(missing)
     if request.param == "truncating":
         monkeypatch.setattr(logs, "_COLLAPSE_RANGE", 0x80000000)  # no such mode: EOPNOTSUPP
     return tmp_path
