@@ -69,6 +69,7 @@ def test_a_limit_is_told_with_who_uses_it() -> None:
     quota.consumers.add(framework_id="unknown", amount=2.5)
     sentence = "quota limit of role eng: cpus 40 of 40 used (by eng/backend 25, spark 12.5, unknown 2.5)"
     assert sentence in summary(told, SPARK)
+    assert verdict(told, SPARK) == f"spark in role eng is offered nothing: {sentence}"
 
 
 def test_what_is_laid_away_is_told_with_whom_it_is_for() -> None:
@@ -115,13 +116,14 @@ def test_places_are_told_where_there_are_others() -> None:
     told = explanation(nothing_free=2)
     told.places.add(name="*", share=1, place=1, of=1)
     told.places.add(name="eng", share=0.5, place=2, of=3)
+    told.places.add(name=".", share=0.5, place=1, of=4)
     told.places.add(name="f", share=0.25, place=1, of=2)
     told.places.add(name="f", share=0.25, place=1, of=4, drawn_by_lot=True)
     told.places.add(name="out", share=0.25, place=0, of=2)
     told.last_offered_seconds = 300
     places = (
-        "eng is number 2 of 3 (share 0.5); spark is number 1 of 2 (share 0.25); "
-        "spark is one of 4, drawn by lot (share 0.25)"
+        "eng is number 2 of 3 (share 0.5); the role itself is number 1 of 4 (share 0.5); "
+        "spark is number 1 of 2 (share 0.25); spark is one of 4, drawn by lot (share 0.25)"
     )
     assert summary(told, SPARK)[-2:] == [
         f"in the order in which turns are given {places}",

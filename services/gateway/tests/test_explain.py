@@ -58,7 +58,8 @@ async def test_an_explanation_is_told_in_full_and_in_sentences(
     assert (told["minimum"], told["places"]) == ([], [])
     assert "last_offered_seconds" not in told
     assert told["verdict"] == (
-        "spark in role eng/backend is offered nothing: all 3 agents would be offered, but a quota limit leaves no room"
+        "spark in role eng/backend is offered nothing: "
+        "quota limit of role eng: cpus 1.5 of 1.5 used (by eng/backend 1, twin 0.5)"
     )
     assert "quota limit of role eng: cpus 1.5 of 1.5 used (by eng/backend 1, twin 0.5)" in told["summary"]
     assert [(asked.framework_id, asked.role) for asked in registry.asked_to_explain] == [("F0", "eng/backend")]

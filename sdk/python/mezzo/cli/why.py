@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mezzo.cli.api import Api, ApiError, ask
 from mezzo.cli.output import Format, Output, show, show_json
-from mezzo.operator.explanations import number
+from mezzo.operator.explanations import OWN_FRAMEWORKS, OWN_NODE, number
 
 # More explanations than this are told by their verdicts alone, unless they are asked for wide.
 IN_FULL_MAX = 3
@@ -188,7 +188,9 @@ def _rules(explanation: Document) -> Iterator[tuple[str, ...]]:
 def _places(explanation: Document) -> Iterator[tuple[str, ...]]:
     for place in explanation["places"]:
         name = place["name"]
-        if name == explanation["framework_id"]:
+        if name == OWN_NODE:
+            name = OWN_FRAMEWORKS
+        elif name == explanation["framework_id"]:
             name = explanation["framework_name"] or name
         if not place["place"]:
             standing = "takes no part"

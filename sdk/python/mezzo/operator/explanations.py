@@ -79,6 +79,9 @@ RULES: Mapping[str, tuple[str, str, str]] = {
     ),
 }
 
+# What the allocator calls the node of a role's own frameworks, which stand beside the roles below it; and in words.
+OWN_NODE, OWN_FRAMEWORKS = ".", "the role itself"
+
 # Why a framework takes no part, and what would have to change.
 REMEDIES: Mapping[InactiveReason.ValueType, str] = {
     allocator.INACTIVE_REASON_NOT_SUBSCRIBED: "it has to subscribe in it",
@@ -133,6 +136,8 @@ def verdict(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN
     if out:
         return f"{who} has {_counted(out, 'offer')} to answer, and nothing more can be offered to it"
     rule, count = max(_turned_away(explanation), key=lambda each: each[1])
+    if rule == "quota_limit" and explanation.binding_quotas:
+        return f"{who} is offered nothing: {_about_quota(explanation.binding_quotas[0], surroundings)}"
     return f"{who} is offered nothing: {_said_of(rule, count, total, explanation)}"
 
 
@@ -255,7 +260,7 @@ def _about_place(explanation: Explanation, surroundings: Surroundings) -> Iterab
 
 
 def _placed(place: Place, surroundings: Surroundings) -> str:
-    name = surroundings.names.get(place.name) or place.name
+    name = OWN_FRAMEWORKS if place.name == OWN_NODE else surroundings.names.get(place.name) or place.name
     if place.drawn_by_lot:
         return f"{name} is one of {place.of}, drawn by lot (share {place.share:.3g})"
     return f"{name} is number {place.place} of {place.of} (share {place.share:.3g})"
