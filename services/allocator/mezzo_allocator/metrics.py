@@ -14,7 +14,7 @@ from mezzo.allocator.v1 import allocator_pb2 as wire
 from mezzo.resources import from_thousandths
 from mezzo_allocator.core import measures
 from mezzo_allocator.core.allocator import Allocator
-from mezzo_allocator.core.events import Allocated
+from mezzo_allocator.core.events import Allocated, Event, InverseOfferAnswered
 from mezzo_chassis.leadership.metrics import LeadershipMetrics
 from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, ProcessMetrics, RpcMetrics
 
@@ -23,6 +23,9 @@ ROLES_MAX = 1000
 
 ALL_OTHERS = "all others"
 """What the roles beyond that are called together: no role has a space in its name."""
+
+
+ANSWERS = {True: "accepted", False: "declined", None: "none"}
 
 
 class AllocatorMetrics:
@@ -35,7 +38,7 @@ class AllocatorMetrics:
         self.sessions = Counter(
             "mezzo_allocator_sessions_total", "Sessions that registries began.", registry=self.registry
         )
-        self.events = Counter(
+        self._events = Counter(
             "mezzo_allocator_events_total", "Events that the core handled.", ["event"], registry=self.registry
         )
         self.leadership = LeadershipMetrics(self.registry, "allocator")
@@ -53,10 +56,22 @@ class AllocatorMetrics:
         self._inverse = Counter(
             "mezzo_allocator_inverse_allocations_total", "Inverse offers advised.", registry=self.registry
         )
+        self._answers = Counter(
+            "mezzo_allocator_inverse_offers_ended_total",
+            "Inverse offers that ended, by answer.",
+            ["answer"],
+            registry=self.registry,
+        )
         self._roles: set[str] = set()
 
     def _histogram(self, name: str, text: str) -> Histogram:
         return Histogram(f"mezzo_allocator_{name}", text, buckets=LATENCY_BUCKETS_SECONDS, registry=self.registry)
+
+    def heard(self, event: Event) -> None:
+        """Counts what the registry told."""
+        self._events.labels(type(event).__name__).inc()
+        if isinstance(event, InverseOfferAnswered):
+            self._answers.labels(ANSWERS[event.accepted]).inc()
 
     def cycle(self, cycle: wire.Cycle, outcome: Allocated) -> None:
         """Counts a cycle and what came of it."""

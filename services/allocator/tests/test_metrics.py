@@ -9,6 +9,7 @@ from prometheus_client import generate_latest
 
 from mezzo.allocator.v1 import allocator_pb2 as wire
 from mezzo_allocator import metrics as told
+from mezzo_allocator.adapters.translation import Translator
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.metrics import AllocatorMetrics
 from mezzo_allocator.testing import Conversation
@@ -114,6 +115,24 @@ def test_roles_beyond_a_bound_are_told_together(monkeypatch: pytest.MonkeyPatch)
     assert dashboard.value("quota_limit", role="all others", resource="cpus") == 2 + 3 + 4
     shares = [dashboard.value("dominant_share", role=role) for role in ("role0", "role1", "all others")]
     assert max(filter(None, shares)) >= 0.2
+
+
+def test_inverse_offers_are_counted_by_how_they_ended() -> None:
+    answers = wire.InverseOfferAnswered
+    metrics = AllocatorMetrics("1.0")
+    for answer in (
+        answers.ANSWER_ACCEPTED,
+        answers.ANSWER_DECLINED,
+        answers.ANSWER_DECLINED,
+        answers.ANSWER_UNSPECIFIED,
+    ):
+        message = wire.RegistryMessage(inverse_offer_answered=answers(framework=1, agent=1, answer=answer))
+        event = Translator().event(message)
+        assert event is not None
+        metrics.heard(event)
+    name = "mezzo_allocator_inverse_offers_ended_total"
+    counts = {answer: metrics.registry.get_sample_value(name, {"answer": answer}) for answer in told.ANSWERS.values()}
+    assert counts == {"accepted": 1, "declined": 2, "none": 1}
 
 
 def test_every_metric_is_named_by_the_rules_of_prometheus() -> None:

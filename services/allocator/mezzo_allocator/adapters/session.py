@@ -159,7 +159,7 @@ class _Session:
         event = self._translator.event(message)
         if event is None:
             return
-        self._metrics.events.labels(type(event).__name__).inc()
+        self._metrics.heard(event)
         for effect in self._core.handle(event, now=now):
             if isinstance(effect, ev.Ready):
                 self._send(wire.AllocatorMessage(ready=wire.Ready(version=self._version)))

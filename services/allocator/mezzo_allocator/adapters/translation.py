@@ -17,6 +17,11 @@ from mezzo_chassis.log import get_logger
 FORMS_MAX = 65_536
 """How many forms of resources are remembered before all are forgotten."""
 
+_ACCEPTED = {
+    wire.InverseOfferAnswered.ANSWER_ACCEPTED: True,
+    wire.InverseOfferAnswered.ANSWER_DECLINED: False,
+}
+
 REQUESTS_MAX = 10
 """How many hints of one framework are remembered."""
 
@@ -112,7 +117,7 @@ class Translator:
     @staticmethod
     def _inverse_offer_answered(message: wire.InverseOfferAnswered) -> ev.Event:
         seconds = message.filters.refuse_seconds if message.HasField("filters") else None
-        return ev.InverseOfferAnswered(message.framework, message.agent, seconds)
+        return ev.InverseOfferAnswered(message.framework, message.agent, seconds, _ACCEPTED.get(message.answer))
 
     def _request(self, message: wire.Request) -> ev.Event:
         amounts = []

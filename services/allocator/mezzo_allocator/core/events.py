@@ -98,11 +98,15 @@ class ResourcesAllocated:
 
 @dataclass(frozen=True, slots=True)
 class InverseOfferAnswered:
-    """An inverse offer is no longer out. With `refuse_seconds` the framework is not asked again for so long."""
+    """An inverse offer is no longer out. With `refuse_seconds` the framework is not asked again for so long.
+
+    What the framework said makes no difference to that; `accepted` is None where it said nothing.
+    """
 
     framework: int
     agent: int
     refuse_seconds: float | None = None
+    accepted: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,13 @@ share order, before anybody gets it a second time. The round ends when nobody is
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mezzo_allocator.core.arrays import Bits
+from mezzo_allocator.core.filters import bits_of
 
 
 class Rounds:
@@ -45,6 +48,12 @@ class Rounds:
         """A client is gone, and its number may be given to another."""
         for row in self._asked:
             self._asked[row] &= ~(1 << client)
+
+    def validate(self, rows: Container[int], clients: Container[int]) -> None:
+        """Raises AssertionError where an agent goes around that is not there, or was offered to nobody there is."""
+        for row, asked in self._asked.items():
+            assert row in rows, row
+            assert all(client in clients for client in bits_of(asked)), (row, asked)
 
     def leave_out_asked(self, rows: NDArray[np.int64], eligible: Bits) -> None:
         """Clears the bits [k, W] of clients that were asked already, for the agents at `rows` [k]."""

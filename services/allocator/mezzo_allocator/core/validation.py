@@ -51,6 +51,7 @@ def validate(books: Books) -> None:
     _validate_order(books)
     books.filters.validate()
     books.maintenance.validate(books.agents, books.frameworks)
+    books.rounds.validate({agent.row for agent in books.agents.by_number.values()}, books.frameworks.clients)
 
 
 def _expect(holds: bool | np.bool_, message: str) -> None:
