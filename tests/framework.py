@@ -14,18 +14,8 @@ from mesos.v1.scheduler import scheduler_pb2 as v1
 from mezzo.errors import Forbidden, InvalidRequest, Unavailable
 from mezzo.resources import Resources, parse
 from mezzo.scheduler import SchedulerClient, Transport
+from mezzo.task_states import TERMINAL
 
-TERMINAL = frozenset(
-    {
-        mesos.TASK_FINISHED,
-        mesos.TASK_FAILED,
-        mesos.TASK_KILLED,
-        mesos.TASK_ERROR,
-        mesos.TASK_LOST,
-        mesos.TASK_DROPPED,
-        mesos.TASK_GONE,
-    }
-)
 PATIENCE_SECONDS = 90
 REFUSE_SECONDS = 0.2
 RECONCILE_SECONDS = 2.0

@@ -13,8 +13,9 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
 from mezzo.resources import parse
 from mezzo.scheduler import HttpTransport, SchedulerClient
+from mezzo.task_states import TERMINAL
 from tests.cluster import Cluster
-from tests.framework import PATIENCE_SECONDS, TERMINAL
+from tests.framework import PATIENCE_SECONDS
 from tests.mezzo_command import MezzoCommand
 
 NEEDED = "cpus:0.1;mem:32"

@@ -10,7 +10,7 @@ from typing import Any
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
 from mezzo.resources import Resources, parse
-from tests.framework import TERMINAL
+from mezzo.task_states import TERMINAL
 from tests.simulation.clock import Clock
 from tests.simulation.network import Connection
 

@@ -26,21 +26,11 @@ from typing import Any, TypeVar
 import click
 from google.protobuf.message import Message
 
-from mezzo import jsonpb
+from mezzo import durations, jsonpb
 from mezzo_chassis.errors import Exit
 
 C = TypeVar("C")
 
-_UNITS_SECONDS = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "ms": 1e-3,
-    "secs": 1.0,
-    "mins": 60.0,
-    "hrs": 3600.0,
-    "days": 86400.0,
-    "weeks": 604800.0,
-}
 _UNITS_BYTES = {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*\Z")
 # `user:password@` of an address.
@@ -49,12 +39,16 @@ _USER_INFORMATION = re.compile(r"(?<=://)[^\s/]*@")
 
 def duration(text: str) -> float:
     """Seconds, from Mesos' form (`15secs`, `500ms`, `1weeks`) or a plain number of seconds."""
-    return _quantity(text, _UNITS_SECONDS, "secs", "a length of time like 500ms, 15secs or 10mins")
+    return durations.parse(text)
 
 
 def byte_count(text: str) -> int:
     """Bytes, from Mesos' form (`10MB`) or a plain number of bytes."""
-    return round(_quantity(text, {unit: float(size) for unit, size in _UNITS_BYTES.items()}, "B", "a size like 10MB"))
+    matched = _QUANTITY.match(text)
+    unit = (matched[2] or "B") if matched else ""
+    if not matched or unit not in _UNITS_BYTES:
+        raise ValueError(f"{text!r} is not a size like 10MB")
+    return round(float(matched[1]) * _UNITS_BYTES[unit])
 
 
 def fraction(text: str) -> float:
@@ -100,14 +94,6 @@ def one_of(*words: str) -> Callable[[str], str]:
 
 def folder(text: str) -> Path:
     return Path(text).expanduser().absolute()
-
-
-def _quantity(text: str, units: dict[str, float], plain: str, expected: str) -> float:
-    matched = _QUANTITY.match(text)
-    unit = (matched[2] or plain) if matched else ""
-    if not matched or unit not in units:
-        raise ValueError(f"{text!r} is not {expected}")
-    return float(matched[1]) * units[unit]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -277,7 +263,7 @@ def _as_given(value: Any, given: _Flag) -> str:
     if given.show is not None:
         return given.show(value)
     if given.parse is duration:
-        return duration_text(value)
+        return durations.text_of(value)
     if given.parse is byte_count:
         return bytes_text(value)
     if given.parse is address:
@@ -288,15 +274,6 @@ def _as_given(value: Any, given: _Flag) -> str:
     if isinstance(value, dict):
         return json.dumps(value)
     return _plain_text(value)
-
-
-def duration_text(seconds: float) -> str:
-    """Mesos' form: the largest unit in which it is a whole number."""
-    nanoseconds = round(seconds * 1e9)
-    for unit, size in reversed(_UNITS_SECONDS.items()):
-        if nanoseconds and nanoseconds % round(size * 1e9) == 0:
-            return f"{nanoseconds // round(size * 1e9)}{unit}"
-    return "0ns"
 
 
 def bytes_text(count: int) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mezzo import durations
 from mezzo_chassis import config
 from mezzo_chassis.config import address, as_text, boolean, byte_count, duration, flag, fraction, load, one_of
 from mezzo_chassis.leadership import ZooKeeperUrl
@@ -173,4 +174,4 @@ def test_flags_are_told_in_mesos_form_and_secrets_not_at_all() -> None:
 )
 def test_lengths_of_time_read_and_write_alike(text: str, seconds: float) -> None:
     assert duration(text) == seconds
-    assert duration(config.duration_text(seconds)) == seconds
+    assert duration(durations.text_of(seconds)) == seconds

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mesos.v1.mesos_pb2 import DomainInfo, WeightInfo
-from mezzo import domains
+from mezzo import domains, durations
 from mezzo.errors import InvalidRequest
 from mezzo.offer_constraints import RegexLimits
-from mezzo_chassis.config import address, byte_count, duration, duration_text, flag, folder, one_of, port
+from mezzo_chassis.config import address, byte_count, duration, flag, folder, one_of, port
 from mezzo_chassis.leadership import ZooKeeperUrl
 from mezzo_chassis.log import FORMATS, LEVELS
 from mezzo_registry.core import RateLimit, Settings
@@ -81,7 +81,7 @@ class Config:
         None,
         "At most so many agents become unreachable in so much time, like 1/10mins.",
         parse=rate_limit,
-        show=lambda limit: f"{limit.permits}/{duration_text(limit.per_seconds)}",
+        show=lambda limit: f"{limit.permits}/{durations.text_of(limit.per_seconds)}",
     )
     # Longer than any framework holds offers on purpose (Aurora: 5 to 6 minutes), short enough that one that hangs does
     # not keep them from the others for long. Mesos has no limit of its own.

@@ -13,23 +13,13 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
 from mezzo.resources import Resources
 from mezzo.scheduler import HttpTransport, SchedulerClient
+from mezzo.task_states import TERMINAL
 
 CPUS_PER_TASK = 0.1
 MEM_PER_TASK = 32.0
 PATIENCE_SECONDS = 120.0
 COMMAND = 'echo "task $0 of {count} on $(hostname)"; sleep 0.$(({number} % 5 + 1))'
 
-TERMINAL = frozenset(
-    {
-        mesos.TASK_FINISHED,
-        mesos.TASK_FAILED,
-        mesos.TASK_KILLED,
-        mesos.TASK_ERROR,
-        mesos.TASK_LOST,
-        mesos.TASK_DROPPED,
-        mesos.TASK_GONE,
-    }
-)
 NEEDED = Resources.parse(f"cpus:{CPUS_PER_TASK};mem:{MEM_PER_TASK}")
 
 

@@ -26,11 +26,11 @@ from mezzo.cli.api import (
     connect,
     failures_told,
 )
-from mezzo.cli.demo import TERMINAL
 from mezzo.cli.logs import log_path
 from mezzo.errors import MezzoError, Unavailable
 from mezzo.resources import ResourceError, Resources, parse
 from mezzo.scheduler import HttpTransport, SchedulerClient
+from mezzo.task_states import TERMINAL
 
 EXIT_NOT_RUN = 125
 REFUSE_SECONDS = 1.0

@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_SECONDS = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "ms": 1e-3,
-    "secs": 1.0,
-    "mins": 60.0,
-    "hrs": 3600.0,
-    "days": 86400.0,
-    "weeks": 604800.0,
-}
-_DURATION = re.compile(rf"(\d+(?:\.\d+)?)({'|'.join(_SECONDS)})\Z")
+from mezzo import durations
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +52,7 @@ class ExecutorEnvironment:
 
 
 def _seconds(environment: Mapping[str, str], name: str, default: str) -> float:
-    text = environment.get(name, default)
-    matched = _DURATION.match(text)
-    if not matched:
-        raise ValueError(f"{name}: {text!r} is not a length of time like 5secs")
-    return float(matched[1]) * _SECONDS[matched[2]]
+    try:
+        return durations.parse(environment.get(name, default))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None

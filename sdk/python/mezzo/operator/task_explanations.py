@@ -13,6 +13,7 @@ from typing import Any
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import jsonpb
 from mezzo.operator.explanations import duration
+from mezzo.task_states import TERMINAL
 
 NANOSECONDS = 1e9
 
@@ -100,19 +101,6 @@ AWAY: Mapping[AgentState, str] = {
     AgentState.UNREACHABLE: "agent {host} is unreachable",
     AgentState.REMOVED: "agent {host} is there no longer",
 }
-
-TERMINAL = frozenset(
-    {
-        mesos.TASK_FINISHED,
-        mesos.TASK_FAILED,
-        mesos.TASK_KILLED,
-        mesos.TASK_ERROR,
-        mesos.TASK_LOST,
-        mesos.TASK_DROPPED,
-        mesos.TASK_GONE,
-        mesos.TASK_GONE_BY_OPERATOR,
-    }
-)
 
 
 def document(facts: TaskFacts, now: float) -> dict[str, Any]:

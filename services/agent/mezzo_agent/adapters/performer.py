@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.errors import NotFound
+from mezzo.task_states import TERMINAL
 from mezzo_agent.adapters.executor_streams import ExecutorStreams
 from mezzo_agent.core.effects import (
     CancelTimer,
@@ -30,7 +31,6 @@ from mezzo_agent.core.effects import (
     WatchContainer,
 )
 from mezzo_agent.core.events import ContainerEnded, ContainerNotStarted, ContainerStarted, Event, Timer, TimerFired
-from mezzo_agent.core.model import TERMINAL_STATES
 from mezzo_agent.ports import ContainerConfig, ContainerId, Containerizer, LaunchError, Termination
 from mezzo_chassis.log import get_logger
 
@@ -195,7 +195,7 @@ class Performer:
 def _tell(update: session.TaskUpdate) -> None:
     """A line in the log for how each task ended; what comes before is told by /state."""
     status = update.status
-    if status.state in TERMINAL_STATES:
+    if status.state in TERMINAL:
         log.info(
             "task ended",
             framework_id=update.framework_id.value,

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo import durations
 from mezzo_agent.core.books import Books
 from mezzo_agent.core.model import Executor, ExecutorKind, Framework, Task
-from mezzo_chassis.config import duration_text
 
 
 class UnresolvedSecret(ValueError):
@@ -35,12 +35,12 @@ def of_executor(books: Books, framework: Framework, executor: Executor) -> dict[
     environment |= {
         "LIBPROCESS_IP": settings.ip,
         "LIBPROCESS_PORT": "0",
-        "MESOS_SUBSCRIPTION_BACKOFF_MAX": duration_text(settings.executor_reregistration_timeout),
-        "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": duration_text(shutdown_grace_period(books, executor)),
+        "MESOS_SUBSCRIPTION_BACKOFF_MAX": durations.text_of(settings.executor_reregistration_timeout),
+        "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": durations.text_of(shutdown_grace_period(books, executor)),
         "MESOS_EXECUTOR_AUTHENTICATION_TOKEN": executor.token,
     }
     if framework.info.checkpoint:
-        environment["MESOS_RECOVERY_TIMEOUT"] = duration_text(settings.recovery_timeout)
+        environment["MESOS_RECOVERY_TIMEOUT"] = durations.text_of(settings.recovery_timeout)
     if settings.domain_socket is not None:
         environment["MESOS_DOMAIN_SOCKET"] = str(settings.domain_socket)
     if settings.grpc_port is not None:

@@ -9,6 +9,7 @@ from itertools import groupby
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.executor import executor_pb2 as api
+from mezzo import durations
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
 from mezzo_agent.core import environment, executor_calls, wait_status
@@ -25,7 +26,6 @@ from mezzo_agent.core.holdings import held_by
 from mezzo_agent.core.model import Executor, ExecutorState, Kill, KillCause, Phase, Task
 from mezzo_agent.core.updates import SOURCE_EXECUTOR, Updates
 from mezzo_agent.ports import ContainerConfig, Termination
-from mezzo_chassis.config import duration_text
 
 _Event = api.Event
 _Status = mesos.TaskStatus
@@ -224,13 +224,13 @@ class Executors:
     def registration_overdue(self, executor: Executor) -> None:
         if executor.state is ExecutorState.REGISTERING:
             seconds = self._books.settings.executor_registration_timeout
-            message = f"Executor did not register within {duration_text(seconds)}"
+            message = f"Executor did not register within {durations.text_of(seconds)}"
             self._doom(executor, _Status.REASON_EXECUTOR_REGISTRATION_TIMEOUT, message)
 
     def reregistration_overdue(self, executor: Executor) -> None:
         if executor.connection is None:
             seconds = self._books.settings.executor_reregistration_timeout
-            message = f"Executor did not register again within {duration_text(seconds)}"
+            message = f"Executor did not register again within {durations.text_of(seconds)}"
             self._doom(executor, _Status.REASON_EXECUTOR_REREGISTRATION_TIMEOUT, message)
 
     def _doom(self, executor: Executor, reason: _Status.Reason.ValueType, message: str) -> None:

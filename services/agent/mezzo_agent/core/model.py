@@ -8,23 +8,11 @@ from enum import Enum, StrEnum
 from pathlib import Path
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo.task_states import TERMINAL
 from mezzo_agent.ports import ContainerId
 
 COMPLETED_TASKS_PER_EXECUTOR_MAX = 200
 """How many ended tasks of one executor `/state` still tells about."""
-
-TERMINAL_STATES = frozenset(
-    (
-        mesos.TASK_FINISHED,
-        mesos.TASK_FAILED,
-        mesos.TASK_KILLED,
-        mesos.TASK_ERROR,
-        mesos.TASK_LOST,
-        mesos.TASK_DROPPED,
-        mesos.TASK_GONE,
-        mesos.TASK_GONE_BY_OPERATOR,
-    )
-)
 
 
 class ExecutorKind(Enum):
@@ -97,7 +85,7 @@ class Task:
 
     @property
     def terminal(self) -> bool:
-        return self.state in TERMINAL_STATES
+        return self.state in TERMINAL
 
     def knows(self, uuid: bytes) -> bool:
         """Whether an update of this id has been entered already."""

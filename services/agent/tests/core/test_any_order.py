@@ -9,8 +9,9 @@ import pytest
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.errors import MezzoError
+from mezzo.task_states import TERMINAL
 from mezzo_agent.core import events as happened
-from mezzo_agent.core.model import TERMINAL_STATES, Executor, Phase, Task
+from mezzo_agent.core.model import Executor, Phase, Task
 from mezzo_agent.ports import RecoveredContainer, RecoveredState, Termination
 
 STEPS = 400
@@ -196,5 +197,5 @@ def test_books_hold_and_every_task_ends_exactly_once(agent, tasks, seed):
     assert walk.agent.agent.books.frameworks["F1"].idle
     for task_id in walk.asked:
         states = [status.state for status in walk.heard[task_id].values()]
-        assert sum(state in TERMINAL_STATES for state in states) == 1, task_id
-        assert states[-1] in TERMINAL_STATES
+        assert sum(state in TERMINAL for state in states) == 1, task_id
+        assert states[-1] in TERMINAL

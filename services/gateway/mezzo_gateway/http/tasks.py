@@ -20,6 +20,7 @@ from mesos.v1.mesos_pb2 import Task
 from mezzo.errors import InvalidRequest, MezzoError, NotFound, NotLeading
 from mezzo.operator.task_explanations import AgentState, TaskFacts, document
 from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED
+from mezzo.task_states import TERMINAL
 from mezzo_chassis.config import boolean
 from mezzo_chassis.errors import http_status
 from mezzo_chassis.http.exchange import json_response
@@ -29,7 +30,7 @@ from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.http.files import Files, cut_off
 from mezzo_gateway.http.reads import Reads
 from mezzo_gateway.state.cluster import Cluster
-from mezzo_gateway.state.records import TERMINAL_STATES, TaskRecord
+from mezzo_gateway.state.records import TaskRecord
 
 PREFIX = "/mezzo/v1/tasks"
 FILES = ("stdout", "stderr")
@@ -159,7 +160,7 @@ class Tasks:
 
     def _has_ended(self, framework_id: str, task_id: str) -> bool:
         record = self._reads.cluster().task(framework_id, task_id)
-        return record is None or record.task.state in TERMINAL_STATES
+        return record is None or record.task.state in TERMINAL
 
 
 def _agent_state(cluster: Cluster, agent_id: str) -> AgentState:

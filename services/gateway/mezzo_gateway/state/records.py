@@ -7,26 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mesos.v1.master.master_pb2 import Response
-from mesos.v1.mesos_pb2 import ExecutorInfo, FrameworkInfo, Offer, Task, TaskState
+from mesos.v1.mesos_pb2 import ExecutorInfo, FrameworkInfo, Offer, Task
 from mezzo.operator.v1.operator_pb2 import TASK_LIST_ACTIVE, TaskList
+from mezzo.task_states import TERMINAL
 from mezzo_gateway.state.tally import Holding, Tally
 
 Agent = Response.GetAgents.Agent
 Framework = Response.GetFrameworks.Framework
-
-TERMINAL_STATES = frozenset(
-    TaskState.Value(name)
-    for name in (
-        "TASK_FINISHED",
-        "TASK_FAILED",
-        "TASK_KILLED",
-        "TASK_ERROR",
-        "TASK_LOST",
-        "TASK_DROPPED",
-        "TASK_GONE",
-        "TASK_GONE_BY_OPERATOR",
-    )
-)
 
 
 class TaskRecord:
@@ -51,7 +38,7 @@ class TaskRecord:
     @property
     def holds_resources(self) -> bool:
         """Whether its resources are in use: it may run, on an agent that is there."""
-        return self.list == TASK_LIST_ACTIVE and self.task.state not in TERMINAL_STATES
+        return self.list == TASK_LIST_ACTIVE and self.task.state not in TERMINAL
 
 
 class Shelf:

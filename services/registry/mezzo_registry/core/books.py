@@ -13,12 +13,13 @@ from mesos.v1.allocator.allocator_pb2 import InverseOfferStatus
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.resources import Form, Resources
+from mezzo.task_states import TERMINAL
 
 from .accounts import Sums
 from .failures import InvalidTransition
 from .maintenance import Plan
 from .roles import Configuration
-from .states import AGENT_TRANSITIONS, FRAMEWORK_TRANSITIONS, TERMINAL, AgentState, FrameworkState
+from .states import AGENT_TRANSITIONS, FRAMEWORK_TRANSITIONS, AgentState, FrameworkState
 
 Capability = mesos.FrameworkInfo.Capability
 TaskKey = tuple[str, str]

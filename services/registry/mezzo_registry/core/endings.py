@@ -1,10 +1,11 @@
 """How tasks end in the books, when not by an acknowledged update of their agent."""
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo.task_states import TERMINAL
 
 from . import allocator_messages, observers, statuses
 from .books import Framework, Task
-from .states import STATE_NAMES, TERMINAL
+from .states import STATE_NAMES
 from .turn import Turn
 
 

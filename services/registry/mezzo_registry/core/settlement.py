@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.resources import Resources
+from mezzo.task_states import TERMINAL
 
 from . import departure, endings, frameworks, observers, resource_forms, statuses
 from .books import Agent, Executor, ExecutorKey, Framework, Task, TaskKey
-from .states import TERMINAL
 from .turn import Turn
 
 Message = agent_session.RegistryMessage

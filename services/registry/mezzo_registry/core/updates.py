@@ -3,11 +3,12 @@
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
+from mezzo.task_states import TERMINAL
 
 from . import allocator_messages, endings, observers, reconciliation, statuses
 from .books import Framework, Task
 from .events import ExecutorExited, ExecutorSpoke, TaskUpdated
-from .states import MADE_BY_AGENTS, TERMINAL
+from .states import MADE_BY_AGENTS
 from .turn import Turn
 from .validation.wholeness import is_whole
 

@@ -4,8 +4,8 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import InvalidRequest
 from mezzo.resources import Resources
+from mezzo.task_states import TERMINAL
 from mezzo_registry.core import resource_forms
-from mezzo_registry.core.states import TERMINAL
 
 from .identifiers import check_identifier
 from .wholeness import check_whole
