@@ -96,6 +96,9 @@ class Reign:
                 await self._one_term(leadership)
             except StoreError as error:
                 log.warning("the term ends early", why=str(error))
+            except Exception as error:
+                # A mistake of ours must not leave a leader behind that does nothing, and stands in the way of others.
+                log.exception("the term fails", why=str(error))
             self._step_down(NotLeading())
             await asyncio.sleep(RETRY_SECONDS)
 

@@ -217,16 +217,15 @@ class Term:
             if isinstance(event, Barrier):
                 self._open(event)
                 continue
+            self._handled = event
             try:
-                ordered = handle(event, now=now)
+                for effect in handle(event, now=now):
+                    carry_out[type(effect)](effect)
             except Exception as error:
                 # A mistake in the core: nothing that it holds can be trusted, so another term begins from the store.
                 log.exception("the core failed", core_event=type(event).__name__, why=str(error))
                 self.end(NotLeading())
                 return
-            self._handled = event
-            for effect in ordered:
-                carry_out[type(effect)](effect)
         self._metrics.turns.took(count, time.perf_counter() - started)
         self._turn_waits = bool(inbox)
         if inbox:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import Conflict, InvalidRequest
@@ -295,3 +297,11 @@ def test_agent_with_resources_that_make_no_sense_is_refused(cluster: Cluster) ->
     disk.disk.persistence.id = "a/b"
     cluster.connect(register)
     assert refused_field(cluster) == "register.total_resources[1].disk.persistence.id"
+
+
+@pytest.mark.parametrize("port", ["²", "99999999999", "9" * 5000, "", "-1", "65536"])
+def test_agent_whose_address_is_none_is_refused(cluster: Cluster, port: str) -> None:
+    message = cluster.register_message()
+    message.pid = f"slave(1)@10.0.0.1:{port}"
+    cluster.connect(message)
+    assert refused_field(cluster) == "register.pid"

@@ -1,5 +1,6 @@
 """Offers, what is accepted of them, and what is declined."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -479,3 +480,13 @@ def test_requests_are_passed_on(cluster: Cluster) -> None:
     call.request.requests.add().resources.extend(Resources.parse("cpus:1").messages())
     cluster.call(framework, call)
     assert [len(one.request.requests) for one in cluster.to_allocator()] == [1]
+
+
+def test_refusal_for_a_time_that_is_no_number_is_refused_before_anything_changes(cluster: Cluster) -> None:
+    framework, agent = cluster.framework(), cluster.agent()
+    offer = cluster.offer(framework, agent)
+    cluster.call(framework, decline(offer.id.value, refuse=math.nan))
+    assert cluster.refusal() == "InvalidRequest: decline.filters.refuse_seconds: is not a number"
+    cluster.accept(framework, [offer], cluster.task_info(offer), refuse=math.nan)
+    assert cluster.refusal() == "InvalidRequest: accept.filters.refuse_seconds: is not a number"
+    assert offer.id.value in cluster.registry.books.offers

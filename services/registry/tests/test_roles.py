@@ -107,7 +107,7 @@ def test_operator_reads_the_weights_that_were_set(cluster: Cluster) -> None:
     assert [(one.role, one.weight) for one in response.get_weights.weight_infos] == [("eng", 1.0), ("web", 2.0)]
 
 
-@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf"), 1e-320, 1e308])
 def test_weight_that_is_not_positive_is_refused(cluster: Cluster, weight: float) -> None:
     cluster.operate(weights(ok=2.0, web=weight))
     assert cluster.refusal().startswith("InvalidRequest: update_weights.weight_infos[1].weight: ")
@@ -116,9 +116,11 @@ def test_weight_that_is_not_positive_is_refused(cluster: Cluster, weight: float)
 
 def test_weight_of_what_is_no_role_is_refused(cluster: Cluster) -> None:
     call = weights()
-    call.update_weights.weight_infos.add(role="a//b", weight=1.0)
-    cluster.operate(call)
-    assert "update_weights.weight_infos[0].role: " in cluster.refusal()
+    for role in ("a//b", "x" * 256):
+        del call.update_weights.weight_infos[:]
+        call.update_weights.weight_infos.add(role=role, weight=1.0)
+        cluster.operate(call)
+        assert "update_weights.weight_infos[0].role: " in cluster.refusal()
 
 
 def test_role_named_twice_in_one_update_is_refused(cluster: Cluster) -> None:

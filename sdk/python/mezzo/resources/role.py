@@ -11,6 +11,9 @@ UNRESERVED_ROLE: Final = "*"
 
 _FORBIDDEN = re.compile(r"[\s\\\x00-\x1f\x7f]")
 
+ROLE_BYTES_MAX = 255
+"""Roles are names of folders, labels and keys: no longer than a file's name may be."""
+
 
 def check_role(role: str, field: str) -> None:
     """Refuse what cannot be a role: `eng`, `eng/web` and `*` can. Raises `ResourceError`."""
@@ -18,6 +21,8 @@ def check_role(role: str, field: str) -> None:
         return
     if _FORBIDDEN.search(role):
         raise ResourceError(field, f"{role!r} has white space, a backslash or a control character in it")
+    if len(role.encode()) > ROLE_BYTES_MAX:
+        raise ResourceError(field, f"{role[:32]!r}… has more than {ROLE_BYTES_MAX} bytes")
     for part in role.split("/"):
         if not part:
             raise ResourceError(field, f"{role!r} is empty, or has an empty part between slashes")

@@ -302,7 +302,7 @@ class Allocator:
         return []
 
     def _refused_until(self, seconds: float, now: float) -> float:
-        if seconds < 0:
+        if not seconds >= 0:  # or no number at all
             seconds = REFUSE_SECONDS_DEFAULT
         # As in Mesos a refusal outlives one interval, or whoever refuses for no time would be asked again at once.
         return now + max(min(seconds, REFUSE_SECONDS_MAX), self.policy.allocation_interval_seconds)

@@ -4,6 +4,7 @@ A call that stands on offers that are not valid starts nothing: each of its task
 task that makes no sense, or does not fit, is an error of its own (REASON_TASK_INVALID) and does not touch the others.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -39,6 +40,16 @@ Filtering = (
     | scheduler.Call.AcceptInverseOffers
     | scheduler.Call.DeclineInverseOffers
 )
+
+
+def check_filters(call: Filtering, field: str) -> None:
+    """Refuse a refusal for a time that is no number: nobody could say when it ends.
+
+    Raises:
+        InvalidRequest: naming it.
+    """
+    if math.isnan(call.filters.refuse_seconds):
+        raise InvalidRequest(f"{field}.filters.refuse_seconds", "is not a number")
 
 
 def filters_of(call: Filtering) -> mesos.Filters:

@@ -75,11 +75,13 @@ def _teardown(turn: Turn, framework: Framework, _call: scheduler.Call) -> None:
 
 def _accept(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
     turn.counters["messages_launch_tasks"] += 1
+    accept.check_filters(call.accept, "accept")
     accept.accept(turn, framework, call.accept)
 
 
 def _decline(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
     turn.counters["messages_decline_offers"] += 1
+    accept.check_filters(call.decline, "decline")
     offer_ids = call.decline.offer_ids
     if len(offer_ids) > OFFERS_PER_CALL_MAX:
         raise LimitExceeded(f"decline.offer_ids: has {len(offer_ids)}; at most {OFFERS_PER_CALL_MAX} are allowed")
@@ -101,6 +103,7 @@ def _answer_inverse(
     answer: "Answered.Answer.ValueType",
     field: str,
 ) -> None:
+    accept.check_filters(said, field)
     ids = said.inverse_offer_ids
     if len(ids) > OFFERS_PER_CALL_MAX:
         raise LimitExceeded(f"{field}.inverse_offer_ids: has {len(ids)}; at most {OFFERS_PER_CALL_MAX} are allowed")

@@ -9,7 +9,7 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.resources import ResourceError
 
-from . import allocator_messages, inverse_offers, observers, resource_forms
+from . import allocator_messages, inverse_offers, observers, process_ids, resource_forms
 from .books import Agent, Books, Framework, Offer
 from .events import AllocationsMade, TimerFired
 from .settings import TIMER_SECONDS_MIN
@@ -30,14 +30,13 @@ def offer_form(books: Books, agent: Agent) -> mesos.Offer:
     unavailability = books.unavailability(agent)
     if unavailability is not None:
         form.unavailability.CopyFrom(unavailability)
-    process, _, address = agent.pid.rpartition("@")
-    host, _, port = address.rpartition(":")
-    if port.isdigit():
+    pid = process_ids.parse(agent.pid)
+    if pid is not None:
         form.url.scheme = "http"
         form.url.address.hostname = agent.info.hostname
-        form.url.address.ip = host.strip("[]")
-        form.url.address.port = int(port)
-        form.url.path = f"/{process}"
+        form.url.address.ip = pid.host
+        form.url.address.port = pid.port
+        form.url.path = f"/{pid.process}"
     return form
 
 

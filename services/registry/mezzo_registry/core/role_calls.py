@@ -4,7 +4,7 @@ A call is checked against what will be configured once everything ordered before
 faster than the store writes. Offers that stand in the way of what was configured are rescinded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.master import master_pb2 as master
@@ -14,7 +14,7 @@ from mezzo.resources import Quantities
 from . import allocator_messages, consumption, observers, offers, records, roles
 from .effects import Answer, Persist
 from .events import RolesStored
-from .roles import NO_QUOTA, Configuration, Quota, within
+from .roles import NO_QUOTA, Configuration, Quota
 from .settings import ROLE_RECORDS_BYTES_MAX, ROLES_PER_CALL_MAX
 from .turn import Turn
 from .validation.quota import check_quota_configs, check_quota_request, check_weights
@@ -201,7 +201,7 @@ def stored(turn: Turn, event: RolesStored) -> None:
     for role in changed:
         allocator_messages.role_changed(turn, role)
     observers.roles_changed(turn, changed)
-    if any(within(used, role) for role in event.weights for used in books.roles):
+    if event.weights.keys() & _in_use(books.roles):
         # Whatever is out was shared by the weights of before.
         _rescind_all(turn)
     if event.quotas and books.offers:
@@ -212,6 +212,16 @@ def stored(turn: Turn, event: RolesStored) -> None:
     turn.note("roles configured", weights=dict(event.weights), quotas=[*event.quotas])
     if event.request is not None:
         turn.order(Answer(event.request))
+
+
+def _in_use(used: Iterable[str]) -> set[str]:
+    """The roles that somebody is in, and those above them."""
+    found: set[str] = set()
+    for role in used:
+        while role and role not in found:
+            found.add(role)
+            role = role.rpartition("/")[0]  # noqa: PLW2901  walks upwards
+    return found
 
 
 def _rescind_all(turn: Turn) -> None:

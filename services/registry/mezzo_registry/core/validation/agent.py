@@ -5,7 +5,7 @@ from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import InvalidRequest
 from mezzo.resources import Resources
 from mezzo.task_states import TERMINAL
-from mezzo_registry.core import resource_forms
+from mezzo_registry.core import process_ids, resource_forms
 
 from .identifiers import check_identifier
 from .wholeness import check_whole
@@ -23,6 +23,8 @@ def check_register(register: agent_session.Register) -> Resources:
         raise InvalidRequest("register.agent_info.hostname", "must not be empty")
     if not 0 <= info.port <= 65_535:
         raise InvalidRequest("register.agent_info.port", f"is {info.port}; must be from 0 to 65535")
+    if register.pid and process_ids.parse(register.pid) is None:
+        raise InvalidRequest("register.pid", f"'{register.pid[:100]}' is not like slave(1)@10.0.0.7:5051")
     if info.id.value:
         check_identifier(info.id.value, "register.agent_info.id.value")
     elif register.tasks or register.executors:

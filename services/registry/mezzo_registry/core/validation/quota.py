@@ -1,6 +1,5 @@
 """What operators ask to be configured for roles."""
 
-import math
 from collections.abc import Sequence
 
 from mesos.v1 import mesos_pb2 as mesos
@@ -9,6 +8,9 @@ from mezzo.errors import InvalidRequest
 from mezzo.resources import UNRESERVED_ROLE, Limits, Quantities, ResourceError, check_role, to_thousandths
 from mezzo_registry.core import roles
 from mezzo_registry.core.roles import Quota
+
+WEIGHT_MIN, WEIGHT_MAX = 1e-6, 1e6
+"""Shares are divided by weights: beyond these they are no numbers that can be compared."""
 
 
 def check_weights(infos: Sequence[mesos.WeightInfo], field: str) -> dict[str, float]:
@@ -23,8 +25,11 @@ def check_weights(infos: Sequence[mesos.WeightInfo], field: str) -> dict[str, fl
         check_role(role, f"{where}.role")
         if role in weights:
             raise InvalidRequest(f"{where}.role", f"role '{role}' is named twice")
-        if not math.isfinite(info.weight) or info.weight <= 0:
-            raise InvalidRequest(f"{where}.weight", f"is {info.weight:g} for role '{role}'; must be positive")
+        if not WEIGHT_MIN <= info.weight <= WEIGHT_MAX:
+            raise InvalidRequest(
+                f"{where}.weight",
+                f"is {info.weight:g} for role '{role}'; must be positive, from {WEIGHT_MIN:g} to {WEIGHT_MAX:g}",
+            )
         weights[role] = info.weight
     return weights
 

@@ -1,0 +1,95 @@
+"""A registry that leads: what comes of a term whose store or loop fails in a way that nobody thought of."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.master import master_pb2 as master
+from mezzo.errors import NotLeading
+from mezzo_chassis.leadership import FixedDetector, StandaloneCandidate
+from mezzo_registry import reign
+from mezzo_registry.core import Settings, events
+from mezzo_registry.core.records import TABLES, Write
+from mezzo_registry.metrics import RegistryMetrics
+from mezzo_registry.office import Office
+from mezzo_registry.ports import Tables
+from mezzo_registry.term import Term
+from mezzo_registry.testing import PATIENCE_SECONDS
+
+
+class BrokenStore:
+    """Holds nothing, and cannot be written, for a reason that is a mistake of ours."""
+
+    async def open_term(self) -> Tables:
+        return {table: {} for table in TABLES}
+
+    async def write(self, groups: Sequence[Sequence[Write]]) -> None:
+        raise TypeError(f"cannot write {len(groups)} groups")
+
+
+async def announce(*_: object) -> None:
+    """Nobody looks for this leader."""
+
+
+@pytest.fixture
+async def office(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office]:
+    """Where the terms of a registry with a broken store are found."""
+    monkeypatch.setattr(reign, "RETRY_SECONDS", 0.01)
+    candidate, office = StandaloneCandidate(), Office()
+    leading = reign.Reign(
+        settings=Settings(),
+        flags={},
+        first_info=mesos.MasterInfo(id="first", ip=1, port=1),
+        started_at=time.time(),
+        candidate=candidate,
+        allocators=FixedDetector("127.0.0.1:1"),
+        store_of=lambda _leadership: BrokenStore(),
+        office=office,
+        metrics=RegistryMetrics("test"),
+        announce=announce,
+    )
+    await candidate.start()
+    running = asyncio.create_task(leading.run())
+    yield office
+    await leading.end(NotLeading())
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def term_after(office: Office, before: Term | None = None) -> Term:
+    """The term that leads, once it is another than `before`."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            try:
+                term = office.term()
+            except NotLeading:
+                term = before
+            if term is not None and term is not before:
+                return term
+            await asyncio.sleep(0.01)
+
+
+async def test_a_store_that_fails_as_nobody_expected_ends_the_term_and_another_begins(office: Office) -> None:
+    term = await term_after(office)
+    call = master.Call(type=master.Call.UPDATE_WEIGHTS)
+    call.update_weights.weight_infos.add(role="web", weight=2)
+    number = term.number()
+    with pytest.raises(NotLeading):
+        await asyncio.wait_for(term.ask(events.OperatorCalled(number, call), number), PATIENCE_SECONDS)
+    await term_after(office, term)
+
+
+async def test_a_loop_that_fails_ends_the_term_and_another_begins(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    term = await term_after(office)
+    for effect in list(term._carry_out):
+        monkeypatch.setitem(term._carry_out, effect, None)
+    number = term.number()
+    call = master.Call(type=master.Call.UPDATE_WEIGHTS)
+    with pytest.raises(NotLeading):
+        await asyncio.wait_for(term.ask(events.OperatorCalled(number, call), number), PATIENCE_SECONDS)
+    await term_after(office, term)
