@@ -269,6 +269,14 @@ async def test_output_is_followed_across_what_rotation_throws_away(
             assert await response.content.read() == b"!"
 
 
+async def test_a_part_of_the_output_is_that_part_and_not_what_is_kept_instead_of_it(
+    sandbox: GatewayClient, agent: FakeAgent
+) -> None:
+    agent.thrown_away = 1000
+    for offset, part in ((0, b""), (990, b""), (995, BINARY[:5]), (1000, BINARY[:10]), (1250, BINARY[250:])):
+        assert (await sandbox.get(f"{LOGS}/stdout?offset={offset}&length=10")).body == part
+
+
 @pytest.mark.parametrize(
     ("path", "http_status", "field"),
     [

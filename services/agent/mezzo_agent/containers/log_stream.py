@@ -9,6 +9,9 @@ from typing import BinaryIO
 from mezzo.errors import NotFound
 from mezzo_agent.containers.logs import ROTATING, bytes_cut
 
+PIECES_MAX = 1000
+"""More pieces of a log are not looked through: rotation keeps a few."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogPart:
@@ -28,19 +31,22 @@ def read(open_file: Callable[[str], BinaryIO], name: str, position: int, length:
     `open_file` opens a file of the sandbox by its name and raises NotFound. Blocks. Raises what `open_file` raises for
     the log itself.
     """
-    with ROTATING, ExitStack() as files:
-        piece = files.enter_context(open_file(name))
+    with ROTATING, ExitStack() as opened:
+        piece = opened.enter_context(open_file(name))
         begin = bytes_cut(piece.fileno())
         end = begin + _size(piece)
         number = 0
-        while position < begin:
+        while position < begin and number < PIECES_MAX:
             number += 1
             try:
-                piece = files.enter_context(open_file(f"{name}.{number}"))
+                older = open_file(f"{name}.{number}")
             except NotFound:
-                position = begin
                 break
+            # One at a time: the folder is the task's, who may have put any number of them there.
+            opened.close()
+            piece = opened.enter_context(older)
             begin -= _size(piece)
+        position = max(position, begin)
         return LogPart(os.pread(piece.fileno(), length, position - begin), position, end)
 
 

@@ -41,6 +41,7 @@ ROTATING = threading.Lock()
 """Held while files are renamed and a head is cut off, and by whoever reads several of them as one stream."""
 
 _CUT_ATTRIBUTE = "user.mezzo.cut"
+_CUT_MAX = 1 << 60
 
 CHECK_INTERVAL_SECS = 1.0
 """How often sizes are looked at. A task that writes w bytes a second exceeds its limit by up to w for that long."""
@@ -91,7 +92,8 @@ def rotate(sandbox: Path, name: str, limit: LogLimit, quiet: Callable[[], Abstra
 def bytes_cut(log: int) -> int:
     """How many bytes have been cut off the head of a log file; 0 where nobody says."""
     try:
-        return max(0, int(os.getxattr(log, _CUT_ATTRIBUTE)))
+        # Its task may have written anything there.
+        return min(max(0, int(os.getxattr(log, _CUT_ATTRIBUTE))), _CUT_MAX)
     except (OSError, ValueError):
         return 0
 

@@ -93,8 +93,24 @@ def test_nothing_stands_beyond_the_end(sandbox: Path) -> None:
         log_stream.read(opening(sandbox), "stderr", 0, 100)
 
 
-@pytest.mark.parametrize("value", [b"-5", b"many", b""])
+@pytest.mark.parametrize("value", [b"-5", b"many", b"", b"9" * 61])
 def test_what_a_task_writes_into_the_attribute_hurts_nobody(value: bytes, sandbox: Path) -> None:
     write(sandbox, b"short")
     os.setxattr(sandbox / "stdout", "user.mezzo.cut", value)
-    assert log_stream.read(opening(sandbox), "stdout", 0, 100) == LogPart(b"short", 0, 5)
+    told = log_stream.read(opening(sandbox), "stdout", 0, 100)
+    assert (told.data, told.end - told.position) == (b"short", 5)
+
+
+def test_any_number_of_pieces_costs_no_more_than_two_open_files(sandbox: Path) -> None:
+    write(sandbox, b"short")
+    os.setxattr(sandbox / "stdout", "user.mezzo.cut", b"1000")
+    for number in range(1, 201):
+        (sandbox / f"stdout.{number}").touch()
+    opened: list[BinaryIO] = []
+
+    def open_file(name: str) -> BinaryIO:
+        assert sum(not file.closed for file in opened) <= 1
+        opened.append(opening(sandbox)(name))
+        return opened[-1]
+
+    assert log_stream.read(open_file, "stdout", 0, 100) == LogPart(b"", 1000, 1005)

@@ -137,9 +137,11 @@ class Tasks:
             last = await ended()
             wanted = PIECE_BYTES if end is None else min(PIECE_BYTES, end - offset)
             part = await self._agents.read_log(address, path, offset, wanted)
+            if end is not None and part.position >= end:
+                return  # rotation has thrown away all that was asked for
             if part.data:
                 offset = part.position + len(part.data)
-                yield part.data
+                yield part.data if end is None else part.data[: end - part.position]
             elif part.end < written:
                 # The count was lost with the file: whoever follows goes on with what comes now.
                 offset = part.end
