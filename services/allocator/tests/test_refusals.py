@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from mezzo_allocator.testing import Conversation
 
 
@@ -78,6 +80,16 @@ def test_a_negative_time_means_the_default_and_an_endless_one_a_year() -> None:
     cluster.decline(allocation, seconds=1e30)
     assert cluster.offers(after=364 * 86400.0) == []
     assert len(cluster.offers(after=2 * 86400.0)) == 1
+
+
+def test_a_time_that_is_no_number_means_the_default() -> None:
+    cluster = Conversation()
+    cluster.framework("f")
+    cluster.agent("a", "cpus:1;mem:512")
+    (allocation,) = cluster.cycle()
+    cluster.decline(allocation, seconds=math.nan)
+    assert cluster.offers(after=4.9) == []
+    assert cluster.offers(after=0.2) == [("f", "a", "cpus:1;mem:512")]
 
 
 def test_of_two_refusals_of_the_same_the_longer_one_counts() -> None:
