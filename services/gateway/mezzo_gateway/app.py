@@ -69,7 +69,7 @@ class Gateway:
         operator = OperatorApi(self.registry, reads, self.stream, files, snapshot, verbosity, build)
         small = SmallEndpoints(self.registry, operator, OlderWrites(operator), snapshot, verbosity, build, reads)
         table = endpoints(
-            scheduler=SchedulerApi(self.registry, self.metrics),
+            scheduler=SchedulerApi(self.registry, self.metrics, lambda address: address in self.site.own_addresses),
             operator=operator,
             explain=Explain(self.registry, reads),
             reads=reads,

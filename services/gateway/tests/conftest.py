@@ -13,6 +13,7 @@ from mezzo_chassis.leadership import FixedDetector
 from mezzo_gateway.adapters.agents import Agents
 from mezzo_gateway.app import Gateway, own_addresses
 from mezzo_gateway.config import Config
+from mezzo_gateway.http import scheduler
 from mezzo_gateway.testing.client import GatewayClient
 from mezzo_gateway.testing.registry import ScriptedRegistry
 
@@ -23,6 +24,12 @@ async def registry() -> AsyncIterator[ScriptedRegistry]:
     await registry.start()
     yield registry
     await registry.stop()
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits long for a leader."""
+    monkeypatch.setattr(scheduler, "LEADER_PATIENCE_SECONDS", 0.1)
 
 
 @pytest.fixture

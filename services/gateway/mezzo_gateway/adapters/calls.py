@@ -27,6 +27,10 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 CallStream = grpc.aio.StreamStreamCall[CallStreamRequest, CallStreamResponse]
 
 
+class CallLost(Unavailable):
+    """The connection broke while a call was under way: nobody knows whether it was admitted."""
+
+
 class CallPipeline:
     """Numbers calls, sends those that are waiting as one message, and hands each its result.
 
@@ -44,7 +48,7 @@ class CallPipeline:
     async def call(self, request: CallRequest) -> None:
         """Make one call; returns when the registry has admitted it, and raises what it says against it.
 
-        Raises Unavailable if the stream breaks first: the call may or may not have been admitted then.
+        Raises CallLost if the stream breaks first.
         """
         if len(self._results) >= CALLS_UNDER_WAY_MAX:
             raise Unavailable("too many calls are under way")
@@ -72,15 +76,15 @@ class CallPipeline:
         stream = self._open_stream()
         reader = asyncio.create_task(self._read(stream))
         reader.add_done_callback(lambda _: self._wake.set())
-        reason = Unavailable("the registry ended the stream of calls")
+        reason = CallLost("the registry ended the stream of calls")
         try:
             await self._write(stream, reader)
         except grpc.aio.AioRpcError as error:
             # Also of one that leads no longer: its successor is found by following, not by what it says here.
-            reason = Unavailable(str(error_of(error)))
+            reason = CallLost(str(error_of(error)))
         except asyncio.InvalidStateError as error:
             # The stream ended between the last result and this message.
-            reason = Unavailable(str(error))
+            reason = CallLost(str(error))
         finally:
             stream.cancel()
             reader.cancel()
@@ -108,7 +112,7 @@ class CallPipeline:
                 else:
                     future.set_result(None)
 
-    def _fail(self, reason: Unavailable) -> None:
+    def _fail(self, reason: CallLost) -> None:
         self._waiting.clear()
         results, self._results = self._results, {}
         for future in results.values():

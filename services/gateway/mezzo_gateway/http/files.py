@@ -32,8 +32,8 @@ log = get_logger(__name__)
 
 
 def cut_off(request: web.Request, error: Exception) -> None:
-    """End an answer whose head is out in the one way that says it is not whole."""
-    log.info("the answer was cut off", path=request.path, reason=str(error))
+    """End a connection in the one way that says that there is no answer, or not the whole of it."""
+    log.info("a connection was cut off", path=request.path, reason=str(error))
     if request.transport is not None:
         request.transport.abort()
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from aiohttp import web
 
 from mesos.v1.scheduler.scheduler_pb2 import Call, Event
-from mezzo.errors import Conflict, InvalidRequest, MezzoError, NotFound
+from mezzo.errors import Conflict, InvalidRequest, MezzoError, NotFound, NotLeading
 from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, SubscribeRequest, SubscribeResponse
 from mezzo_chassis.http.exchange import Format, answer_format, message_response, read_message
 from mezzo_chassis.http.routes import CORRELATION_HEADER
 from mezzo_chassis.http.streams import RecordStream
 from mezzo_chassis.log import correlation_id, get_logger
+from mezzo_gateway.adapters.calls import CallLost
 from mezzo_gateway.adapters.registry import Registry
+from mezzo_gateway.http.files import cut_off
 from mezzo_gateway.metrics import Metrics
 
 STREAM_ID_HEADER = "Mesos-Stream-Id"
+
+# How long a framework that subscribes waits for somebody to lead before it is told that nobody does.
+LEADER_PATIENCE_SECONDS = 2.0
 
 # Calls that Mesos answers with a body, and all others with 202 and none.
 ANSWERED = frozenset((Call.RECONCILE_OPERATIONS,))
@@ -27,7 +33,9 @@ log = get_logger(__name__)
 class SchedulerApi:
     """Carries calls to the leading registry and its events back."""
 
-    def __init__(self, registry: Registry, metrics: Metrics) -> None:
+    def __init__(self, registry: Registry, metrics: Metrics, is_own: Callable[[str], bool]) -> None:
+        """`is_own` says whether an address ("host:port") is this gateway's own."""
+        self._is_own = is_own
         self._registry = registry
         self._metrics = metrics
 
@@ -41,6 +49,7 @@ class SchedulerApi:
             form = answer_format(request)
             if stream_id is not None:
                 raise InvalidRequest(STREAM_ID_HEADER, "a call that subscribes must not name a stream")
+            await self._wait_for_a_leader()
             return await self._subscribe(request, call, form)
         if not call.HasField("framework_id"):
             raise InvalidRequest("framework_id", "is required")
@@ -48,12 +57,27 @@ class SchedulerApi:
             raise InvalidRequest(STREAM_ID_HEADER, "the header is required for every call but SUBSCRIBE")
         return await self._call(request, CallRequest(stream_id=stream_id, call=call))
 
+    async def _wait_for_a_leader(self) -> None:
+        """For a while: there are clients that ask again at once, and as fast as they can."""
+        try:
+            async with asyncio.timeout(LEADER_PATIENCE_SECONDS):
+                await self._registry.wait_until(lambda registry: registry.connected)
+        except TimeoutError:
+            log.info("nobody leads whom a framework could subscribe with")
+
     async def _call(self, request: web.Request, call: CallRequest) -> web.Response:
         try:
             if call.call.type not in ANSWERED:
                 await self._registry.scheduler_call_ordered(call)
                 return web.Response(status=202)
             answer = await self._registry.scheduler_call(call)
+        except (CallLost, NotLeading) as error:
+            if isinstance(error, NotLeading) and error.leader is not None and not self._is_own(error.leader):
+                raise  # the client is sent there
+            # The leader that the framework's stream belonged to is gone, and the stream with it. As of a master that
+            # has died the connection breaks: clients come back from that, and give up when a call is answered with 503.
+            cut_off(request, error)
+            return web.Response(status=503)
         except (NotFound, Conflict) as error:
             # Mesos knows no 404 and no 409 here: a framework or a stream that is not there is a wrong call.
             raise InvalidRequest("", str(error)) from None
