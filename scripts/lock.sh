@@ -3,11 +3,19 @@
 set -eu
 cd "$(dirname "$0")/.."
 compile() {
-    .venv/bin/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes \
+    .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
         --no-emit-index-url --no-emit-find-links --no-annotate --no-header "$@"
 }
 own=""
 for name in mezzo mezzo-chassis mezzo-allocator mezzo-registry mezzo-agent mezzo-gateway; do own="$own --no-emit-package $name"; done
 # shellcheck disable=SC2086
-compile $own requirements-dev.in sdk/python/pyproject.toml services/*/pyproject.toml -o requirements-dev.txt
-echo uv | compile - -o requirements-uv.txt
+compile --upgrade $own requirements-dev.in sdk/python/pyproject.toml services/*/pyproject.toml -o requirements-dev.txt
+echo uv | compile --upgrade - -o requirements-uv.txt
+
+# What each image installs: of the same versions, those that its service needs.
+for service in registry allocator gateway agent; do
+    rm -f "services/$service/requirements.txt"
+    compile --constraints requirements-dev.txt --no-emit-package mezzo --no-emit-package mezzo-chassis \
+        "services/$service/pyproject.toml" -o "services/$service/requirements.txt"
+done
+compile --constraints requirements-dev.txt deploy/images/build.in -o deploy/images/build.txt

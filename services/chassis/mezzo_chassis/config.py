@@ -27,6 +27,7 @@ import click
 from google.protobuf.message import Message
 
 from mezzo import durations, jsonpb
+from mezzo_chassis import build
 from mezzo_chassis.errors import Exit
 
 C = TypeVar("C")
@@ -159,7 +160,7 @@ def load(config_class: type[C], argv: Sequence[str] | None, *, service: str, ver
         epilog="Every flag is also an environment variable, and a key of the file that --config names.",
     )
     if version:
-        click.version_option(version, prog_name=f"mezzo-{service}")(command)
+        click.version_option(build.described(version), prog_name=f"mezzo-{service}")(command)
     arguments = _with_values(sys.argv[1:] if argv is None else argv, fields)
     try:
         config = command.main(args=arguments, prog_name=command.name, standalone_mode=False)
