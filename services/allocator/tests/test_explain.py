@@ -153,7 +153,32 @@ def test_headroom_is_not_told_where_it_keeps_nobody_from_anything() -> None:
     cluster.framework("f", "ops")
     cluster.role("absent", guarantees={"cpus": 2})
     cluster.agent("a", "cpus:6;mem:512")
+    cluster.agent("b", "cpus:2;mem:512")
     assert why(cluster, "f").headroom is None
+
+
+def test_headroom_that_cuts_an_offer_is_told_with_what_is_left() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "ops")
+    cluster.role("absent", guarantees={"cpus": 5.5, "mem": 500})
+    cluster.agent("a", "cpus:6;mem:512")
+    told = why(cluster, "f")
+    assert told.headroom is not None
+    assert told.largest_free == {"cpus": 500, "mem": 12_000}
+    assert cluster.offers() == [("f", "a", "cpus:0.5;mem:12")]
+
+
+def test_a_limit_that_cuts_an_offer_is_told_with_what_is_left() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "ops")
+    cluster.role("ops", limits={"cpus": 0.5})
+    cluster.agent("busy", "cpus:0.4;mem:512", holdings={("f", "ops"): "cpus:0.4;mem:512"})
+    cluster.agent("a", "cpus:2;mem:512")
+    told = why(cluster, "f")
+    ((role, resource, limit, consumed),) = [(q.role, q.resource, q.limit, q.consumed) for q in told.binding_quotas]
+    assert (role, resource, limit, consumed) == ("ops", "cpus", 500, 400)
+    assert told.largest_free == {"cpus": 100, "mem": 512_000}
+    assert cluster.offers() == [("f", "a", "cpus:0.1;mem:512")]
 
 
 def test_what_a_framework_asked_for_is_compared_with_what_is_free() -> None:

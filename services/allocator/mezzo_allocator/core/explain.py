@@ -59,6 +59,7 @@ class Explanation:
     verdicts: dict[int, str]
     """What is said of each agent, by its number: OFFERABLE, or the first rule that turns it away."""
     largest_free: dict[str, int]
+    """Of each resource the most that an offer of one agent could contain: what limits and headroom leave of it."""
     minimum: Sequence[dict[str, int]]
     binding_quotas: Sequence[BindingQuota]
     refusals: int
@@ -71,7 +72,7 @@ class Explanation:
     agents_gone_by: int
     """Of those that are OFFERABLE: how many go around and were offered to it in this round already."""
     headroom: Headroom | None
-    """Where QUOTA_HEADROOM turns agents away."""
+    """Where what is laid away for others keeps anything from it."""
 
 
 def explain(books: Books, cycle: Cycle, client: Client, agents: Sequence[Agent]) -> Explanation:
@@ -87,9 +88,9 @@ def explain(books: Books, cycle: Cycle, client: Client, agents: Sequence[Agent])
         role=client.role,
         inactive_because=_inactivity(client),
         verdicts=verdicts,
-        largest_free=books.columns.named(view.visible.max(axis=0, initial=0)),
+        largest_free=books.columns.named(view.with_headroom.max(axis=0, initial=0)),
         minimum=_minimum(books, client),
-        binding_quotas=binding_quotas(books, client),
+        binding_quotas=binding_quotas(books, client, view.visible.max(axis=0, initial=0)),
         refusals=books.filters.count.get(client.number, 0),
         next_refusal_ends=ends[0] if ends else None,
         places=[_place(books, int(node)) for node in client.path[::-1]],
@@ -97,7 +98,7 @@ def explain(books: Books, cycle: Cycle, client: Client, agents: Sequence[Agent])
         requested=requested,
         agents_large_enough=view.with_any_of(requested, {agent.number for agent in offerable}),
         agents_gone_by=sum(books.rounds.was_asked(agent.row, client.number) for agent in offerable),
-        headroom=headroom(books) if QUOTA_HEADROOM in verdicts.values() else None,
+        headroom=headroom(books) if (view.with_headroom < view.within_limits).any() else None,
     )
 
 
@@ -152,6 +153,8 @@ class _View:
         self.sees[owner[seen]] = True
         self._owner, self._parts = owner[seen], parts[seen]
         self.visible = self._sum(stock.free[self._parts])
+        self.within_limits = self._after_quota(with_headroom=False)
+        self.with_headroom = self._after_quota(with_headroom=True)
 
     def _sum(self, amounts: Ints) -> Ints:
         total = np.zeros((len(self._agents), self._books.columns.width), dtype=np.int64)
@@ -174,8 +177,8 @@ class _View:
         bit = BIT[client.number & 63]
         refused = (books.filters.bits[self.rows, client.number >> 6] & bit) != 0
         enough = self._suffices(self.visible)
-        within_limits = self._suffices(self._after_quota(with_headroom=False))
-        with_headroom = self._suffices(self._after_quota(with_headroom=True))
+        within_limits = self._suffices(self.within_limits)
+        with_headroom = self._suffices(self.with_headroom)
         verdicts = {}
         for index, agent in enumerate(self._agents):
             if not agent.active:
@@ -207,7 +210,7 @@ class _View:
         enough = np.zeros(len(of_agents), dtype=bool)
         for amount in amounts:
             if self._books.columns.knows(amount):
-                enough |= np.all(self.visible[of_agents] >= self._books.columns.vector(amount.items()), axis=1)
+                enough |= np.all(self.with_headroom[of_agents] >= self._books.columns.vector(amount.items()), axis=1)
         return int(enough.sum())
 
     def _suffices(self, amounts: Ints) -> Mask:

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mezzo_allocator.core.arrays import CLIENT, NO_LIMIT, ROLE, ROOT
+from mezzo_allocator.core.arrays import CLIENT, NO_LIMIT, ROLE, ROOT, Ints
 from mezzo_allocator.core.books import Books
 from mezzo_allocator.core.frameworks import Client
 
@@ -25,7 +25,7 @@ class Consumer:
 
 @dataclass(frozen=True, slots=True)
 class BindingQuota:
-    """A limit that is used up, in thousandths, and those who use most of it."""
+    """A limit that leaves less than there is, in thousandths, and those who use most of it."""
 
     role: str
     resource: str
@@ -53,8 +53,10 @@ class Headroom:
     unmet: Sequence[UnmetGuarantee]
 
 
-def binding_quotas(books: Books, client: Client) -> list[BindingQuota]:
-    """The limits on a client's path that leave no room, from the top of the tree."""
+def binding_quotas(books: Books, client: Client, available: Ints) -> list[BindingQuota]:
+    """The limits on a client's path, from the top of the tree, that are used up, or leave less than is `available`: the
+    most of each resource [R] that one agent has for the client.
+    """
     if not books.quota.on:
         return []
     quota = books.quota.arrays
@@ -65,7 +67,7 @@ def binding_quotas(books: Books, client: Client) -> list[BindingQuota]:
             continue
         for column, name in enumerate(books.columns.names):
             limit, consumed = int(quota.limit[node, column]), int(quota.consumed[node, column])
-            if limit < NO_LIMIT and consumed >= limit:
+            if limit < NO_LIMIT and consumed + max(int(available[column]), 1) > limit:
                 consumers = heapq.nlargest(CONSUMERS_MAX, _consumers(books, node, column), key=lambda c: c.amount)
                 binding.append(BindingQuota(role, name, limit, consumed, consumers))
     return binding
