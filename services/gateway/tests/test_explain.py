@@ -137,3 +137,8 @@ async def test_explanations_are_read_and_calls_are_made_beside_them(gateway: Gat
 
 async def test_before_the_first_snapshot_nothing_is_explained(lone_gateway: GatewayClient) -> None:
     assert (await lone_gateway.get("/api/v1/explain")).status == 503
+
+
+async def test_a_word_that_is_no_parameter_is_refused_rather_than_passed_over(gateway: GatewayClient) -> None:
+    answer = await gateway.get("/api/v1/explain?frmework=f")
+    assert (answer.status, answer.text) == (400, "frmework: is no parameter; there are framework, role and agent")

@@ -163,3 +163,9 @@ async def test_the_level_of_logging_is_raised_for_a_while(gateway: GatewayClient
 @pytest.mark.parametrize("query", ["level=1", "duration=1secs", "level=x&duration=1secs", "level=9&duration=1secs"])
 async def test_a_wrong_level_of_logging_is_refused(query: str, gateway: GatewayClient) -> None:
     assert (await gateway.get(f"/logging/toggle?{query}")).status == 400
+
+
+async def test_metrics_that_come_in_time_are_told_and_no_others(gateway: GatewayClient) -> None:
+    answer = await gateway.get("/metrics/snapshot?timeout=1ns")
+    assert answer.status == 200
+    assert {name.partition("/")[0] for name in answer.json()} == {"system"}

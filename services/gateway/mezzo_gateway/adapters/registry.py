@@ -122,11 +122,11 @@ class Registry:
         finally:
             stream.cancel()
 
-    async def operator_call(self, call: OperatorCall, timeout_seconds: float | None = None) -> Response:
+    async def operator_call(self, call: OperatorCall) -> Response:
         """A call of the v1 operator API that the registry answers; an empty response where Mesos' has no body."""
         request = OperatorCallRequest(call=call)
         with _refusals():
-            answer = await self._live().operator.Call(request, timeout=timeout_seconds, metadata=metadata())
+            answer = await self._live().operator.Call(request, metadata=metadata())
         return answer.response
 
     async def explain(self, framework_id: str, role: str, agent_id: str) -> ExplainResponse:

@@ -18,13 +18,15 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from mezzo.allocator.v1.allocator_pb2 import Explanation
-from mezzo.errors import Conflict, NotFound
+from mezzo.errors import Conflict, InvalidRequest, NotFound
 from mezzo.operator import explanations
 from mezzo_chassis.http.exchange import json_response
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.http.reads import Reads
 from mezzo_gateway.state.cluster import Cluster
 
+# `jsonp` is for every endpoint.
+PARAMETERS = ("framework", "role", "agent", "jsonp")
 # A role that only others below it use is explained by explaining those; each is a question of its own.
 ROLES_BELOW_MAX = 100
 
@@ -39,6 +41,9 @@ class Explain:
     async def __call__(self, request: web.Request) -> web.Response:
         """Answer one question. 404 where nobody is called so, 409 where several are, 503 without an allocator."""
         cluster, query = self._reads.cluster(), request.query
+        for name in query:
+            if name not in PARAMETERS:
+                raise InvalidRequest(name, "is no parameter; there are framework, role and agent")
         framework_id = _framework_id(cluster, query["framework"]) if query.get("framework") else ""
         agent_id = _agent_id(cluster, query["agent"]) if query.get("agent") else ""
         roles = _roles(cluster, query["role"], framework_id) if query.get("role") else [""]

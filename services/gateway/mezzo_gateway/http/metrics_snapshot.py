@@ -9,6 +9,7 @@ import time
 import psutil
 
 from mesos.v1.master.master_pb2 import Call
+from mezzo.errors import Unavailable
 from mezzo_gateway.adapters.registry import Registry
 
 # Dashboards ask often and all at once; the registry is asked at most this often.
@@ -26,15 +27,23 @@ class MetricsSnapshot:
         self._kept_at = float("-inf")
 
     async def read(self, timeout_seconds: float | None = None) -> dict[str, float]:
-        """All metrics. Raises NotLeading while no registry can be reached, and Unavailable if it takes too long."""
+        """All metrics; those that have come, where a time is given and it was too short for all.
+
+        Raises NotLeading while no registry can be reached, and Unavailable if it takes too long.
+        """
         async with self._asked:
             if time.monotonic() - self._kept_at > KEPT_SECONDS or not self._registry.connected:
                 call = Call(type=Call.GET_METRICS)
                 call.get_metrics.SetInParent()
-                limit = TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds
-                response = await self._registry.operator_call(call, limit)
-                self._kept = {metric.name: metric.value for metric in response.get_metrics.metrics}
-                self._kept_at = time.monotonic()
+                try:
+                    async with asyncio.timeout(TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds):
+                        response = await self._registry.operator_call(call)
+                except TimeoutError:
+                    if timeout_seconds is None:
+                        raise Unavailable(f"the registry told no metrics within {TIMEOUT_SECONDS:g} s") from None
+                else:
+                    self._kept = {metric.name: metric.value for metric in response.get_metrics.metrics}
+                    self._kept_at = time.monotonic()
         return dict(sorted({**self._kept, **_system_metrics()}.items()))
 
 
