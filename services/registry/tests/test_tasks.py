@@ -98,6 +98,25 @@ def test_acknowledgement_for_an_agent_that_is_away_is_dropped(cluster: Cluster) 
     assert cluster.registry.measure(now=cluster.now)["master/invalid_status_update_acknowledgements"] == 1
 
 
+def test_update_that_was_acknowledged_while_its_agent_was_away_is_not_forwarded_again(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.running(framework, agent, "t1")
+    identifier, _ = cluster.update(framework, agent, "t1", "TASK_FINISHED")
+    cluster.disconnect(agent)
+    cluster.acknowledge(framework, agent, "t1", identifier)
+    cluster.come_back(agent)
+    again, _ = cluster.update(framework, agent, "t1", "TASK_FINISHED")
+    assert again == identifier
+    assert not cluster.to_framework(framework)
+    message = cluster.to_agent(agent)[-1]
+    assert message.acknowledge_update.uuid == identifier
+    assert not cluster.registry.books.frameworks[framework.id].tasks
+    # Another update of a task of the same name is another matter.
+    cluster.advance(1.0)
+    cluster.update(framework, agent, "t1", "TASK_FAILED")
+    assert cluster.to_framework(framework)
+
+
 def test_acknowledgement_without_a_whole_uuid_is_refused(cluster: Cluster) -> None:
     agent, framework = cluster.agent(), cluster.framework()
     cluster.acknowledge(framework, agent, "t1", b"short")

@@ -58,6 +58,8 @@ class Agent:
     """Framework id → which of its descriptions this session has been told."""
     kills: dict[TaskKey, agent_session.RegistryMessage] = field(default_factory=dict)
     """Kills that no terminal update has answered; sent again when the agent comes back."""
+    acknowledged: dict[TaskKey, bytes] = field(default_factory=dict)
+    """The updates that frameworks acknowledged last, by their uuid: the agent may not have heard of it."""
     inverse_offers: set[str] = field(default_factory=set)
     """The frameworks that are asked to leave it and have not answered, by id."""
     inverse_statuses: dict[str, InverseOfferStatus] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.task_states import TERMINAL
 
 from . import allocator_messages, endings, observers, reconciliation, statuses
-from .books import Framework, Task
+from .books import Agent, Framework, Task, TaskKey
 from .events import ExecutorExited, ExecutorSpoke, TaskUpdated
 from .states import MADE_BY_AGENTS
 from .turn import Turn
@@ -14,13 +14,16 @@ from .validation.wholeness import is_whole
 
 Message = agent_session.RegistryMessage
 UUID_BYTES = 16
+ACKNOWLEDGED_MAX = 64
+"""How many acknowledged updates are remembered of each agent: as many as may be under way when it goes."""
 
 
 def task_updated(turn: Turn, event: TaskUpdated) -> None:
     """An agent forwards an update: take it into the books and forward it to the framework.
 
     An update for a task that the registry does not know is forwarded all the same: the framework may. One that makes no
-    sense is dropped, and counted.
+    sense is dropped, and counted. One that the framework has acknowledged already is not forwarded again: the agent is
+    told, whom the acknowledgement did not reach.
     """
     turn.counters["messages_status_update"] += 1
     agent = turn.books.agents_by_session.get(event.session)
@@ -36,8 +39,13 @@ def task_updated(turn: Turn, event: TaskUpdated) -> None:
         return
     if status.agent_id.value != agent.id:
         status.agent_id.value = agent.id
+    key = (update.framework_id.value, status.task_id.value)
+    if status.uuid and agent.acknowledged.get(key) == status.uuid:
+        turn.counters["valid_status_updates"] += 1
+        _acknowledge(turn, framework, agent, status.task_id.value, status.uuid)
+        return
     sent = statuses.send(turn, framework, status)
-    task = agent.tasks.get((update.framework_id.value, status.task_id.value))
+    task = agent.tasks.get(key)
     if task is None:
         turn.counters["invalid_status_updates"] += 1
         return
@@ -68,20 +76,33 @@ def _take_in(turn: Turn, task: Task, status: mesos.TaskStatus, update: agent_ses
 def acknowledge(turn: Turn, framework: Framework, call: scheduler.Call.Acknowledge) -> None:
     """A framework has an update: tell the agent. The acknowledged terminal update ends the task in the books."""
     agent = turn.books.agents.get(call.agent_id.value)
+    if agent is not None:
+        _remember(agent, (framework.info.id.value, call.task_id.value), call.uuid)
     if agent is None or not agent.connected:
-        # The agent sends the update again when it is back.
+        # The agent sends the update again when it is back, and is told then.
         turn.counters["invalid_status_update_acknowledgements"] += 1
         return
     turn.counters["valid_status_update_acknowledgements"] += 1
+    _acknowledge(turn, framework, agent, call.task_id.value, call.uuid)
+
+
+def _remember(agent: Agent, key: TaskKey, uuid: bytes) -> None:
+    agent.acknowledged.pop(key, None)
+    agent.acknowledged[key] = uuid
+    if len(agent.acknowledged) > ACKNOWLEDGED_MAX:
+        del agent.acknowledged[next(iter(agent.acknowledged))]
+
+
+def _acknowledge(turn: Turn, framework: Framework, agent: Agent, task_id: str, uuid: bytes) -> None:
     message = Message()
     acknowledged = message.acknowledge_update
     acknowledged.framework_id.value = framework.info.id.value
-    acknowledged.task_id.value = call.task_id.value
-    acknowledged.uuid = call.uuid
+    acknowledged.task_id.value = task_id
+    acknowledged.uuid = uuid
     turn.introduce(agent, framework)
     turn.to_agent(agent, message)
-    task = framework.tasks.get(call.task_id.value)
-    if task is None or task.agent is not agent or task.pending is None or task.pending.uuid != call.uuid:
+    task = framework.tasks.get(task_id)
+    if task is None or task.agent is not agent or task.pending is None or task.pending.uuid != uuid:
         return
     if task.pending.state in TERMINAL:
         endings.complete(turn, task)
