@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from mezzo import recordio
 from mezzo.http import JSON
 from mezzo.scheduler import HttpTransport
 from mezzo_chassis.rpc import open_channel
@@ -185,11 +186,15 @@ async def test_a_request_is_followed_by_its_id_from_the_gateway_to_the_registry(
         http.post("/api/v1/scheduler", json=subscribe, headers=headers) as stream,
     ):
         assert stream.headers["X-Correlation-Id"] == "followed-1"
-        body = (await stream.content.readany()).partition(b"\n")[2]
-        (framework_id,) = re.findall(rb'"framework_id":\{"value":"([^"]+)"', body)
+        # Offers may come in the same piece as the answer to SUBSCRIBE, and that in several pieces.
+        decoder = recordio.Decoder()
+        records: list[bytes] = []
+        while not records:
+            records = decoder.feed(await stream.content.readany())
+        framework_id = json.loads(records[0])["subscribed"]["framework_id"]["value"]
         shutdown = {
             "type": "SHUTDOWN",
-            "framework_id": {"value": framework_id.decode()},
+            "framework_id": {"value": framework_id},
             "shutdown": {"executor_id": {"value": "nobody"}, "agent_id": {"value": "nowhere"}},
         }
         ids = {"Mesos-Stream-Id": stream.headers["Mesos-Stream-Id"], "X-Correlation-Id": "followed-2"}
