@@ -41,6 +41,11 @@ def bystander(cluster: Cluster) -> Iterator[None]:
         assert process.stdout.readline() == "up\n"
         yield
         assert process.poll() is None
+        # Whoever asks for nothing wrong is still served.
+        with mezzo.started("run", "--name", "latecomer", "--shell", "--", "echo served") as late:
+            assert late.stdout is not None
+            assert late.stdout.readline() == "served\n"
+            assert late.wait(60) == 0
         process.send_signal(signal.SIGINT)
         process.wait(60)
 

@@ -134,6 +134,29 @@ async def test_anothers_offer_starts_nothing_and_stays_good(cluster: Cluster) ->
         await owner.teardown()
 
 
+async def test_an_id_that_is_taken_is_an_error_and_the_first_task_runs_on(cluster: Cluster) -> None:
+    info = mesos.FrameworkInfo(user="", name="twice")
+    async with SchedulerClient(GrpcTransport(cluster.registry().grpc), info) as client:
+        events = client.events()
+        offer = (await hear(events, v1.Event.OFFERS)).offers.offers[0]
+        tasks = [task_of(offer, "same"), task_of(offer, "same")]
+        for task in tasks:
+            task.command.value = "exec sleep 1000"
+        await client.launch(offer, tasks, 0)
+        heard: list[mesos.TaskStatus] = []
+        while {mesos.TASK_ERROR, mesos.TASK_RUNNING} - {status.state for status in heard}:
+            heard.append((await hear(events, v1.Event.UPDATE)).update.status)
+            await client.acknowledge(heard[-1])
+        (error,) = [status for status in heard if status.state == mesos.TASK_ERROR]
+        assert error.reason == mesos.TaskStatus.REASON_TASK_INVALID
+        assert "task_infos[1].task_id.value" in error.message
+        await client.kill("same")
+        while heard[-1].state != mesos.TASK_KILLED:
+            heard.append((await hear(events, v1.Event.UPDATE)).update.status)
+            await client.acknowledge(heard[-1])
+        await client.teardown()
+
+
 def task_of(offer: mesos.Offer, name: str) -> mesos.TaskInfo:
     task = mesos.TaskInfo(name=name, agent_id=offer.agent_id, resources=parse("cpus:0.1;mem:32").messages())
     task.task_id.value = name
