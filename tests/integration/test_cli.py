@@ -176,6 +176,21 @@ def test_ctrl_c_while_no_offer_is_large_enough_just_ends(mezzo: MezzoCommand) ->
     assert "mezzo run huge" not in mezzo.output("frameworks")
 
 
+def test_a_run_outlives_the_gateway_it_speaks_through(cluster: Cluster, mezzo: MezzoCommand, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    script = f"echo one; while [ ! -e {gate} ]; do sleep 0.02; done; echo two; exit 3"
+    with mezzo.started("run", "--name", "survivor", "--shell", "--", script) as process:
+        assert line_of(process) == "one\n"
+        gateway = cluster.gateway().process
+        gateway.kill()
+        gateway.start()
+        gateway.wait_healthy()
+        gate.touch()
+        assert line_of(process) == "two\n"
+        assert process.wait(PATIENCE_SECONDS) == 3
+    assert "mezzo run survivor" not in mezzo.output("frameworks")
+
+
 def test_a_second_ctrl_c_does_not_wait_for_a_task_that_will_not_end(mezzo: MezzoCommand) -> None:
     script = "trap 'echo no' TERM; echo up; while :; do sleep 0.02; done"
     with mezzo.started("run", "--name", "stubborn", "--shell", "--", script) as process:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from yarl import URL
 
 DEFAULT_API = "127.0.0.1:5050"
 TIMEOUT_SECONDS = 30.0
+# Set by gateways whose copy of the state is not kept up to date: since when, in seconds since the epoch.
+STALE_HEADER = "Mezzo-Stale"
 # A wrong option is 2, as everywhere. The next two are EX_NOINPUT and EX_UNAVAILABLE of sysexits.h.
 EXIT_FAILED = 1
 EXIT_NOT_FOUND = 66
@@ -67,15 +70,25 @@ class Api:
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session = session
         self._url = url
+        self._warned = False
 
     async def get(self, path: str, **query: str) -> Any:
         """The JSON answer of a GET; raises `ApiError` on a status of 400 and above."""
         async with self._session.get(f"{self._url}{path}", params=query) as response:
             await _raise_for(response)
+            self._warn_of_age(response)
             try:
                 return await response.json(content_type=None)
             except ValueError:
                 raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is no gateway: it answers no JSON") from None
+
+    def _warn_of_age(self, response: aiohttp.ClientResponse) -> None:
+        """Say, once, that the gateway follows no registry: what it tells is what it knew last."""
+        since = response.headers.get(STALE_HEADER)
+        if since is not None and not self._warned:
+            self._warned = True
+            age = max(0.0, time.time() - float(since))
+            complain(f"no registry leads, or none can be reached; what follows is {age:.0f} s old")
 
     async def state(self) -> dict[str, Any]:
         """All that the gateway knows of the cluster."""
@@ -151,7 +164,7 @@ def failures_told(settings: Settings) -> Iterator[None]:
         complain(str(error))
         raise typer.Exit(exit_code_of(error)) from None
     except (aiohttp.ClientConnectionError, TimeoutError) as error:
-        complain(f"no gateway answers at {settings.url}: {error or 'it takes too long'}")
+        complain(f"no gateway answers at {settings.url} (--api, MEZZO_API): {error or 'it takes too long'}")
         raise typer.Exit(EXIT_UNREACHABLE) from None
     except aiohttp.ClientError as error:
         complain(f"the connection to {settings.url} broke: {error}")

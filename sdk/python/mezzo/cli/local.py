@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mezzo.cli.api import complain
 from mezzo.cli.cluster import Cluster, ClusterError, Layout
 from mezzo.cli.demo import run_tasks
 
@@ -45,7 +46,7 @@ def local(
         try:
             code = asyncio.run(_run(layout, tasks=tasks, once=once))
         except ClusterError as error:
-            Console(stderr=True).print(f"[red]mezzo:[/] {error}", highlight=False)
+            complain(str(error))
             raise typer.Exit(EXIT_FAILED) from None
     raise typer.Exit(code)
 

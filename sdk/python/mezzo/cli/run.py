@@ -27,7 +27,7 @@ from mezzo.cli.api import (
     failures_told,
 )
 from mezzo.cli.logs import log_path
-from mezzo.errors import MezzoError, Unavailable
+from mezzo.errors import Forbidden, InvalidRequest, MezzoError, Unavailable
 from mezzo.resources import ResourceError, Resources, parse
 from mezzo.scheduler import HttpTransport, SchedulerClient
 from mezzo.task_states import TERMINAL
@@ -35,6 +35,8 @@ from mezzo.task_states import TERMINAL
 EXIT_NOT_RUN = 125
 REFUSE_SECONDS = 1.0
 FOLLOW_AGAIN_SECONDS = 0.3
+# How long the task is left to itself when this program, or the gateway that it speaks through, is gone.
+FAILOVER_SECONDS = 60.0
 _EXITED = re.compile(r"exited with status (\d+)")
 _KILLED = re.compile(r"terminated with signal (.+?)\s*$")
 
@@ -83,7 +85,9 @@ def run(
     task = mesos.TaskInfo(name=called, agent_id=mesos.AgentID(value=""), resources=needed.messages())
     task.task_id.value = f"{(name or 'run').replace('/', '-')}-{uuid.uuid4().hex[:8]}"
     _set_command(task.command, command, env or [], uri or [], shell=shell)
-    framework = mesos.FrameworkInfo(user=user, name=f"mezzo run {task.name}", roles=[role])
+    framework = mesos.FrameworkInfo(
+        user=user, name=f"mezzo run {task.name}", roles=[role], failover_timeout=FAILOVER_SECONDS
+    )
     framework.capabilities.add(type=mesos.FrameworkInfo.Capability.MULTI_ROLE)
     settings: Settings = context.obj
     with failures_told(settings):
@@ -133,9 +137,10 @@ async def _run(settings: Settings, framework: mesos.FrameworkInfo, job: Job) -> 
             await work
             return exit_code(job.status)
         finally:
+            # While it is subscribed still: a framework without a stream cannot say anything.
+            await _tear_down(scheduler)
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-            await _tear_down(scheduler)
 
 
 async def _interrupted(work: asyncio.Task[None], interruptions: asyncio.Queue[None]) -> bool:
@@ -154,6 +159,8 @@ async def _tear_down(scheduler: SchedulerClient) -> None:
         return
     try:
         await scheduler.teardown()
+    except (InvalidRequest, Forbidden):
+        return  # it is gone already
     except MezzoError as error:
         complain(f"framework {scheduler.framework_id} was not torn down: {error}")
 

@@ -88,21 +88,32 @@ async def _unless_missing(api: Api, query: dict[str, str]) -> Document | None:
 
 
 async def _task(api: Api, question: Question) -> Document | None:
-    """What the gateway knows of the task of that id; of several, the one that runs, or else the newest."""
-    tasks: list[Document] = (await api.get("/tasks", task_id=question.word, limit="-1"))["tasks"]
+    """What the gateway knows of the task of that id or name, or whose id begins so.
+
+    Of several with one id it is the one that runs, or else the newest.
+    """
+    if question.agent:
+        return None  # what one agent has is asked of frameworks and roles alone
+    known: list[Document] = (await api.get("/tasks", limit="-1"))["tasks"]
+    tasks = (
+        [task for task in known if task["id"] == question.word]
+        or [task for task in known if task["name"] == question.word]
+        or [task for task in known if task["id"].startswith(question.word)]
+    )
     if question.framework:
         names = {each["id"]: each["name"] for each in await _frameworks(api)}
         tasks = [
             task for task in tasks if question.framework in (task["framework_id"], names.get(task["framework_id"]))
         ]
-    owners = sorted({task["framework_id"] for task in tasks})
-    if len(owners) > 1:
-        several = ", ".join(owners[:SEVERAL_TASKS_SHOWN])
-        raise ApiError(HTTPStatus.CONFLICT, f"several frameworks have a task {question.word}: {several}")
-    if not owners:
+    found = sorted({(task["framework_id"], task["id"]) for task in tasks})
+    if len(found) > 1:
+        several = ", ".join(f"{task_id} of {framework_id}" for framework_id, task_id in found[:SEVERAL_TASKS_SHOWN])
+        raise ApiError(HTTPStatus.CONFLICT, f"{question.word} may be any of several tasks: {several}")
+    if not found:
         return None
-    found: Document = await api.get(f"/mezzo/v1/tasks/{quote(owners[0], safe='')}/{quote(question.word, safe='')}")
-    return found
+    ((framework_id, task_id),) = found
+    told: Document = await api.get(f"/mezzo/v1/tasks/{quote(framework_id, safe='')}/{quote(task_id, safe='')}")
+    return told
 
 
 async def _about_nobodys_task(api: Api, question: Question) -> Document:
@@ -133,10 +144,9 @@ async def _frameworks(api: Api) -> list[Document]:
 
 
 def _owner(task_id: str, frameworks: Sequence[Document]) -> str:
-    """The framework that would launch such a task: the only one there is, or the only one whose name the id has."""
+    """The framework that would launch such a task: the only one whose name the id has in it."""
     likely = [each for each in frameworks if each["name"] and each["name"] in task_id]
-    candidates = likely or frameworks
-    return candidates[0]["id"] if len(candidates) == 1 else ""
+    return likely[0]["id"] if len(likely) == 1 else ""
 
 
 # ------------------------------------------------------------------------------------------------------------ showing
