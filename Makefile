@@ -71,6 +71,10 @@ parity: .venv/installed ## Count which behaviours that Mesos' own tests name are
 bench: .venv/installed ## Measure, beside the published figures, and write docs/benchmarks.md
 	@$(PYTHON) -m tests.bench $(ARGS)
 
+.PHONY: images
+images: ## Build the images of the services (see scripts/images.sh)
+	@sh scripts/images.sh
+
 .PHONY: clean
 clean: ## Remove what was built and cached
 	@rm -rf .venv .cache .hypothesis build dist

@@ -3,7 +3,7 @@
 # Usage: scripts/images.sh [SERVICE...]      (all four by default)
 #
 #   BASE_IMAGE      any image with Python 3.11 or newer, its venv module and CA certificates
-#   IMAGE_PREFIX    what stands before the names, such as registry.example/team/mezzo-; mezzo- by default
+#   IMAGE_PREFIX    what stands before the names, such as team/mezzo-; mezzo- by default
 #   IMAGE_TAG       the tag; latest by default
 #   BUILDER         docker by default; buildah and podman do as well
 #   BUILD_FLAGS     more flags for it, such as --network=host
