@@ -1,0 +1,114 @@
+"""A Docker engine of the tests' own, and the images of this repository in it. Nothing is pulled."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+PROGRAMS = {
+    "dockerd": "docker.io",
+    "docker": "docker.io",
+    "docker-init": "tini",
+    "docker-compose": "docker-compose",
+    "debootstrap": "debootstrap",
+}
+"""What is needed, and the package of Debian that has it."""
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+START_SECONDS_MAX = 30
+# What the engine is asked for takes minutes at most: the allocator's image is the slowest.
+COMMAND_SECONDS_MAX = 600
+
+
+def engine_missing() -> str | None:
+    """Why no Docker engine can be started here, or None."""
+    missing = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
+    if missing:
+        return f"not installed: {', '.join(missing)}"
+    return None if os.geteuid() == 0 else "a Docker engine is started by root alone"
+
+
+def _codename() -> str:
+    lines = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    return lines["VERSION_CODENAME"].strip('"')
+
+
+@dataclass(slots=True)
+class Engine:
+    """dockerd below `folder`. It makes no bridge of its own and changes no rule of the machine's firewall: published
+    ports go through its proxy, and images are built in the machine's network.
+    """
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "DOCKER_HOST": f"unix://{self.folder}/docker.sock", "DOCKER_BUILDKIT": "0"}
+
+    def start(self) -> None:
+        """Start it, and wait until it answers.
+
+        Raises:
+            RuntimeError: it ended, or did not answer in time; with the end of its log.
+        """
+        log = self.folder / "dockerd.log"
+        places = [f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec", f"--pidfile={self.folder}/pid"]
+        own = ["--bridge=none", "--iptables=false", "--ip6tables=false", f"--host=unix://{self.folder}/docker.sock"]
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(["dockerd", *places, *own], stdout=output, stderr=output)
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while self.process.poll() is None and time.monotonic() < deadline:
+            if subprocess.run(["docker", "version"], env=self.environment, capture_output=True).returncode == 0:
+                return
+            time.sleep(0.1)
+        raise RuntimeError("\n".join(["dockerd does not run:", *log.read_text().splitlines()[-5:]]))
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(60)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self, *command: object, **environment: str) -> str:
+        """What a command prints that talks to this engine; its failure is an AssertionError with the end of it all."""
+        ended = subprocess.run(
+            [str(word) for word in command],
+            cwd=ROOT,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS_MAX,
+        )
+        assert ended.returncode == 0, f"{command}: {ended.stdout[-2000:]}\n{ended.stderr[-2000:]}"
+        return ended.stdout.strip()
+
+    def make_base_image(self, name: str) -> None:
+        """A bare Debian with Python, from Debian's packages, that trusts whom this machine trusts."""
+        files = self.folder / "root"
+        self.run(
+            "debootstrap", "--variant=minbase", "--include=python3,python3-venv,ca-certificates", _codename(), files
+        )
+        shutil.copy(CERTIFICATES, files / CERTIFICATES.relative_to("/"))
+        for place in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"):
+            shutil.rmtree(files / place)
+        archive = self.folder / "root.tar"
+        self.run("tar", "-C", files, "-cf", archive, ".")
+        self.run("docker", "import", archive, name)
+        archive.unlink()
+        shutil.rmtree(files)
+
+    def make_images(self, base: str) -> None:
+        """The four services as `mezzo-…`, and stand-ins for the images of others."""
+        self.run("sh", "scripts/images.sh", BASE_IMAGE=base, BUILD_FLAGS="--network=host")
+        for name in ("zookeeper", "haproxy"):
+            build: Sequence[str] = ("docker", "build", "--network=host", "--build-arg", f"BASE_IMAGE={base}")
+            self.run(*build, "--target", name, "-t", f"mezzo-test-{name}", "tests/compose/stand_ins")
+
+    def size_bytes(self, image: str) -> int:
+        return int(self.run("docker", "image", "inspect", "--format", "{{.Size}}", image))
