@@ -77,7 +77,10 @@ class Engine:
         if self.process is not None:
             self.process.terminate()
             self.process.wait(60)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        # dockerd leaves the network namespace mounted that containers in the machine's network had.
+        for namespace in self.folder.glob("exec/netns/*"):
+            subprocess.run(["umount", namespace], check=True)
+        shutil.rmtree(self.folder)
 
     def run(self, *command: object, **environment: str) -> str:
         """What a command prints that talks to this engine; its failure is an AssertionError with the end of it all."""
