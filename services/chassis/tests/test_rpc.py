@@ -197,9 +197,9 @@ async def test_a_stream_that_its_client_leaves_is_counted_as_cancelled(
     stream.cancel()
     async with asyncio.timeout(10):
         await servicer.left.wait()
-    # The server has let go of the call once it answers the next.
-    await kill(channel)
-    assert metrics.get_sample_value("mezzo_test_rpc_active", labels) == 0
+        # The server lets go of the call a turn or two after its method has.
+        while metrics.get_sample_value("mezzo_test_rpc_active", labels):
+            await kill(channel)
     assert metrics.get_sample_value("mezzo_test_rpc_handled_total", {**labels, "code": "CANCELLED"}) == 1
 
 
