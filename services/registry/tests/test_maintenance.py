@@ -10,7 +10,8 @@ from mesos.v1.master import master_pb2 as master
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo_registry.core import Settings, effects, events, records
-from mezzo_registry.core.maintenance import address_of
+from mezzo_registry.core.maintenance import Plan, address_of
+from mezzo_registry.core.settings import PLAN_BYTES_MAX
 from mezzo_registry.testing import Cluster, FakeAgent, FakeFramework
 
 Call = master.Call
@@ -199,6 +200,60 @@ def test_agent_that_is_being_admitted_while_its_machine_goes_down_ends(cluster: 
     assert ("admitted", f"{cluster.identity.registry_id}-S0") not in cluster.store
 
 
+def test_agent_that_is_being_admitted_while_its_address_goes_down_ends(cluster: Cluster) -> None:
+    cluster.operate(schedule(([named(ip="10.0.0.1")], SOON)))
+    cluster.hold_store()
+    cluster.operate(start(named(ip="10.0.0.1")))
+    register = cluster.register_message(pid=PID)
+    session = cluster.connect(register)
+    cluster.release_store()
+    assert cluster.to_agent(FakeAgent(session, "", register))[0].HasField("shutdown")
+    assert not cluster.registry.books.agents
+    assert ("admitted", f"{cluster.identity.registry_id}-S0") not in cluster.store
+
+
+def test_agent_of_the_term_before_that_comes_back_to_a_machine_that_is_down_is_removed(
+    cluster: Cluster, make_cluster: MakeCluster
+) -> None:
+    agent = cluster.agent(pid=PID)
+    cluster.operate(schedule(([named(ip="10.0.0.1")], SOON)))
+    tables: dict[str, dict[str, bytes]] = {}
+    for (table, key), value in cluster.store.items():
+        tables.setdefault(table, {})[key] = value
+    later = make_cluster(None, records.elected(tables))
+    later.operate(start(named(ip="10.0.0.1")))
+    assert agent.id in later.registry.books.agents
+    register = later.register_message(pid=PID)
+    register.agent_info.id.value = agent.id
+    later.connect(register)
+    assert not later.registry.books.agents
+    assert ("admitted", agent.id) not in later.store
+
+
+def test_machine_named_in_two_ways_counts_by_each(cluster: Cluster) -> None:
+    later = mesos.Unavailability(start=mesos.TimeInfo(nanoseconds=SOON.start.nanoseconds + 1))
+    cluster.operate(schedule(([named("node", "10.0.0.1")], later), ([named(ip="10.0.0.1")], SOON)))
+    agent, framework = cluster.agent(pid=PID), cluster.framework()
+    assert cluster.offer(framework, agent, "cpus:1").unavailability == SOON
+    cluster.operate(start(named(ip="10.0.0.1")))
+    assert cluster.to_agent(agent)[-1].HasField("shutdown")
+
+
+def test_an_address_is_the_same_however_it_is_written(cluster: Cluster) -> None:
+    cluster.operate(schedule(([named(ip="2001:DB8:0:0::1")], SOON)))
+    agent, framework = cluster.agent(pid="slave(1)@[2001:db8::1]:5051"), cluster.framework()
+    assert cluster.offer(framework, agent, "cpus:1").unavailability == SOON
+
+
+def test_schedule_that_could_not_be_started_is_refused(cluster: Cluster) -> None:
+    machines = [named(f"{number:06d}.machine.with.a.long.name.example.com", "10.0.0.1") for number in range(6000)]
+    call = schedule((machines, SOON))
+    planned = records.maintain(Plan(call.update_maintenance_schedule.schedule))
+    assert sum(len(one.value or b"") for one in planned) < PLAN_BYTES_MAX
+    cluster.operate(call)
+    assert cluster.refusal().startswith("LimitExceeded: the schedule has")
+
+
 def test_machine_that_is_in_service_again_leaves_the_schedule(cluster: Cluster) -> None:
     cluster.operate(schedule(([named("node"), named("other")], SOON)))
     cluster.operate(start(named("node")))
@@ -267,6 +322,14 @@ def test_answer_without_filters_has_the_usual_ones(cluster: Cluster) -> None:
     _, framework, offer = draining(cluster)
     cluster.call(framework, answer("DECLINE", offer))
     assert cluster.to_allocator()[0].inverse_offer_answered.filters.refuse_seconds == 5.0
+
+
+def test_answer_of_a_framework_that_is_gone_is_shown_no_longer(cluster: Cluster) -> None:
+    _, framework, offer = draining(cluster)
+    cluster.call(framework, answer("ACCEPT", offer))
+    assert status(cluster).status.draining_machines[0].statuses
+    cluster.call(framework, scheduler.Call(type=scheduler.Call.TEARDOWN))
+    assert not status(cluster).status.draining_machines[0].statuses
 
 
 def test_answer_of_another_framework_is_none(cluster: Cluster) -> None:

@@ -306,6 +306,15 @@ def test_guarantee_makes_room_on_as_many_agents_as_the_role_has_frameworks(clust
     assert rescinded(cluster, framework) == made[:2]
 
 
+def test_guarantee_that_is_met_needs_no_room(cluster: Cluster) -> None:
+    cluster.agent("cpus(web):2")
+    agent, other = cluster.agent("cpus:4"), cluster.framework("MULTI_ROLE", roles=["other"])
+    cluster.framework("MULTI_ROLE", roles=["web"])
+    cluster.offer(other, agent, "cpus:4", "other")
+    cluster.operate(quota(("web", {"cpus": 2}, {})))
+    assert rescinded(cluster, other) == []
+
+
 def test_quota_of_old_is_guarantee_and_limit(cluster: Cluster) -> None:
     cluster.agent("cpus:4;mem:100")
     cluster.operate(old_quota("web", "cpus:2;mem:50"))

@@ -14,7 +14,7 @@ from mezzo_registry.adapters import zookeeper_store
 from mezzo_registry.adapters.sqlite_store import SqliteStore
 from mezzo_registry.adapters.zookeeper_store import ZooKeeperStore
 from mezzo_registry.core import records
-from mezzo_registry.core.records import ADMITTED, UNREACHABLE, Write
+from mezzo_registry.core.records import ADMITTED, MAINTENANCE, UNREACHABLE, WEIGHTS, Write
 from mezzo_registry.ports import Deposed, Store, StoreError
 
 PATIENCE_SECONDS = 20.0
@@ -128,6 +128,24 @@ async def test_chunks_stay_below_their_size(zookeeper: ZooKeeperServer, tmp_path
     sizes = [len(contender.client.get(f"{folder}/{name}")[0]) for name in names]
     assert len(sizes) > 1
     assert max(sizes) <= zookeeper_store.CHUNK_BYTES_MAX
+    await contender.close()
+
+
+@needs_zookeeper
+async def test_many_large_groups_at_once_make_no_transaction_that_zookeeper_refuses(
+    zookeeper: ZooKeeperServer, tmp_path: Path
+) -> None:
+    url = ZooKeeperUrl.parse(zookeeper.url(f"/{tmp_path.name}"))
+    contender = await stand(url)
+    store = await store_of(contender, url)
+    await store.open_term()
+    everything = [[Write(WEIGHTS, f"{number:04d}", b"w" * 1000) for number in range(500)]]
+    everything += [[Write(MAINTENANCE, "schedule", b"m" * 500_000)]]
+    everything += [[Write(ADMITTED, f"S{number}", b"a" * 1000)] for number in range(500)]
+    await store.write(everything)
+    await store.write([*reversed(everything)])
+    tables = await store.open_term()
+    assert [len(tables[table]) for table in (WEIGHTS, MAINTENANCE, ADMITTED)] == [500, 1, 500]
     await contender.close()
 
 

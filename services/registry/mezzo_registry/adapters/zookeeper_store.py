@@ -20,8 +20,9 @@ from mezzo_registry.core.records import TABLES, Write
 from mezzo_registry.ports import Deposed, StoreError, Tables
 
 CHUNK_BYTES_MAX = 100 * 1024
-TRANSACTION_BYTES_MAX = 512 * 1024
-"""ZooKeeper refuses requests from 1 MB."""
+TRANSACTION_BYTES = 256 * 1024
+"""A transaction that has grown beyond this takes no more groups. ZooKeeper refuses requests from 1 MB, and the largest
+group (all roles, or a whole maintenance plan) has half of that."""
 FOLDER = "store"
 
 _LENGTHS = struct.Struct(">HI")
@@ -112,15 +113,10 @@ class ZooKeeperStore:
         """Make groups durable, as many in one transaction as it holds."""
         dirty: dict[str, Chunk] = {}
         for group in groups:
-            touched = self._apply(group)
-            together = dirty | {chunk.path: chunk for chunk in touched}
-            if dirty and sum(chunk.size_bytes for chunk in together.values()) > TRANSACTION_BYTES_MAX:
-                # The chunks of the transaction may already hold records of this group: written early is fine, all of a
-                # group in one transaction is what counts, so the group's own chunks go with the next one in full.
-                await self._commit(together.values())
+            if sum(chunk.size_bytes for chunk in dirty.values()) > TRANSACTION_BYTES:
+                await self._commit(dirty.values())
                 dirty = {}
-            else:
-                dirty = together
+            dirty |= {chunk.path: chunk for chunk in self._apply(group)}
         if dirty:
             await self._commit(dirty.values())
 

@@ -47,7 +47,7 @@ def rescind(turn: Turn, quotas: Mapping[str, Quota], raised: Mapping[str, Quanti
         _keep_within(turn, limits, consumed)
     if raised:
         lacks = {role: wanted - consumed.get(role, Quantities.EMPTY) for role, wanted in raised.items()}
-        _make_room(turn, lacks)
+        _make_room(turn, {role: lacking for role, lacking in lacks.items() if lacking})
 
 
 def _keep_within(turn: Turn, limits: Mapping[str, Limits], consumed: Mapping[str, Quantities]) -> None:

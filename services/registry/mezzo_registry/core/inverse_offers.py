@@ -105,6 +105,13 @@ def take_back(turn: Turn, offers: Iterable[InverseOffer]) -> None:
         allocator_messages.inverse_offer_answered(turn, offer.framework, offer.agent, Answered.ANSWER_UNSPECIFIED)
 
 
+def forget(turn: Turn, framework: Framework) -> None:
+    """A framework is gone: nobody is told any longer what it said."""
+    if turn.books.plan:
+        for agent in turn.books.agents.values():
+            agent.inverse_statuses.pop(framework.id, None)
+
+
 def timed_out(turn: Turn, _event: TimerFired) -> None:
     """Inverse offers, too, time out: the allocator asks anew."""
     timeout = turn.settings.offer_timeout

@@ -1,20 +1,31 @@
 """Planned maintenance: which machines will be unavailable, when, and which are down.
 
 A machine is named by host name and IP address, or by one of them, which then suffices. Several agents may be on it.
+And one may be named in several of these ways: it is then unavailable as soon as the first of its windows opens, and
+down as long as it is down by one of its names.
 """
 
+import ipaddress
 from collections.abc import Iterable, Iterator
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.maintenance import maintenance_pb2 as maintenance
 
 Machine = tuple[str, str]
-"""Host name in lower case and IP address; what was left out is empty."""
+"""Host name in lower case and IP address in its shortest form; what was left out is empty."""
 
 
 def machine(machine_id: mesos.MachineID) -> Machine:
     """A machine as it is compared."""
-    return machine_id.hostname.lower(), machine_id.ip
+    return machine_id.hostname.lower(), _shortest(machine_id.ip)
+
+
+def _shortest(ip: str) -> str:
+    """An address of IPv6 can be written in many ways. What is no address stays as it is."""
+    try:
+        return str(ipaddress.ip_address(ip))
+    except ValueError:
+        return ip
 
 
 def text(one: Machine) -> str:
@@ -25,7 +36,7 @@ def text(one: Machine) -> str:
 
 def address_of(pid: str) -> str:
     """The IP address in an agent's `slave(1)@10.0.0.7:5051`; empty where there is none."""
-    return pid.rpartition("@")[2].rpartition(":")[0].strip("[]")
+    return _shortest(pid.rpartition("@")[2].rpartition(":")[0].strip("[]"))
 
 
 class Plan:
@@ -59,21 +70,21 @@ class Plan:
         """Whether the schedule names a machine just so."""
         return one in self._unavailable
 
-    def machine_of(self, hostname: str, pid: str) -> Machine | None:
-        """The machine of the schedule that an agent is on. The more exact name counts."""
+    def machines_of(self, hostname: str, pid: str) -> list[Machine]:
+        """The names in the schedule of the machine that an agent is on, the most exact one first."""
         if not self._unavailable:
-            return None
+            return []
         hostname, ip = hostname.lower(), address_of(pid)
-        return next((one for one in ((hostname, ip), (hostname, ""), ("", ip)) if one in self._unavailable), None)
+        return [one for one in ((hostname, ip), (hostname, ""), ("", ip)) if one in self._unavailable]
 
     def unavailability(self, hostname: str, pid: str) -> mesos.Unavailability | None:
-        """When an agent is planned to be unavailable."""
-        found = self.machine_of(hostname, pid)
-        return self._unavailable[found] if found is not None else None
+        """When an agent is planned to be unavailable: for the first time, where that is more than once."""
+        windows = [self._unavailable[one] for one in self.machines_of(hostname, pid)]
+        return min(windows, key=lambda window: window.start.nanoseconds, default=None)
 
     def is_down(self, hostname: str, pid: str) -> bool:
         """Whether an agent's machine is out of service."""
-        return bool(self.down) and self.machine_of(hostname, pid) in self.down
+        return bool(self.down) and not self.down.isdisjoint(self.machines_of(hostname, pid))
 
     def rescheduled(self, schedule: maintenance.Schedule) -> "Plan":
         """With another schedule."""

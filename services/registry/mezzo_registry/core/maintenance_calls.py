@@ -39,9 +39,9 @@ def get_status(turn: Turn, _call: master.Call) -> master.Response:
             draining[machine(one)] = status.draining_machines.add(id=one)
     if draining:
         for agent in turn.books.agents.values():
-            found = draining.get(plan.machine_of(agent.info.hostname, agent.pid) or ("", ""))
-            if found is not None:
-                found.statuses.extend(agent.inverse_statuses.values())
+            for one_name in plan.machines_of(agent.info.hostname, agent.pid):
+                if one_name in draining:
+                    draining[one_name].statuses.extend(agent.inverse_statuses.values())
     return response
 
 
@@ -95,12 +95,14 @@ def stop(turn: Turn, call: master.Call, request: int) -> None:
 
 def _order(turn: Turn, request: int, plan: Plan) -> None:
     """Have the store keep the plan. Nothing follows from it before it does."""
-    writes = records.maintain(plan)
-    size = sum(len(one.value or b"") for one in writes)
+    # A machine that is down takes more room than one that is planned to be: whatever is planned here can be started.
+    size = sum(len(one.value or b"") for one in records.maintain(plan.with_down(map(machine, plan.machines()))))
     if size > PLAN_BYTES_MAX:
-        raise LimitExceeded(f"the schedule has {size} bytes; at most {PLAN_BYTES_MAX} are allowed")
+        raise LimitExceeded(
+            f"the schedule has {size} bytes, counting all its machines as down; at most {PLAN_BYTES_MAX} are allowed"
+        )
     turn.books.ordered_plan = plan
-    turn.order(Persist(writes, MaintenanceStored(request, plan)))
+    turn.order(Persist(records.maintain(plan), MaintenanceStored(request, plan)))
 
 
 def stored(turn: Turn, event: MaintenanceStored) -> None:

@@ -18,6 +18,7 @@ from .turn import Turn
 from .validation.agent import check_domain, check_register
 
 Message = agent_session.RegistryMessage
+DOWN = "this machine is down for maintenance"
 
 
 def registering(turn: Turn, event: AgentRegistering) -> None:
@@ -37,12 +38,14 @@ def registering(turn: Turn, event: AgentRegistering) -> None:
         turn.order(_shutdown(event.session, "this agent was marked gone; it may come back under a new id"))
         turn.order(CloseAgentSession(event.session))
         return
+    known = books.agents.get(agent_id)
     if books.plan.is_down(register.agent_info.hostname, register.pid):
         turn.warn("agent of a machine in maintenance refused", hostname=register.agent_info.hostname, agent_id=agent_id)
-        turn.order(_shutdown(event.session, "this machine is down for maintenance"))
+        turn.order(_shutdown(event.session, DOWN))
         turn.order(CloseAgentSession(event.session))
+        if known is not None and known.state is AgentState.RECOVERED:
+            departure.remove(turn, known, DOWN)
         return
-    known = books.agents.get(agent_id)
     if known is not None:
         _returning(turn, event, known, total)
         return
@@ -102,6 +105,10 @@ def stored(turn: Turn, event: AgentStored) -> None:
             if agent.registered_at is not None:
                 allocator_messages.agent_changed(turn, agent, holdings=False)
                 observers.agent_changed(turn, agent)
+        return
+    if turn.books.plan.is_down(event.register.agent_info.hostname, event.register.pid):
+        # It went down while the agent was admitted, and was known by an address that the agent had yet to bring.
+        departure.remove(turn, agent, DOWN)
         return
     total = check_register(event.register)
     agent.info.CopyFrom(event.register.agent_info)

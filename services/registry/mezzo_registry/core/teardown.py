@@ -26,6 +26,7 @@ def tear_down(turn: Turn, framework: Framework, reason: str) -> None:
     for offer in list(framework.offers.values()):
         offers.remove(turn, offer, offers.Outcome.WITHDRAWN)
     inverse_offers.take_back(turn, framework.inverse_offers.values())
+    inverse_offers.forget(turn, framework)
     shutdown = agent_session.ShutdownFramework()
     shutdown.framework_id.value = framework.id
     message = agent_session.RegistryMessage(shutdown_framework=shutdown)
