@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from mezzo.cli.roles import WEIGHT_MAX, WEIGHT_MIN
+from mezzo_registry.core.validation import quota
 from tests.cluster import Cluster
 from tests.mezzo_command import PATIENCE_SECONDS, MezzoCommand
 
@@ -62,14 +64,30 @@ def test_a_quota_that_says_nothing_is_a_wrong_option(words: list[str], mezzo: Me
     assert mezzo("quota", "set", "eng", *words).code == EXIT_USAGE
 
 
+def test_a_quota_of_what_no_agent_has_is_set_by_force_alone(mezzo: MezzoCommand) -> None:
+    ended = mezzo("quota", "set", "typo", "--limit", "cpu:4,cpus:4")
+    assert (ended.code, ended.stdout) == (EXIT_FAILED, "")
+    assert (
+        ended.stderr
+        == "mezzo: no agent has cpu; there are cpus, disk, gpus, mem, ports (--force sets it all the same)\n"
+    )
+    assert mezzo.json("quota") == []
+    mezzo.output("quota", "set", "typo", "--limit", "cpu:4", "--force")
+    mezzo.output("quota", "remove", "typo")
+
+
 def test_weights_are_set_and_shown(mezzo: MezzoCommand) -> None:
     assert mezzo.output("weights", "set", "ads/web", "2.5") == "ads/web has the weight 2.5\n"
     assert row(mezzo.output("weights"), "ads/web") == ["ads/web", "2.5"]
     assert {"role": "ads/web", "weight": 2.5} in mezzo.json("weights")
     until(lambda: row(mezzo.output("roles", "-o", "wide"), "ads/web")[:2] == ["ads/web", "2.5"], "the weight shows")
     assert {"ads", "ads/web"} <= {role["name"] for role in mezzo.json("roles")}
-    ended = mezzo("weights", "set", "ads/web", "0")
-    assert (ended.code, "weight" in ended.stderr) == (EXIT_FAILED, True)
+    # What is refused before it is sent is what the registry would refuse.
+    assert (WEIGHT_MIN, WEIGHT_MAX) == (quota.WEIGHT_MIN, quota.WEIGHT_MAX)
+    assert mezzo("weights", "set", "ads/web", "0").code == EXIT_USAGE
+    for bound in (WEIGHT_MIN, WEIGHT_MAX):
+        mezzo.output("weights", "set", "ads/web", str(bound))
+        assert {"role": "ads/web", "weight": bound} in mezzo.json("weights")
 
 
 def test_the_endpoints_of_old_configure_the_same(cluster: Cluster, mezzo: MezzoCommand) -> None:

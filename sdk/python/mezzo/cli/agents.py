@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import typer
+from rich.text import Text
 
 from mezzo.cli.api import ask
-from mezzo.cli.output import Format, Output, Styled, amount, moment, show
+from mezzo.cli.output import Format, Output, amount, moment, show
 
 COLUMNS = ("id", "hostname", "state", "used", "offered", "total")
 WIDE_COLUMNS = (*COLUMNS, "attributes", "version", "pid", "registered")
@@ -20,12 +21,11 @@ def agents(context: typer.Context, output: Output = Format.TABLE) -> None:
     show([row_of(agent) for agent in answer["slaves"]], columns, output, answer)
 
 
-def row_of(agent: dict[str, Any]) -> dict[str, str]:
-    state = Styled("[green]active[/]" if agent["active"] else "[red]disconnected[/]")
+def row_of(agent: dict[str, Any]) -> dict[str, str | Text]:
     return {
         "id": agent["id"],
         "hostname": agent["hostname"],
-        "state": Styled("[yellow]deactivated[/]") if agent.get("deactivated") else state,
+        "state": state_of(agent),
         "used": amount(agent["used_resources"]),
         "offered": amount(agent["offered_resources"]),
         "total": amount(agent["resources"]),
@@ -34,3 +34,9 @@ def row_of(agent: dict[str, Any]) -> dict[str, str]:
         "pid": agent["pid"],
         "registered": moment(agent.get("registered_time")),
     }
+
+
+def state_of(agent: dict[str, Any]) -> Text:
+    if agent.get("deactivated"):
+        return Text("deactivated", "yellow")
+    return Text("active", "green") if agent["active"] else Text("disconnected", "red")

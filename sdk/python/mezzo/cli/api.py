@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import aiohttp
 import orjson
 import typer
-from rich.console import Console
 from rich.text import Text
 from yarl import URL
+
+from mezzo.cli.output import console, visible
 
 DEFAULT_API = "127.0.0.1:5050"
 TIMEOUT_SECONDS = 30.0
@@ -28,13 +29,11 @@ EXIT_UNREACHABLE = 69
 EXIT_INTERRUPTED = 130
 
 T = TypeVar("T")
-errors = Console(stderr=True)
 
 
 def complain(message: str) -> None:
     """Tell what went wrong: in one line, however long it is, and in the words that came."""
-    line = Text.assemble(("mezzo:", "red"), " ", " ".join(message.split()))
-    errors.print(line, highlight=False, soft_wrap=True)
+    console(stderr=True).print(Text.assemble(("mezzo:", "red"), " ", visible(" ".join(message.split()))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
+from mezzo.cli.output import visible
 from mezzo.resources import Resources
 from mezzo.scheduler import HttpTransport, SchedulerClient
 from mezzo.task_states import TERMINAL
@@ -77,7 +79,7 @@ async def run_tasks(url: str, count: int, console: Console) -> int:
                         if workload.done:
                             break
             except TimeoutError:
-                console.print(f"[red]after {PATIENCE_SECONDS:g} s some tasks have not ended; see the logs[/]")
+                console.print(f"after {PATIENCE_SECONDS:g} s some tasks have not ended; see the logs", style="red")
         await scheduler.teardown()
     _print_outcomes(workload, console)
     finished = sum(status.state == mesos.TASK_FINISHED for status in workload.outcomes.values())
@@ -105,4 +107,5 @@ def _print_outcomes(workload: Workload, console: Console) -> None:
     console.print(f"{workload.count} tasks: {told or 'none ended'}")
     for name, status in workload.outcomes.items():
         if status.state != mesos.TASK_FINISHED:
-            console.print(f"  [red]{name}[/] {mesos.TaskState.Name(status.state)}: {status.message}")
+            told = f" {mesos.TaskState.Name(status.state)}: {visible(status.message)}"
+            console.print(Text.assemble("  ", (name, "red"), told))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from mezzo.cli.api import ask
-from mezzo.cli.output import Format, Output, Styled, amount, moment, show
+from mezzo.cli.output import Format, Output, amount, moment, show
 
 COLUMNS = ("id", "name", "roles", "state", "tasks", "used", "offered")
 WIDE_COLUMNS = (*COLUMNS, "user", "hostname", "capabilities", "registered")
@@ -25,7 +26,7 @@ def frameworks(
     show([row_of(framework) for framework in listed], columns, output, listed)
 
 
-def row_of(framework: dict[str, Any]) -> dict[str, str]:
+def row_of(framework: dict[str, Any]) -> dict[str, str | Text]:
     return {
         "id": framework["id"],
         "name": framework["name"],
@@ -41,9 +42,9 @@ def row_of(framework: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def state_of(framework: dict[str, Any]) -> str:
+def state_of(framework: dict[str, Any]) -> Text:
     if framework["unregistered_time"]:
-        return "completed"
+        return Text("completed")
     if not framework["connected"]:
-        return Styled("[red]disconnected[/]")
-    return Styled("[green]active[/]" if framework["active"] else "[yellow]inactive[/]")
+        return Text("disconnected", "red")
+    return Text("active", "green") if framework["active"] else Text("inactive", "yellow")

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import typer
 
 from mezzo.cli.api import Api, ask
+from mezzo.cli.output import visible
 
 
 def kill(context: typer.Context, task: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")]) -> None:
@@ -18,4 +19,4 @@ def kill(context: typer.Context, task: Annotated[str, typer.Argument(help="Its i
         await api.post(f"/mezzo/v1/tasks/{quote(found['framework_id'], safe='')}/{quote(found['id'], safe='')}/kill")
         return str(found["id"])
 
-    typer.echo(f"{ask(context, question)} is being killed")
+    typer.echo(f"{visible(ask(context, question))} is being killed")

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from mezzo.cli.api import complain
 from mezzo.cli.cluster import Cluster, ClusterError, Layout
 from mezzo.cli.demo import run_tasks
+from mezzo.cli.output import console
 
 EXIT_FAILED = 1
 
-console = Console(highlight=False)
+screen = console()
 
 
 def default_work_dir() -> Path:
@@ -68,23 +69,29 @@ async def _run(layout: Layout, *, tasks: int, once: bool) -> int:
         await asyncio.gather(work, return_exceptions=True)
         return 0
     finally:
-        console.print("\nEnding the cluster …")
+        screen.print("\nEnding the cluster …")
         await cluster.stop()
 
 
 async def _serve(cluster: Cluster, *, tasks: int, once: bool) -> int:
-    console.print("[bold]Mezzo[/] is starting on this machine")
-    await cluster.start(lambda service, address: console.print(f"  [green]✓[/] {service:<10} {address}"))
+    screen.print(Text.assemble(("Mezzo", "bold"), " is starting on this machine"))
+    await cluster.start(_tell_of)
     layout = cluster.layout
     url = f"http://{layout.address('gateway')}"
-    failed = await run_tasks(url, tasks, console) if tasks else 0
+    failed = await run_tasks(url, tasks, screen) if tasks else 0
     if once:
         return EXIT_FAILED if failed else 0
-    console.print(
-        f"\nThe API is at [bold]{url}[/], the agent at http://{layout.address('agent')}"
-        f"\nState, sandboxes and logs are in {layout.work_dir}"
-        f"\nTry, in another terminal:  [bold]mezzo --api {layout.address('gateway')} run -- echo hello[/]"
-        "\nCtrl-C ends the cluster."
+    screen.print(
+        Text.assemble(
+            *("\nThe API is at ", (url, "bold"), f", the agent at http://{layout.address('agent')}"),
+            f"\nState, sandboxes and logs are in {layout.work_dir}",
+            *("\nTry, in another terminal:  ", (f"mezzo --api {layout.address('gateway')} run -- echo hello", "bold")),
+            "\nCtrl-C ends the cluster.",
+        )
     )
     ended = await cluster.wait()
     raise ClusterError(f"the {ended} has ended; see {cluster.log_of(ended)}")
+
+
+def _tell_of(service: str, address: str) -> None:
+    screen.print(Text.assemble("  ", ("✓", "green"), f" {service:<10} {address}"))

@@ -1,4 +1,8 @@
-"""How answers are shown: as a table for people, wide for the curious, as JSON for programs."""
+"""How answers are shown: as a table for people, wide for the curious, as JSON for programs.
+
+What is shown comes from other people: a task may be called `[red]x` or `:smile:`, or have a control sequence of a
+terminal in its name. So nothing here is ever read as rich's markup; what has a colour is a `Text` with a style.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,8 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 STATE_COLOURS = {
     "TASK_RUNNING": "green",
@@ -24,11 +28,7 @@ STATE_COLOURS = {
     "TASK_UNREACHABLE": "yellow",
 }
 
-
-class Styled(str):
-    """A cell with rich's markup in it. Every other is shown as it is: names may contain brackets."""
-
-    __slots__ = ()
+PIPE_COLUMNS = 1000
 
 
 class Format(StrEnum):
@@ -42,8 +42,13 @@ class Format(StrEnum):
 Output = Annotated[Format, typer.Option("-o", "--output", help="How to show the answer.", show_default=True)]
 
 
-def show(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], output: Format, source: Any) -> None:
-    """Print rows as a table of the columns; for JSON, what the cluster answered instead."""
+def console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """Where people read. What is printed there is shown as it is, and folded by the terminal alone."""
+    return Console(stderr=stderr, width=width, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def show(rows: Sequence[Mapping[str, str | Text]], columns: Iterable[str], output: Format, source: Any) -> None:
+    """Print rows as a table of the columns; for JSON, `source` instead: a list with an object for each row."""
     if output is Format.JSON:
         show_json(source)
         return
@@ -53,22 +58,33 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], output: Form
         table.add_column(name.upper(), overflow="fold", no_wrap=output is Format.WIDE)
     for row in rows:
         table.add_row(*(_cell(row[name]) for name in names))
-    # A pipe has no width of its own: lines are never folded there.
-    width = None if sys.stdout.isatty() and output is Format.TABLE else 1000
-    Console(width=width, soft_wrap=width is not None, highlight=False).print(table)
+    if sys.stdout.isatty() and output is Format.TABLE:
+        Console(highlight=False, markup=False, emoji=False).print(table)
+    else:
+        # A pipe has no width of its own: lines are never folded there.
+        console(width=PIPE_COLUMNS).print(table)
 
 
-def _cell(value: Any) -> str:
-    return value if isinstance(value, Styled) else escape(str(value))
+def _cell(value: str | Text) -> Text:
+    return value if isinstance(value, Text) else Text(visible(value))
+
+
+def visible(text: str) -> str:
+    """The text with what is not printable written out: no name moves the cursor, or begins a line of its own."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else _written_out(one) for one in text)
+
+
+def _written_out(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def show_json(answer: Any) -> None:
     sys.stdout.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode())
 
 
-def state(name: str) -> Styled:
+def state(name: str) -> Text:
     """A task state in its colour, without the prefix that all share."""
-    return Styled(f"[{STATE_COLOURS.get(name, 'red')}]{name.removeprefix('TASK_').lower()}[/]")
+    return Text(name.removeprefix("TASK_").lower(), STATE_COLOURS.get(name, "red"))
 
 
 def amount(resources: Mapping[str, Any]) -> str:

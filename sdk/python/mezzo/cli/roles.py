@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from http import HTTPStatus
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
-from mezzo.cli.api import Api, ask
-from mezzo.cli.output import Format, Output, Styled, show
+from mezzo.cli.api import Api, ApiError, ask
+from mezzo.cli.output import Format, Output, show, visible
 from mezzo.operator.explanations import amounts, number
 
 Document = dict[str, Any]
@@ -18,7 +22,12 @@ COLUMNS = ("role", "weight", "consumed", "guarantee", "limit", "offered", "frame
 WIDE_COLUMNS = (*COLUMNS, "allocated", "reserved")
 NONE = "–"
 
-_AMOUNT = re.compile(r"\s*([^\s:=;,]+)\s*[:=]\s*([0-9]+(?:\.[0-9]+)?)\s*")
+# What the registry takes. Told here before anything is sent, where the words can be those of the command line.
+WEIGHT_MIN, WEIGHT_MAX = 1e-6, 1e6
+AMOUNT_MAX = 1e12
+_AMOUNT = re.compile(r"\s*([^\s:=]+)\s*[:=]\s*(.*?)\s*")
+# Resources that an agent may have without being told so; others are known where some agent has them.
+USUAL_RESOURCES = frozenset({"cpus", "mem", "disk", "gpus"})
 
 Role = Annotated[str, typer.Argument(help="Its name: eng, or eng/backend for one below it.")]
 
@@ -30,7 +39,7 @@ def roles(context: typer.Context, output: Output = Format.TABLE) -> None:
     show([_row(role) for role in listed], columns, output, listed)
 
 
-def _row(role: Document) -> dict[str, str]:
+def _row(role: Document) -> dict[str, str | Text]:
     quota = role["quota"]
     return {
         "role": role["name"],
@@ -45,11 +54,11 @@ def _row(role: Document) -> dict[str, str]:
     }
 
 
-def _consumed(quota: Document) -> str:
+def _consumed(quota: Document) -> str | Text:
     """What counts against the quota; in yellow where a limit leaves no room."""
     told = amounts(quota["consumed"]) if quota["consumed"] else NONE
     used_up = any(quota["consumed"].get(name, 0.0) >= limit for name, limit in quota["limit"].items())
-    return Styled(f"[yellow]{told}[/]") if used_up else told
+    return Text(visible(told), "yellow") if used_up else told
 
 
 def _told(quantities: Mapping[str, float]) -> str:
@@ -60,12 +69,34 @@ def _told(quantities: Mapping[str, float]) -> str:
 def amounts_of(text: str) -> dict[str, float]:
     """`cpus:4,mem:1024` (or with `;`, as flags have it) by name. Raises `typer.BadParameter`."""
     found: dict[str, float] = {}
-    for part in re.split("[;,]", text):
+    for part in re.split("[;,]", text) if text else ():
         match = _AMOUNT.fullmatch(part)
         if match is None:
-            raise typer.BadParameter(f"{part!r} is no amount; write them as cpus:4,mem:1024")
-        found[match[1]] = float(match[2])
+            raise typer.BadParameter(f"{part.strip()!r} is no amount; write them as cpus:4,mem:1024")
+        name = match[1]
+        if name in found:
+            raise typer.BadParameter(f"{name} is named twice")
+        found[name] = _number_between(0, AMOUNT_MAX, match[2], f"{name}: ")
     return found
+
+
+def _number_between(least: float, most: float, text: str, name: str = "") -> float:
+    """A number that is in bounds. Raises `typer.BadParameter`, which names them."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:  # nan is not, either
+        raise typer.BadParameter(f"{name}{text!r} is no number from {_bound(least)} to {_bound(most)}")
+    return value
+
+
+def _bound(value: float) -> str:
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def weight_of(text: str) -> float:
+    return _number_between(WEIGHT_MIN, WEIGHT_MAX, text)
 
 
 # -------------------------------------------------------------------------------------------------------------- quota
@@ -111,7 +142,7 @@ def set_quota(
     context: typer.Context,
     role: Role,
     guarantee: Annotated[
-        str, typer.Option("--guarantee", "-g", help="What is laid away for it: cpus:4,mem:1024.")
+        str, typer.Option("--guarantee", "-g", metavar="AMOUNTS", help="What is laid away for it: cpus:4,mem:1024.")
     ] = "",
     limit: Annotated[str, typer.Option("--limit", "-l", help="What it may use at most: cpus:8.")] = "",
     force: Annotated[
@@ -121,14 +152,31 @@ def set_quota(
     """Set the quota of a role as a whole: what is not named is not guaranteed, or not limited."""
     if not guarantee and not limit:
         raise typer.BadParameter("name a guarantee or a limit; `mezzo quota remove` takes both away")
+    guarantees, limits = amounts_of(guarantee), amounts_of(limit)
     config = {
         "role": role,
-        "guarantees": {name: {"value": value} for name, value in (amounts_of(guarantee) if guarantee else {}).items()},
-        "limits": {name: {"value": value} for name, value in (amounts_of(limit) if limit else {}).items()},
+        "guarantees": {name: {"value": value} for name, value in guarantees.items()},
+        "limits": {name: {"value": value} for name, value in limits.items()},
     }
     body = {"type": "UPDATE_QUOTA", "update_quota": {"force": force, "quota_configs": [config]}}
-    ask(context, lambda api: api.call(body))
+
+    async def change(api: Api) -> None:
+        if not force:
+            await _check_known(api, guarantees.keys() | limits.keys())
+        await api.call(body)
+
+    ask(context, change)
     typer.echo(f"the quota of {role} is set")
+
+
+async def _check_known(api: Api, names: AbstractSet[str]) -> None:
+    """Refuse what no agent has: a limit of `cpu` would be kept, and limit nothing."""
+    agents = (await api.get("/state-summary"))["slaves"]
+    known = USUAL_RESOURCES.union(*(agent["resources"] for agent in agents))
+    unknown = sorted(names - known)
+    if unknown:
+        told = f"no agent has {', '.join(unknown)}; there are {', '.join(sorted(known))} (--force sets it all the same)"
+        raise ApiError(HTTPStatus.BAD_REQUEST, told)
 
 
 @quota.command("remove")
@@ -153,11 +201,19 @@ def list_weights(context: typer.Context, output: Output = Format.TABLE) -> None:
     show(rows, ("role", "weight"), output, listed)
 
 
-@weights.command("set")
+# A weight of -1 is told to be wrong as a weight, not as an option.
+@weights.command("set", context_settings={"ignore_unknown_options": True})
 def set_weight(
     context: typer.Context,
     role: Role,
-    weight: Annotated[float, typer.Argument(help="More than 0; every role has 1 until it is given another.")],
+    weight: Annotated[
+        float,
+        typer.Argument(
+            parser=weight_of,
+            metavar="WEIGHT",
+            help=f"From {_bound(WEIGHT_MIN)} to {_bound(WEIGHT_MAX)}; every role has 1 until it is given another.",
+        ),
+    ],
 ) -> None:
     """Give a role a weight: with 2 it may hold twice as much as its siblings with 1."""
     info = {"role": role, "weight": weight}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from mezzo.cli.api import Api, ask
-from mezzo.cli.output import Format, Output, moment, show_json, state
+from mezzo.cli.output import Format, Output, console, moment, show_json, state, visible
 
 SCALARS = (("cpus", ""), ("mem", " MiB"), ("disk", " MiB"), ("gpus", ""))
 
@@ -25,18 +26,23 @@ def status(context: typer.Context, output: Output = Format.TABLE) -> None:
     if output is Format.JSON:
         show_json(report)
         return
-    console = Console(highlight=False)
-    console.print(f"[bold]leader[/]      {report['leader']}, since {moment(report['elected_time'])}")
-    console.print(f"[bold]version[/]     {report['version']}")
-    console.print(f"[bold]agents[/]      {report['agents_active']} active, {report['agents_unreachable']} unreachable")
-    console.print(f"[bold]frameworks[/]  {report['frameworks']} ({report['frameworks_connected']} connected)")
+    screen = console()
+    for name, told in lines_of(report):
+        screen.print(Text.assemble((f"{name:<10}", "bold"), "  ", told))
+
+
+def lines_of(report: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
+    """What `mezzo status` says to people: a name, and what there is of it."""
+    yield "leader", f"{visible(report['leader'])}, since {moment(report['elected_time'])}"
+    yield "version", visible(report["version"])
+    yield "agents", f"{report['agents_active']} active, {report['agents_unreachable']} unreachable"
+    yield "frameworks", f"{report['frameworks']} ({report['frameworks_connected']} connected)"
     for name, unit in SCALARS:
         total, used, offered = (report[kind][name] for kind in ("total", "used", "offered"))
         if total:
-            line = f"{used:g} of {total:g}{unit} used, {offered:g} offered"
-            console.print(f"[bold]{name:<10}[/]  {line}")
-    tasks = ", ".join(f"{count} {state(name)}" for name, count in sorted(report["tasks"].items())) or "none"
-    console.print(f"[bold]tasks[/]       {tasks}")
+            yield name, f"{used:g} of {total:g}{unit} used, {offered:g} offered"
+    counts = [Text.assemble(f"{count} ", state(name)) for name, count in sorted(report["tasks"].items())]
+    yield "tasks", Text(", ").join(counts) if counts else "none"
 
 
 def summary(cluster: dict[str, Any], version: dict[str, Any]) -> dict[str, Any]:

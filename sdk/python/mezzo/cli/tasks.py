@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from mezzo.cli.api import ACTIVE_STATES, Api, ApiError, ask
 from mezzo.cli.output import Format, Output, amount, moment, show, state
@@ -53,7 +54,7 @@ def all_tasks(cluster: dict[str, Any]) -> list[dict[str, Any]]:
     return [task for kind in kinds for framework in frameworks for task in framework[kind]]
 
 
-def row_of(task: dict[str, Any], names: dict[str, str], hosts: dict[str, str]) -> dict[str, str]:
+def row_of(task: dict[str, Any], names: dict[str, str], hosts: dict[str, str]) -> dict[str, str | Text]:
     statuses = task.get("statuses", [])
     return {
         "id": task["id"],

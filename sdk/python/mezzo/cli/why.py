@@ -9,10 +9,9 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
-from rich.console import Console
 
 from mezzo.cli.api import Api, ApiError, ask
-from mezzo.cli.output import Format, Output, show, show_json
+from mezzo.cli.output import Format, Output, console, show, show_json, visible
 from mezzo.operator.explanations import OWN_FRAMEWORKS, OWN_NODE, number
 
 # More explanations than this are told by their verdicts alone, unless they are asked for wide.
@@ -153,29 +152,31 @@ def _owner(task_id: str, frameworks: Sequence[Document]) -> str:
 
 
 def _show_explanations(answer: Document, *, wide: bool) -> None:
-    console = _console()
+    screen = console()
     explanations: list[Document] = answer["explanations"]
     if "nobodys_task" in answer:
-        console.print(f"no scheduler has launched a task {answer['nobodys_task']}; so this is about its framework")
+        screen.print(
+            f"no scheduler has launched a task {visible(answer['nobodys_task'])}; so this is about its framework"
+        )
     if not explanations:
-        console.print("nobody is subscribed who could be offered anything")
+        screen.print("nobody is subscribed who could be offered anything")
     if len(explanations) > IN_FULL_MAX and not wide:
         for explanation in explanations:
-            console.print(explanation["verdict"])
-        console.print("\nname one of them, or take -o wide, to be told more", style="dim")
+            screen.print(visible(explanation["verdict"]))
+        screen.print("\nname one of them, or take -o wide, to be told more", style="dim")
         return
     for index, explanation in enumerate(explanations):
         if index:
-            console.print()
+            screen.print()
         _tell(explanation)
         _show_figures(explanation)
 
 
 def _tell(told: Document) -> None:
-    console = _console()
-    console.print(told["verdict"], style="bold")
+    screen = console()
+    screen.print(visible(told["verdict"]), style="bold")
     for sentence in told["summary"]:
-        console.print(f"  {sentence}")
+        screen.print(f"  {visible(sentence)}")
 
 
 def _show_figures(explanation: Document) -> None:
@@ -185,7 +186,7 @@ def _show_figures(explanation: Document) -> None:
         (("quota limit of", "resource", "used", "limit"), list(_quotas(explanation))),
     ):
         if rows:
-            _console().print()
+            console().print()
             show([dict(zip(columns, row, strict=True)) for row in rows], columns, Format.TABLE, rows)
 
 
@@ -214,8 +215,3 @@ def _places(explanation: Document) -> Iterator[tuple[str, ...]]:
 def _quotas(explanation: Document) -> Iterator[tuple[str, ...]]:
     for quota in explanation["binding_quotas"]:
         yield quota["role"], quota["resource"], number(quota["consumed"]), number(quota["limit"])
-
-
-def _console() -> Console:
-    # What is told may contain brackets: it is not rich's markup. Sentences are folded by the terminal alone.
-    return Console(highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,57 @@
+"""Weights and quotas that make no sense are refused before anything is sent: nobody listens where these would go."""
+
+from __future__ import annotations
+
+import pytest
+from typer import BadParameter
+from typer.testing import CliRunner
+
+from mezzo.cli import app
+from mezzo.cli.roles import amounts_of, weight_of
+
+USAGE = 2
+
+
+def refused(*words: str) -> str:
+    """The refusal, as one line: it stands in a box, and is folded there."""
+    result = CliRunner().invoke(app, ["--api", "127.0.0.1:1", *words], env={"TERM": "dumb", "COLUMNS": "200"})
+    assert (result.exit_code, result.stdout) == (USAGE, "")
+    return result.stderr
+
+
+@pytest.mark.parametrize("weight", ["nan", "inf", "-inf", "-1", "0", "1e99", "1e-7", "1000001", "heavy", ""])
+def test_a_weight_out_of_bounds_is_refused_with_the_bounds(weight: str) -> None:
+    told = refused("weights", "set", "ads", weight)
+    assert f"{weight!r} is no number from 0.000001 to 1000000" in told
+
+
+@pytest.mark.parametrize(("text", "weight"), [("2", 2.0), ("0.000001", 1e-6), ("1e6", 1e6), (" 2.5 ", 2.5)])
+def test_a_weight_in_bounds_is_taken(text: str, weight: float) -> None:
+    assert weight_of(text) == weight
+
+
+@pytest.mark.parametrize("option", ["--guarantee", "--limit"])
+@pytest.mark.parametrize(
+    ("amounts", "said"),
+    [
+        ("cpus:x", "cpus: 'x' is no number from 0 to 1000000000000"),
+        ("cpus:-1", "cpus: '-1' is no number from 0 to 1000000000000"),
+        ("mem:1,cpus:nan", "cpus: 'nan' is no number from 0"),
+        ("cpus:inf", "cpus: 'inf' is no number from 0"),
+        ("cpus:1e13", "cpus: '1e13' is no number from 0 to 1000000000000"),
+        ("cpus:", "cpus: '' is no number"),
+        ("cpus", "'cpus' is no amount; write them as cpus:4,mem:1024"),
+        (":4", "':4' is no amount"),
+        ("cpus:1,", "'' is no amount"),
+        ("cpus:1,cpus=2", "cpus is named twice"),
+    ],
+)
+def test_an_amount_that_is_none_is_refused_by_its_name(option: str, amounts: str, said: str) -> None:
+    assert said in refused("quota", "set", "ads", f"{option}={amounts}")
+
+
+def test_amounts_are_written_as_people_and_flags_write_them() -> None:
+    assert amounts_of("cpus:4, mem=1024;disk : 0.5") == {"cpus": 4.0, "mem": 1024.0, "disk": 0.5}
+    assert amounts_of("") == {}
+    with pytest.raises(BadParameter):
+        amounts_of(",")
