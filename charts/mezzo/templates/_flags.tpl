@@ -1,0 +1,163 @@
+{{/*
+What services are told. Flags stand in a file of each service (a ConfigMap); what is known only when the pod runs, and what
+is secret, comes by the environment, which wins over the file.
+*/}}
+
+{{/* Whether services find each other through ZooKeeper, the chart's own or a given one. */}}
+{{- define "mezzo.elected" -}}
+{{- if or .Values.zookeeper.enabled .Values.zookeeper.hosts }}true{{ end }}
+{{- end }}
+
+{{- define "mezzo.zookeeper.hosts" -}}
+{{- if .Values.zookeeper.enabled }}
+{{- $name := include "mezzo.component" (dict "root" . "component" "zookeeper") }}
+{{- $hosts := list }}
+{{- range $ordinal := until (int .Values.zookeeper.replicas) }}
+{{- $hosts = append $hosts (printf "%s-%d.%s-headless:%d" $name $ordinal $name (int $.Values.zookeeper.ports.client)) }}
+{{- end }}
+{{- join "," $hosts }}
+{{- else }}
+{{- join "," .Values.zookeeper.hosts }}
+{{- end }}
+{{- end }}
+
+{{/* zk://…, with names of variables for user and password: Kubernetes puts them in when the container starts. */}}
+{{- define "mezzo.zookeeper.url" -}}
+{{- $who := ternary "$(ZOOKEEPER_USER):$(ZOOKEEPER_PASSWORD)@" "" (not (empty .Values.zookeeper.auth.existingSecret)) }}
+{{- printf "zk://%s%s%s" $who (include "mezzo.zookeeper.hosts" .) .Values.zookeeper.path }}
+{{- end }}
+
+{{/* The flag by which a component is told where the registry is, or where registries stand for election. */}}
+{{- define "mezzo.zookeeper.flag" -}}
+{{- ternary "master" "zk" (has .component (list "gateway" "agent")) }}
+{{- end }}
+
+{{/* Flags that the chart sets, and the value that a person would set instead. */}}
+{{- define "mezzo.flags.reserved" -}}
+config: flags
+ip: ports
+port: ports.http
+grpc_port: ports.grpc
+metrics_port: ports.metrics
+zk: zookeeper
+master: zookeeper
+zk_session_timeout: zookeeper.sessionTimeout
+allocator: zookeeper
+hostname: {{ ternary "agent.hostname" "nothing: it is the pod's address" (eq .component "agent") }}
+advertise_ip: {{ ternary "gateway.advertise.ip" "nothing: it is the pod's address" (has .component (list "registry" "gateway")) }}
+advertise_port: gateway.advertise.port
+work_dir: {{ ternary "agent.workDir" "registry.persistence" (eq .component "agent") }}
+resources: agent.offers
+log_level: logs.level
+log_format: logs.format
+{{- end }}
+
+{{/* The file of flags, as JSON. */}}
+{{- define "mezzo.flags" -}}
+{{- $values := .root.Values }}
+{{- $own := index $values .component }}
+{{- $reserved := include "mezzo.flags.reserved" . | fromYaml }}
+{{- range $name, $_ := $own.flags }}
+{{- with index $reserved (replace "-" "_" $name) }}
+{{- fail (printf "%s.flags.%s is set by the chart: use %s instead" $.component $name .) }}
+{{- end }}
+{{- end }}
+{{- $flags := dict "grpc_port" (int $own.ports.grpc) "metrics_port" (int $own.ports.metrics) }}
+{{- $_ := set $flags "log_level" $values.logs.level }}
+{{- $_ := set $flags "log_format" $values.logs.format }}
+{{- if has .component (list "gateway" "agent") }}
+{{- $_ := set $flags "port" (int $own.ports.http) }}
+{{- end }}
+{{- if has .component (list "registry" "gateway") }}
+{{- $_ := set $flags "advertise_port" (int (default $values.gateway.service.port $values.gateway.advertise.port)) }}
+{{- end }}
+{{- if include "mezzo.elected" .root }}
+{{- $_ := set $flags "zk_session_timeout" $values.zookeeper.sessionTimeout }}
+{{- if not $values.zookeeper.auth.existingSecret }}
+{{- $_ := set $flags (include "mezzo.zookeeper.flag" .) (include "mezzo.zookeeper.url" .root) }}
+{{- end }}
+{{- else if eq .component "registry" }}
+{{- $allocator := include "mezzo.component" (dict "root" .root "component" "allocator") }}
+{{- $_ := set $flags "allocator" (printf "%s:%d" $allocator (int $values.allocator.ports.grpc)) }}
+{{- else if has .component (list "gateway" "agent") }}
+{{- $registry := include "mezzo.component" (dict "root" .root "component" "registry") }}
+{{- $_ := set $flags "master" (printf "%s:%d" $registry (int $values.registry.ports.grpc)) }}
+{{- end }}
+{{- if eq .component "registry" }}
+{{- $_ := set $flags "work_dir" "/var/lib/mezzo/registry" }}
+{{- else if eq .component "agent" }}
+{{- $_ := set $flags "work_dir" $own.workDir }}
+{{- $_ := set $flags "resources" $own.offers }}
+{{- end }}
+{{- mergeOverwrite $flags (deepCopy $own.flags) | toPrettyJson }}
+{{- end }}
+
+{{/* A ConfigMap with them. */}}
+{{- define "mezzo.flags.configMap" -}}
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ include "mezzo.component" . }}-flags
+  labels:
+    {{- include "mezzo.labels" . | nindent 4 }}
+data:
+  flags.json: |
+    {{- include "mezzo.flags" . | nindent 4 }}
+{{- end }}
+
+{{/* Where gateways are reached from outside, as clients that look into ZooKeeper are told. */}}
+{{- define "mezzo.advertisedIp" -}}
+{{- if .Values.gateway.advertise.ip }}
+{{- .Values.gateway.advertise.ip }}
+{{- else }}
+{{- /* The cluster IP of the gateways' Service, by the variable that Kubernetes sets for every Service. */}}
+{{- $name := include "mezzo.component" (dict "root" . "component" "gateway") }}
+{{- printf "$(%s_SERVICE_HOST)" ($name | upper | replace "-" "_") }}
+{{- end }}
+{{- end }}
+
+{{- define "mezzo.environment" -}}
+{{- $prefix := printf "MEZZO_%s" (upper .component) -}}
+- name: {{ $prefix }}_CONFIG
+  value: /etc/mezzo/flags.json
+- name: POD_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
+{{- if eq .component "agent" }}
+- name: NODE_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: spec.nodeName
+- name: {{ $prefix }}_HOSTNAME
+  value: {{ ternary "$(NODE_NAME)" "$(POD_IP)" (eq .root.Values.agent.hostname "nodeName") | quote }}
+- name: {{ $prefix }}_ADVERTISE_IP
+  value: $(POD_IP)
+{{- else }}
+- name: {{ $prefix }}_HOSTNAME
+  value: $(POD_IP)
+{{- end }}
+{{- if has .component (list "registry" "gateway") }}
+- name: {{ $prefix }}_ADVERTISE_IP
+  value: {{ include "mezzo.advertisedIp" .root }}
+{{- end }}
+{{- with .root.Values.zookeeper }}
+{{- if and .auth.existingSecret (include "mezzo.elected" $.root) }}
+- name: ZOOKEEPER_USER
+  valueFrom:
+    secretKeyRef:
+      name: {{ .auth.existingSecret }}
+      key: {{ .auth.userKey }}
+- name: ZOOKEEPER_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ .auth.existingSecret }}
+      key: {{ .auth.passwordKey }}
+- name: {{ $prefix }}_{{ include "mezzo.zookeeper.flag" $ | upper }}
+  value: {{ include "mezzo.zookeeper.url" $.root }}
+{{- end }}
+{{- end }}
+{{- with (index .root.Values .component).extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}

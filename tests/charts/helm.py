@@ -1,0 +1,49 @@
+"""helm as the tests call it: what it renders, and what it refuses. It talks to no cluster."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+CHART = ROOT / "charts" / "mezzo"
+# What charts are rendered for; helm without a cluster takes the version that it was built with.
+KUBERNETES_VERSION = "1.31"
+COMMAND_SECONDS_MAX = 60
+
+
+def find_helm() -> str | None:
+    """helm on PATH, or the one that scripts/install-helm.sh has built."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mezzo"
+    return shutil.which("helm") or next((str(built) for built in sorted(cache.glob("helm-*/helm"))), None)
+
+
+HELM = find_helm()
+needs_helm = pytest.mark.skipif(HELM is None, reason="no helm: scripts/install-helm.sh builds it")
+
+
+class Refused(Exception):
+    """What helm says when it refuses."""
+
+
+def helm(*arguments: object) -> str:
+    """What helm prints. Raises `Refused` with what it says instead."""
+    assert HELM is not None
+    ended = subprocess.run(
+        [HELM, *map(str, arguments)], capture_output=True, text=True, timeout=COMMAND_SECONDS_MAX, check=False
+    )
+    if ended.returncode != 0:
+        raise Refused(ended.stdout + ended.stderr)
+    return ended.stdout
+
+
+def lint(*values: Path) -> str:
+    return helm("lint", "--strict", "--kube-version", KUBERNETES_VERSION, *_files(values), CHART)
+
+
+def _files(values: tuple[Path, ...]) -> list[object]:
+    return [argument for file in values for argument in ("--values", file)]
