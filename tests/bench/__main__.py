@@ -13,7 +13,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import agent_bench, allocator_bench, allocator_kinds_bench, launch_bench, resources_bench
+from tests.bench import (
+    agent_bench,
+    allocator_bench,
+    allocator_kinds_bench,
+    image_bench,
+    launch_bench,
+    resources_bench,
+    size_bench,
+)
 from tests.bench.row import Row
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
@@ -24,6 +32,8 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "kinds": allocator_kinds_bench.run,
     "launch": lambda: asyncio.run(launch_bench.measure()),
     "agent": lambda: asyncio.run(agent_bench.measure()),
+    "size": lambda: asyncio.run(size_bench.measure()),
+    "images": image_bench.run,
 }
 
 
@@ -66,6 +76,8 @@ def page(rows: list[Row]) -> str:
         "",
         "B1: an allocation cycle. B9: containers launched by one agent. B10: tasks a second, agents emulated: they",
         "register over the real session, and answer each task at once. B13: one command on an idle cluster.",
+        "size: memory is resident, or what a process has for itself and its part of what is shared (PSS) where said so.",
+        "image: as built on Debian 12, unpacked.",
     ]
     return "\n".join(lines) + "\n"
 

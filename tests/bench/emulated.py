@@ -1,4 +1,4 @@
-"""Agents that run nothing: they register, and answer every task with TASK_RUNNING and then TASK_FINISHED at once.
+"""Agents that run nothing: they register, and answer every task with TASK_RUNNING and then, if so told, TASK_FINISHED.
 
 What is left to measure is the cluster's own work.
 """
@@ -30,11 +30,12 @@ def scalar(name: str, value: float) -> mesos.Resource:
 
 @dataclass(slots=True)
 class EmulatedAgent:
-    """One agent with one stream. `cpus` and `mem` (MiB) are what it offers."""
+    """One agent with one stream. `cpus` and `mem` (MiB) are what it offers; its tasks end at once, or never."""
 
     number: int
     cpus: float
     mem: float
+    ends_tasks: bool = True
     _outbox: list[session.AgentMessage] = field(default_factory=list)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _unacknowledged: dict[bytes, tuple[str, str, bool]] = field(default_factory=dict)
@@ -80,7 +81,7 @@ class EmulatedAgent:
             self._update(message.run_task.framework_id.value, message.run_task.task.task_id.value, running=True)
         elif kind == "acknowledge_update":
             framework_id, task_id, running = self._unacknowledged.pop(message.acknowledge_update.uuid)
-            if running:
+            if running and self.ends_tasks:
                 self._update(framework_id, task_id, running=False)
         elif kind == "registered":
             self.agent_id = message.registered.agent_id.value
