@@ -76,7 +76,7 @@ def page(rows: list[Row]) -> str:
         "",
         "B1: an allocation cycle. B9: containers launched by one agent. B10: tasks a second, agents emulated: they",
         "register over the real session, and answer each task at once. B13: one command on an idle cluster.",
-        "size: memory is resident, or what a process has for itself and its part of what is shared (PSS) where said so.",
+        "size: memory is resident; PSS counts what processes share in parts.",
         "image: as built on Debian 12, unpacked.",
     ]
     return "\n".join(lines) + "\n"

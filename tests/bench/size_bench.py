@@ -1,4 +1,4 @@
-"""What a cluster weighs: memory of each service by agents and tasks, of each running task, and how large answers are."""
+"""What a cluster weighs: memory of each service by agents and tasks, of each command, and how large answers are."""
 
 from __future__ import annotations
 
