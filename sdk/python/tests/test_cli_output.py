@@ -132,7 +132,12 @@ def cluster_of(name: str) -> dict[str, Any]:
         "summary": [f"{name} has to end"],
         "agents_turned_away": {name: 1},
         "agents_offerable": 0,
-        "places": [{"name": name, "share": 0.5, "place": 1, "of": 2, "drawn_by_lot": False, "allocations": 0}],
+        "role": name,
+        "places": [
+            {"name": name, "share": 0.5, "place": 1, "of": 2, "drawn_by_lot": False, "allocations": 0, "kind": kind}
+            for kind in ("ROLE", "OWN_FRAMEWORKS", "FRAMEWORK")
+        ],
+        "unanswered_offers": [{"framework_id": name, "framework_name": name, "role": name, "offers": 2}],
         "binding_quotas": [{"role": name, "resource": name, "consumed": 1.0, "limit": 1.0}],
     }
     return {
@@ -158,7 +163,7 @@ VERBS = {
     ("roles", "-o", "wide"): 7,
     ("quota",): 3,
     ("weights",): 1,
-    ("why",): 6,
+    ("why",): 10,
 }
 
 

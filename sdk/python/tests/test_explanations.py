@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 import pytest
 
 from mezzo.allocator.v1.allocator_pb2 import Explanation, InactiveReason
-from mezzo.operator import explanations
-from mezzo.operator.explanations import Surroundings, document, summary, verdict
+from mezzo.operator import explanations, wording
+from mezzo.operator.explanations import Surroundings, Unanswered, document, summary, verdict
 
 SPARK = Surroundings(names={"f": "spark"})
 
@@ -122,7 +125,7 @@ def test_places_are_told_where_there_are_others() -> None:
     told.places.add(name="out", share=0.25, place=0, of=2)
     told.last_offered_seconds = 300
     places = (
-        "eng is number 2 of 3 (share 0.5); the role itself is number 1 of 4 (share 0.5); "
+        "eng is number 2 of 3 (share 0.5); the frameworks of eng itself are number 1 of 4 (share 0.5); "
         "spark is number 1 of 2 (share 0.25); spark is one of 4, drawn by lot (share 0.25)"
     )
     assert summary(told, SPARK)[-2:] == [
@@ -139,9 +142,90 @@ def test_the_document_has_every_field_that_cannot_be_left_unset() -> None:
         "framework_id", "framework_name", "role", "active", "inactive_because", "agents_turned_away",
         "agents_offerable", "largest_free", "minimum", "binding_quotas", "refusals", "places", "verdict", "summary",
     }  # fmt: skip
-    assert made["places"] == [{"name": "f", "share": 0.0, "place": 0, "of": 0, "allocations": 0, "drawn_by_lot": False}]
+    assert made["places"] == [
+        {"name": "f", "share": 0.0, "place": 0, "of": 0, "allocations": 0, "drawn_by_lot": False, "kind": "FRAMEWORK"}
+    ]
     told.next_refusal_ends_seconds = told.last_offered_seconds = 0
     assert document(told).keys() - made.keys() == {"next_refusal_ends_seconds", "last_offered_seconds"}
+
+
+def test_a_reason_to_take_no_part_is_told_by_its_name_and_none_is_left_out() -> None:
+    for reason, name in ((value.number, value.name) for value in InactiveReason.DESCRIPTOR.values):
+        told = Explanation(framework_id="f", active=not reason, inactive_reason=InactiveReason.ValueType(reason))
+        assert document(told).get("inactive_reason") == (name if reason else None)
+    # A newer allocator may know of more: its words say which.
+    newer = Explanation(inactive_because="the moon is full", inactive_reason=InactiveReason.ValueType(77))
+    made = document(newer)
+    assert "inactive_reason" not in made
+    assert made["verdict"].endswith("takes no part: the moon is full")
+
+
+def test_the_document_is_json_whatever_the_numbers_are() -> None:
+    told = explanation(quota_limit=1)
+    told.next_refusal_ends_seconds = told.last_offered_seconds = math.nan
+    told.largest_free["cpus"] = math.inf
+    told.minimum.add(amounts={"mem": -math.inf})
+    told.requested.add(amounts={"mem": math.nan})
+    told.binding_quotas.add(resource="cpus", limit=math.inf, consumed=math.nan).consumers.add(role="a", amount=math.inf)
+    told.headroom.needed["cpus"] = math.nan
+    told.headroom.unmet_guarantees.add(role="b", guarantee=math.inf)
+    told.places.add(name="eng", share=math.nan, place=1, of=2)
+    unanswered = Unanswered("f", "eng", 1, math.inf)
+    made = document(told, Surroundings(unanswered=[unanswered]))
+    assert json.loads(json.dumps(made, allow_nan=False)) == made
+    assert (made["largest_free"], made["places"][0]["share"]) == ({"cpus": None}, None)
+    assert (made["binding_quotas"][0]["limit"], made["unanswered_offers"][0]["oldest_seconds"]) == (None, None)
+
+
+def test_what_a_place_is_in_the_order_of_turns_is_told() -> None:
+    told = explanation(refused=1)
+    for name in ("eng", ".", "f"):
+        told.places.add(name=name)
+    assert [place["kind"] for place in document(told)["places"]] == ["ROLE", "OWN_FRAMEWORKS", "FRAMEWORK"]
+
+
+HOLDERS = [
+    Unanswered("g", "web", 2, 300.0),
+    Unanswered("f", "eng", 1, 20.0),
+    Unanswered("f", "web", 1, 0.4),
+    Unanswered("h", "web", 1),
+    Unanswered("i", "web", 4),
+    Unanswered("j", "web", 3),
+]
+
+
+def test_who_holds_unanswered_offers_is_told_and_since_when() -> None:
+    told, around = explanation(nothing_free=3), Surroundings({"g": "web", "f": "spark"}, HOLDERS)
+    others = (
+        "web has 2 offers unanswered for 5 min, spark has 1 offer unanswered for 0.4 s, h has 1 offer unanswered, "
+        "2 others have 7"
+    )
+    assert f"offers that are out keep what is in them: {others}" in summary(told, around)
+    assert "it has 1 offer that it has neither used nor declined" in summary(told, around)
+    assert verdict(told, around) == "spark in role eng has 1 offer to answer, and nothing more can be offered to it"
+    elsewhere = explanation(nothing_free=3)
+    elsewhere.role = "ads"
+    assert verdict(elsewhere, Surroundings({"g": "web"}, HOLDERS[:1])) == (
+        "f in role ads is offered nothing: all 3 agents have nothing free, and web has 2 offers unanswered for 5 min"
+    )
+    assert document(told, around)["unanswered_offers"][:2] == [
+        {"framework_id": "g", "framework_name": "web", "role": "web", "offers": 2, "oldest_seconds": 300.0},
+        {"framework_id": "f", "framework_name": "spark", "role": "eng", "offers": 1, "oldest_seconds": 20.0},
+    ]
+    assert "oldest_seconds" not in document(told, around)["unanswered_offers"][3]
+
+
+def test_no_more_holders_are_listed_than_can_be_read() -> None:
+    many = [Unanswered(f"f{number}", "eng", 1) for number in range(explanations.HOLDERS_MAX + 1)]
+    assert len(document(explanation(), Surroundings(unanswered=many))["unanswered_offers"]) == explanations.HOLDERS_MAX
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1024, "1024"), (0.25, "0.25"), (0, "0"), (0.00005, "0.00005"), (1.0004, "1"), (math.nan, "an unknown amount")],
+)
+def test_numbers_are_told_without_exponents(value: float, text: str) -> None:
+    assert wording.number(value) == text
 
 
 @pytest.mark.parametrize(
@@ -149,4 +233,4 @@ def test_the_document_has_every_field_that_cannot_be_left_unset() -> None:
     [(0.04, "0.0 s"), (0.42, "0.4 s"), (1, "1 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 days")],
 )
 def test_durations_are_told_in_the_unit_that_fits(seconds: float, text: str) -> None:
-    assert explanations.duration(seconds) == text
+    assert wording.duration(seconds) == text

@@ -67,7 +67,7 @@ class Gateway:
             subscribers_max=config.max_operator_event_stream_subscribers,
         )
         operator = OperatorApi(self.registry, reads, self.stream, files, snapshot, verbosity, build)
-        small = SmallEndpoints(self.registry, operator, OlderWrites(operator), snapshot, verbosity, build, reads)
+        small = SmallEndpoints(self.registry, operator, OlderWrites(operator), snapshot, build, reads)
         table = endpoints(
             scheduler=SchedulerApi(self.registry, self.metrics, lambda address: address in self.site.own_addresses),
             operator=operator,

@@ -66,11 +66,30 @@ async def test_an_explanation_is_told_in_full_and_in_sentences(
 
 
 async def test_offers_that_wait_for_an_answer_are_told(gateway: GatewayClient, registry: ScriptedRegistry) -> None:
-    registry.tell(offer_added(framework_id="F2", agent_id="S2"))
+    registry.tell(offer_added(framework_id="F2", agent_id="S2", made_at=0))
+    registry.tell(offer_added("O1", framework_id="F2", agent_id="S2"))
+    registry.tell(offer_added("O2", framework_id="F0", agent_id="S1"))
     await gateway.applied()
     (told,) = (await gateway.get("/api/v1/explain?framework=F2&role=*")).json()["explanations"]
-    assert told["summary"][0] == "it has 1 offer that it has neither used nor declined"
-    assert told["verdict"] == "twin in role * has 1 offer to answer, and nothing more can be offered to it"
+    assert told["summary"][0] == "it has 2 offers that it has neither used nor declined"
+    assert told["verdict"] == "twin in role * has 2 offers to answer, and nothing more can be offered to it"
+    first, second = told["unanswered_offers"]
+    assert first.pop("oldest_seconds") > 1e9  # since the epoch, as the registry says
+    assert first == {"framework_id": "F2", "framework_name": "twin", "role": "*", "offers": 2}
+    assert second == {"framework_id": "F0", "framework_name": "spark", "role": "*", "offers": 1}
+    (told,) = (await gateway.get("/api/v1/explain?framework=F2&role=*&agent=S1")).json()["explanations"]
+    assert told["unanswered_offers"] == [second]
+
+
+async def test_what_is_told_of_a_copy_that_nobody_keeps_up_to_date_is_marked(
+    gateway: GatewayClient, registry: ScriptedRegistry
+) -> None:
+    assert "Mezzo-Stale" not in (await gateway.get("/api/v1/explain?role=idle")).headers
+    await registry.stop()
+    await gateway.gateway.registry.wait_until(lambda found: not found.connected)
+    # Nobody is subscribed in that role: no registry has to be asked.
+    answer = await gateway.get("/api/v1/explain?role=idle")
+    assert (answer.json(), "Mezzo-Stale" in answer.headers) == ({"explanations": []}, True)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 import pytest
 
-from mesos.v1.master.master_pb2 import Call, Event
+from mesos.v1.master.master_pb2 import Call, Event, Response
 from mesos.v1.mesos_pb2 import TASK_FINISHED
 from mezzo import jsonpb
 from mezzo.errors import InvalidRequest
@@ -150,17 +153,50 @@ async def test_what_the_registry_says_against_a_call_is_passed_on(
     assert (answer.status, answer.text) == (400, "teardown.framework_id.value: there is no such framework")
 
 
-async def test_the_level_of_logging_is_raised_for_a_while(gateway: GatewayClient) -> None:
-    assert (await gateway.get("/logging/toggle")).text.strip() == "0"
-    assert (await gateway.get("/logging/toggle?level=1&duration=1hrs")).text.strip() == "1"
+@pytest.fixture
+def usual_logging() -> Iterator[None]:
+    """Leaves the process' logging as it was."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
+
+
+def logs_at_levels(call: Call) -> Response:
+    """What a registry answers that logs at level 2, and takes any other."""
+    if call.type == Call.SET_LOGGING_LEVEL:
+        return Response()
+    level = Response.GetLoggingLevel(level=2)
+    return Response(type=Response.GET_LOGGING_LEVEL, get_logging_level=level)
+
+
+@pytest.mark.usefixtures("usual_logging")
+async def test_the_level_of_logging_is_the_registrys_and_is_raised_there_and_here(
+    gateway: GatewayClient, registry: ScriptedRegistry
+) -> None:
+    registry.on_operator_call = logs_at_levels
+    assert (await gateway.get("/logging/toggle")).text.strip() == "2"
+    assert (await gateway.get("/logging/toggle?level=1&duration=1hrs")).text.strip() == "2"
+    assert logging.getLogger().level == logging.DEBUG
     level = (await gateway.operator("GET_LOGGING_LEVEL")).json()
-    assert level["get_logging_level"]["level"] == 1
+    assert level["get_logging_level"]["level"] == 2
     back = {"level": 0, "duration": {"nanoseconds": 1}}
     assert (await gateway.operator({"type": "SET_LOGGING_LEVEL", "set_logging_level": back})).status == 200
-    assert (await gateway.get("/logging/toggle")).text.strip() == "0"
+    assert logging.getLogger().level == logging.INFO
+    told = [call.set_logging_level for call in registry.operator_calls if call.type == Call.SET_LOGGING_LEVEL]
+    assert [(one.level, one.duration.nanoseconds) for one in told] == [(1, 3600 * 10**9), (0, 1)]
 
 
-@pytest.mark.parametrize("query", ["level=1", "duration=1secs", "level=x&duration=1secs", "level=9&duration=1secs"])
+@pytest.mark.usefixtures("usual_logging")
+async def test_without_a_leader_the_gateway_alone_logs_more_and_says_so(lone_gateway: GatewayClient) -> None:
+    assert (await lone_gateway.get("/logging/toggle")).text.strip() == "0"
+    assert (await lone_gateway.get("/logging/toggle?level=1&duration=1hrs")).status == 503
+    assert (await lone_gateway.get("/logging/toggle")).text.strip() == "1"
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["level=1", "duration=1secs", "level=x&duration=1secs", "level=9&duration=1secs", "level=1&duration=9999999weeks"],
+)
 async def test_a_wrong_level_of_logging_is_refused(query: str, gateway: GatewayClient) -> None:
     assert (await gateway.get(f"/logging/toggle?{query}")).status == 400
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mezzo.cli.api import Api, ApiError, ask
 from mezzo.cli.output import Format, Output, show, visible
-from mezzo.operator.explanations import amounts, number
+from mezzo.operator.wording import amounts, number
 
 Document = dict[str, Any]
 

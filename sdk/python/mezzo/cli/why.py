@@ -12,7 +12,7 @@ import typer
 
 from mezzo.cli.api import Api, ApiError, ask
 from mezzo.cli.output import Format, Output, console, show, show_json, visible
-from mezzo.operator.explanations import OWN_FRAMEWORKS, OWN_NODE, number
+from mezzo.operator.wording import duration, number, own_frameworks
 
 # More explanations than this are told by their verdicts alone, unless they are asked for wide.
 IN_FULL_MAX = 3
@@ -184,6 +184,7 @@ def _show_figures(explanation: Document) -> None:
         (("rule", "agents"), list(_rules(explanation))),
         (("turns", "share", "place", "served"), list(_places(explanation))),
         (("quota limit of", "resource", "used", "limit"), list(_quotas(explanation))),
+        (("unanswered offers of", "role", "offers", "oldest"), list(_holders(explanation))),
     ):
         if rows:
             console().print()
@@ -199,9 +200,9 @@ def _rules(explanation: Document) -> Iterator[tuple[str, ...]]:
 def _places(explanation: Document) -> Iterator[tuple[str, ...]]:
     for place in explanation["places"]:
         name = place["name"]
-        if name == OWN_NODE:
-            name = OWN_FRAMEWORKS
-        elif name == explanation["framework_id"]:
+        if place.get("kind") == "OWN_FRAMEWORKS":
+            name = own_frameworks(explanation["role"])
+        elif place.get("kind") == "FRAMEWORK":
             name = explanation["framework_name"] or name
         if not place["place"]:
             standing = "takes no part"
@@ -209,9 +210,19 @@ def _places(explanation: Document) -> Iterator[tuple[str, ...]]:
             standing = f"one of {place['of']}, by lot"
         else:
             standing = f"{place['place']} of {place['of']}"
-        yield name, f"{place['share']:.3g}", standing, str(place["allocations"])
+        yield name, _number(place["share"]), standing, str(place["allocations"])
 
 
 def _quotas(explanation: Document) -> Iterator[tuple[str, ...]]:
     for quota in explanation["binding_quotas"]:
-        yield quota["role"], quota["resource"], number(quota["consumed"]), number(quota["limit"])
+        yield quota["role"], quota["resource"], _number(quota["consumed"]), _number(quota["limit"])
+
+
+def _holders(explanation: Document) -> Iterator[tuple[str, ...]]:
+    for one in explanation.get("unanswered_offers", ()):
+        age = f"{duration(one['oldest_seconds'])} ago" if "oldest_seconds" in one else "–"
+        yield one["framework_name"] or one["framework_id"], one["role"], str(one["offers"]), age
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else number(value)

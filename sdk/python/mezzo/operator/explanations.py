@@ -6,8 +6,10 @@ was asked for. The sentences are made here alone; whoever shows explanations sho
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from google.protobuf.message import Message
@@ -15,9 +17,7 @@ from google.protobuf.message import Message
 from mezzo import jsonpb
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.allocator.v1.allocator_pb2 import BindingQuota, Explanation, Headroom, InactiveReason, Place
-
-# Resources are named in this order; others follow by name.
-RESOURCES_IN_ORDER = ("cpus", "mem", "disk", "gpus")
+from mezzo.operator.wording import amounts, counted, duration, number, own_frameworks
 
 # Rules that turn agents away, in the order in which they are looked at: what is said of one agent and of several, and
 # what would have to change. `{minimum}` is the smallest offer that the framework takes.
@@ -79,8 +79,10 @@ RULES: Mapping[str, tuple[str, str, str]] = {
     ),
 }
 
-# What the allocator calls the node of a role's own frameworks, which stand beside the roles below it; and in words.
-OWN_NODE, OWN_FRAMEWORKS = ".", "the role itself"
+# What the allocator calls the node of a role's own frameworks, which stands beside the roles below it.
+OWN_NODE = "."
+# As many of those who hold unanswered offers are in a document, and as many are named in a sentence.
+HOLDERS_MAX, HOLDERS_NAMED_MAX = 20, 3
 
 # Why a framework takes no part, and what would have to change.
 REMEDIES: Mapping[InactiveReason.ValueType, str] = {
@@ -89,7 +91,25 @@ REMEDIES: Mapping[InactiveReason.ValueType, str] = {
     allocator.INACTIVE_REASON_SUPPRESSED: "it has to revive",
 }
 
-MINUTE_SECONDS, HOUR_SECONDS, DAY_SECONDS = 60, 3600, 86400
+
+class PlaceKind(StrEnum):
+    """What stands in a place among siblings of the role tree."""
+
+    ROLE = "ROLE"
+    # All frameworks that are subscribed in the role itself, together; roles below it stand beside them.
+    OWN_FRAMEWORKS = "OWN_FRAMEWORKS"
+    FRAMEWORK = "FRAMEWORK"
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Offers that a framework has in a role, and has neither used nor declined."""
+
+    framework_id: str
+    role: str
+    offers: int
+    # Since when the oldest of them waits, as long ago as this; None: nobody knows.
+    oldest_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,29 +118,66 @@ class Surroundings:
 
     # By framework id.
     names: Mapping[str, str] = field(default_factory=dict)
-    # How many offers in that role the framework has neither used nor declined, by framework id and role.
-    offers_out: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    # Of every framework, on the agents that are asked about; who waits longest comes first.
+    unanswered: Sequence[Unanswered] = ()
+
+    def name(self, framework_id: str) -> str:
+        return self.names.get(framework_id) or framework_id
+
+    def own(self, explanation: Explanation) -> int:
+        """How many offers whoever is explained has to answer in that role."""
+        own = (explanation.framework_id, explanation.role)
+        return sum(each.offers for each in self.unanswered if (each.framework_id, each.role) == own)
+
+    def others(self, explanation: Explanation) -> list[Unanswered]:
+        """Who else has offers to answer."""
+        own = (explanation.framework_id, explanation.role)
+        return [each for each in self.unanswered if (each.framework_id, each.role) != own]
 
 
 NOTHING_KNOWN = Surroundings()
 
 
 def document(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN) -> dict[str, Any]:
-    """The explanation as JSON: its fields in snake case, those that say nothing too; name, verdict and summary besides.
+    """The explanation as JSON: its fields in snake case, those that say nothing too; and besides
 
-    Optional fields (`next_refusal_ends_seconds`, `last_offered_seconds`) are left out where they are not set.
+    - `framework_name`, `verdict` and `summary`;
+    - `kind` for each of the `places`, a `PlaceKind`;
+    - `unanswered_offers`: who has offers to answer, the oldest first, `HOLDERS_MAX` at most.
+
+    Optional fields (`next_refusal_ends_seconds`, `last_offered_seconds`) are left out where they are not set, and so is
+    `inactive_reason` of what is active. A number that is none, which JSON cannot say, is null.
     """
     told = _complete(explanation)
+    for place, shown in zip(explanation.places, told["places"], strict=True):
+        shown["kind"] = str(_kind_of(place, explanation))
     told["framework_name"] = surroundings.names.get(explanation.framework_id, "")
     told["verdict"] = verdict(explanation, surroundings)
     told["summary"] = summary(explanation, surroundings)
-    return told
+    told["unanswered_offers"] = [_unanswered(each, surroundings) for each in surroundings.unanswered[:HOLDERS_MAX]]
+    finite: dict[str, Any] = _finite(told)
+    return finite
+
+
+def _kind_of(place: Place, explanation: Explanation) -> PlaceKind:
+    if place.name == OWN_NODE:
+        return PlaceKind.OWN_FRAMEWORKS
+    return PlaceKind.FRAMEWORK if place.name == explanation.framework_id else PlaceKind.ROLE
+
+
+def _unanswered(one: Unanswered, surroundings: Surroundings) -> dict[str, Any]:
+    told = {
+        "framework_id": one.framework_id,
+        "framework_name": surroundings.names.get(one.framework_id, ""),
+        "role": one.role,
+        "offers": one.offers,
+    }
+    return told if one.oldest_seconds is None else {**told, "oldest_seconds": one.oldest_seconds}
 
 
 def verdict(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN) -> str:
     """The explanation in one sentence."""
-    name = surroundings.names.get(explanation.framework_id) or explanation.framework_id
-    who = f"{name} in role {explanation.role}"
+    who = f"{surroundings.name(explanation.framework_id)} in role {explanation.role}"
     if not explanation.active:
         return f"{who} takes no part: {explanation.inactive_because}"
     total = agents_considered(explanation)
@@ -132,19 +189,24 @@ def verdict(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN
         )
     if not total:
         return f"{who} is offered nothing: there is no agent"
-    out = surroundings.offers_out.get((explanation.framework_id, explanation.role), 0)
+    out = surroundings.own(explanation)
     if out:
-        return f"{who} has {_counted(out, 'offer')} to answer, and nothing more can be offered to it"
+        return f"{who} has {counted(out, 'offer')} to answer, and nothing more can be offered to it"
     rule, count = max(_turned_away(explanation), key=lambda each: each[1])
     if rule == "quota_limit" and explanation.binding_quotas:
         return f"{who} is offered nothing: {_about_quota(explanation.binding_quotas[0], surroundings)}"
-    return f"{who} is offered nothing: {_said_of(rule, count, total, explanation)}"
+    said = _said_of(rule, count, total, explanation)
+    holders = surroundings.others(explanation) if rule == "nothing_free" else []
+    return f"{who} is offered nothing: {said}" + (f", and {_about_holders(holders, surroundings)}" if holders else "")
 
 
 def summary(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN) -> list[str]:
     """Sentences, without full stops, that say why and what would have to change; the weightiest first."""
     sentences = list(_about_taking_part(explanation, surroundings))
     sentences += _about_agents(explanation)
+    holders = surroundings.others(explanation)
+    if holders:
+        sentences.append(f"offers that are out keep what is in them: {_about_holders(holders, surroundings)}")
     sentences += [_about_quota(quota, surroundings) for quota in explanation.binding_quotas]
     if explanation.HasField("headroom"):
         sentences.append(_about_headroom(explanation.headroom))
@@ -162,29 +224,9 @@ def agents_considered(explanation: Explanation) -> int:
     return explanation.agents_offerable + sum(explanation.agents_turned_away.values())
 
 
-def amounts(quantities: Mapping[str, float]) -> str:
-    """`cpus 2, mem 1024`; "nothing" for none."""
-    order = {name: number for number, name in enumerate(RESOURCES_IN_ORDER)}
-    names = sorted((name for name, value in quantities.items() if value), key=lambda name: (order.get(name, 9), name))
-    return ", ".join(f"{name} {number(quantities[name])}" for name in names) or "nothing"
-
-
 def minimum(explanation: Explanation) -> str:
     """The smallest offer that it takes: `cpus 4, mem 32 or gpus 1`."""
     return " or ".join(amounts(each.amounts) for each in explanation.minimum) or "anything at all"
-
-
-def number(value: float) -> str:
-    """A number to the thousandth, without an exponent: `1024`, `0.25`."""
-    return f"{value:.3f}".rstrip("0").rstrip(".")
-
-
-def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `5 min`, `3 h`, `2 days`; rounded."""
-    for unit, name in ((DAY_SECONDS, "days"), (HOUR_SECONDS, "h"), (MINUTE_SECONDS, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
 
 
 # ----------------------------------------------------------------------------------------------------- the sentences
@@ -194,9 +236,9 @@ def _about_taking_part(explanation: Explanation, surroundings: Surroundings) -> 
     if not explanation.active:
         remedy = REMEDIES.get(explanation.inactive_reason)
         yield f"{explanation.inactive_because}; {remedy}" if remedy else explanation.inactive_because
-    out = surroundings.offers_out.get((explanation.framework_id, explanation.role), 0)
+    out = surroundings.own(explanation)
     if out:
-        yield f"it has {_counted(out, 'offer')} that it has neither used nor declined"
+        yield f"it has {counted(out, 'offer')} that it has neither used nor declined"
 
 
 def _about_agents(explanation: Explanation) -> list[str]:
@@ -222,12 +264,23 @@ def _refusals_end(explanation: Explanation) -> str:
     return ends
 
 
+def _about_holders(holders: Sequence[Unanswered], surroundings: Surroundings) -> str:
+    """`spark has 2 offers unanswered for 5 min, web has 1 offer unanswered and 3 others have 7`."""
+    named = [
+        f"{surroundings.name(each.framework_id)} has {counted(each.offers, 'offer')} unanswered"
+        + (f" for {duration(each.oldest_seconds)}" if each.oldest_seconds is not None else "")
+        for each in holders[:HOLDERS_NAMED_MAX]
+    ]
+    rest = holders[HOLDERS_NAMED_MAX:]
+    if rest:
+        verb = "has" if len(rest) == 1 else "have"
+        named.append(f"{counted(len(rest), 'other')} {verb} {sum(each.offers for each in rest)}")
+    return ", ".join(named)
+
+
 def _about_quota(quota: BindingQuota, surroundings: Surroundings) -> str:
     used = f"{quota.resource} {number(quota.consumed)} of {number(quota.limit)} used"
-    users = [
-        f"{each.role or surroundings.names.get(each.framework_id) or each.framework_id} {number(each.amount)}"
-        for each in quota.consumers
-    ]
+    users = [f"{each.role or surroundings.name(each.framework_id)} {number(each.amount)}" for each in quota.consumers]
     return f"quota limit of role {quota.role}: {used}" + (f" (by {', '.join(users)})" if users else "")
 
 
@@ -249,21 +302,23 @@ def _about_amounts(explanation: Explanation) -> list[str]:
     if explanation.requested:
         asked = " or ".join(amounts(each.amounts) for each in explanation.requested)
         enough = explanation.agents_large_enough
-        sentences.append(f"it asked for {asked}; {_counted(enough, 'agent')} could be offered with so much")
+        sentences.append(f"it asked for {asked}; {counted(enough, 'agent')} could be offered with so much")
     return sentences
 
 
 def _about_place(explanation: Explanation, surroundings: Surroundings) -> Iterable[str]:
-    places = [_placed(place, surroundings) for place in explanation.places if place.place and place.of > 1]
+    places = [_placed(place, explanation, surroundings) for place in explanation.places if place.place and place.of > 1]
     if places:
         yield f"in the order in which turns are given {'; '.join(places)}"
 
 
-def _placed(place: Place, surroundings: Surroundings) -> str:
-    name = OWN_FRAMEWORKS if place.name == OWN_NODE else surroundings.names.get(place.name) or place.name
+def _placed(place: Place, explanation: Explanation, surroundings: Surroundings) -> str:
+    kind = _kind_of(place, explanation)
+    name = own_frameworks(explanation.role) if kind is PlaceKind.OWN_FRAMEWORKS else surroundings.name(place.name)
+    verb = "are" if kind is PlaceKind.OWN_FRAMEWORKS else "is"
     if place.drawn_by_lot:
-        return f"{name} is one of {place.of}, drawn by lot (share {place.share:.3g})"
-    return f"{name} is number {place.place} of {place.of} (share {place.share:.3g})"
+        return f"{name} {verb} one of {place.of}, drawn by lot (share {number(place.share)})"
+    return f"{name} {verb} number {place.place} of {place.of} (share {number(place.share)})"
 
 
 # ------------------------------------------------------------------------------------------------------------- words
@@ -288,12 +343,8 @@ def _agents(count: int, total: int) -> str:
     return f"all {total} agents" if count == total else f"{count} of {total} agents"
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def _complete(message: Message) -> dict[str, Any]:
-    """The message as JSON, with every field that cannot be left unset."""
+    """The message as JSON, with every field that cannot be left unset; an enum that says nothing is left out."""
     told = jsonpb.to_dict(message)
     for one in message.DESCRIPTOR.fields:
         is_map = one.message_type is not None and one.message_type.GetOptions().map_entry
@@ -302,6 +353,21 @@ def _complete(message: Message) -> dict[str, Any]:
         elif one.is_repeated:
             values = getattr(message, one.name)
             told[one.name] = [_complete(each) if one.message_type is not None else each for each in values]
+        elif one.enum_type is not None:
+            if getattr(message, one.name) not in one.enum_type.values_by_number:
+                told.pop(one.name, None)  # of a newer allocator: the words beside it say what it is
         elif not one.has_presence:
             told.setdefault(one.name, one.default_value)
+    return told
+
+
+def _finite(told: Any) -> Any:
+    """The same, with null for every number that is none."""
+    match told:
+        case float() if not math.isfinite(told):
+            return None
+        case dict():
+            return {name: _finite(each) for name, each in told.items()}
+        case list():
+            return [_finite(each) for each in told]
     return told

@@ -12,7 +12,7 @@ from typing import Any
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import jsonpb
-from mezzo.operator.explanations import duration
+from mezzo.operator.wording import duration
 from mezzo.task_states import TERMINAL
 
 NANOSECONDS = 1e9

@@ -10,7 +10,7 @@ from mezzo.errors import InvalidRequest, NotLeading
 from mezzo_chassis.config import duration
 from mezzo_chassis.http.exchange import json_response
 from mezzo_chassis.http.routes import POST, READ
-from mezzo_chassis.verbosity import LEVEL_MAX, Verbosity
+from mezzo_chassis.verbosity import toggled
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.http.explain import Explain
 from mezzo_gateway.http.files import Files
@@ -43,7 +43,6 @@ class SmallEndpoints:
         operator: OperatorApi,
         writes: OlderWrites,
         metrics: MetricsSnapshot,
-        verbosity: Verbosity,
         build: Build,
         reads: Reads,
     ) -> None:
@@ -51,7 +50,6 @@ class SmallEndpoints:
         self._operator = operator
         self._writes = writes
         self._metrics = metrics
-        self._verbosity = verbosity
         self._build = build
         self._reads = reads
 
@@ -88,17 +86,10 @@ class SmallEndpoints:
 
     async def logging_toggle(self, request: web.Request) -> web.Response:
         """The level of logging; with `level` and `duration`, raised for a while."""
-        if "level" in request.query or "duration" in request.query:
-            try:
-                level, seconds = int(request.query["level"]), duration(request.query["duration"])
-            except KeyError as error:
-                raise InvalidRequest(str(error.args[0]), "is required in the query") from None
-            except ValueError as error:
-                raise InvalidRequest("", str(error)) from None
-            if not 0 <= level <= LEVEL_MAX:
-                raise InvalidRequest("level", f"{level} is not between 0 and {LEVEL_MAX}")
-            self._verbosity.raise_to(level, seconds)
-        return web.Response(text=f"{self._verbosity.level}\n")
+        asked = toggled(request.query)
+        if asked is not None:
+            await self._operator.raise_verbosity(*asked)
+        return web.Response(text=f"{await self._operator.verbosity()}\n")
 
     async def quota(self, request: web.Request) -> web.Response:
         """Quota by role; POST sets one."""

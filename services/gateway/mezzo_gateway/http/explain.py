@@ -7,11 +7,18 @@ the fields of `mezzo.allocator.v1.Explanation` in snake case, and besides
 
 - `framework_name`;
 - `verdict`: the explanation in one sentence;
-- `summary`: a list of sentences that say why, and what would have to change.
+- `summary`: a list of sentences that say why, and what would have to change;
+- `unanswered_offers`: which frameworks have offers that they have neither used nor declined, on the agents asked about:
+  `framework_id`, `framework_name`, `role`, `offers`, and `oldest_seconds`, how long the oldest has waited;
+- each of the `places` has a `kind`: `ROLE`, `FRAMEWORK`, or `OWN_FRAMEWORKS` for the node that the allocator calls `.`,
+  in which the frameworks of a role stand together beside the roles below it.
+
+`inactive_reason` is an enum's name, and is not there while the framework takes part. Numbers that are none are null.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 
@@ -19,7 +26,7 @@ from aiohttp import web
 
 from mezzo.allocator.v1.allocator_pb2 import Explanation
 from mezzo.errors import Conflict, InvalidRequest, NotFound
-from mezzo.operator import explanations
+from mezzo.operator.explanations import Surroundings, Unanswered, document
 from mezzo_chassis.http.exchange import json_response
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.http.reads import Reads
@@ -51,8 +58,10 @@ class Explain:
         for role in roles:
             found += (await self._registry.explain(framework_id, role, agent_id)).explanations
         # Asked for again: while the registry was, a new snapshot may have taken the place of the old one.
-        surroundings = _surroundings(self._reads.cluster(), found)
-        return json_response(request, {"explanations": [explanations.document(each, surroundings) for each in found]})
+        surroundings = _surroundings(self._reads.cluster(), found, agent_id, time.time())
+        response = json_response(request, {"explanations": [document(each, surroundings) for each in found]})
+        response.headers.update(self._reads.headers())
+        return response
 
 
 def _framework_id(cluster: Cluster, asked: str) -> str:
@@ -103,15 +112,32 @@ def _roles(cluster: Cluster, asked: str, framework_id: str) -> list[str]:
     raise NotFound(f"there is no role {asked}")
 
 
-def _surroundings(cluster: Cluster, found: Iterable[Explanation]) -> explanations.Surroundings:
+def _surroundings(cluster: Cluster, found: Iterable[Explanation], agent_id: str, now: float) -> Surroundings:
+    unanswered = _unanswered(cluster, agent_id, now)
     names: dict[str, str] = {}
-    offers_out: Counter[tuple[str, str]] = Counter()
-    for framework_id in _mentioned(found):
+    for framework_id in _mentioned(found) | {each.framework_id for each in unanswered}:
         record = cluster.frameworks.get(framework_id)
         if record is not None and record.message is not None:
             names[framework_id] = record.message.framework_info.name
-            offers_out.update((framework_id, offer.offer.allocation_info.role) for offer in record.offers.values())
-    return explanations.Surroundings(names, offers_out)
+    return Surroundings(names, unanswered)
+
+
+def _unanswered(cluster: Cluster, agent_id: str, now: float) -> list[Unanswered]:
+    """Who has offers to answer, on the agent or on all; who waits longest comes first."""
+    offers: Counter[tuple[str, str]] = Counter()
+    oldest: dict[tuple[str, str], float] = {}
+    for record in cluster.offers.values():
+        offer = record.offer
+        if agent_id and offer.agent_id.value != agent_id:
+            continue
+        holder = offer.framework_id.value, offer.allocation_info.role
+        offers[holder] += 1
+        if record.made_at is not None:
+            oldest[holder] = min(record.made_at, oldest.get(holder, record.made_at))
+    # Clocks of two machines: what was made in the future was made just now.
+    ages = {holder: max(0.0, now - made_at) for holder, made_at in oldest.items()}
+    found = [Unanswered(*holder, count, ages.get(holder)) for holder, count in offers.items()]
+    return sorted(found, key=lambda each: (-(each.oldest_seconds or 0.0), each.framework_id, each.role))
 
 
 def _mentioned(found: Iterable[Explanation]) -> set[str]:

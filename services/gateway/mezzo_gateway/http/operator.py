@@ -194,15 +194,34 @@ class OperatorApi:
         answer = Response.GetMetrics(metrics=metrics)
         return message_response(request, Response(type=Response.GET_METRICS, get_metrics=answer))
 
+    async def raise_verbosity(self, level: int, seconds: float) -> None:
+        """Log more for a while here, in the leading registry, and by it in the allocator.
+
+        Raises:
+            NotLeading: nobody leads. This gateway logs more all the same.
+        """
+        self._verbosity.raise_to(level, seconds)
+        call = Call(type=Call.SET_LOGGING_LEVEL)
+        call.set_logging_level.level = level
+        call.set_logging_level.duration.nanoseconds = round(seconds * NANOSECONDS)
+        await self.ask(call)
+
+    async def verbosity(self) -> int:
+        """The level of the leading registry; while nobody leads, of this gateway."""
+        try:
+            return (await self.ask(Call(type=Call.GET_LOGGING_LEVEL))).get_logging_level.level
+        except Unavailable:
+            return self._verbosity.level
+
     async def _logging_level(self, request: web.Request, _: Call) -> web.Response:
-        answer = Response.GetLoggingLevel(level=self._verbosity.level)
+        answer = Response.GetLoggingLevel(level=await self.verbosity())
         return message_response(request, Response(type=Response.GET_LOGGING_LEVEL, get_logging_level=answer))
 
     async def _set_logging_level(self, _: web.Request, call: Call) -> web.Response:
         if not call.HasField("set_logging_level"):
             raise InvalidRequest("set_logging_level", "is required")
         asked = call.set_logging_level
-        self._verbosity.raise_to(asked.level, asked.duration.nanoseconds / NANOSECONDS)
+        await self.raise_verbosity(asked.level, asked.duration.nanoseconds / NANOSECONDS)
         return web.Response()
 
     async def _roles(self, request: web.Request, _: Call) -> web.Response:

@@ -370,7 +370,8 @@ class Cluster:
         offer.CopyFrom(change.offer)
         self._remove_offer(offer.id.value)
         framework = self._framework_of(offer.framework_id.value)
-        record = OfferRecord(offer, self._portions.split(offer.resources))
+        made_at = change.made_at if change.HasField("made_at") else None
+        record = OfferRecord(offer, self._portions.split(offer.resources), made_at)
         self.offers[offer.id.value] = framework.offers[offer.id.value] = record
         framework.holdings.offered.add(record.holding)
         self._holdings_of_agent(offer.agent_id.value).offered.add(record.holding)

@@ -84,6 +84,8 @@ class OfferRecord:
 
     offer: Offer
     holding: Holding
+    # When the registry made it, in seconds since the epoch; None where the registry is too old to say.
+    made_at: float | None = None
 
 
 @dataclass(slots=True)

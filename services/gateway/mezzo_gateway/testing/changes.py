@@ -221,6 +221,7 @@ def offer_added(
     framework_id: str = FRAMEWORK_ID,
     agent_id: str = AGENT_ID,
     resources: Iterable[Resource] | None = None,
+    made_at: float | None = None,
 ) -> StateChange:
     """An offer of one CPU, unless other resources are named."""
     offer = Offer(hostname="127.0.0.1")
@@ -229,6 +230,8 @@ def offer_added(
     offer.resources.extend([scalar("cpus", 1, allocated_to="*")] if resources is None else resources)
     change = StateChange()
     change.offer_added.offer.CopyFrom(offer)
+    if made_at is not None:
+        change.offer_added.made_at = made_at
     return change
 
 

@@ -106,7 +106,7 @@ def _all_but_tasks(turn: Turn) -> Iterator[operator.StateChange]:
         for executor in framework.executors.values():
             yield _executor_message(executor)
     for offer in books.offers.values():
-        yield Change(offer_added=operator.OfferAdded(offer=offer.message))
+        yield Change(offer_added=operator.OfferAdded(offer=offer.message, made_at=offer.made_at))
 
 
 def role_message(books: Books, role: str) -> operator.StateChange:
@@ -314,6 +314,7 @@ def offer_added(turn: Turn, offer: Offer) -> None:
     if turn.observed:
         change = Change()
         change.offer_added.offer.CopyFrom(offer.message)
+        change.offer_added.made_at = offer.made_at
         turn.publish(change)
 
 
