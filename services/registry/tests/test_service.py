@@ -1,6 +1,7 @@
 """The registry over gRPC: a real server on a free port, a real SQLite store, and peers that the tests play."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,7 @@ async def test_observer_sees_a_snapshot_and_then_each_change(registry: Service) 
         "snapshot_begin", "role_changed", "agent_changed", "framework_changed", "offer_added", "snapshot_end",
     ]  # fmt: skip
     assert snapshot[0].snapshot_begin.flags["agent_ping_timeout"] == "15secs"
+    assert snapshot[4].offer_added.made_at >= snapshot[0].snapshot_begin.elected_time
     await framework.call(framework.launch(offer, "t1"))
     added = await watched(changes, lambda change: change.HasField("task_added"))
     assert added[-1].task_added.task.task_id.value == "t1"
@@ -356,6 +358,26 @@ async def test_restarted_registry_knows_its_agents_and_quotas(tmp_path: Path) ->
     life.stop()
     await running
     await life.close()
+
+
+async def test_logging_is_raised_by_an_operator_in_the_registry_and_its_allocator(registry: Service) -> None:
+    usual = logging.getLogger().level
+    agent, framework, _ = await cluster_of_two(registry)  # and with that a session with the allocator
+    call = master.Call(type=master.Call.SET_LOGGING_LEVEL)
+    call.set_logging_level.level = 2
+    call.set_logging_level.duration.nanoseconds = 3600 * 10**9
+    try:
+        assert not (await registry.operators.Call(operator.CallRequest(call=call))).HasField("response")
+        assert logging.getLogger().level == logging.DEBUG
+        asked = master.Call(type=master.Call.GET_LOGGING_LEVEL)
+        answer = await registry.operators.Call(operator.CallRequest(call=asked))
+        assert answer.response.get_logging_level.level == 2
+        (told,) = await registry.allocator.asked_to_log(1)
+        assert (told.level, told.duration_seconds) == (2, 3600.0)
+    finally:
+        logging.getLogger().setLevel(usual)
+    await agent.end()
+    framework.cancel()
 
 
 async def test_observer_is_told_of_more_tasks_than_fit_one_part(registry: Service) -> None:
