@@ -22,6 +22,7 @@ from mezzo_chassis.lifecycle import Lifecycle, run
 from mezzo_chassis.log import configure, get_logger
 from mezzo_chassis.metrics import start_exporter
 from mezzo_chassis.rpc import start_server
+from mezzo_chassis.verbosity import Verbosity
 
 VERSION = version("mezzo-allocator")
 SEED_BITS = 60
@@ -41,7 +42,8 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
     core = Allocator(_policy(config))
     metrics = AllocatorMetrics(VERSION)
     metrics.watch(core)
-    servicer = SessionServicer(core, metrics, VERSION)
+    verbosity = Verbosity(config.log_level)
+    servicer = SessionServicer(core, metrics, VERSION, verbosity)
     server = await start_server(
         config.ip, config.grpc_port, [(SessionServicer.add_to, servicer)], [SERVICE_NAME], metrics.rpc
     )
@@ -62,6 +64,7 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
     finally:
         servicer.lead(leading=False)
         await server.stop()
+        verbosity.close()
 
 
 def _policy(config: Config) -> Policy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
@@ -217,6 +218,24 @@ async def test_weights_that_change_while_it_runs_count_at_once() -> None:
         heavy = wire.RoleUpdate(role="eng", weight=100.0)
         await registry.say(Message(role_update=heavy), agent(2, "cpus:1;mem:64"))
         assert (await registry.allocation()).role == "eng"
+
+
+async def test_the_registry_has_it_log_more_and_as_usual_again(allocator: Running) -> None:
+    usual = logging.getLogger().level
+
+    async def at(level: int) -> int:
+        asked = wire.SetLoggingLevel(level=level, duration_seconds=3600)
+        await registry.say(Message(set_logging_level=asked), agent(level, "cpus:1;mem:64"))
+        await registry.allocation()  # it has heard all
+        return logging.getLogger().level
+
+    try:
+        async with allocator.session() as registry:
+            await registry.begin([framework(7)])
+            assert await at(1) == logging.DEBUG
+            assert await at(0) == logging.INFO
+    finally:
+        logging.getLogger().setLevel(usual)
 
 
 async def test_a_large_cycle_comes_in_parts(allocator: Running) -> None:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
-from mezzo_chassis.log import set_level
+from mezzo.errors import InvalidRequest
+from mezzo_chassis.config import duration
+from mezzo_chassis.log import get_logger, set_level
 
 # Mesos knows levels 0 to 3, each telling more; from 1 on everything is told here.
 LEVEL_MAX = 3
+# What nanoseconds in 64 bits can say.
+DURATION_SECONDS_MAX = 9e9
+
+log = get_logger(__name__)
 
 
 class Verbosity:
@@ -21,6 +28,7 @@ class Verbosity:
     def raise_to(self, level: int, duration_seconds: float) -> None:
         """Log at `level` for a while, then as usual again. Above the highest is as good as the highest: so in Mesos."""
         self._set(min(level, LEVEL_MAX))
+        log.info("logging level", level=self.level, duration_seconds=duration_seconds)
         self._back = asyncio.get_running_loop().call_later(duration_seconds, self._set, 0)
 
     def close(self) -> None:
@@ -33,3 +41,24 @@ class Verbosity:
             self._back = None
         self.level = level
         set_level("debug" if level else self._usual)
+
+
+def toggled(query: Mapping[str, str]) -> tuple[int, float] | None:
+    """The level, and for how many seconds, that the query of `/logging/toggle` asks for; None where it only asks.
+
+    Raises:
+        InvalidRequest: one is missing or makes no sense.
+    """
+    if "level" not in query and "duration" not in query:
+        return None
+    try:
+        level, seconds = int(query["level"]), duration(query["duration"])
+    except KeyError as error:
+        raise InvalidRequest(str(error.args[0]), "is required in the query") from None
+    except ValueError as error:
+        raise InvalidRequest("", str(error)) from None
+    if not 0 <= level <= LEVEL_MAX:
+        raise InvalidRequest("level", f"{level} is not between 0 and {LEVEL_MAX}")
+    if not 0 <= seconds <= DURATION_SECONDS_MAX:
+        raise InvalidRequest("duration", f"{query['duration']} is not between 0 and {DURATION_SECONDS_MAX:g} seconds")
+    return level, seconds

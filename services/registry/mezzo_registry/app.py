@@ -27,6 +27,7 @@ from mezzo_chassis.leadership import (
 )
 from mezzo_chassis.metrics import start_exporter
 from mezzo_chassis.rpc import Server, start_server
+from mezzo_chassis.verbosity import Verbosity
 from mezzo_registry import __version__
 from mezzo_registry.adapters.agent_sessions import AgentSessions
 from mezzo_registry.adapters.leader_node import LeaderNode
@@ -70,7 +71,8 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
         await white_list.open()
     if config.zk is None:
         await sqlite.open()
-    server = await _serve_peers(config, office, metrics)
+    verbosity = Verbosity(config.log_level)
+    server = await _serve_peers(config, office, metrics, verbosity)
     exporter = await start_exporter(config.ip, config.metrics_port, metrics.registry)
     info = master_info(config, host, str(uuid.uuid4()))
     address = f"{host}:{server.port}"
@@ -113,18 +115,19 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
         if registries is not None:
             await registries.close()
         await server.stop()
+        verbosity.close()
         await exporter.stop()
         await sqlite.close()
 
 
-async def _serve_peers(config: Config, office: Office, metrics: RegistryMetrics) -> Server:
+async def _serve_peers(config: Config, office: Office, metrics: RegistryMetrics, verbosity: Verbosity) -> Server:
     return await start_server(
         config.ip,
         config.grpc_port,
         [
             (agent_session_pb2_grpc.add_AgentSessionServicer_to_server, AgentSessions(office)),
             (scheduler_pb2_grpc.add_SchedulerServicer_to_server, Schedulers(office)),
-            (operator_pb2_grpc.add_OperatorServicer_to_server, Operators(office)),
+            (operator_pb2_grpc.add_OperatorServicer_to_server, Operators(office, verbosity)),
         ],
         SERVICES,
         metrics.rpc,

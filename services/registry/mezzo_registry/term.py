@@ -353,6 +353,12 @@ class Term:
             self._explain = None
             self.tell(events.AllocatorDisconnected())
 
+    def raise_allocators_verbosity(self, level: int, seconds: float) -> None:
+        """Have the allocator log more for a while too; one that is not connected is not asked."""
+        if self._allocator is not None:
+            asked = allocator.SetLoggingLevel(level=level, duration_seconds=seconds)
+            self._allocator.send(allocator.RegistryMessage(set_logging_level=asked))
+
     async def explain(self, request: allocator.ExplainRequest) -> allocator.ExplainResponse:
         """What the allocator says of why frameworks are offered what they are. The core has no part in it.
 

@@ -16,7 +16,7 @@ from mezzo_chassis.config import duration
 from mezzo_chassis.http.exchange import json_response
 from mezzo_chassis.http.files import FilesApi, FileTree
 from mezzo_chassis.http.routes import POST, Routes
-from mezzo_chassis.verbosity import Verbosity
+from mezzo_chassis.verbosity import Verbosity, toggled
 
 PREFIX = r"slave\(1\)"
 
@@ -24,13 +24,14 @@ PREFIX = r"slave\(1\)"
 def routes(gate: Gate, tree: FileTree, verbosity: Verbosity, flags: Mapping[str, str]) -> Routes:
     """Everything that the agent answers over HTTP."""
     table = Routes(PREFIX)
-    endpoints = Endpoints(gate, flags)
+    endpoints = Endpoints(gate, verbosity, flags)
     table.add("/state", endpoints.state)
     table.add("/containers", endpoints.containers)
     table.add("/monitor/statistics", endpoints.statistics)
     table.add("/health", endpoints.health)
     table.add("/flags", endpoints.flags)
     table.add("/version", endpoints.version)
+    table.add("/logging/toggle", endpoints.logging_toggle)
     table.add("/metrics/snapshot", endpoints.metrics)
     table.add("/system/stats.json", endpoints.system_stats)
     files = FilesApi(tree)
@@ -53,8 +54,9 @@ def executor_routes(gate: Gate) -> Routes:
 class Endpoints:
     """One method for each path."""
 
-    def __init__(self, gate: Gate, flags: Mapping[str, str]) -> None:
+    def __init__(self, gate: Gate, verbosity: Verbosity, flags: Mapping[str, str]) -> None:
         self._gate = gate
+        self._verbosity = verbosity
         self._flags = flags
 
     async def state(self, request: web.Request) -> web.StreamResponse:
@@ -81,6 +83,13 @@ class Endpoints:
 
     async def version(self, request: web.Request) -> web.StreamResponse:
         return json_response(request, build.document())
+
+    async def logging_toggle(self, request: web.Request) -> web.StreamResponse:
+        """The level of logging; with `level` and `duration`, raised for a while."""
+        asked = toggled(request.query)
+        if asked is not None:
+            self._verbosity.raise_to(*asked)
+        return web.Response(text=f"{self._verbosity.level}\n")
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         timeout = request.query.get("timeout")

@@ -112,6 +112,20 @@ async def test_logging_level_is_raised_for_a_while(call):
     logging.getLogger().setLevel(usual)
 
 
+async def test_the_older_endpoint_raises_the_logging_level_too(agent, http):
+    usual = logging.getLogger().level
+
+    async def toggle(query: str) -> tuple[int, str]:
+        async with http.get(f"{agent.url}/logging/toggle{query}") as answer:
+            return answer.status, (await answer.text()).strip()
+
+    assert await toggle("") == (200, "0")
+    assert await toggle("?level=3&duration=1hrs") == (200, "3")
+    assert await toggle("?level=0&duration=0secs") == (200, "0")
+    assert await toggle("?level=1") == (400, "duration: is required in the query")
+    logging.getLogger().setLevel(usual)
+
+
 async def test_containers_of_a_pod_are_told_when_asked_for(call, registry, tasks):
     from mesos.v1 import mesos_pb2 as mesos
     from mezzo.agent.v1 import agent_session_pb2 as session

@@ -22,6 +22,7 @@ from mezzo_allocator.metrics import AllocatorMetrics
 from mezzo_chassis.lifecycle import freeze_gc
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.outbox import Outbox, Overflow
+from mezzo_chassis.verbosity import Verbosity
 
 SERVICE_NAME = wire.DESCRIPTOR.services_by_name["Allocator"].full_name
 HEARTBEAT_SECONDS = 10.0
@@ -36,8 +37,9 @@ log = get_logger(__name__)
 class SessionServicer:
     """Serves `mezzo.allocator.v1.Allocator`. There is one core, and one session at a time."""
 
-    def __init__(self, core: Allocator, metrics: AllocatorMetrics, version: str) -> None:
+    def __init__(self, core: Allocator, metrics: AllocatorMetrics, version: str, verbosity: Verbosity) -> None:
         self._core = core
+        self._verbosity = verbosity
         self._metrics = metrics
         self._version = version
         self._leading = False
@@ -91,7 +93,7 @@ class SessionServicer:
         if not self._leading:
             raise NotLeading(None)
         self.end_session(Conflict("another session has begun"))
-        session = self._current = _Session(self._core, self._metrics, self._version)
+        session = self._current = _Session(self._core, self._metrics, self._version, self._verbosity)
         self._metrics.sessions.inc()
         reader = asyncio.create_task(session.guard(session.read(requests)), name="read session")
         driver = asyncio.create_task(session.guard(session.drive()), name="drive cycles")
@@ -117,12 +119,13 @@ class SessionServicer:
 class _Session:
     """One session. Only the newest one talks to the core."""
 
-    def __init__(self, core: Allocator, metrics: AllocatorMetrics, version: str) -> None:
+    def __init__(self, core: Allocator, metrics: AllocatorMetrics, version: str, verbosity: Verbosity) -> None:
         self.outbox: Outbox[bytes] = Outbox(RESPONSES_MAX)
         self.failure: Exception | None = None
         self._core = core
         self._metrics = metrics
         self._version = version
+        self._verbosity = verbosity
         self._translator = Translator()
         self._encoder = Encoder()
         self._changed = asyncio.Event()
@@ -156,6 +159,10 @@ class _Session:
         self.end()
 
     def _take(self, message: wire.RegistryMessage, now: float) -> None:
+        if message.HasField("set_logging_level"):
+            asked = message.set_logging_level
+            self._verbosity.raise_to(asked.level, asked.duration_seconds)
+            return
         event = self._translator.event(message)
         if event is None:
             return

@@ -5,12 +5,17 @@ from typing import Any
 
 from mesos.v1.master import master_pb2 as master
 from mezzo.allocator.v1 import allocator_pb2 as allocator
+from mezzo.errors import InvalidRequest
 from mezzo.operator.v1 import operator_pb2 as service
 from mezzo.operator.v1 import operator_pb2_grpc
 from mezzo_chassis.log import correlation_id, get_logger
+from mezzo_chassis.verbosity import Verbosity
 from mezzo_registry.core import events
 from mezzo_registry.office import Office
 from mezzo_registry.streams import Overflow, Watcher
+from mezzo_registry.term import Term
+
+NANOSECONDS = 1e9
 
 log = get_logger(__name__)
 
@@ -18,8 +23,9 @@ log = get_logger(__name__)
 class Operators(operator_pb2_grpc.OperatorServicer):
     """Operators and gateways."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, verbosity: Verbosity) -> None:
         self._office = office
+        self._verbosity = verbosity
 
     async def Watch(  # noqa: N802
         self, _request: service.WatchRequest, context: Any
@@ -50,6 +56,11 @@ class Operators(operator_pb2_grpc.OperatorServicer):
     ) -> service.CallResponse:
         """One call of Mesos' operator API."""
         term = self._office.term()
+        if request.call.type == master.Call.GET_LOGGING_LEVEL:
+            return service.CallResponse(response=self._logging_level())
+        if request.call.type == master.Call.SET_LOGGING_LEVEL:
+            self._set_logging_level(request.call, term)
+            return service.CallResponse()
         number = term.number()
         response = await term.ask(events.OperatorCalled(number, request.call, correlation_id()), number)
         if response is None:
@@ -57,6 +68,17 @@ class Operators(operator_pb2_grpc.OperatorServicer):
         if response.type == master.Response.GET_METRICS:
             response = _all_metrics(term.measure())
         return service.CallResponse(response=response)
+
+    def _logging_level(self) -> master.Response:
+        level = master.Response.GetLoggingLevel(level=self._verbosity.level)
+        return master.Response(type=master.Response.GET_LOGGING_LEVEL, get_logging_level=level)
+
+    def _set_logging_level(self, call: master.Call, term: Term) -> None:
+        if not call.HasField("set_logging_level"):
+            raise InvalidRequest("set_logging_level", "is required")
+        level, seconds = call.set_logging_level.level, call.set_logging_level.duration.nanoseconds / NANOSECONDS
+        self._verbosity.raise_to(level, seconds)
+        term.raise_allocators_verbosity(level, seconds)
 
     async def KillTask(  # noqa: N802
         self, request: service.KillTaskRequest, _context: Any

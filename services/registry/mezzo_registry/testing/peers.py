@@ -27,6 +27,7 @@ class PlayedAllocator(allocator_pb2_grpc.AllocatorServicer):
 
     def __init__(self) -> None:
         self.heard: list[allocator.RegistryMessage] = []
+        self._more = asyncio.Condition()
         self.sessions = 0
         self.asked: list[allocator.ExplainRequest] = []
         """What it was asked to explain."""
@@ -42,7 +43,9 @@ class PlayedAllocator(allocator_pb2_grpc.AllocatorServicer):
         agents: dict[int, list[mesos.Resource]] = {}
         framework = 0
         async for request in request_iterator:
-            self.heard.extend(request.messages)
+            async with self._more:
+                self.heard.extend(request.messages)
+                self._more.notify_all()
             answer = allocator.AllocatorMessage()
             for message in request.messages:
                 if message.HasField("agent_update") and message.agent_update.active:
@@ -55,6 +58,16 @@ class PlayedAllocator(allocator_pb2_grpc.AllocatorServicer):
                 answer.allocations.cycle.number = 1
                 agents.clear()
                 yield allocator.SessionResponse(messages=[answer])
+
+    async def asked_to_log(self, count: int) -> list[allocator.SetLoggingLevel]:
+        """The first so many wishes for another level of logging, once they have been heard."""
+
+        def wishes() -> list[allocator.SetLoggingLevel]:
+            return [one.set_logging_level for one in self.heard if one.HasField("set_logging_level")]
+
+        async with asyncio.timeout(PATIENCE_SECONDS), self._more:
+            await self._more.wait_for(lambda: len(wishes()) >= count)
+        return wishes()[:count]
 
     async def Explain(  # noqa: N802  what the proto calls it
         self, request: allocator.ExplainRequest, context: Any
