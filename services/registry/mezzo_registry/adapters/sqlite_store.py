@@ -1,16 +1,17 @@
 """The store of a registry that leads alone: one SQLite file.
 
 WAL and synchronous=FULL: what `write` has returned from survives the power cord. The connection lives on a thread of
-its own, and holds the file for itself: a second registry on the same file is refused.
+its own. A lock on a file beside it refuses a second registry, and leaves readers alone: a backup can be made meanwhile.
 """
 
 import asyncio
 import contextlib
+import fcntl
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_registry.core.records import TABLES, Write
@@ -38,6 +39,7 @@ class SqliteStore:
         self._path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
+        self._lock: IO[bytes] | None = None
 
     async def open(self) -> None:
         """Open or make the file.
@@ -54,11 +56,15 @@ class SqliteStore:
 
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = self._path.with_name(f"{self._path.name}.lock").open("ab")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StartupError(Exit.UNWRITABLE, f"another registry uses {self._path}") from error
         connection = sqlite3.connect(
             self._path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -110,6 +116,8 @@ class SqliteStore:
         connection, self._connection = self._connection, None
         if connection is not None:
             await self._on_thread(connection.close)
+        if self._lock is not None:
+            self._lock.close()
         self._thread.shutdown()
 
     def _open(self) -> sqlite3.Connection:
