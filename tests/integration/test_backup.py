@@ -55,5 +55,6 @@ async def test_a_store_that_was_lost_is_restored_from_a_copy_and_tasks_run_on(tm
             await eventually(restored, "the weights of the copy")
             gate.touch()
             await framework.finish()
-            assert job.end is not None and job.end.state == mesos.TASK_FINISHED
+            assert job.end is not None
+            assert job.end.state == mesos.TASK_FINISHED
             assert len(framework.ends[job.name]) == 1
