@@ -26,6 +26,21 @@ if [ -n "$packages" ]; then
     fi
 fi
 
+# Prometheus is unpacked beside the tests, not installed: Debian's package would start it as a service.
+unpacked=.cache/programs
+if ! command -v prometheus > /dev/null && [ ! -x "$unpacked/usr/bin/prometheus" ]; then
+    fetched=$(mktemp -d)
+    chmod 755 "$fetched"
+    fetch() { (cd "$fetched" && apt-get download -qq prometheus > /dev/null 2>&1); }
+    if command -v apt-get > /dev/null && { fetch || { [ "$(id -u)" = 0 ] && apt-get update -qq && fetch; }; }; then
+        mkdir -p "$unpacked"
+        dpkg -x "$fetched"/prometheus_*.deb "$unpacked"
+    else
+        echo "Prometheus is not to be had; the tests that need it are skipped"
+    fi
+    rm -rf "$fetched"
+fi
+
 # Clients that others wrote live in an environment of their own, so that nothing of theirs mixes with ours.
 clients=.cache/clients
 if [ ! -e "$clients/installed" ] || [ tests/compat/requirements.txt -nt "$clients/installed" ]; then

@@ -1,5 +1,6 @@
 """Fixtures that the tests of several services share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 
 from mezzo_chassis.testing import ZooKeeperServer, zookeeper_missing
 from tests.cluster import Cluster
+
+# What `make test` unpacked rather than installed.
+os.environ["PATH"] += f":{Path(__file__).parent.parent / '.cache/programs/usr/bin'}"
 
 
 @pytest.fixture(scope="module")
