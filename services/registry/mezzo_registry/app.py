@@ -12,7 +12,7 @@ from mezzo.agent.v1 import agent_session_pb2_grpc
 from mezzo.errors import NotLeading
 from mezzo.operator.v1 import operator_pb2_grpc
 from mezzo.scheduler.v1 import scheduler_pb2_grpc
-from mezzo_chassis import lifecycle, log
+from mezzo_chassis import lifecycle, log, open_files
 from mezzo_chassis.config import as_text, load
 from mezzo_chassis.leadership import (
     ALLOCATORS_FOLDER,
@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a registry until it is told to stop. Returns the exit code."""
     config = load(Config, argv, service="registry", version=__version__)
     log.configure("registry", config.log_level, config.log_format)
+    open_files.raise_limit()
     return lifecycle.run(lambda life: serve(config, life), service="registry")
 
 
