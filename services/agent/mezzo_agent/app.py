@@ -20,7 +20,7 @@ from mezzo_agent.servers import Servers
 from mezzo_chassis import lifecycle, log
 from mezzo_chassis.config import load
 from mezzo_chassis.errors import Exit, StartupError
-from mezzo_chassis.leadership import Detector, FixedDetector, LeaderDetector, ZooKeeperUrl
+from mezzo_chassis.leadership import detector_of
 
 LEAVE_SIGNAL = signal.SIGUSR1
 """As Mesos' agent: end everything, and leave the cluster for good."""
@@ -48,7 +48,7 @@ async def serve(
     # What may be wrong with the flags comes first, then what may be in the way of the servers.
     agent_info = detection.agent_info(config)
     containers = containerizer or _containerizer(config)
-    detector = _detector(config)
+    detector = detector_of(config.master, session_timeout_seconds=config.zk_session_timeout)
     metrics = AgentMetrics(__version__)
     servers = Servers(config, metrics)
     await servers.bind()
@@ -95,12 +95,6 @@ async def _ended(machine: Machine, life: lifecycle.Lifecycle) -> None:
         await machine.say_goodbye(order)
         if not order.forget:
             raise StartupError(Exit.INCOMPATIBLE_STATE, order.reason)
-
-
-def _detector(config: Config) -> LeaderDetector:
-    if isinstance(config.master, ZooKeeperUrl):
-        return Detector(config.master, session_timeout_seconds=config.zk_session_timeout)
-    return FixedDetector("{}:{}".format(*config.master))
 
 
 def settings(config: Config, http_port: int, grpc_port: int | None = None) -> Settings:

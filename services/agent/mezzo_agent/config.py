@@ -8,17 +8,13 @@ from pathlib import Path
 
 from mesos.v1.mesos_pb2 import DomainInfo
 from mezzo import domains
-from mezzo_chassis.config import address, byte_count, duration, flag, folder, fraction, one_of
+from mezzo_chassis.config import byte_count, duration, flag, folder, fraction, one_of
 from mezzo_chassis.config import port as port_number
-from mezzo_chassis.leadership import ZooKeeperUrl
+from mezzo_chassis.leadership import ZooKeeperUrl, master
 from mezzo_chassis.log import FORMATS, LEVELS
+from mezzo_chassis.masking import SECRET
 
 RECOVER = ("reconnect", "cleanup")
-
-
-def master(text: str) -> ZooKeeperUrl | tuple[str, int]:
-    """`host:port` of the registry's gRPC server, or `zk://host:port,…/path`."""
-    return ZooKeeperUrl.parse(text) if text.startswith("zk://") else address(text)
 
 
 def recover(text: str) -> str:
@@ -37,6 +33,11 @@ def environment(text: str) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
         raise ValueError("expected a JSON object whose values are strings")
     return value
+
+
+def names_alone(environment: dict[str, str]) -> str:
+    """What is told of an environment: its values may be secrets."""
+    return json.dumps(dict.fromkeys(environment, SECRET))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,10 @@ class Config:
     gc_disk_headroom: float = flag("0.1", "The part of the disk that sandboxes leave free.", parse=fraction)
     disk_watch_interval: float = flag("1mins", "How often the disk is looked at.", parse=duration)
     executor_environment_variables: dict[str, str] | None = flag(  # noqa: RUF009  fields are made by it
-        None, "A JSON object: the environment of tasks and executors, instead of the agent's own.", parse=environment
+        None,
+        "A JSON object: the environment of tasks and executors, instead of the agent's own.",
+        parse=environment,
+        show=names_alone,
     )
     executor_registration_timeout: float = flag("1mins", "How long an executor has to subscribe.", parse=duration)
     executor_reregistration_timeout: float = flag("2secs", "The same, after the agent's restart.", parse=duration)

@@ -29,13 +29,12 @@ from google.protobuf.message import Message
 from mezzo import durations, jsonpb
 from mezzo_chassis import build
 from mezzo_chassis.errors import Exit
+from mezzo_chassis.masking import SECRET, in_one_line, without_credentials
 
 C = TypeVar("C")
 
 _UNITS_BYTES = {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*\Z")
-# `user:password@` of an address.
-_USER_INFORMATION = re.compile(r"(?<=://)[^\s/]*@")
 
 
 def duration(text: str) -> float:
@@ -78,7 +77,7 @@ def address(text: str) -> tuple[str, int]:
     """`host:port`."""
     host, colon, number = text.rpartition(":")
     if not colon or not host or not number.isdigit():
-        raise ValueError(f"{text!r} is not host:port")
+        raise ValueError(f"{text.rpartition('@')[2]!r} is not host:port")
     return host.strip("[]"), port(number)
 
 
@@ -135,9 +134,10 @@ def _plain_text(value: Any) -> str:
 class _Value(click.ParamType[Any]):
     """A value of a flag, read by its own parser."""
 
-    def __init__(self, parse: Callable[[str], Any]) -> None:
+    def __init__(self, parse: Callable[[str], Any], *, secret: bool) -> None:
         self.name = parse.__name__
         self._parse = parse
+        self._secret = secret
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
@@ -145,7 +145,8 @@ class _Value(click.ParamType[Any]):
         try:
             return self._parse(value)
         except ValueError as error:
-            self.fail(str(error), param, ctx)
+            # Parsers tell what they were given.
+            self.fail("it cannot be read; its value is not told" if self._secret else str(error), param, ctx)
 
 
 def load(config_class: type[C], argv: Sequence[str] | None, *, service: str, version: str = "") -> C:
@@ -165,7 +166,7 @@ def load(config_class: type[C], argv: Sequence[str] | None, *, service: str, ver
     try:
         config = command.main(args=arguments, prog_name=command.name, standalone_mode=False)
     except click.ClickException as error:
-        click.echo(f"mezzo {service}: {error.format_message()}", err=True)
+        click.echo(f"mezzo {service}: {in_one_line(error.format_message())}", err=True)
         raise SystemExit(Exit.BAD_CONFIGURATION) from None
     except click.exceptions.Exit as done:
         raise SystemExit(done.exit_code) from None
@@ -197,7 +198,7 @@ def _option(field: dataclasses.Field[Any], service: str) -> click.Option:
     shown = "" if given.default in (None, "") or given.secret else f"  [default: {given.default}]"
     return click.Option(
         [*names, field.name],
-        type=_Value(given.parse),
+        type=_Value(given.parse, secret=given.secret),
         default=given.default,
         envvar=environment_name(service, field.name),
         help=given.help + shown,
@@ -255,8 +256,8 @@ def as_text(config: Any) -> dict[str, str]:
         value = getattr(config, field.name)
         if given is None or value is None:
             continue
-        told = _USER_INFORMATION.sub("", _as_given(value, given))
-        texts[field.name] = "<secret>" if given.secret and value else told
+        told = without_credentials(_as_given(value, given))
+        texts[field.name] = SECRET if given.secret and value else told
     return texts
 
 

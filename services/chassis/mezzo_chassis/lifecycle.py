@@ -11,6 +11,7 @@ from typing import Any
 
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.log import get_logger
+from mezzo_chassis.masking import in_one_line
 
 # Full collections walk everything that lives; with hundreds of thousands of records that takes longer than a heartbeat.
 GC_THRESHOLDS = (50_000, 20, 100)
@@ -67,7 +68,7 @@ def run(
     try:
         asyncio.run(_run(serve, signals))
     except StartupError as error:
-        print(f"mezzo {service}: {error}", file=sys.stderr, flush=True)
+        print(f"mezzo {service}: {in_one_line(str(error))}", file=sys.stderr, flush=True)
         return error.code
     except Exception:  # the last place where it can be told
         log.exception("service failed")

@@ -1,15 +1,22 @@
-"""Structured logs: one event a line, JSON for machines and a rendering for terminals, always to standard output."""
+"""Structured logs: one event a line, JSON for machines and a rendering for terminals, always to standard output.
+
+Nothing secret is written: neither what is called so, nor credentials in addresses, wherever they stand.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
 import re
 import sys
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
+
+from mezzo_chassis.masking import SECRET, without_credentials
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 FORMATS = ("auto", "json", "console")
@@ -27,21 +34,21 @@ def configure(service: str, level: str = "info", format: str = "auto") -> None: 
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
-        _hide_secrets,
     ]
 
     def add_service(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         event["service"] = service
         return event
 
-    renderer: list[structlog.typing.Processor] = (
-        # Plain tracebacks: the pretty ones print local variables, and with them whatever is secret.
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    # Tracebacks are text before secrets are looked for, and plain: the pretty ones print local variables.
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback)
         if console
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else structlog.processors.JSONRenderer()
     )
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        # What is not told costs next to nothing.
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -50,13 +57,19 @@ def configure(service: str, level: str = "info", format: str = "auto") -> None: 
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[add_service, structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+            processors=[
+                add_service,
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _hide_secrets,
+                renderer,
+            ],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     set_level(level)
-    # These tell every attempt to connect in lines of their own; ours tell what comes of it.
+    # These tell every attempt to connect in lines of their own, kazoo also the password; ours tell what comes of it.
     logging.getLogger("kazoo").setLevel(logging.ERROR)
     for name in ("aiohttp.access", "grpc"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -91,7 +104,19 @@ def correlation_id() -> str:
 
 
 def _hide_secrets(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    for key in event:
-        if any(word in key.lower() for word in _SECRET_WORDS):
-            event[key] = "<secret>"
-    return event
+    return {key: _told(key, value) for key, value in event.items()}
+
+
+def _told(key: str, value: Any) -> Any:
+    """A value as it may be written; what is not made of plain values becomes text first."""
+    if any(word in key.lower() for word in _SECRET_WORDS):
+        return SECRET
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {str(name): _told(str(name), each) for name, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_told("", each) for each in value]
+    return without_credentials(value if isinstance(value, str) else repr(value))

@@ -22,6 +22,7 @@ class Config:
     zk: ZooKeeperUrl | None = flag(None, "Which.", parse=ZooKeeperUrl.parse)  # noqa: RUF009  fields are made by it
     resources: str = flag("", "What there is.")
     zk_password: str = flag("", "The secret.", secret=True)
+    zk_pin: int = flag("0", "A secret number.", parse=int, secret=True)
     log_format: str = flag("auto", "Which form.", parse=one_of("auto", "json", "console"))
 
 
@@ -40,6 +41,7 @@ def test_defaults_are_written_as_on_the_command_line() -> None:
         zk=None,
         resources="",
         zk_password="",
+        zk_pin=0,
         log_format="auto",
     )
 
@@ -71,6 +73,13 @@ def test_dashes_do_as_well_as_underscores() -> None:
         (["--log_format=xml"], "'xml' is none of auto, json, console"),
         (["--frob=1"], "--frob"),
         (["--zk=zk://user:swordfish@host/mezzo"], "'host' is not host:port"),
+        (["--zk=zk://user:sword/swordfish@host:1/mezzo"], "in a password, a slash is written %2F"),
+        (["--zk=zk://user:sword swordfish@host/mezzo"], "'host' is not host:port"),
+        (["--zk=zk:/user:swordfish@host/mezzo"], "does not begin with zk://"),
+        (["--master=http://user:swordfish@host"], "'host' is not host:port"),
+        (["zk://user:swordfish@host:1/mezzo"], "unexpected extra argument (zk://host:1/mezzo)"),
+        (["--zk_pin=swordfish"], "--zk_pin"),
+        (["--port"], "'--port' requires an argument"),
         (["--config=/nonexistent.toml"], "/nonexistent.toml cannot be read"),
     ],
 )
@@ -84,6 +93,7 @@ def test_a_wrong_value_ends_the_program_with_the_name_of_the_flag(
     assert complaint in error
     assert "swordfish" not in error
     assert error.startswith("mezzo registry: ")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -137,6 +147,7 @@ def test_help_tells_every_flag_and_its_default(capsys: pytest.CaptureFixture[str
     told = capsys.readouterr().out
     assert "--agent_ping_timeout" in told
     assert "[default: 15secs]" in told
+    assert "[default: 0]" not in told  # the secret's
 
 
 def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,6 +160,7 @@ def test_flags_are_told_in_mesos_form_and_secrets_not_at_all() -> None:
     told = as_text(
         read(
             "--zk_password=swordfish",
+            "--zk_pin=1234",
             "--agent_ping_timeout=90secs",
             "--zk=zk://user:swordfish@host:2181/mezzo",
             "--resources=from http://user:swordfish@host/",
@@ -165,6 +177,7 @@ def test_flags_are_told_in_mesos_form_and_secrets_not_at_all() -> None:
         "zk": "zk://host:2181/mezzo",
         "resources": "from http://host/",
         "zk_password": "<secret>",
+        "zk_pin": "<secret>",
         "log_format": "auto",
     }
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -54,10 +55,10 @@ def test_a_service_ends_on_sigterm_and_logs_json_without_secrets() -> None:
 
 def test_what_keeps_a_service_from_starting_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     async def serve(lifecycle: Lifecycle) -> None:
-        raise StartupError(Exit.UNWRITABLE, "/nowhere cannot be written")
+        raise StartupError(Exit.UNWRITABLE, "/nowhere cannot be written\nsays zk://user:sword fish@host:1/m")
 
     assert run(serve, service="agent") == Exit.UNWRITABLE
-    assert capsys.readouterr().err == "mezzo agent: /nowhere cannot be written\n"
+    assert capsys.readouterr().err == "mezzo agent: /nowhere cannot be written says zk://host:1/m\n"
 
 
 def test_a_background_task_that_fails_ends_the_service() -> None:
@@ -157,6 +158,61 @@ def test_a_traceback_tells_no_local_variables(form: str, capsys: pytest.CaptureF
     assert "ValueError: a defect" in told
     assert "in fail" in told
     assert "swordfish" not in told
+
+
+class Address:
+    """What is written by its `repr` alone."""
+
+    def __repr__(self) -> str:
+        return "Address(zk://user:swordfish@host:1/m)"
+
+
+@pytest.mark.usefixtures("fresh_logging")
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_secret_is_told_nowhere_in_an_event(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("test", "info", form)
+    address = "zk://user:sword@fish@host:1/m"
+    logger = log.get_logger("secrets")
+    logger.info(f"connecting to {address}", nested={"zk_Password": "swordfish", "where": [address, {"a": address}]})
+    logger.info("read", headers={"Authorization": "Bearer swordfish"}, which=Address(), token="swordfish")
+    logging.getLogger("elsewhere").warning("cannot reach %s, nor %r", address, Address())
+    try:
+        raise ValueError(f"refused by {address}")
+    except ValueError as error:
+        logger.exception("failed", error=error)
+        logging.getLogger("elsewhere").exception("failed")
+    told = capsys.readouterr().out
+    assert "fish" not in told
+    assert "sword@" not in told
+    assert "\x1b" not in told  # colours are for terminals
+    assert told.count("host:1/m") >= 8
+    assert "ValueError: refused by zk://host:1/m" in told
+
+
+@pytest.mark.usefixtures("fresh_logging")
+def test_an_event_is_one_line_of_json_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("test", "debug", "json")
+    log.get_logger("lines").info(
+        "two\nlines",
+        text="a\r\nb\u2028c",
+        number=float("nan"),
+        bytes=b"\xff",
+        many={3, 2},
+        none=None,
+        path=Path("/a\nb"),
+    )
+    logging.getLogger("elsewhere").error("two\nlines", stack_info=True)
+    try:
+        raise ValueError("two\nlines")
+    except ValueError:
+        log.get_logger("lines").exception("failed")
+    lines = capsys.readouterr().out.splitlines()
+    events = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    assert [event["event"] for event in events] == ["two\nlines", "two\nlines", "failed"]
+    assert events[0]["text"] == "a\r\nb\u2028c"
+    assert "Traceback" in events[2]["exception"]
+    for event in events:
+        assert {"timestamp", "level", "service", "event"} <= event.keys()
 
 
 @pytest.mark.usefixtures("fresh_logging")

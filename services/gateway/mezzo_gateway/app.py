@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from mezzo_chassis import log
-from mezzo_chassis.config import address, load
-from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.config import load
 from mezzo_chassis.http.site import Site as HttpServer
 from mezzo_chassis.http.site import start_site
-from mezzo_chassis.leadership import Detector, FixedDetector, LeaderDetector, ZooKeeperUrl
+from mezzo_chassis.leadership import detector_of
 from mezzo_chassis.lifecycle import Lifecycle, freeze_gc, run
 from mezzo_chassis.metrics import ProcessMetrics, RpcMetrics, start_exporter
 from mezzo_chassis.rpc import Server as RpcServer
@@ -37,7 +36,6 @@ from mezzo_gateway.state.build import Build
 from mezzo_gateway.state.copy import StateCopy
 
 SERVICE = "gateway"
-ZOOKEEPER_SCHEME = "zk://"
 
 logger = log.get_logger(__name__)
 
@@ -85,7 +83,7 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
     async with AsyncExitStack() as stack:
         agents = await stack.enter_async_context(Agents(config.agent_timeout))
         gateway = Gateway(config, agents)
-        detector = _detector(config)
+        detector = detector_of(config.master, session_timeout_seconds=config.zk_session_timeout)
         server = await start_site(gateway.site.application(config.max_body_size), config.ip, config.port)
         stack.push_async_callback(server.stop)
         gateway.site.own_addresses = own_addresses(config, server)
@@ -121,14 +119,3 @@ def own_addresses(config: Config, server: HttpServer) -> frozenset[str]:
         hosts |= {socket.gethostname()}
     ports = {server.port, config.advertise_port or server.port}
     return frozenset(f"{host}:{port}" for host in hosts if host for port in ports)
-
-
-def _detector(config: Config) -> LeaderDetector:
-    try:
-        if config.master.startswith(ZOOKEEPER_SCHEME):
-            url = ZooKeeperUrl.parse(config.master)
-            return Detector(url, session_timeout_seconds=config.zk_session_timeout)
-        host, port = address(config.master)
-    except ValueError as error:
-        raise StartupError(Exit.BAD_CONFIGURATION, f"--master: {error}") from None
-    return FixedDetector(f"{host}:{port}")

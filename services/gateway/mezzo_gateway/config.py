@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mezzo_chassis.config import byte_count, duration, flag, one_of
 from mezzo_chassis.config import port as port_number
+from mezzo_chassis.leadership import ZooKeeperUrl, master
 from mezzo_chassis.log import FORMATS, LEVELS
 
 
@@ -24,9 +25,10 @@ class Config:
     hostname: str = flag("", "The host name that stands for this gateway; by default the address it listens on.")
     advertise_ip: str = flag("", "The address under which this gateway is reached, where it is another than --ip.")
     advertise_port: int = flag(0, "The port under which this gateway is reached, where it is another than --port.")
-    master: str = flag(
+    master: ZooKeeperUrl | tuple[str, int] = flag(  # noqa: RUF009  fields are made by it
         "127.0.0.1:5060",
-        "Where the leading registry is found: its gRPC address, or zk://host1:port1,host2:port2/path.",
+        "Where the leading registry is found: its gRPC address, or zk://[user:password@]host:port,…/path.",
+        parse=master,
     )
     zk_session_timeout: float = flag(
         "10secs", "How long ZooKeeper keeps a session without a sign of life.", parse=duration

@@ -33,7 +33,7 @@ async def test_a_gateway_is_healthy_once_it_knows_the_cluster_and_counts_what_it
     registry: ScriptedRegistry,
 ) -> None:
     http, rpc, metrics = free_ports(3)
-    config = Config(ip="127.0.0.1", port=http, grpc_port=rpc, metrics_port=metrics, master=registry.address)
+    config = Config(ip="127.0.0.1", port=http, grpc_port=rpc, metrics_port=metrics, master=("127.0.0.1", registry.port))
     lifecycle = Lifecycle()
     service = asyncio.create_task(serve(config, lifecycle))
     await becomes_healthy(rpc)
@@ -52,8 +52,7 @@ async def test_a_gateway_is_healthy_once_it_knows_the_cluster_and_counts_what_it
 
 async def test_a_gateway_is_not_healthy_before_it_knows_the_cluster() -> None:
     http, rpc, metrics, nobody = free_ports(4)
-    master = f"127.0.0.1:{nobody}"
-    config = Config(ip="127.0.0.1", port=http, grpc_port=rpc, metrics_port=metrics, master=master)
+    config = Config(ip="127.0.0.1", port=http, grpc_port=rpc, metrics_port=metrics, master=("127.0.0.1", nobody))
     lifecycle = Lifecycle()
     service = asyncio.create_task(serve(config, lifecycle))
     async with open_channel(f"127.0.0.1:{rpc}") as channel:
@@ -73,10 +72,12 @@ async def test_a_port_in_use_is_named(registry: ScriptedRegistry) -> None:
 
 @pytest.mark.parametrize("master", ["nonsense", "zk://", "127.0.0.1:x"])
 def test_a_wrong_master_is_bad_configuration(master: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([f"--master={master}", "--ip=127.0.0.1", "--port=0"]) == Exit.BAD_CONFIGURATION
+    with pytest.raises(SystemExit) as ended:
+        main([f"--master={master}", "--ip=127.0.0.1", "--port=0"])
+    assert ended.value.code == Exit.BAD_CONFIGURATION
     assert "--master" in capsys.readouterr().err
 
 
 def test_flags_are_read_in_the_forms_that_mesos_has() -> None:
     config = load(Config, ["--port=0", "--master=10.0.0.1:5060", "--heartbeat_interval=1mins"], service="gateway")
-    assert (config.port, config.master, config.heartbeat_interval) == (0, "10.0.0.1:5060", 60.0)
+    assert (config.port, config.master, config.heartbeat_interval) == (0, ("10.0.0.1", 5060), 60.0)

@@ -10,7 +10,6 @@ written with the rights of the task's user. Each outcome is a line in the sandbo
 import asyncio
 import errno
 import os
-import re
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from mezzo_agent.containers.confined import ConfinedFolder, OutsideError, parts_
 from mezzo_agent.containers.fetcher_cache import CacheBypass, FetcherCache
 from mezzo_agent.containers.identity import FileWorker
 from mezzo_agent.containers.users import Credentials
+from mezzo_chassis.masking import without_credentials
 
 _log = structlog.get_logger(__name__)
 
@@ -35,19 +35,13 @@ CHUNK_BYTES = 1 << 20
 FETCH_BYTES_MAX = 64 << 30
 """The most that one URI may bring into a sandbox, as it comes and again unpacked."""
 REDIRECTS_MAX = 20
-_USER_INFO = re.compile(r"^([a-z]+://)[^/@]*@")
-
-
-def without_password(uri: str) -> str:
-    """The URI as it may be shown."""
-    return _USER_INFO.sub(r"\1", uri)
 
 
 class FetchError(Exception):
     """A URI could not be fetched; the message names it and says why."""
 
     def __init__(self, uri: str, reason: str) -> None:
-        super().__init__(f"cannot fetch '{without_password(uri)}': {reason}")
+        super().__init__(without_credentials(f"cannot fetch '{uri}': {reason}"))
         self.uri = uri
         self.reason = reason
 
@@ -139,7 +133,7 @@ class Fetcher:
                     failure = FetchError(uri.value, _reason(error, self._stall_timeout_secs))
                     await worker.run(_note, sandbox, str(failure))
                     raise failure from error
-                await worker.run(_note, sandbox, f"fetched '{without_password(uri.value)}'")
+                await worker.run(_note, sandbox, f"fetched '{without_credentials(uri.value)}'")
 
     async def _fetch_one(self, uri: CommandInfo.URI, worker: FileWorker, sandbox: Path, user: str) -> None:
         source = locate(uri.value, self._frameworks_home)
@@ -165,7 +159,7 @@ class Fetcher:
                         await worker.run(delivery.from_cache, file, self._budget(worker))
                     return
             except CacheBypass as bypass:
-                _log.info("fetching without the cache", uri=without_password(uri.value), reason=str(bypass))
+                _log.info("fetching without the cache", uri=without_credentials(uri.value), reason=str(bypass))
         descriptor = await worker.run(delivery.create)
         try:
             await self._transfer(source, worker, descriptor, self._bytes_max)

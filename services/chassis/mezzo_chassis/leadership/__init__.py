@@ -2,7 +2,7 @@
 
 from mezzo_chassis.leadership.candidate import Candidate, Epoch, Leadership, Session, StandaloneCandidate
 from mezzo_chassis.leadership.contender import Contender
-from mezzo_chassis.leadership.detector import Detector, FixedDetector, LeaderDetector
+from mezzo_chassis.leadership.detector import Detector, FixedDetector, LeaderDetector, detector_of, master
 from mezzo_chassis.leadership.payload import ALLOCATORS_FOLDER, LeaderInfo, master_info_json
 from mezzo_chassis.leadership.zookeeper import ZooKeeperUrl, connect
 
@@ -20,5 +20,7 @@ __all__ = [
     "StandaloneCandidate",
     "ZooKeeperUrl",
     "connect",
+    "detector_of",
+    "master",
     "master_info_json",
 ]

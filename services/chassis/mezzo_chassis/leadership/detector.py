@@ -8,6 +8,7 @@ from typing import Protocol
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
+from mezzo_chassis.config import address
 from mezzo_chassis.leadership.candidate import Session, lowest
 from mezzo_chassis.leadership.newest import Newest
 from mezzo_chassis.leadership.payload import LeaderInfo
@@ -16,6 +17,19 @@ from mezzo_chassis.leadership.zookeeper import ZooKeeperUrl, call
 from mezzo_chassis.log import get_logger
 
 log = get_logger(__name__)
+
+
+def master(text: str) -> ZooKeeperUrl | tuple[str, int]:
+    """Where the leading registry is found: at `host:port`, or through `zk://host:port,…/path`."""
+    return ZooKeeperUrl.parse(text) if text.startswith("zk:") else address(text)
+
+
+def detector_of(where: ZooKeeperUrl | tuple[str, int], *, session_timeout_seconds: float) -> LeaderDetector:
+    """What finds the leading registry there."""
+    if isinstance(where, ZooKeeperUrl):
+        return Detector(where, session_timeout_seconds=session_timeout_seconds)
+    host, port = where
+    return FixedDetector(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
 
 class LeaderDetector(Protocol):

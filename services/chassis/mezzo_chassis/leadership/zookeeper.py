@@ -14,6 +14,7 @@ from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 from kazoo.security import ACL, CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
 
+from mezzo_chassis.config import address
 from mezzo_chassis.leadership.candidate import Session
 from mezzo_chassis.log import get_logger
 
@@ -49,10 +50,10 @@ class ZooKeeperUrl:
         credential, at, hosts = authority.rpartition("@")
         if at and not all(credential.partition(":")):
             raise ValueError("what stands before the @ is not user:password")
+        if "@" in path:
+            raise ValueError("an @ stands behind its first slash; in a password, a slash is written %2F")
         for host in hosts.split(","):
-            name, colon, number = host.rpartition(":")
-            if not colon or not name or not number.isdigit():
-                raise ValueError(f"{host!r} is not host:port")
+            address(host)
         if not path.strip("/"):
             raise ValueError(f"it names no path, as in zk://{hosts}/mezzo: nodes cannot stand at ZooKeeper's root")
         return cls(hosts, "/" + path.strip("/"), unquote(credential) or None)
