@@ -32,24 +32,25 @@ is secret, comes by the environment, which wins over the file.
 {{- ternary "master" "zk" (has .component (list "gateway" "agent")) }}
 {{- end }}
 
-{{/* Flags that the chart sets, and the value that a person would set instead. */}}
+{{/* Flags that the chart sets, and what a person does instead. */}}
 {{- define "mezzo.flags.reserved" -}}
-config: flags
-ip: ports
-port: ports.http
-grpc_port: ports.grpc
-metrics_port: ports.metrics
-zk: zookeeper
-master: zookeeper
-zk_session_timeout: zookeeper.sessionTimeout
-allocator: zookeeper
-hostname: {{ ternary "agent.hostname" "nothing: it is the pod's address" (eq .component "agent") }}
-advertise_ip: {{ ternary "gateway.advertise.ip" "nothing: it is the pod's address" (has .component (list "registry" "gateway")) }}
-advertise_port: gateway.advertise.port
-work_dir: {{ ternary "agent.workDir" "registry.persistence" (eq .component "agent") }}
-resources: agent.offers
-log_level: logs.level
-log_format: logs.format
+{{- $agent := eq .component "agent" -}}
+config: use {{ .component }}.flags
+ip: use {{ .component }}.ports
+port: use {{ .component }}.ports.http
+grpc_port: use {{ .component }}.ports.grpc
+metrics_port: use {{ .component }}.ports.metrics
+zk: use zookeeper
+master: use zookeeper
+zk_session_timeout: use zookeeper.sessionTimeout
+allocator: use allocator.ports
+hostname: {{ ternary "use agent.hostname" "it is the address of the pod" $agent | quote }}
+advertise_ip: {{ ternary "use gateway.advertise.ip" "it is the address of the pod" (has .component (list "registry" "gateway")) | quote }}
+advertise_port: use {{ ternary "gateway.advertise.port" "agent.ports.http" (not $agent) }}
+work_dir: use {{ ternary "agent.workDir" "registry.persistence" $agent }}
+resources: use agent.offers
+log_level: use logs.level
+log_format: use logs.format
 {{- end }}
 
 {{/* The file of flags, as JSON. */}}
@@ -59,7 +60,7 @@ log_format: logs.format
 {{- $reserved := include "mezzo.flags.reserved" . | fromYaml }}
 {{- range $name, $_ := $own.flags }}
 {{- with index $reserved (replace "-" "_" $name) }}
-{{- fail (printf "%s.flags.%s is set by the chart: use %s instead" $.component $name .) }}
+{{- fail (printf "%s.flags.%s is set by the chart: %s" $.component $name .) }}
 {{- end }}
 {{- end }}
 {{- $flags := dict "grpc_port" (int $own.ports.grpc) "metrics_port" (int $own.ports.metrics) }}
@@ -103,6 +104,10 @@ metadata:
 data:
   flags.json: |
     {{- include "mezzo.flags" . | nindent 4 }}
+  {{- if and (eq .component "agent") (eq .root.Values.agent.onStop "leave") }}
+  leave.py: |
+    {{- .root.Files.Get "files/leave.py" | nindent 4 }}
+  {{- end }}
 {{- end }}
 
 {{/* Where gateways are reached from outside, as clients that look into ZooKeeper are told. */}}
@@ -140,6 +145,11 @@ data:
 {{- if has .component (list "registry" "gateway") }}
 - name: {{ $prefix }}_ADVERTISE_IP
   value: {{ include "mezzo.advertisedIp" .root }}
+{{- /* These pods have the variables of Services, and one that is called mezzo-gateway makes MEZZO_GATEWAY_PORT. */}}
+{{- range $name, $number := (index .root.Values .component).ports }}
+- name: {{ $prefix }}_{{ ternary "PORT" (printf "%s_PORT" (upper $name)) (eq $name "http") }}
+  value: {{ $number | quote }}
+{{- end }}
 {{- end }}
 {{- with .root.Values.zookeeper }}
 {{- if and .auth.existingSecret (include "mezzo.elected" $.root) }}

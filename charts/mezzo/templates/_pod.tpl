@@ -3,8 +3,8 @@
 {{- define "mezzo.pod.metadata" -}}
 {{- $own := index .root.Values .component -}}
 annotations:
-  {{- /* Other flags, other pods. */}}
-  checksum/flags: {{ include "mezzo.flags" . | sha256sum }}
+  {{- /* Another configuration, other pods. */}}
+  checksum/config: {{ include (ternary "mezzo.zookeeper.config" "mezzo.flags" (eq .component "zookeeper")) . | sha256sum }}
   {{- with $own.podAnnotations }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -24,8 +24,7 @@ labels:
 {{- $own := index .root.Values .component -}}
 serviceAccountName: {{ include "mezzo.serviceAccount" .root }}
 automountServiceAccountToken: false
-{{- /* Variables of a Service that is called like ours would be taken for flags: mezzo-gateway makes MEZZO_GATEWAY_PORT. */}}
-{{- /* Where the gateways' cluster IP is asked for they are needed; there the chart sets the flags that they may hit. */}}
+{{- /* The variables of Services could be taken for flags. They are there only where the gateways' cluster IP is needed. */}}
 enableServiceLinks: {{ and (has .component (list "registry" "gateway")) (not .root.Values.gateway.advertise.ip) }}
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets:
@@ -83,14 +82,15 @@ ports:
     protocol: TCP
   {{- end }}
 {{- include "mezzo.probes" . }}
-{{- with $own.resources }}
 resources:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $own.securityContext }}
+  {{- toYaml $own.resources | nindent 2 }}
 securityContext:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
+  {{- if and (eq .component "agent") $own.privileged }}
+  {{- /* It has all capabilities then, and may not be refused more. */}}
+  {{- toYaml (merge (dict "privileged" true) (omit $own.securityContext "allowPrivilegeEscalation" "capabilities")) | nindent 2 }}
+  {{- else }}
+  {{- toYaml $own.securityContext | nindent 2 }}
+  {{- end }}
 {{- end }}
 
 {{/*
