@@ -1,0 +1,134 @@
+"""Dashboards, alerts and recording rules, asked of a real Prometheus that scrapes a cluster at work."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.http import JSON
+from mezzo.scheduler import HttpTransport
+from tests.cluster import Cluster
+from tests.framework import Framework
+from tests.mezzo_command import MezzoCommand
+from tests.observability.dashboards import Asked, asked
+from tests.observability.prometheus import SCRAPE_SECONDS, WINDOW, Prometheus, prometheus_missing
+from tests.observability.rules import Rule, rules
+from tests.polling import eventually
+
+pytestmark = pytest.mark.timeout(300)
+
+ROLE = "web"
+JOBS = ("mezzo-registry", "mezzo-allocator", "mezzo-gateway", "mezzo-agent")
+# What shows something only when something is wrong, and the alert or panel beside it says so anyway.
+EMPTY_WHEN_ALL_IS_WELL = {("mezzo-cluster", "Which alerts fire?")}
+ALL_ASKED = list(asked())
+ALL_RULES = rules()
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """It has scraped a cluster before, during and after work."""
+    if missing := prometheus_missing():
+        pytest.skip(missing)
+    folder = tmp_path_factory.mktemp("observed")
+    with Cluster(folder, agents=2) as cluster, Prometheus(folder / "prometheus", cluster) as running:
+        asyncio.run(observed_work(running))
+        yield running
+
+
+async def observed_work(prometheus: Prometheus) -> None:
+    """Two frameworks: tasks that finish, that fail, that are killed, and that run on while Prometheus looks."""
+    await prometheus.ready()
+    url = prometheus.cluster.url
+    mezzo = MezzoCommand(prometheus.cluster.gateway().http)
+    quota = ("quota", "set", ROLE, "--guarantee=cpus:1,mem:128", "--limit=cpus:3,mem:2048", "--force")
+    # In a thread: it has a loop of its own.
+    await asyncio.to_thread(mezzo.output, *quota)
+    first, second = (Framework(HttpTransport(url, JSON)) for _ in range(2))
+    for framework in (first, second):
+        framework.client.framework_info.roles.append(ROLE)
+        framework.client.framework_info.capabilities.add(type=mesos.FrameworkInfo.Capability.MULTI_ROLE)
+    async with first, second:
+        stubborn = first.add("trap '' TERM; while :; do sleep 0.1; done", shape=with_little_grace)
+        await first.job_is(stubborn, mesos.TASK_RUNNING)
+        await second.job_is(second.add("sleep 600"), mesos.TASK_RUNNING)
+        await prometheus_has(prometheus, 'mezzo_registry_tasks{state="running"} == 2')
+        short = [first.add("true") for _ in range(6)] + [first.add("exit 3"), first.add("true", shape=unfetchable)]
+        await first.until(lambda: all(job.end for job in short))
+        await ask_around(url)
+        await prometheus_has(prometheus, 'mezzo_registry_tasks_ended_total{state="failed"} >= 2')
+        # One more, after the first rates could be taken.
+        later = [first.add("true"), first.add("exit 4"), first.add("true", shape=unfetchable)]
+        await first.until(lambda: all(job.end for job in later))
+        await ask_around(url)
+        await first.client.kill(stubborn.task_id)
+        await first.job_is(stubborn, mesos.TASK_KILLED)
+        await prometheus_has(prometheus, 'mezzo_registry_tasks_ended_total{state="killed"} >= 1')
+        await prometheus_has(prometheus, "mezzo_agent_container_destroy_seconds_count >= 1")
+
+
+def unfetchable(task: mesos.TaskInfo) -> None:
+    """The task cannot be launched, and a reason is given for it."""
+    task.command.uris.add(value="file:///no/such/file/anywhere")
+
+
+def with_little_grace(task: mesos.TaskInfo) -> None:
+    """When it does not end upon SIGTERM, its container is soon destroyed."""
+    task.kill_policy.grace_period.nanoseconds = 100_000_000
+
+
+async def ask_around(url: str) -> None:
+    """Requests that the gateway answers, and one that it refuses."""
+    async with aiohttp.ClientSession() as http:
+        for path in ("state", "slaves", "tasks", "frameworks", "roles", "health", "metrics/snapshot", "no-such-path"):
+            async with http.get(f"{url}/{path}") as response:
+                await response.read()
+        async with http.post(f"{url}/api/v1", json={"type": "NO_SUCH_CALL"}) as response:
+            assert response.status == 400
+
+
+async def prometheus_has(prometheus: Prometheus, expression: str) -> None:
+    await eventually(lambda: prometheus.now(expression), expression)
+
+
+async def finite_numbers(prometheus: Prometheus, expression: str) -> list[float]:
+    """What an expression was, over all the time that Prometheus has watched; NaN and infinity left out."""
+    (scraped,) = await prometheus.now("max(timestamp(up))")
+    (watched,) = await prometheus.now('count_over_time(up{job="mezzo-registry"}[10m])')
+    end = float(scraped["value"][1])
+    start = end - float(watched["value"][1]) * SCRAPE_SECONDS
+    data = await prometheus.get("query_range", query=expression, start=start, end=end, step=SCRAPE_SECONDS)
+    numbers = [float(value) for series in data["result"] for _, value in series["values"]]
+    return [number for number in numbers if math.isfinite(number)]
+
+
+@pytest.mark.parametrize("question", ALL_ASKED, ids=str)
+async def test_every_panel_has_an_answer(question: Asked, prometheus: Prometheus) -> None:
+    numbers = await finite_numbers(prometheus, question.as_sent(WINDOW))
+    if (question.dashboard, question.panel) in EMPTY_WHEN_ALL_IS_WELL:
+        assert not numbers
+    else:
+        assert numbers, question.expression
+
+
+@pytest.mark.parametrize("rule", [rule for _, rule in ALL_RULES], ids=str)
+async def test_every_rule_can_be_asked(rule: Rule, prometheus: Prometheus) -> None:
+    await prometheus.now(rule.expression)
+
+
+async def test_no_alert_fires_while_all_is_well(prometheus: Prometheus) -> None:
+    alerts: list[Any] = (await prometheus.get("alerts"))["alerts"]
+    assert not [alert for alert in alerts if alert["state"] == "firing"]
+
+
+async def test_each_rule_is_evaluated_without_an_error(prometheus: Prometheus) -> None:
+    groups = (await prometheus.get("rules"))["groups"]
+    found = [(rule["name"], rule["health"], rule.get("lastError", "")) for group in groups for rule in group["rules"]]
+    assert sorted(name for name, *_ in found) == sorted(rule.name for _, rule in ALL_RULES)
+    assert not [each for each in found if each[1] != "ok"]
