@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.observability.rules import ALERTS_FILE, RULE_TESTS, RULES, Rule, alerts, promtool, promtool_tests
+from tests.observability.rules import ALERTS_FILE, ROOT, RULE_TESTS, RULES, Rule, alerts, promtool, promtool_tests
 
 SEVERITIES = {"critical", "warning", "info"}
 ALERTS = alerts()
@@ -16,6 +18,20 @@ every_alert = pytest.mark.parametrize("alert", ALERTS, ids=str)
 @pytest.mark.parametrize("file", sorted(path.name for path in RULES.glob("*.yaml")))
 def test_promtool_finds_nothing_wrong_with_the_rules(file: str) -> None:
     assert "SUCCESS" in promtool("check", "rules", "--lint=all", "--lint-fatal", RULES / file)
+
+
+def test_what_compose_gives_to_prometheus_loads_every_rule(tmp_path: Path) -> None:
+    prometheus = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["prometheus"]
+    for volume in prometheus["volumes"]:
+        source, _, target = volume.partition(":")
+        if source.startswith("./"):
+            place = tmp_path / target.removesuffix(":ro").lstrip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(ROOT / source)
+    said = promtool("check", "config", tmp_path / "etc/prometheus/prometheus.yml")
+    for file in RULES.glob("*.yaml"):
+        assert file.name in said
+    assert "FAILED" not in said
 
 
 @every_alert
