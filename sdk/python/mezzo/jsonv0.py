@@ -11,6 +11,7 @@ from typing import Any
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import jsonpb
+from mezzo.confidential import withhold, without_credentials
 from mezzo.resources import UNRESERVED_ROLE, Form, Resources, from_thousandths
 from mezzo.resources.ranges import normalise
 from mezzo.resources.ranges import text_of as ranges_text
@@ -170,7 +171,7 @@ def command_info(message: mesos.CommandInfo) -> Document:
 
 def _uri(message: mesos.CommandInfo.URI) -> Document:
     document: Document = {
-        "value": message.value,
+        "value": without_credentials(message.value),
         "executable": message.executable,
         "extract": message.extract,
         "cache": message.cache,
@@ -197,7 +198,10 @@ def executor_info(message: mesos.ExecutorInfo) -> Document:
     if message.HasField("labels"):
         document["labels"] = labels(message.labels)
     if message.HasField("container"):
-        document["container"] = jsonpb.to_dict(message.container)
+        container = mesos.ContainerInfo()
+        container.CopyFrom(message.container)
+        withhold(container)
+        document["container"] = jsonpb.to_dict(container)
     if message.HasField("discovery"):
         document["discovery"] = jsonpb.to_dict(message.discovery)
     return document

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from mesos.v1.mesos_pb2 import DomainInfo
 from mezzo import domains
+from mezzo.confidential import SECRET
 from mezzo_chassis.config import byte_count, duration, flag, folder, fraction, one_of
 from mezzo_chassis.config import port as port_number
 from mezzo_chassis.leadership import ZooKeeperUrl, master
 from mezzo_chassis.log import FORMATS, LEVELS
-from mezzo_chassis.masking import SECRET
 
 RECOVER = ("reconnect", "cleanup")
 

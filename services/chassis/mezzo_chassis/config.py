@@ -27,9 +27,9 @@ import click
 from google.protobuf.message import Message
 
 from mezzo import durations, jsonpb
+from mezzo.confidential import SECRET, without_credentials
 from mezzo_chassis import build
-from mezzo_chassis.errors import Exit
-from mezzo_chassis.masking import SECRET, in_one_line, without_credentials
+from mezzo_chassis.errors import Exit, in_one_line
 
 C = TypeVar("C")
 

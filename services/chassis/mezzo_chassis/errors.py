@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 from http import HTTPStatus
 
@@ -19,6 +20,15 @@ class Exit(IntEnum):
     UNWRITABLE = 4
     INCOMPATIBLE_STATE = 5
     BAD_CREDENTIALS = 6
+
+
+# `user:password@` of an address, also where a slash or a blank in the password is not escaped.
+_BEFORE_AN_AT = re.compile(r"(?<=:/).*@")
+
+
+def in_one_line(text: str) -> str:
+    """What is wrong, for standard error: one line, and nothing of a password, however ill its address is written."""
+    return _BEFORE_AN_AT.sub("/", " ".join(text.splitlines()))
 
 
 class StartupError(Exception):

@@ -9,9 +9,8 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.errors import Exit, StartupError, in_one_line
 from mezzo_chassis.log import get_logger
-from mezzo_chassis.masking import in_one_line
 
 # Full collections walk everything that lives; with hundreds of thousands of records that takes longer than a heartbeat.
 GC_THRESHOLDS = (50_000, 20, 100)

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
-from mezzo_chassis.masking import SECRET, without_credentials
+from mezzo.confidential import SECRET, without_credentials
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 FORMATS = ("auto", "json", "console")

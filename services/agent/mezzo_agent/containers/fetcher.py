@@ -21,13 +21,13 @@ import aiohttp
 import structlog
 
 from mesos.v1.mesos_pb2 import CommandInfo
+from mezzo.confidential import without_credentials
 from mezzo_agent.containers.archives import ArchiveError, is_archive, unpack
 from mezzo_agent.containers.budget import Budget, TooLarge
 from mezzo_agent.containers.confined import ConfinedFolder, OutsideError, parts_of
 from mezzo_agent.containers.fetcher_cache import CacheBypass, FetcherCache
 from mezzo_agent.containers.identity import FileWorker
 from mezzo_agent.containers.users import Credentials
-from mezzo_chassis.masking import without_credentials
 
 _log = structlog.get_logger(__name__)
 

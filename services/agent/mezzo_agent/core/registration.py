@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
+from mezzo.confidential import withhold
 from mezzo_agent.core.books import Books
 from mezzo_agent.core.model import ExecutorKind, Task
 
@@ -60,8 +61,10 @@ def task_message(books: Books, task: Task) -> mesos.Task:
         message.discovery.CopyFrom(info.discovery)
     if info.HasField("container"):
         message.container.CopyFrom(info.container)
+        withhold(message.container)
     if info.HasField("health_check"):
         message.health_check.CopyFrom(info.health_check)
+        withhold(message.health_check)
     if info.HasField("kill_policy"):
         message.kill_policy.CopyFrom(info.kill_policy)
     command = info.command if info.HasField("command") else info.executor.command

@@ -8,6 +8,7 @@ from typing import Any
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.agent import agent_pb2 as agent_api
 from mezzo import jsonpb
+from mezzo.confidential import withhold
 from mezzo_agent.core.books import Books
 from mezzo_agent.core.model import Executor, Framework, Phase, Task
 from mezzo_agent.core.registration import task_message
@@ -77,7 +78,10 @@ def _all(books: Books) -> list[Framework]:
 
 
 def _executors(executors: Iterable[Executor]) -> list[_Response.GetExecutors.Executor]:
-    return [_Response.GetExecutors.Executor(executor_info=each.info) for each in executors]
+    told = [_Response.GetExecutors.Executor(executor_info=each.info) for each in executors]
+    for each in told:
+        withhold(each.executor_info)
+    return told
 
 
 def _frameworks(infos: Iterable[mesos.FrameworkInfo]) -> list[_Response.GetFrameworks.Framework]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.master import master_pb2 as master
+from mezzo.confidential import withhold
 from mezzo.operator.v1 import operator_pb2 as operator
 
 from . import resource_forms
@@ -201,6 +202,7 @@ def _fill(told: mesos.Task, task: Task, info: mesos.TaskInfo) -> None:
     for field in ("labels", "discovery", "container", "health_check", "kill_policy"):
         if info.HasField(field):
             getattr(told, field).CopyFrom(getattr(info, field))
+            withhold(getattr(told, field))
     if info.command.user:
         told.user = info.command.user
     elif task.framework.info.user:
@@ -290,6 +292,7 @@ def task_forgotten(turn: Turn, task: Task, where: "operator.TaskList.ValueType")
 def _executor_message(executor: Executor) -> operator.StateChange:
     added = operator.ExecutorAdded(executor_info=executor.info)
     added.agent_id.value = executor.agent.id
+    withhold(added.executor_info)
     return Change(executor_added=added)
 
 
