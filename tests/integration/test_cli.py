@@ -163,6 +163,11 @@ def test_ctrl_c_kills_the_task_and_leaves_nothing_behind(mezzo: MezzoCommand) ->
         assert line_of(process) == "up\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
+        assert process.stderr is not None
+        killing, killed = process.stderr.read().splitlines()
+        assert killing.startswith("mezzo: killing task cut-")
+        assert killed.startswith("mezzo: task cut-")
+        assert killed.endswith(" was killed; its executor says: Command terminated with signal Terminated")
     (task,) = mezzo.json("tasks", "--all", "-f", "mezzo run cut")
     assert task["state"] == "TASK_KILLED"
     assert "mezzo run cut" not in [framework["name"] for framework in mezzo.json("frameworks")]
@@ -174,6 +179,27 @@ def test_ctrl_c_while_no_offer_is_large_enough_just_ends(mezzo: MezzoCommand) ->
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_SECONDS) == EXIT_INTERRUPTED
     assert "mezzo run huge" not in mezzo.output("frameworks")
+
+
+def test_a_run_that_waits_says_why_until_it_is_offered_enough(mezzo: MezzoCommand) -> None:
+    with mezzo.started("run", "--name", "greedy", "--cpus", "1000", "--", "true") as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith(
+            "mezzo: waiting for an offer: mezzo run greedy in role * is offered nothing: "
+            "the agent has less free than the smallest offer it takes, cpus 1000, mem 32 (mezzo why "
+        )
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_SECONDS) == EXIT_INTERRUPTED
+        assert process.stderr.read() == "mezzo: interrupted before an offer came; nothing was launched\n"
+
+
+def test_a_run_that_somebody_else_kills_says_so(mezzo: MezzoCommand) -> None:
+    with mezzo.started("run", "--name", "victim", "--shell", "--", "echo up; exec sleep 1000") as process:
+        assert line_of(process) == "up\n"
+        mezzo.output("kill", "victim-")
+        assert process.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
+        assert process.stderr is not None
+        assert_one_line(process.stderr.read(), "task victim-", "was killed", "signal Terminated")
 
 
 def test_a_run_outlives_the_gateway_it_speaks_through(cluster: Cluster, mezzo: MezzoCommand, tmp_path: Path) -> None:
@@ -279,7 +305,7 @@ def test_an_id_that_may_be_several_is_told_with_them(mezzo: MezzoCommand) -> Non
 def test_a_gateway_that_is_not_there_is_told_in_one_line(words: tuple[str, ...]) -> None:
     ended = MezzoCommand("127.0.0.1:1")(*words)
     assert (ended.code, ended.stdout) == (EXIT_UNREACHABLE, "")
-    assert_one_line(ended.stderr, "no gateway answers at http://127.0.0.1:1")
+    assert_one_line(ended.stderr, "no gateway answers at http://127.0.0.1:1: Connection refused;", "MEZZO_API")
 
 
 @pytest.mark.parametrize("words", [("status",), ("tasks",), ("run", "--", "true")])

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mezzo.cli import agents, frameworks, kill, local, logs, roles, run, service, status, tasks, why
-from mezzo.cli.api import DEFAULT_API, Settings
+from mezzo.cli.asking import DEFAULT_API, Settings
 
 app = typer.Typer(
     name="mezzo",

@@ -1,66 +1,35 @@
-"""What the verbs share: where the cluster is, how it is asked, and how a failure is told."""
+"""A gateway, asked over HTTP, and what is said where that fails.
+
+Importing this takes longer than all else that a verb does: `mezzo.cli.asking` does it once there is something to ask.
+"""
 
 from __future__ import annotations
 
-import asyncio
+import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 import orjson
 import typer
-from rich.text import Text
-from yarl import URL
 
-from mezzo.cli.output import console, visible
+from mezzo.cli.asking import (
+    ACTIVE_STATES,
+    EXIT_INTERRUPTED,
+    EXIT_UNREACHABLE,
+    ApiError,
+    Settings,
+    complain,
+    exit_code_of,
+)
 
-DEFAULT_API = "127.0.0.1:5050"
 TIMEOUT_SECONDS = 30.0
 # Set by gateways whose copy of the state is not kept up to date: since when, in seconds since the epoch.
 STALE_HEADER = "Mezzo-Stale"
-# A wrong option is 2, as everywhere. The next two are EX_NOINPUT and EX_UNAVAILABLE of sysexits.h.
-EXIT_FAILED = 1
-EXIT_NOT_FOUND = 66
-EXIT_UNREACHABLE = 69
-EXIT_INTERRUPTED = 130
-
-T = TypeVar("T")
-
-
-def complain(message: str) -> None:
-    """Tell what went wrong: in one line, however long it is, and in the words that came."""
-    console(stderr=True).print(Text.assemble(("mezzo:", "red"), " ", visible(" ".join(message.split()))))
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the options before the verb say."""
-
-    url: str
-
-    @classmethod
-    def of(cls, api: str) -> Settings:
-        """Take `host:port` or a URL. Raises `typer.BadParameter` for anything else."""
-        url = (api if "://" in api else f"http://{api}").rstrip("/")
-        try:
-            parsed = URL(url)
-            if parsed.scheme not in ("http", "https") or not parsed.host or not parsed.port:
-                raise ValueError("expected host:port, or a URL that begins with http:// or https://")
-        except ValueError as error:
-            raise typer.BadParameter(f"{api!r}: {error}", param_hint="--api") from None
-        return cls(url)
-
-
-class ApiError(Exception):
-    """The cluster answered, and the answer is no."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+HINT = "--api or MEZZO_API says where one is, and mezzo local starts one"
 
 
 class Api:
@@ -129,9 +98,6 @@ class Api:
         return candidates[0]
 
 
-ACTIVE_STATES = frozenset({"TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_UNREACHABLE"})
-
-
 async def _raise_for(response: aiohttp.ClientResponse) -> None:
     if response.status >= 400:
         text = (await response.text()).strip()
@@ -163,7 +129,7 @@ def failures_told(settings: Settings) -> Iterator[None]:
         complain(str(error))
         raise typer.Exit(exit_code_of(error)) from None
     except (aiohttp.ClientConnectionError, TimeoutError) as error:
-        complain(f"no gateway answers at {settings.url} (--api, MEZZO_API): {error or 'it takes too long'}")
+        complain(f"no gateway answers at {settings.url}: {_cause(error)}; {HINT}")
         raise typer.Exit(EXIT_UNREACHABLE) from None
     except aiohttp.ClientError as error:
         complain(f"the connection to {settings.url} broke: {error}")
@@ -172,20 +138,11 @@ def failures_told(settings: Settings) -> Iterator[None]:
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-def exit_code_of(error: ApiError) -> int:
-    if error.status == HTTPStatus.NOT_FOUND:
-        return EXIT_NOT_FOUND
-    unavailable = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
-    return EXIT_UNREACHABLE if error.status in unavailable else EXIT_FAILED
-
-
-def ask(context: typer.Context, question: Callable[[Api], Coroutine[Any, Any, T]]) -> T:
-    """Ask the cluster, and end the program with one clear line where that fails."""
-    settings: Settings = context.obj
-
-    async def answer() -> T:
-        async with connect(settings) as api:
-            return await question(api)
-
-    with failures_told(settings):
-        return asyncio.run(answer())
+def _cause(error: aiohttp.ClientConnectionError | TimeoutError) -> str:
+    """Why nobody answers, in the system's words where there are any."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        if isinstance(error, aiohttp.ClientConnectorDNSError):
+            return f"the host name {error.host} is not known"
+        code = error.os_error.errno
+        return os.strerror(code) if code else str(error.os_error)
+    return str(error) or "it takes too long"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -25,6 +26,10 @@ LOG_TAIL_LINES = 15
 
 class ClusterError(Exception):
     """The cluster could not be started; the message says what is in the way."""
+
+
+class PortInUse(ClusterError):
+    """Somebody else listens on a port that was named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +82,18 @@ class Layout:
             holder.bind((self.ip, port.number))
         except OSError as error:
             if port.flag:
-                raise ClusterError(
-                    f"port {port.number} for the {port.name} ({port.flag}) cannot be used: {error.strerror}"
-                    f"{_holder_of(port.number)}"
-                ) from None
+                raise _refusal(error, f"port {port.number} for the {port.name} ({port.flag})", port.number) from None
             holder.bind((self.ip, 0))
         return int(holder.getsockname()[1])
 
     def address(self, name: str) -> str:
         return f"{self.ip}:{self.ports[name]}"
+
+
+def _refusal(error: OSError, what: str, port: int) -> ClusterError:
+    if error.errno == errno.EADDRINUSE:
+        return PortInUse(f"{what} is in use{_holder_of(port)}")
+    return ClusterError(f"{what} cannot be used: {error.strerror}")
 
 
 def _holder_of(port: int) -> str:
@@ -106,10 +114,12 @@ class Cluster:
         self._processes: dict[str, asyncio.subprocess.Process] = {}
 
     async def start(self, started: Callable[[str, str], None]) -> None:
-        """Start every service and wait until it is healthy; calls `started(service, address)` after each."""
+        """Start every service and wait until it is healthy; calls `started(service, address)` after each.
+
+        The ports are chosen already (`Layout.choose_ports`).
+        """
         for folder in ("logs", "registry", "agent"):
             _make(self.layout.work_dir / folder)
-        self.layout.choose_ports()
         commands = self._commands()
         for service, flags in commands.items():
             await self._spawn(service, flags)

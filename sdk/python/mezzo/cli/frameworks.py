@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from mezzo.cli.api import ask
+from mezzo.cli.asking import ask
 from mezzo.cli.output import Format, Output, amount, moment, show
 
 COLUMNS = ("id", "name", "roles", "state", "tasks", "used", "offered")

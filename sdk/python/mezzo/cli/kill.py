@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
 
-from mezzo.cli.api import Api, ask
+from mezzo.cli.asking import ask
 from mezzo.cli.output import visible
+
+if TYPE_CHECKING:
+    from mezzo.cli.api import Api
 
 
 def kill(context: typer.Context, task: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")]) -> None:

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
-
-from mezzo.cli.api import complain
-from mezzo.cli.cluster import Cluster, ClusterError, Layout
-from mezzo.cli.demo import run_tasks
-from mezzo.cli.output import console
-
-EXIT_FAILED = 1
-
-screen = console()
 
 
 def default_work_dir() -> Path:
@@ -41,57 +29,12 @@ def local(
     once: Annotated[bool, typer.Option(help="End when those tasks have ended.")] = False,
 ) -> None:
     """Start a whole cluster on this machine, run twenty tasks on it, and keep it up until Ctrl-C."""
+    # gRPC, and the messages of the scheduler API: for this verb alone.
+    from mezzo.cli import local_run
+    from mezzo.cli.cluster import Layout
+
     with tempfile.TemporaryDirectory(prefix="mezzo-") as scratch:
         folder = Path(scratch) if fresh else work_dir or default_work_dir()
         layout = Layout(work_dir=folder.resolve(), ip=ip, gateway_port=port, agent_port=agent_port, resources=resources)
-        try:
-            code = asyncio.run(_run(layout, tasks=tasks, once=once))
-        except ClusterError as error:
-            complain(str(error))
-            raise typer.Exit(EXIT_FAILED) from None
+        code = local_run.run(layout, tasks=tasks, once=once)
     raise typer.Exit(code)
-
-
-async def _run(layout: Layout, *, tasks: int, once: bool) -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    cluster = Cluster(layout)
-    try:
-        work = asyncio.create_task(_serve(cluster, tasks=tasks, once=once))
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            stopped.cancel()
-            return work.result()
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
-        return 0
-    finally:
-        screen.print("\nEnding the cluster …")
-        await cluster.stop()
-
-
-async def _serve(cluster: Cluster, *, tasks: int, once: bool) -> int:
-    screen.print(Text.assemble(("Mezzo", "bold"), " is starting on this machine"))
-    await cluster.start(_tell_of)
-    layout = cluster.layout
-    url = f"http://{layout.address('gateway')}"
-    failed = await run_tasks(url, tasks, screen) if tasks else 0
-    if once:
-        return EXIT_FAILED if failed else 0
-    screen.print(
-        Text.assemble(
-            *("\nThe API is at ", (url, "bold"), f", the agent at http://{layout.address('agent')}"),
-            f"\nState, sandboxes and logs are in {layout.work_dir}",
-            *("\nTry, in another terminal:  ", (f"mezzo --api {layout.address('gateway')} run -- echo hello", "bold")),
-            "\nCtrl-C ends the cluster.",
-        )
-    )
-    ended = await cluster.wait()
-    raise ClusterError(f"the {ended} has ended; see {cluster.log_of(ended)}")
-
-
-def _tell_of(service: str, address: str) -> None:
-    screen.print(Text.assemble("  ", ("✓", "green"), f" {service:<10} {address}"))

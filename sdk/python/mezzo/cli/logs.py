@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
 
-from mezzo.cli.api import Api, ask
+from mezzo.cli.asking import ask
+
+if TYPE_CHECKING:
+    from mezzo.cli.api import Api
 
 
 def logs(

@@ -7,14 +7,17 @@ import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from mezzo.cli.api import Api, ApiError, ask
+from mezzo.cli.asking import ApiError, ask
 from mezzo.cli.output import Format, Output, show, visible
 from mezzo.operator.wording import amounts, number
+
+if TYPE_CHECKING:
+    from mezzo.cli.api import Api
 
 Document = dict[str, Any]
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.text import Text
 
-from mezzo.cli.api import Api, ask
+from mezzo.cli.asking import ask
 from mezzo.cli.output import Format, Output, console, moment, show_json, state, visible
+
+if TYPE_CHECKING:
+    from mezzo.cli.api import Api
 
 SCALARS = (("cpus", ""), ("mem", " MiB"), ("disk", " MiB"), ("gpus", ""))
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from mezzo.cli.api import ACTIVE_STATES, Api, ApiError, ask
+from mezzo.cli.asking import ACTIVE_STATES, ApiError, ask
 from mezzo.cli.output import Format, Output, amount, moment, show, state
+
+if TYPE_CHECKING:
+    from mezzo.cli.api import Api
 
 COLUMNS = ("id", "name", "framework", "agent", "state", "resources")
 WIDE_COLUMNS = (*COLUMNS, "role", "executor", "updated")

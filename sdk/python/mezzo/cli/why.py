@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from mezzo.cli.api import Api, ApiError, ask
+from mezzo.cli.asking import ApiError, ask
 from mezzo.cli.output import Format, Output, console, show, show_json, visible
 from mezzo.operator.wording import duration, number, own_frameworks
+
+if TYPE_CHECKING:
+    from mezzo.cli.api import Api
 
 # More explanations than this are told by their verdicts alone, unless they are asked for wide.
 IN_FULL_MAX = 3

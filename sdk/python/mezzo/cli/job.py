@@ -1,0 +1,280 @@
+"""What `mezzo run` does: be a framework of one task, from its subscription to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+import signal
+import sys
+import uuid
+from dataclasses import dataclass
+from typing import TextIO
+
+import aiohttp
+import typer
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.scheduler import scheduler_pb2 as v1
+from mezzo.cli.api import Api, connect, failures_told
+from mezzo.cli.asking import EXIT_INTERRUPTED, EXIT_UNREACHABLE, ApiError, Settings, complain, note
+from mezzo.cli.logs import log_path
+from mezzo.cli.run import Wanted
+from mezzo.errors import Forbidden, InvalidRequest, MezzoError, Unavailable
+from mezzo.operator.task_explanations import reason
+from mezzo.resources import ResourceError, Resources, from_thousandths, parse
+from mezzo.scheduler import HttpTransport, SchedulerClient
+from mezzo.task_states import TERMINAL
+
+EXIT_NOT_RUN = 125
+REFUSE_SECONDS = 1.0
+# How long nothing is said of why it waits; and how often it is looked whether the reason is another one.
+WAIT_SECONDS = 5.0
+FOLLOW_AGAIN_SECONDS = 0.3
+# How long the task is left to itself when this program, or the gateway that it speaks through, is gone.
+FAILOVER_SECONDS = 60.0
+_EXITED = re.compile(r"exited with status (\d+)")
+_KILLED = re.compile(r"terminated with signal (.+?)\s*$")
+# A reason is the same reason when only its figures have changed.
+_FIGURES = re.compile(r"[0-9]+(\.[0-9]+)?")
+SOURCES = {
+    mesos.TaskStatus.SOURCE_MASTER: "the registry says",
+    mesos.TaskStatus.SOURCE_AGENT: "its agent says",
+    mesos.TaskStatus.SOURCE_EXECUTOR: "its executor says",
+}
+
+
+@dataclass(slots=True)
+class Job:
+    """One command, and what has become of it."""
+
+    task: mesos.TaskInfo
+    needed: Resources
+    launched: bool = False
+    status: mesos.TaskStatus | None = None
+
+    @classmethod
+    def of(cls, wanted: Wanted) -> Job:
+        """Raises `typer.BadParameter` for resources or variables that are none."""
+        try:
+            needed = parse(f"cpus:{wanted.cpus};mem:{wanted.mem};{wanted.resources}")
+        except ResourceError as error:
+            raise typer.BadParameter(str(error)) from None
+        called = wanted.name or next(iter(wanted.command[0].split()), "run")
+        task = mesos.TaskInfo(name=called, agent_id=mesos.AgentID(value=""), resources=needed.messages())
+        task.task_id.value = f"{(wanted.name or 'run').replace('/', '-')}-{uuid.uuid4().hex[:8]}"
+        _set_command(task.command, wanted)
+        return cls(task, needed)
+
+    @property
+    def ended(self) -> bool:
+        return self.status is not None and self.status.state in TERMINAL
+
+    def accept(self, offer: mesos.Offer) -> mesos.TaskInfo | None:
+        """The task for an offer that is large enough, once."""
+        if self.launched or not Resources.of(offer.resources).unallocated().contains(self.needed):
+            return None
+        self.launched = True
+        self.task.agent_id.CopyFrom(offer.agent_id)
+        return self.task
+
+
+def run(settings: Settings, wanted: Wanted) -> int:
+    """Run it to its end; returns its exit code, or `EXIT_NOT_RUN` or `EXIT_UNREACHABLE`."""
+    job = Job.of(wanted)
+    framework = _framework(job, wanted)
+    with failures_told(settings):
+        try:
+            return asyncio.run(_run(settings, framework, job))
+        except MezzoError as error:
+            complain(str(error))
+            return EXIT_UNREACHABLE if isinstance(error, Unavailable) else EXIT_NOT_RUN
+
+
+def _framework(job: Job, wanted: Wanted) -> mesos.FrameworkInfo:
+    """A framework of its own, that goes with the job."""
+    info = mesos.FrameworkInfo(
+        user=wanted.user, name=f"mezzo run {job.task.name}", roles=[wanted.role], failover_timeout=FAILOVER_SECONDS
+    )
+    info.capabilities.add(type=mesos.FrameworkInfo.Capability.MULTI_ROLE)
+    # What is smaller is not even offered; and whoever asks why nothing is offered is told what is too little.
+    needed = job.needed.scalars().quantities()
+    if needed:
+        quantities = info.offer_filters[wanted.role].min_allocatable_resources.quantities.add().quantities
+        for name, thousandths in needed.items():
+            quantities[name].value = from_thousandths(thousandths)
+    return info
+
+
+def _set_command(info: mesos.CommandInfo, wanted: Wanted) -> None:
+    command = wanted.command
+    info.shell = wanted.shell
+    if wanted.shell:
+        info.value = " ".join(command)
+    elif "/" in command[0]:
+        info.value = command[0]
+        info.arguments.extend(command)
+    else:
+        # Looked up on the agent's PATH, which only a shell does.
+        info.shell = True
+        info.value = f"exec {shlex.join(command)}"
+    for pair in wanted.env:
+        variable, equals, value = pair.partition("=")
+        if not equals or not variable:
+            raise typer.BadParameter(f"--env {pair}: expected NAME=VALUE")
+        info.environment.variables.add(name=variable, value=value)
+    info.uris.extend(mesos.CommandInfo.URI(value=value) for value in wanted.uris)
+
+
+async def _run(settings: Settings, framework: mesos.FrameworkInfo, job: Job) -> int:
+    """Run the job to its end. The first Ctrl-C kills it, and its end is still waited for; not so after the second."""
+    async with connect(settings) as api, SchedulerClient(HttpTransport(settings.url), framework) as scheduler:
+        # A gateway that is not there is told at once, not waited for.
+        await api.state()
+        interruptions: asyncio.Queue[None] = asyncio.Queue()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, interruptions.put_nowait, None)
+        work = asyncio.create_task(_work(api, scheduler, job))
+        waiting = asyncio.create_task(_tell_why_it_waits(api, scheduler, job))
+        try:
+            if await _interrupted(work, interruptions):
+                if not job.launched:
+                    note("interrupted before an offer came; nothing was launched")
+                    return EXIT_INTERRUPTED
+                note(f"killing task {job.task.task_id.value}; another Ctrl-C does not wait for its end")
+                await scheduler.kill(job.task.task_id.value, job.task.agent_id.value)
+                if await _interrupted(work, interruptions):
+                    return EXIT_INTERRUPTED
+            await work
+            return exit_code(job.status)
+        finally:
+            # While it is subscribed still: a framework without a stream cannot say anything.
+            await _tear_down(scheduler)
+            for each in (work, waiting):
+                each.cancel()
+            await asyncio.gather(work, waiting, return_exceptions=True)
+
+
+async def _interrupted(work: asyncio.Task[None], interruptions: asyncio.Queue[None]) -> bool:
+    """Wait for the work to end, or for somebody who will not wait for that; whether it was the latter."""
+    interruption = asyncio.create_task(interruptions.get())
+    try:
+        await asyncio.wait({work, interruption}, return_when=asyncio.FIRST_COMPLETED)
+        return not work.done()
+    finally:
+        interruption.cancel()
+
+
+async def _tear_down(scheduler: SchedulerClient) -> None:
+    """Leave nothing behind. What became of the job counts, and not whether this succeeds."""
+    if not scheduler.framework_id:
+        return
+    try:
+        await scheduler.teardown()
+    except (InvalidRequest, Forbidden):
+        return  # it is gone already
+    except MezzoError as error:
+        complain(f"framework {scheduler.framework_id} was not torn down: {error}")
+
+
+async def _work(api: Api, scheduler: SchedulerClient, job: Job) -> None:
+    """Launch the job and copy what it writes, until it has ended and everything has been copied."""
+    following: list[asyncio.Task[None]] = []
+    try:
+        async for event in scheduler.events():
+            await _handle(scheduler, job, event)
+            if job.status is not None and job.status.state == mesos.TASK_RUNNING and not following:
+                for file, out in (("stdout", sys.stdout), ("stderr", sys.stderr)):
+                    following.append(asyncio.create_task(_follow(api, scheduler.framework_id, job, file, out)))
+            if job.ended:
+                await asyncio.gather(*following)
+                return
+    finally:
+        for each in following:
+            each.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
+
+
+async def _tell_why_it_waits(api: Api, scheduler: SchedulerClient, job: Job, pause: float = WAIT_SECONDS) -> None:
+    """Say why no offer comes, once it has not for a while; and again when the reason is another one."""
+    told = ""
+    while True:
+        await asyncio.sleep(pause)
+        if job.launched:
+            return
+        verdict = await _verdict(api, scheduler.framework_id)
+        if (reason := _FIGURES.sub("#", verdict)) != told:
+            told = reason
+            note(f"waiting for an offer: {verdict} (mezzo why {scheduler.framework_id} tells more)")
+
+
+async def _verdict(api: Api, framework_id: str) -> str:
+    if not framework_id:
+        return "no registry has taken the framework in"
+    try:
+        explanations = (await api.get("/api/v1/explain", framework=framework_id))["explanations"]
+    except ApiError as error:
+        return str(error)
+    except (aiohttp.ClientError, TimeoutError):
+        return "the gateway does not answer"
+    return str(explanations[0]["verdict"]) if explanations else "the allocator does not know the framework"
+
+
+async def _handle(scheduler: SchedulerClient, job: Job, event: v1.Event) -> None:
+    if event.type == v1.Event.OFFERS:
+        for offer in event.offers.offers:
+            task = job.accept(offer)
+            if task:
+                await scheduler.launch(offer, [task])
+                await scheduler.suppress()
+            else:
+                await scheduler.decline([offer.id], REFUSE_SECONDS)
+    elif event.type == v1.Event.UPDATE:
+        await scheduler.acknowledge(event.update.status)
+        job.status = event.update.status
+    elif event.type == v1.Event.ERROR:
+        raise MezzoError(event.error.message)
+
+
+async def _follow(api: Api, framework_id: str, job: Job, file: str, out: TextIO) -> None:
+    """Copy what the task writes to here, until it ends; across restarts of whoever stands in between."""
+    path = log_path(framework_id, job.task.task_id.value, file)
+    offset = 0
+    while True:
+        last = job.ended
+        try:
+            async for piece in api.stream(path, follow="true", offset=str(offset)):
+                out.buffer.write(piece)
+                out.buffer.flush()
+                offset += len(piece)
+            return
+        except (aiohttp.ClientError, ApiError) as error:
+            if last:
+                complain(f"the end of its {file} is missing: {error}")
+                return
+            await asyncio.sleep(FOLLOW_AGAIN_SECONDS)
+
+
+def exit_code(status: mesos.TaskStatus | None) -> int:
+    """What a shell would give for the same command: its exit code, or 128 and the signal that ended it."""
+    if status is None:
+        return EXIT_NOT_RUN
+    if status.state == mesos.TASK_FINISHED:
+        return 0
+    if status.state == mesos.TASK_KILLED:
+        complain(killed(status))
+    if exited := _EXITED.search(status.message):
+        return int(exited[1])
+    if signalled := _KILLED.search(status.message):
+        names = {signal.strsignal(number): int(number) for number in signal.valid_signals()}
+        return 128 + names.get(signalled[1].strip(), 0)
+    if status.state != mesos.TASK_KILLED:
+        complain(f"{mesos.TaskState.Name(status.state)}: {status.message}")
+    return EXIT_NOT_RUN
+
+
+def killed(status: mesos.TaskStatus) -> str:
+    """`task x was killed: its executor says that …`."""
+    because = f", because {reason(status.reason)}" if status.HasField("reason") else ""
+    said = f"; {SOURCES.get(status.source, 'it is said')}: {status.message}" if status.message else ""
+    return f"task {status.task_id.value} was killed{because}{said}"

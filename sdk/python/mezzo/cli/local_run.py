@@ -1,0 +1,70 @@
+"""What `mezzo local` does: start a cluster, run a few tasks on it, and end it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from rich.text import Text
+
+from mezzo.cli.asking import EXIT_FAILED, EXIT_PORT_IN_USE, complain
+from mezzo.cli.cluster import Cluster, ClusterError, Layout, PortInUse
+from mezzo.cli.demo import run_tasks
+from mezzo.cli.output import console
+
+screen = console()
+
+
+def run(layout: Layout, *, tasks: int, once: bool) -> int:
+    """Keep a cluster up until Ctrl-C, or until its tasks have ended; returns an exit code."""
+    try:
+        layout.choose_ports()
+        return asyncio.run(_run(layout, tasks=tasks, once=once))
+    except ClusterError as error:
+        complain(str(error))
+        return EXIT_PORT_IN_USE if isinstance(error, PortInUse) else EXIT_FAILED
+
+
+async def _run(layout: Layout, *, tasks: int, once: bool) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    cluster = Cluster(layout)
+    try:
+        work = asyncio.create_task(_serve(cluster, tasks=tasks, once=once))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            stopped.cancel()
+            return work.result()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        return 0
+    finally:
+        screen.print("\nEnding the cluster …")
+        await cluster.stop()
+
+
+async def _serve(cluster: Cluster, *, tasks: int, once: bool) -> int:
+    screen.print(Text.assemble(("Mezzo", "bold"), " is starting on this machine"))
+    await cluster.start(_tell_of)
+    layout = cluster.layout
+    url = f"http://{layout.address('gateway')}"
+    failed = await run_tasks(url, tasks, screen) if tasks else 0
+    if once:
+        return EXIT_FAILED if failed else 0
+    screen.print(
+        Text.assemble(
+            *("\nThe API is at ", (url, "bold"), f", the agent at http://{layout.address('agent')}"),
+            f"\nState, sandboxes and logs are in {layout.work_dir}",
+            *("\nTry, in another terminal:  ", (f"mezzo --api {layout.address('gateway')} run -- echo hello", "bold")),
+            "\nCtrl-C ends the cluster.",
+        )
+    )
+    ended = await cluster.wait()
+    raise ClusterError(f"the {ended} has ended; see {cluster.log_of(ended)}")
+
+
+def _tell_of(service: str, address: str) -> None:
+    screen.print(Text.assemble("  ", ("✓", "green"), f" {service:<10} {address}"))

@@ -1,0 +1,131 @@
+"""What `mezzo run` says besides what its task writes: why it waits, and by whom it was killed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.cli.asking import ApiError
+from mezzo.cli.job import Job, _framework, _tell_why_it_waits, exit_code, killed
+from mezzo.cli.run import Wanted
+
+WANTED = Wanted(["true"], 2.0, 64.0, "ports:[31000-31001]", "job", "web", [], [], "", shell=False)
+
+
+class Explaining:
+    """A gateway with one verdict after another; the task is launched when there is none left."""
+
+    def __init__(self, job: Job, *verdicts: str | Exception) -> None:
+        self.job = job
+        self.verdicts: Iterator[str | Exception] = iter(verdicts)
+        self.asked: list[dict[str, str]] = []
+
+    async def get(self, path: str, **query: str) -> Any:
+        assert path == "/api/v1/explain"
+        self.asked.append(query)
+        verdict = next(self.verdicts, None)
+        if isinstance(verdict, Exception):
+            raise verdict
+        self.job.launched = verdict is None
+        return {"explanations": [{"verdict": verdict}] if verdict else []}
+
+
+class Subscribed:
+    framework_id = "F1"
+
+
+async def told_of(capsys: pytest.CaptureFixture[str], *verdicts: str | Exception) -> list[str]:
+    job = Job.of(WANTED)
+    explaining = Explaining(job, *verdicts)
+    await _tell_why_it_waits(explaining, Subscribed(), job, pause=0)  # type: ignore[arg-type]
+    assert explaining.asked == [{"framework": "F1"}] * (len(verdicts) + 1)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err.splitlines()[:-1]  # the last is of the end of the verdicts
+
+
+async def test_why_a_run_waits_is_told_again_when_the_reason_is_another_one(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = await told_of(
+        capsys, "1 of 2 agents is full", "2 of 2 agents is full", "there is no agent", "there is no agent", "1 is full"
+    )
+    assert [line.removeprefix("mezzo: waiting for an offer: ") for line in lines] == [
+        "1 of 2 agents is full (mezzo why F1 tells more)",
+        "there is no agent (mezzo why F1 tells more)",
+        "1 is full (mezzo why F1 tells more)",
+    ]
+
+
+async def test_that_nobody_can_say_why_is_a_reason_too(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = await told_of(capsys, ApiError(503, "no allocator leads"), aiohttp.ClientConnectionError(), TimeoutError())
+    assert [line.partition("offer: ")[2] for line in lines] == [
+        "no allocator leads (mezzo why F1 tells more)",
+        "the gateway does not answer (mezzo why F1 tells more)",
+    ]
+
+
+async def test_nothing_is_said_of_a_task_that_was_launched_meanwhile(capsys: pytest.CaptureFixture[str]) -> None:
+    job = Job.of(WANTED)
+    job.launched = True
+    async with asyncio.timeout(10):
+        await _tell_why_it_waits(Explaining(job), Subscribed(), job, pause=0)  # type: ignore[arg-type]
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_too_small_for_the_task_is_not_even_offered() -> None:
+    (least,) = _framework(Job.of(WANTED), WANTED).offer_filters["web"].min_allocatable_resources.quantities
+    assert {name: scalar.value for name, scalar in least.quantities.items()} == {"cpus": 2.0, "mem": 64.0}
+
+
+def status(state: mesos.TaskState.ValueType, message: str = "", **more: Any) -> mesos.TaskStatus:
+    return mesos.TaskStatus(task_id=mesos.TaskID(value="t"), state=state, message=message, **more)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (
+            status(mesos.TASK_KILLED, "signalled", source=mesos.TaskStatus.SOURCE_EXECUTOR),
+            "task t was killed; its executor says: signalled",
+        ),
+        (
+            status(
+                mesos.TASK_KILLED,
+                "too slow",
+                source=mesos.TaskStatus.SOURCE_AGENT,
+                reason=mesos.TaskStatus.REASON_MAX_COMPLETION_TIME_REACHED,
+            ),
+            "task t was killed, because it took longer than it was allowed to; its agent says: too slow",
+        ),
+        (
+            status(mesos.TASK_KILLED, reason=mesos.TaskStatus.REASON_TASK_KILLED_DURING_LAUNCH),
+            "task t was killed, because it was killed before it began",
+        ),
+    ],
+)
+def test_a_kill_is_told_with_its_reason_and_who_says_so(told: mesos.TaskStatus, said: str) -> None:
+    assert killed(told) == said
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "lines"),
+    [
+        (status(mesos.TASK_FINISHED), 0, 0),
+        (status(mesos.TASK_FAILED, "Command exited with status 7"), 7, 0),
+        (status(mesos.TASK_FAILED, "Command terminated with signal Killed"), 137, 0),
+        (status(mesos.TASK_KILLED, "Command terminated with signal Terminated"), 143, 1),
+        (status(mesos.TASK_KILLED, "Command exited with status 0"), 0, 1),
+        (status(mesos.TASK_KILLED, "killed during launch"), 125, 1),
+        (status(mesos.TASK_LOST, "the agent is gone"), 125, 1),
+        (None, 125, 0),
+    ],
+)
+def test_the_exit_code_is_that_of_the_command_and_a_kill_is_never_silent(
+    told: mesos.TaskStatus | None, code: int, lines: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(told) == code
+    assert len(capsys.readouterr().err.splitlines()) == lines
