@@ -154,7 +154,8 @@ def master_info(config: Config, host: str, registry_id: str) -> mesos.MasterInfo
         hostname=host,
         version=MESOS_API_VERSION,
     )
-    info.address.hostname = host
+    # The port is a gateway's: so is the name, which is looked at before the address. --hostname is where gRPC is.
+    info.address.hostname = config.advertise_ip or host
     info.address.ip = ip
     info.address.port = config.advertise_port
     if config.domain is not None:
