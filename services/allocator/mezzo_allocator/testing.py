@@ -187,8 +187,8 @@ class Conversation:
         hints = [{name: to_thousandths(value) for name, value in each.items()} for each in amounts]
         self.say(ev.ResourcesRequested(self._frameworks[framework], hints))
 
-    def revive(self, framework: str, *roles: str) -> None:
-        self.say(ev.OffersRevived(self._frameworks[framework], roles))
+    def revive(self, framework: str, *roles: str, in_vain: bool = False) -> None:
+        self.say(ev.OffersRevived(self._frameworks[framework], roles, in_vain))
 
     def suppress(self, framework: str, *roles: str) -> None:
         self.say(ev.OffersSuppressed(self._frameworks[framework], roles))

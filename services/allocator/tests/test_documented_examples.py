@@ -43,6 +43,7 @@ class Player:
         self._demands: dict[str, Resources] = {}
         self._roles: dict[str, dict[str, object]] = {}
         self._offered: dict[tuple[str, str], ev.Allocation] = {}
+        self._revived: set[str] = set()
 
     # -- what happens --------------------------------------------------------------------------------------------------
 
@@ -78,7 +79,8 @@ class Player:
         self.cluster.suppress(name)
 
     def _revive(self, name: str) -> None:
-        self.cluster.revive(name)
+        self.cluster.revive(name, in_vain=name in self._revived)
+        self._revived.add(name)
 
     def _wait(self, seconds: str) -> None:
         self.cluster.now += float(seconds)

@@ -130,7 +130,8 @@ class Life:
         return number, self.dice.choice([[], roles[:1]])
 
     def revive(self) -> ev.Event:
-        return ev.OffersRevived(*self.some_roles()) if self.frameworks else self.new_framework()
+        in_vain = self.beyond_naive and self.dice.random() < 0.5
+        return ev.OffersRevived(*self.some_roles(), in_vain) if self.frameworks else self.new_framework()
 
     def suppress(self) -> ev.Event:
         return ev.OffersSuppressed(*self.some_roles()) if self.frameworks else self.new_framework()

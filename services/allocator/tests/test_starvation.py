@@ -1,7 +1,8 @@
 """Nobody starves: whoever could use an agent is offered it in bounded time, whatever others do with their offers.
 
-Others may decline for as long or as short as they like, and leave offers unanswered until these are rescinded. What
-they really use is theirs as long as they use it; quota and reservations are there for whoever cannot wait for it.
+Others may decline for as long or as short as they like, revive at once, and leave offers unanswered until these are
+rescinded. What they really use is theirs as long as they use it; quota and reservations are there for whoever cannot
+wait for it.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Rivals:
     def __post_init__(self) -> None:
         self.core = begun(policy=self.policy)
         self.hoards = {number: self.dice.random() < 0.5 for number in range(1, self.dice.randint(2, 7))}
+        self.revivers = {number for number in self.hoards if self.dice.random() < 0.5}
+        self.revived: set[int] = set()
         sizes = [(self.dice.choice([1, 2, 4]), self.dice.choice([512, 1024])) for _ in range(self.dice.randint(1, 6))]
         for number in (VICTIM, *self.hoards):
             role = self.dice.choice(ROLES)
@@ -80,6 +83,9 @@ class Rivals:
         unanswered = self.hoards.get(offer.framework, False)
         refuse = None if unanswered else self.dice.choice([0.0, 1.0, 5.0, 60.0])
         self.tell(ev.ResourcesRecovered(offer.framework, offer.agent, back, refuse, unanswered))
+        if offer.framework in self.revivers:
+            self.tell(ev.OffersRevived(offer.framework, in_vain=offer.framework in self.revived))
+            self.revived.add(offer.framework)
 
 
 @settings(max_examples=60, deadline=None)
@@ -153,6 +159,30 @@ def test_what_is_given_back_without_being_unanswered_begins_no_round() -> None:
         (allocation,) = cluster.cycle()
         assert cluster.framework_of(allocation) != "victim"
         cluster.give_back(allocation)
+
+
+def test_whoever_revives_what_it_refused_and_launches_nothing_comes_after_others() -> None:
+    cluster = two_roles()
+    cluster.suppress("silent2")
+    (first,) = cluster.cycle()
+    assert cluster.framework_of(first) == "silent1"
+    cluster.decline(first, seconds=60.0)
+    cluster.revive("silent1", in_vain=True)
+    (second,) = cluster.cycle()
+    assert cluster.framework_of(second) == "victim"
+    cluster.decline(second, seconds=60.0)
+    (third,) = cluster.cycle()
+    assert cluster.framework_of(third) == "silent1"
+
+
+def test_whoever_revives_when_it_has_work_comes_by_its_share() -> None:
+    cluster = two_roles()
+    cluster.suppress("silent2")
+    (first,) = cluster.cycle()
+    cluster.decline(first, seconds=60.0)
+    cluster.revive("silent1")
+    (second,) = cluster.cycle()
+    assert cluster.framework_of(second) == "silent1"
 
 
 def test_a_refusal_keeps_its_place_in_a_round() -> None:

@@ -260,6 +260,19 @@ def test_suppress_and_revive_reach_the_allocator(cluster: Cluster) -> None:
     assert [one.WhichOneof("message") for one in cluster.to_allocator()] == ["revive"]
 
 
+def test_a_framework_revives_in_vain_that_has_launched_nothing_since_it_last_did(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+
+    def revive() -> bool:
+        cluster.call(framework, Call(type=Call.REVIVE))
+        (message,) = cluster.to_allocator()
+        return message.revive.in_vain
+
+    assert [revive(), revive()] == [False, True]
+    cluster.launched(framework, agent)
+    assert [revive(), revive()] == [False, True]
+
+
 def test_revive_of_a_role_that_is_not_the_frameworks_is_refused(cluster: Cluster) -> None:
     framework = cluster.framework()
     revive = Call(type=Call.REVIVE)

@@ -43,7 +43,7 @@ class Translator:
             "recovered": self._recovered,
             "allocated": self._allocated,
             "inverse_offer_answered": self._inverse_offer_answered,
-            "revive": lambda message: ev.OffersRevived(message.framework, tuple(message.roles)),
+            "revive": lambda message: ev.OffersRevived(message.framework, tuple(message.roles), message.in_vain),
             "suppress": lambda message: ev.OffersSuppressed(message.framework, tuple(message.roles)),
             "request": self._request,
             "role_update": self._role_update,

@@ -255,7 +255,11 @@ class Allocator:
         self.books.maintenance.ask_again(framework.number)
         for client in self.books.frameworks.named_roles(framework, event.roles):
             framework.suppressed -= {client.role}
-            self.books.backlog.mark_all(self.books.filters.clear(client.number))
+            refused = set(self.books.filters.clear(client.number))
+            self.books.backlog.mark_all(refused)
+            if event.in_vain:
+                for row in refused:
+                    self.books.rounds.begin(row, client.number)
             if self.books.frameworks.settle_activity(client, now=now):
                 self.books.touch_everything()
         return []

@@ -111,10 +111,14 @@ class InverseOfferAnswered:
 
 @dataclass(frozen=True, slots=True)
 class OffersRevived:
-    """A framework wants offers again in these roles (none named: in all), refusals forgotten."""
+    """A framework wants offers again in these roles (none named: in all), refusals forgotten.
+
+    `in_vain`: it has launched nothing since it last did.
+    """
 
     framework: int
     roles: Collection[str] = ()
+    in_vain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""Agents that go around: once somebody left an offer of an agent unanswered, nobody is offered it twice in a round.
+"""Agents that go around: nobody is offered one of these twice in a round.
 
-Shares alone would let a framework that holds nothing but unanswered offers keep an agent from others for ever: whenever
-an offer is rescinded, it is the poorest again. So from then on the agent goes to each of those who want it once, in
-share order, before anybody gets it a second time. The round ends when nobody is left who was not asked.
+Shares alone would let a framework that holds nothing keep an agent from others for ever: by leaving offers unanswered,
+since it is the poorest again whenever one is rescinded, or by declining and reviving over and over. So from then on the
+agent goes to each of those who want it once, in share order, before anybody gets it a second time. The round ends when
+nobody is left who was not asked.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Rounds:
         return row in self._asked
 
     def begin(self, row: int, client: int) -> None:
-        """A client left an offer of an agent unanswered; the round that is under way goes on, if there is one."""
+        """A client was offered an agent for nothing; the round that is under way goes on, if there is one."""
         self._asked[row] = self._asked.get(row, 0) | 1 << client
 
     def ask(self, row: int, client: int) -> None:

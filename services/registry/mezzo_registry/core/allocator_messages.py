@@ -153,9 +153,9 @@ def inverse_offer_answered(
     turn.to_allocator(Message(inverse_offer_answered=answered))
 
 
-def revived(turn: Turn, framework: Framework, roles: list[str]) -> None:
+def revived(turn: Turn, framework: Framework, roles: list[str], *, in_vain: bool) -> None:
     """A framework wants offers again."""
-    turn.to_allocator(Message(revive=allocator.Revive(framework=framework.number, roles=roles)))
+    turn.to_allocator(Message(revive=allocator.Revive(framework=framework.number, roles=roles, in_vain=in_vain)))
 
 
 def suppressed(turn: Turn, framework: Framework, roles: list[str]) -> None:

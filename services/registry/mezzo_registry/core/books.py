@@ -106,6 +106,8 @@ class Framework:
     description: int = 0
     """Counts how often it described itself anew."""
     suppressed: set[str] = field(default_factory=set)
+    revived_in_vain: bool = False
+    """It sent REVIVE, and has launched nothing since."""
     constraints: scheduler.OfferConstraints | None = None
     registered_at: float | None = None
     reregistered_at: float | None = None

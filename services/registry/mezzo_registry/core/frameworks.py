@@ -241,7 +241,8 @@ def revive(turn: Turn, framework: Framework, roles: Iterable[str]) -> None:
     """A framework wants offers again in some roles, or in all when it names none."""
     roles = list(roles)
     framework.suppressed -= set(roles or framework.roles)
-    allocator_messages.revived(turn, framework, roles)
+    allocator_messages.revived(turn, framework, roles, in_vain=framework.revived_in_vain)
+    framework.revived_in_vain = True
 
 
 def stream_closed(turn: Turn, event: FrameworkStreamClosed) -> None:

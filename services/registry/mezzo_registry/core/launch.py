@@ -189,6 +189,7 @@ def _enter_task(
         executor_id=executor.info.executor_id.value if executor is not None else "",
         launch=message,
     )
+    pool.framework.revived_in_vain = False
     turn.books.add_task(task, paid=True)
     observers.task_added(turn, task)
 
