@@ -60,6 +60,11 @@ def alerts() -> list[Rule]:
     return [rule for is_alert, rule in rules() if is_alert]
 
 
+def shell_lines(page: str) -> list[str]:
+    """What a page says to type."""
+    return "\n".join(re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)).splitlines()
+
+
 def promtool_tests(alert: Rule) -> Any:
     """What promtool is to try, as its file says it."""
     return yaml.safe_load((RULE_TESTS / f"{alert.name}.yaml").read_text())

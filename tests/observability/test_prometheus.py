@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.framework import Framework
 from tests.mezzo_command import MezzoCommand
 from tests.observability.dashboards import Asked, asked
 from tests.observability.prometheus import SCRAPE_SECONDS, WINDOW, Prometheus, prometheus_missing
-from tests.observability.rules import Rule, rules
+from tests.observability.rules import RUNBOOKS, Rule, rules, shell_lines
 from tests.polling import eventually
 
 pytestmark = pytest.mark.timeout(300)
@@ -29,6 +30,13 @@ JOBS = ("mezzo-registry", "mezzo-allocator", "mezzo-gateway", "mezzo-agent")
 EMPTY_WHEN_ALL_IS_WELL = {("mezzo-cluster", "Which alerts fire?")}
 ALL_ASKED = list(asked())
 ALL_RULES = rules()
+
+METRICS_PORTS = {"registry": "9060", "allocator": "9061", "gateway": "9062", "agent": "9063"}
+METRICS_COMMAND = re.compile(r"curl -s http://(\w+):(\d+)/metrics \| grep (?:-E )?'?([^'#]+?)'?\s*(?:#.*)?$")
+HTTP_COMMAND = re.compile(r"curl -si? http://(gateway|agent):505[01](/[\w/]+)")
+RUNBOOK_LINES = [(page.stem, line) for page in sorted(RUNBOOKS.glob("*.md")) for line in shell_lines(page.read_text())]
+GREPS = [(page, *found.groups()) for page, line in RUNBOOK_LINES if (found := METRICS_COMMAND.search(line))]
+ASKS = [(page, *found.groups()) for page, line in RUNBOOK_LINES if (found := HTTP_COMMAND.search(line))]
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +140,21 @@ async def test_each_rule_is_evaluated_without_an_error(prometheus: Prometheus) -
     found = [(rule["name"], rule["health"], rule.get("lastError", "")) for group in groups for rule in group["rules"]]
     assert sorted(name for name, *_ in found) == sorted(rule.name for _, rule in ALL_RULES)
     assert not [each for each in found if each[1] != "ok"]
+
+
+@pytest.mark.parametrize(("page", "host", "port", "pattern"), GREPS)
+async def test_what_a_runbook_looks_for_in_the_metrics_is_there(
+    page: str, host: str, port: str, pattern: str, prometheus: Prometheus
+) -> None:
+    assert port == METRICS_PORTS[host]
+    async with aiohttp.ClientSession() as http, http.get(prometheus.cluster.nodes[f"{host}-0"].metrics) as response:
+        lines = (await response.text()).splitlines()
+    for alternative in pattern.split("|"):
+        assert any(re.search(alternative, line) for line in lines), alternative
+
+
+@pytest.mark.parametrize(("page", "host", "path"), ASKS)
+async def test_what_a_runbook_asks_for_is_answered(page: str, host: str, path: str, prometheus: Prometheus) -> None:
+    node = prometheus.cluster.nodes[f"{host}-0"]
+    async with aiohttp.ClientSession() as http, http.get(f"http://{node.http}{path}") as response:
+        assert response.status not in (404, 501)
