@@ -87,8 +87,7 @@ def test_a_list_has_a_row_for_each_and_more_of_it_when_wide_and_all_of_it_in_jso
     verb: str, mezzo: MezzoCommand, sleeper: dict[str, Any]
 ) -> None:
     keys, wide_column = LISTS[verb]
-    answer = mezzo.json(verb)
-    listed = answer["slaves"] if verb == "agents" else answer
+    listed = mezzo.json(verb)
     assert keys <= set(listed[0])
     ids = {"agents": sleeper["slave_id"], "frameworks": sleeper["framework_id"], "tasks": sleeper["id"]}
     table, wide = mezzo.output(verb).splitlines(), mezzo.output(verb, "-o", "wide").splitlines()
@@ -301,14 +300,29 @@ def test_an_id_that_may_be_several_is_told_with_them(mezzo: MezzoCommand) -> Non
     assert_one_line(ended.stderr, "may be any of twin-")
 
 
-@pytest.mark.parametrize("words", [("status",), ("tasks",), ("logs", "x"), ("kill", "x"), ("run", "--", "true")])
+ASKING = [("status",), ("agents",), ("frameworks",), ("tasks",), ("roles",), ("quota",), ("weights",), ("why",)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *ASKING,
+        ("logs", "x"),
+        ("kill", "x"),
+        ("run", "--", "true"),
+        ("weights", "set", "x", "2"),
+        ("quota", "set", "x", "--limit", "cpus:1"),
+        ("quota", "remove", "x"),
+    ],
+    ids=" ".join,
+)
 def test_a_gateway_that_is_not_there_is_told_in_one_line(words: tuple[str, ...]) -> None:
     ended = MezzoCommand("127.0.0.1:1")(*words)
     assert (ended.code, ended.stdout) == (EXIT_UNREACHABLE, "")
     assert_one_line(ended.stderr, "no gateway answers at http://127.0.0.1:1: Connection refused;", "MEZZO_API")
 
 
-@pytest.mark.parametrize("words", [("status",), ("tasks",), ("run", "--", "true")])
+@pytest.mark.parametrize("words", [*ASKING, ("logs", "x"), ("run", "--", "true")], ids=" ".join)
 def test_something_else_that_answers_is_told_in_one_line(words: tuple[str, ...], cluster: Cluster) -> None:
     ended = MezzoCommand(cluster.agent().http)(*words)
     assert (ended.code, ended.stdout) == (EXIT_UNREACHABLE, "")

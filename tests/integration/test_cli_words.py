@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mezzo.cli.version import REVISION_FILE, described
+from mezzo_chassis import build
+from mezzo_chassis.errors import Exit
 from mezzo_chassis.testing import free_ports
 from tests.mezzo_command import MEZZO, PATIENCE_SECONDS, MezzoCommand
 
 pytestmark = pytest.mark.timeout(120)
 
-VERBS = ("status", "agents", "frameworks", "tasks", "why", "roles", "quota", "weights", "run", "logs", "kill", "local")
+VERBS = (
+    *("status", "agents", "frameworks", "tasks", "why", "roles", "quota", "weights"),
+    *("run", "logs", "kill", "local", "completion"),
+)
 # Each service, and a flag that it alone has.
 SERVICES = {
     "registry": "--max_agent_ping_timeouts",
@@ -51,6 +60,49 @@ def process(*words: str, **variables: str) -> str:
 def test_help_lists_every_verb_and_every_service() -> None:
     told = process("--help", COLUMNS="120")
     assert all(f"│ {name} " in told for name in (*VERBS, *SERVICES))
+
+
+def test_help_tells_what_the_exit_codes_mean() -> None:
+    told = " ".join(process("--help", COLUMNS="120").split())
+    for said in (
+        "2, wrong words;",
+        "3, a port is in use (local);",
+        "66, ",
+        "69, no gateway",
+        "125, ",
+        "130, interrupted",
+    ):
+        assert said in told
+
+
+def test_the_version_is_that_of_the_services(mezzo: MezzoCommand) -> None:
+    told = mezzo.output("--version")
+    assert told == f"mezzo {build.described(version('mezzo'))}\n"
+    assert str(REVISION_FILE) == str(build.REVISION_FILE)
+
+
+def test_the_commit_is_told_where_the_installation_knows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    (tmp_path / REVISION_FILE).parent.mkdir(parents=True)
+    (tmp_path / REVISION_FILE).write_text("3f2a\n")
+    assert described() == build.described(version("mezzo")) == f"{version('mezzo')} (commit 3f2a)"
+
+
+@pytest.mark.parametrize("flag", ["--port", "--agent-port"])
+def test_a_port_in_use_is_told_with_who_holds_it(flag: str, mezzo: MezzoCommand, tmp_path: Path) -> None:
+    (free,) = free_ports(1)
+    other = "--agent-port" if flag == "--port" else "--port"
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        port = held.getsockname()[1]
+        ended = mezzo("local", flag, str(port), other, str(free), "--work-dir", str(tmp_path / "work"))
+    assert (ended.code, ended.stdout) == (Exit.PORT_IN_USE, "")
+    service = "gateway" if flag == "--port" else "agent"
+    assert ended.stderr.startswith(f"mezzo: port {port} for the {service} ({flag}) is in use (held by ")
+    assert ended.stderr.endswith(f", process {os.getpid()})\n")
+    assert ended.stderr.count("\n") == 1
+    assert not (tmp_path / "work").exists()
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -97,8 +149,20 @@ def test_a_shell_is_told_how_words_may_go_on(typed: str, offered: list[str]) -> 
     assert sorted(answer.split()) == offered
 
 
-def test_the_script_for_a_shell_is_printed() -> None:
-    assert "complete -o default -F _mezzo_completion mezzo" in process(_MEZZO_COMPLETE="source_bash")
+@pytest.mark.parametrize(
+    ("shell", "line"),
+    [
+        ("bash", "complete -o default -F _mezzo_completion mezzo"),
+        ("zsh", "#compdef mezzo"),
+        ("fish", "complete --command mezzo"),
+    ],
+)
+def test_the_script_for_a_shell_is_printed(shell: str, line: str, mezzo: MezzoCommand) -> None:
+    told = mezzo.output("completion", shell)
+    assert line in told
+    assert told == process(_MEZZO_COMPLETE=f"source_{shell}")
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=told, text=True, timeout=PATIENCE_SECONDS, check=True)
 
 
 def test_flags_count_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:

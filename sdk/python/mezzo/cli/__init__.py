@@ -6,12 +6,34 @@ from typing import Annotated
 
 import typer
 
-from mezzo.cli import agents, frameworks, kill, local, logs, roles, run, service, status, tasks, why
+from mezzo.cli import (
+    agents,
+    completion,
+    frameworks,
+    kill,
+    local,
+    logs,
+    roles,
+    run,
+    service,
+    status,
+    tasks,
+    version,
+    why,
+)
 from mezzo.cli.asking import DEFAULT_API, Settings
+
+EXIT_CODES = (
+    "Exit codes: 0, done; 1, the cluster refuses; 2, wrong words; 3, a port is in use (local); 66, there is nothing of "
+    "that name; 69, no gateway or no leader can be reached; 125, the command was not run (run); 127, the service is "
+    "not installed; 130, interrupted. Otherwise mezzo run exits as its command does, or with 128 and the signal that "
+    "ended it."
+)
 
 app = typer.Typer(
     name="mezzo",
     help="Look at a Mezzo cluster, run things on it, and start its services.",
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,
@@ -25,6 +47,9 @@ def settings(
     api: Annotated[
         str, typer.Option("--api", envvar="MEZZO_API", help="Where a gateway answers: host:port or a URL.")
     ] = DEFAULT_API,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=version.show, is_eager=True, help="Tell the version, and end.")
+    ] = False,
 ) -> None:
     """Look at a Mezzo cluster, run things on it, and start its services."""
     context.obj = Settings.of(api)
@@ -42,6 +67,7 @@ app.command("run", context_settings={"allow_interspersed_args": False})(run.run)
 app.command("logs")(logs.logs)
 app.command("kill")(kill.kill)
 app.command("local")(local.local)
+app.command("completion")(completion.completion)
 service.add_to(app)
 
 

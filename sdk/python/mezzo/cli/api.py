@@ -50,6 +50,18 @@ class Api:
             except ValueError:
                 raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is no gateway: it answers no JSON") from None
 
+    async def rows(self, path: str, *keys: str, **query: str) -> list[dict[str, Any]]:
+        """The lists under these keys of a document that every gateway has, one after the other."""
+        try:
+            answer = await self.get(path, **query)
+            return [row for key in keys for row in answer[key]] if keys else list(answer)
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+        except (KeyError, TypeError):
+            pass
+        raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is no gateway: it has no list at {path}")
+
     def _warn_of_age(self, response: aiohttp.ClientResponse) -> None:
         """Say, once, that the gateway follows no registry: what it tells is what it knew last."""
         since = response.headers.get(STALE_HEADER)
@@ -60,10 +72,14 @@ class Api:
 
     async def state(self) -> dict[str, Any]:
         """All that the gateway knows of the cluster."""
-        answer: dict[str, Any] = await self.get("/state")
-        if "slaves" not in answer:
-            raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is no gateway: it knows of no agents")
-        return answer
+        try:
+            answer = await self.get("/state")
+            if "slaves" in answer:
+                return dict(answer)
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+        raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is no gateway: it knows of no agents")
 
     async def post(self, path: str) -> None:
         async with self._session.post(f"{self._url}{path}") as response:
@@ -85,7 +101,7 @@ class Api:
     async def find_task(self, name: str) -> dict[str, Any]:
         """The task of this id, or the one whose id begins with it; an active one before ended ones."""
         found: list[dict[str, Any]] = [
-            task for task in (await self.get("/tasks", limit="-1"))["tasks"] if task["id"].startswith(name)
+            task for task in await self.rows("/tasks", "tasks", limit="-1") if task["id"].startswith(name)
         ]
         exact = [task for task in found if task["id"] == name]
         active = [task for task in exact or found if task["state"] in ACTIVE_STATES]

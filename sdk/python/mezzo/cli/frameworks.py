@@ -20,8 +20,8 @@ def frameworks(
     output: Output = Format.TABLE,
 ) -> None:
     """List the frameworks."""
-    answer = ask(context, lambda api: api.get("/frameworks"))
-    listed = answer["frameworks"] + (answer["completed_frameworks"] if everything else [])
+    kinds = ("frameworks", "completed_frameworks") if everything else ("frameworks",)
+    listed = ask(context, lambda api: api.rows("/frameworks", *kinds))
     columns = WIDE_COLUMNS if output is Format.WIDE else COLUMNS
     show([row_of(framework) for framework in listed], columns, output, listed)
 

@@ -37,7 +37,7 @@ Role = Annotated[str, typer.Argument(help="Its name: eng, or eng/backend for one
 
 def roles(context: typer.Context, output: Output = Format.TABLE) -> None:
     """List the roles: weight, quota, and what they hold, those below them included."""
-    listed: list[Document] = ask(context, lambda api: api.get("/roles"))["roles"]
+    listed: list[Document] = ask(context, lambda api: api.rows("/roles", "roles"))
     columns = WIDE_COLUMNS if output is Format.WIDE else COLUMNS
     show([_row(role) for role in listed], columns, output, listed)
 
@@ -127,8 +127,8 @@ def list_quotas(context: typer.Context, output: Output = Format.TABLE) -> None:
 
 async def _quotas(api: Api) -> list[Document]:
     """Each quota as it is configured, with what is consumed of it."""
-    configs: list[Document] = (await api.get("/quota"))["configs"]
-    consumed = {role["name"]: role["quota"]["consumed"] for role in (await api.get("/roles"))["roles"]}
+    configs: list[Document] = await api.rows("/quota", "configs")
+    consumed = {role["name"]: role["quota"]["consumed"] for role in await api.rows("/roles", "roles")}
     return [
         {
             "role": config["role"],
@@ -174,7 +174,7 @@ def set_quota(
 
 async def _check_known(api: Api, names: AbstractSet[str]) -> None:
     """Refuse what no agent has: a limit of `cpu` would be kept, and limit nothing."""
-    agents = (await api.get("/state-summary"))["slaves"]
+    agents = await api.rows("/state-summary", "slaves")
     known = USUAL_RESOURCES.union(*(agent["resources"] for agent in agents))
     unknown = sorted(names - known)
     if unknown:
@@ -199,7 +199,7 @@ def list_weights(context: typer.Context, output: Output = Format.TABLE) -> None:
     """Look at weights, and change them."""
     if context.invoked_subcommand is not None:
         return
-    listed: list[Document] = ask(context, lambda api: api.get("/weights"))
+    listed: list[Document] = ask(context, lambda api: api.rows("/weights"))
     rows = [{"role": one["role"], "weight": number(one["weight"])} for one in listed]
     show(rows, ("role", "weight"), output, listed)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 
 import typer
 
@@ -26,6 +25,8 @@ def add_to(app: typer.Typer) -> None:
 
 def _starter(name: str) -> Callable[[typer.Context], None]:
     def start(context: typer.Context) -> None:
+        from importlib.metadata import entry_points
+
         found = entry_points(group="mezzo.services", name=name)
         if not found:
             typer.echo(f"mezzo: the {name} is not installed here: install mezzo-{name}", err=True)

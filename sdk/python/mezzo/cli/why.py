@@ -96,7 +96,7 @@ async def _task(api: Api, question: Question) -> Document | None:
     """
     if question.agent:
         return None  # what one agent has is asked of frameworks and roles alone
-    known: list[Document] = (await api.get("/tasks", limit="-1"))["tasks"]
+    known = await api.rows("/tasks", "tasks", limit="-1")
     tasks = (
         [task for task in known if task["id"] == question.word]
         or [task for task in known if task["name"] == question.word]
@@ -125,7 +125,7 @@ async def _about_nobodys_task(api: Api, question: Question) -> Document:
         return await _explained(api, question.query(role=question.word))
     named = question.framework
     if not named:
-        ended = (await api.get("/frameworks", framework_id=question.word))["completed_frameworks"]
+        ended = await api.rows("/frameworks", "completed_frameworks", framework_id=question.word)
         if ended:
             raise ApiError(HTTPStatus.NOT_FOUND, f"framework {question.word} has ended")
         named = _owner(question.word, [each for each in await _frameworks(api) if each["connected"]])
@@ -141,8 +141,7 @@ async def _about_nobodys_task(api: Api, question: Question) -> Document:
 
 async def _frameworks(api: Api) -> list[Document]:
     """Those that are not completed, without their tasks."""
-    found: list[Document] = (await api.get("/state-summary"))["frameworks"]
-    return found
+    return await api.rows("/state-summary", "frameworks")
 
 
 def _owner(task_id: str, frameworks: Sequence[Document]) -> str:
