@@ -41,6 +41,8 @@ if ! command -v prometheus > /dev/null && [ ! -x "$unpacked/usr/bin/prometheus" 
     rm -rf "$fetched"
 fi
 
+sh scripts/install-helm.sh || echo "The tests of the chart that need helm are skipped"
+
 # Clients that others wrote live in an environment of their own, so that nothing of theirs mixes with ours.
 clients=.cache/clients
 if [ ! -e "$clients/installed" ] || [ tests/compat/requirements.txt -nt "$clients/installed" ]; then
