@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mezzo_agent.machine import base_environment
 from mezzo_chassis.config import environment_name, load
 from tests.charts.helm import CHART, Manifest, needs_helm
 from tests.charts.manifests import named, of_kind, pods
@@ -149,3 +150,13 @@ def test_frameworks_are_told_the_address_of_the_gateways(case: Path, manifests: 
         with pytest.MonkeyPatch.context() as patch:
             config, _ = configuration(manifests, service, tmp_path, patch)
         assert (config.advertise_ip, config.advertise_port) == wanted, service
+
+
+@needs_helm
+def test_tasks_inherit_nothing_that_the_chart_tells_agents(
+    manifests: list[Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+    configuration(manifests, "agent", tmp_path, monkeypatch)
+    assert base_environment(None).keys() == {"PATH"}

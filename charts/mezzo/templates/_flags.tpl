@@ -23,7 +23,7 @@ is secret, comes by the environment, which wins over the file.
 
 {{/* zk://…, with names of variables for user and password: Kubernetes puts them in when the container starts. */}}
 {{- define "mezzo.zookeeper.url" -}}
-{{- $who := ternary "$(ZOOKEEPER_USER):$(ZOOKEEPER_PASSWORD)@" "" (not (empty .Values.zookeeper.auth.existingSecret)) }}
+{{- $who := ternary "$(MEZZO_ZOOKEEPER_USER):$(MEZZO_ZOOKEEPER_PASSWORD)@" "" (not (empty .Values.zookeeper.auth.existingSecret)) }}
 {{- printf "zk://%s%s%s" $who (include "mezzo.zookeeper.hosts" .) .Values.zookeeper.path }}
 {{- end }}
 
@@ -121,26 +121,27 @@ data:
 {{- end }}
 {{- end }}
 
+{{/* All of it is called MEZZO_…: that is what an agent keeps from its tasks. */}}
 {{- define "mezzo.environment" -}}
 {{- $prefix := printf "MEZZO_%s" (upper .component) -}}
 - name: {{ $prefix }}_CONFIG
   value: /etc/mezzo/flags.json
-- name: POD_IP
+- name: MEZZO_POD_IP
   valueFrom:
     fieldRef:
       fieldPath: status.podIP
 {{- if eq .component "agent" }}
-- name: NODE_NAME
+- name: MEZZO_NODE_NAME
   valueFrom:
     fieldRef:
       fieldPath: spec.nodeName
 - name: {{ $prefix }}_HOSTNAME
-  value: {{ ternary "$(NODE_NAME)" "$(POD_IP)" (eq .root.Values.agent.hostname "nodeName") | quote }}
+  value: {{ ternary "$(MEZZO_NODE_NAME)" "$(MEZZO_POD_IP)" (eq .root.Values.agent.hostname "nodeName") | quote }}
 - name: {{ $prefix }}_ADVERTISE_IP
-  value: $(POD_IP)
+  value: $(MEZZO_POD_IP)
 {{- else }}
 - name: {{ $prefix }}_HOSTNAME
-  value: $(POD_IP)
+  value: $(MEZZO_POD_IP)
 {{- end }}
 {{- if has .component (list "registry" "gateway") }}
 - name: {{ $prefix }}_ADVERTISE_IP
@@ -153,12 +154,12 @@ data:
 {{- end }}
 {{- with .root.Values.zookeeper }}
 {{- if and .auth.existingSecret (include "mezzo.elected" $.root) }}
-- name: ZOOKEEPER_USER
+- name: MEZZO_ZOOKEEPER_USER
   valueFrom:
     secretKeyRef:
       name: {{ .auth.existingSecret }}
       key: {{ .auth.userKey }}
-- name: ZOOKEEPER_PASSWORD
+- name: MEZZO_ZOOKEEPER_PASSWORD
   valueFrom:
     secretKeyRef:
       name: {{ .auth.existingSecret }}
