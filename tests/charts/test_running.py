@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -17,10 +20,15 @@ from mezzo_chassis.testing import ServiceProcess, free_ports, zookeeper_missing
 from tests.charts.helm import HERE, Manifest, needs_helm
 from tests.charts.manifests import containers, named
 from tests.charts.test_flags import SERVICES
-from tests.cluster import Cluster
+from tests.cluster import Cluster, Node
 from tests.polling import eventually
 
 pytestmark = needs_helm
+
+# Why this machine cannot run an agent as root with few capabilities; False where it can.
+UNCONFINED = (os.geteuid() != 0 and "only root has capabilities to give up") or (
+    shutil.which("setpriv") is None and "there is no setpriv here"
+)
 
 Rendered = Callable[[Path], list[Manifest]]
 COMMAND_SECONDS_MAX = 60
@@ -39,17 +47,45 @@ def minimal(rendered: Rendered) -> list[Manifest]:
     return rendered(HERE / "cases" / "minimal.yaml")
 
 
+class Confined(Cluster):
+    """A cluster whose agent may do what the container of the chart's agents may, and no more."""
+
+    __slots__ = ("prefix",)
+    prefix: list[str]
+
+    def _process(self, name: str, node: Node) -> ServiceProcess:
+        process = super()._process(name, node)
+        if name.startswith("agent"):
+            process.command = [*self.prefix, *process.command]
+        return process
+
+
+def capabilities(container: Manifest) -> list[str]:
+    """The command that takes all capabilities away but those that the container is given."""
+    context = container["securityContext"]
+    assert context["capabilities"]["drop"] == ["ALL"]
+    assert context["allowPrivilegeEscalation"] is False
+    kept = "".join(f",+{name.lower()}" for name in context["capabilities"]["add"])
+    return ["setpriv", f"--bounding-set=-all{kept}", "--inh-caps=-all", "--no-new-privs"]
+
+
 @pytest.fixture(scope="module")
-def cluster(minimal: list[Manifest], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(minimal: list[Manifest]) -> Iterator[Cluster]:
     """One of each service, with the chart's files of flags; addresses and folders are this machine's."""
-    folder = tmp_path_factory.mktemp("cluster")
-    flags = {}
-    for service in SERVICES:
-        file = folder / f"{service}.json"
-        file.write_text(named(minimal, "ConfigMap", f"mezzo-{service}-flags")["data"]["flags.json"])
-        flags[service] = {"config": file}
-    with Cluster(folder, flags=flags) as running:
-        yield running
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        # Tasks of other users reach their sandboxes.
+        folder.chmod(0o755)
+        flags = {}
+        for service in SERVICES:
+            file = folder / f"{service}.json"
+            file.write_text(named(minimal, "ConfigMap", f"mezzo-{service}-flags")["data"]["flags.json"])
+            flags[service] = {"config": file}
+        running = Confined(folder, flags=flags)
+        (agent,) = containers(named(minimal, "DaemonSet", "mezzo-agent")["spec"]["template"])
+        running.prefix = [] if UNCONFINED else capabilities(agent)
+        with running:
+            yield running
 
 
 def run_helm_test(minimal: list[Manifest], cluster: Cluster, **replace: str) -> subprocess.CompletedProcess[str]:
@@ -82,6 +118,20 @@ def test_helm_test_fails_where_its_task_does(minimal: list[Manifest], cluster: C
     ended = run_helm_test(minimal, cluster, echo="exit 3 #")
     assert ended.returncode == 3
     assert "TASK_FINISHED" not in ended.stdout
+
+
+@pytest.mark.skipif(bool(UNCONFINED), reason=str(UNCONFINED))
+def test_the_capabilities_of_agents_are_enough_for_tasks_of_other_users(
+    minimal: list[Manifest], cluster: Cluster
+) -> None:
+    ended = run_helm_test(
+        minimal, cluster, **{"--name=helm-test": "--name=helm-test --user=nobody", "$PWD": "$(id -un)"}
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "a task ran in nobody" in ended.stdout
+    status = Path(f"/proc/{cluster.agent().process.pid}/status").read_text()
+    (held,) = re.findall(r"CapEff:\s*(\w+)", status)
+    assert int(held, 16).bit_count() == len(("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"))
 
 
 class Member:
