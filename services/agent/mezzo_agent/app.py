@@ -53,11 +53,12 @@ async def serve(
     servers = Servers(config, metrics)
     await servers.bind()
     agent_info.port = config.advertise_port or servers.http_port
+    session = RegistrySession(detector, retry_seconds_max=config.registration_backoff_factor)
     machine = Machine(
         settings(config, servers.http_port, servers.grpc_port),
         agent_info,
         containers,
-        RegistrySession(detector, retry_seconds_max=config.registration_backoff_factor),
+        session,
         GarbageCollector(config.gc_delay, config.gc_disk_headroom),
         metrics,
         config.fetcher_cache_size,
@@ -72,6 +73,7 @@ async def serve(
         await servers.open(machine)
         await detector.start()
         life.spawn(machine.converse(), "registry session")
+        life.spawn(servers.announce(session.registered), "health")
         life.spawn(machine.collect_garbage(config.disk_watch_interval), "garbage collection")
         life.spawn(metrics.process.watch(), "process metrics")
         ready()

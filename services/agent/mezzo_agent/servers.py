@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable
 from pathlib import Path
 
 from aiohttp import web
@@ -49,9 +50,9 @@ class Servers:
                 self._sites.append(await self._listen_on(application, config.domain_socket))
             self._sites.append(await start_exporter(config.ip, config.metrics_port, self._metrics.registry))
             servicer = (executor_pb2_grpc.add_ExecutorServicer_to_server, ExecutorService(gate))
-            self._grpc = await start_server(config.ip, config.grpc_port, [servicer], [SERVICE], self._metrics.rpc)
+            rpc = self._metrics.rpc
+            self._grpc = await start_server(config.ip, config.grpc_port, [servicer], [SERVICE], rpc, serving=False)
             self.grpc_port = self._grpc.port
-            await self._grpc.set_serving(False)
         except BaseException:
             await self.close()
             raise
@@ -67,7 +68,13 @@ class Servers:
         """The agent has recovered: answer."""
         self._gate.open(machine)
         if self._grpc is not None:
-            await self._grpc.set_serving(True)
+            await self._grpc.set_serving(True, SERVICE)
+
+    async def announce(self, registered: AsyncIterable[bool]) -> None:
+        """As a whole it is healthy while a registry knows it; executors it serves in any case. Until cancelled."""
+        async for known in registered:
+            if self._grpc is not None:
+                await self._grpc.set_serving(known, "")
 
     async def close(self) -> None:
         """Answer nobody any more."""

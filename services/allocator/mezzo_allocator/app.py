@@ -16,7 +16,7 @@ from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.core.policy import Policy
 from mezzo_allocator.metrics import AllocatorMetrics
 from mezzo_chassis.config import load
-from mezzo_chassis.leadership import ALLOCATORS_FOLDER, Candidate, Contender, StandaloneCandidate
+from mezzo_chassis.leadership import ALLOCATORS_FOLDER, Candidate, Contender, StandaloneCandidate, announce
 from mezzo_chassis.leadership.payload import address_json
 from mezzo_chassis.lifecycle import Lifecycle, run
 from mezzo_chassis.log import configure, get_logger
@@ -45,7 +45,7 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
     verbosity = Verbosity(config.log_level)
     servicer = SessionServicer(core, metrics, VERSION, verbosity)
     server = await start_server(
-        config.ip, config.grpc_port, [(SessionServicer.add_to, servicer)], [SERVICE_NAME], metrics.rpc
+        config.ip, config.grpc_port, [(SessionServicer.add_to, servicer)], [SERVICE_NAME], metrics.rpc, serving=False
     )
     candidate = _candidate(config, server.port)
     try:
@@ -53,6 +53,7 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
         try:
             await candidate.start()
             lifecycle.spawn(_follow(candidate, servicer), "follow leadership")
+            lifecycle.spawn(announce(candidate, server), "health")
             lifecycle.spawn(metrics.leadership.follow(candidate), "measure leadership")
             lifecycle.spawn(metrics.process.watch(), "watch the process")
             lifecycle.spawn(_compile(config, core, metrics), "compile the inner loop")

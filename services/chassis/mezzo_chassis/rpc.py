@@ -74,10 +74,10 @@ class Server:
         self._names = names
         self.port = 0
 
-    async def set_serving(self, serving: bool) -> None:
-        """What health checks are told, for the process and for each of its services."""
+    async def set_serving(self, serving: bool, *names: str) -> None:
+        """What health checks are told: of the process ("") and each of its services, or of those named alone."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in ("", *self._names):
+        for name in names or ("", *self._names):
             await self._health.set(name, status)
 
     async def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
@@ -92,12 +92,14 @@ async def start_server(
     servicers: Iterable[tuple[AddServicer, Any]],
     names: Sequence[str],
     metrics: RpcMetrics | None = None,
+    *,
+    serving: bool = True,
 ) -> Server:
     """Serve on `host:port` (0: any free port, then told by `Server.port`).
 
     `servicers` pairs each generated `add_…_to_server` with its servicer; `names` are the services' full names, for
-    health and reflection. A servicer raises `MezzoError`s; they become statuses. Raises `StartupError` naming the port
-    that is in use, and by whom.
+    health and reflection; whether they serve yet, `serving` says. A servicer raises `MezzoError`s; they become
+    statuses. Raises `StartupError` naming the port that is in use, and by whom.
     """
     check_port_is_free(host, port)
     server = grpc.aio.server(
@@ -113,7 +115,7 @@ async def start_server(
         running.port = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     except RuntimeError as error:
         raise StartupError(Exit.PORT_IN_USE, f"cannot listen on {host}:{port}: {error}") from None
-    await running.set_serving(True)
+    await running.set_serving(serving)
     await server.start()
     return running
 

@@ -23,6 +23,7 @@ from mezzo_chassis.leadership import (
     LeaderDetector,
     Leadership,
     StandaloneCandidate,
+    announce,
     master_info_json,
 )
 from mezzo_chassis.metrics import start_exporter
@@ -107,6 +108,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
         life.spawn(metrics.process.watch(), "process metrics")
         life.spawn(metrics.leadership.follow(candidate), "leadership metrics")
         life.spawn(reign.run(), "lead")
+        life.spawn(announce(candidate, server), "health")
         await life.stopping.wait()
     finally:
         office.leave()
@@ -132,6 +134,7 @@ async def _serve_peers(config: Config, office: Office, metrics: RegistryMetrics,
         ],
         SERVICES,
         metrics.rpc,
+        serving=False,
     )
 
 

@@ -21,7 +21,8 @@ from mezzo_registry.office import Office
 from mezzo_registry.ports import Store, StoreError
 from mezzo_registry.term import Term
 
-RETRY_SECONDS = 0.5
+RETRY_SECONDS_MIN = 0.5
+RETRY_SECONDS_MAX = 5.0
 
 log = get_logger(__name__)
 
@@ -58,6 +59,8 @@ class Reign:
         self._term: Term | None = None
         self._leadership: Leadership | None = None
         self._work: asyncio.Task[None] | None = None
+        self._terms = 0
+        """How many have begun."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -91,7 +94,9 @@ class Reign:
 
     async def _lead(self, leadership: Leadership) -> None:
         """Lead term after term for as long as the epoch lasts: one ends early when its store or core fails."""
+        pause = RETRY_SECONDS_MIN
         while True:
+            terms_before = self._terms
             try:
                 await self._one_term(leadership)
             except StoreError as error:
@@ -100,7 +105,10 @@ class Reign:
                 # A mistake of ours must not leave a leader behind that does nothing, and stands in the way of others.
                 log.exception("the term fails", why=str(error))
             self._step_down(NotLeading())
-            await asyncio.sleep(RETRY_SECONDS)
+            if self._terms != terms_before:  # it led: this is another failure than the last
+                pause = RETRY_SECONDS_MIN
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, RETRY_SECONDS_MAX)
 
     async def _one_term(self, leadership: Leadership) -> None:
         store = self._store_of(leadership)
@@ -130,6 +138,7 @@ class Reign:
             term.suspend_writes()
         term.tell_all(first)  # before anybody else can tell it anything
         self._office.take(term)
+        self._terms += 1
         await self._run(term)
 
     async def _run(self, term: Term) -> None:

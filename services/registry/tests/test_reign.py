@@ -37,7 +37,7 @@ async def announce(*_: object) -> None:
 @pytest.fixture
 async def office(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office]:
     """Where the terms of a registry with a broken store are found."""
-    monkeypatch.setattr(reign, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(reign, "RETRY_SECONDS_MIN", 0.01)
     candidate, office = StandaloneCandidate(), Office()
     leading = reign.Reign(
         settings=Settings(),

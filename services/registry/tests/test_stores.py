@@ -1,7 +1,9 @@
 """Both stores, against the real thing: an SQLite file, and a ZooKeeper."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,63 @@ async def test_sqlite_file_belongs_to_one_registry(tmp_path: Path) -> None:
     assert "s.sqlite" in str(refused.value)
     await first.close()
     await second.close()
+
+
+def foreign(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE birds (name TEXT)")
+
+
+def foreign_with_version(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE birds (name TEXT)")
+        other.execute("PRAGMA user_version=1")
+
+
+def of_a_later_version(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as later:
+        later.execute("PRAGMA user_version=1000")
+
+
+def damaged(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as store:
+        store.execute("CREATE TABLE records (bucket, key, value, PRIMARY KEY (bucket, key)) WITHOUT ROWID")
+        store.executemany("INSERT INTO records VALUES ('admitted', ?, ?)", ((n, b"x" * 100) for n in range(1000)))
+        store.execute("PRAGMA user_version=1")
+        store.commit()
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 8192] = b"\xaa" * 8192
+    path.write_bytes(content)
+
+
+def no_database(path: Path) -> None:
+    path.write_text("a shopping list, which somebody keeps here\n" * 100)
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (foreign, "is no store of a registry: it holds birds"),
+        (foreign_with_version, "is no store of a registry: it holds birds"),
+        (of_a_later_version, "was written by a later version of Mezzo"),
+        (damaged, "is damaged"),
+        (no_database, "is damaged, or no store"),
+    ],
+)
+async def test_a_file_that_is_no_store_of_this_version_is_refused_and_left_as_it_is(
+    make: Callable[[Path], None], complaint: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "s.sqlite"
+    make(path)
+    before = path.read_bytes()
+    store = SqliteStore(path)
+    with pytest.raises(StartupError, match=complaint) as refused:
+        await store.open()
+    assert refused.value.code is Exit.INCOMPATIBLE_STATE
+    assert str(path) in str(refused.value)
+    assert path.read_bytes() == before
+    await store.close()
 
 
 async def test_sqlite_group_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

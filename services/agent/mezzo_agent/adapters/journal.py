@@ -42,7 +42,9 @@ def read(data: bytes) -> tuple[list[CheckpointRecord], int, str]:
     """The records, how many bytes are good, and what is wrong with the rest ("" if it is merely torn off)."""
     if not data.startswith(MAGIC):
         torn = MAGIC.startswith(data)
-        return [], 0, "" if torn else "it is no journal of an agent"
+        later = data.startswith(MAGIC[: MAGIC.index(b"1")])
+        damage = "a later version of Mezzo wrote it" if later else "it is no journal of an agent"
+        return [], 0, "" if torn else damage
     records: list[CheckpointRecord] = []
     position = len(MAGIC)
     while True:

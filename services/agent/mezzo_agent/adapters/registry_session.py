@@ -14,8 +14,10 @@ from mezzo.errors import MezzoError, NotLeading
 from mezzo_agent.adapters.turns import Turns
 from mezzo_agent.core.events import RegistryMessageReceived, SessionClosed, SessionOpened
 from mezzo_chassis.leadership import LeaderDetector
+from mezzo_chassis.leadership.newest import Newest
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.outbox import Outbox, Overflow
+from mezzo_chassis.reminders import Reminder
 from mezzo_chassis.rpc import error_of, open_channel
 
 RETRY_SECONDS_MIN = 0.05
@@ -35,6 +37,9 @@ class RegistrySession:
         self._retry_seconds_max = retry_seconds_max
         self._outbox: Outbox[messages.AgentMessage] | None = None
         self._pauses = Pauses(retry_seconds_max)
+        self._reminder = Reminder()
+        self.registered = Newest(value=False)
+        """Whether a registry that leads knows this agent, now."""
         # Where another registry says that the leader is.
         self._hint: str | None = None
         self._finishing = False
@@ -55,12 +60,15 @@ class RegistrySession:
                 log.info("registry session ended", registry=address)
             except (MezzoError, grpc.aio.AioRpcError, Overflow, TimeoutError) as failure:
                 error = error_of(failure) if isinstance(failure, grpc.aio.AioRpcError) else failure
-                log.info("registry session broken", registry=address, error=str(error) or type(error).__name__)
+                why = str(error) or type(error).__name__
+                if self._reminder.due(f"{address} {why}"):
+                    log.info("registry session broken", registry=address, error=why)
                 if isinstance(error, NotLeading) and error.leader and error.leader != address:
                     self._hint = error.leader
             finally:
                 self._outbox = None
                 self._closed.set()
+                self.registered.set(False)
             await turns.ask(SessionClosed())
             await self._pause(address)
 
@@ -127,6 +135,8 @@ class RegistrySession:
                         interval = message.registered.heartbeat_interval_seconds or silence_max / 5
                         heartbeats = asyncio.create_task(_heartbeats(outbox, interval))
                         self._pauses.reset()
+                        self._reminder.over()
+                        self.registered.set(True)
                         log.info("registered", agent_id=message.registered.agent_id.value)
                 turns.post_all(RegistryMessageReceived(message) for message in response.messages)
         finally:

@@ -12,11 +12,10 @@ from kazoo.protocol.states import WatchedEvent
 from mezzo_chassis.leadership.candidate import Session
 from mezzo_chassis.leadership.zookeeper import ZooKeeperUrl, close, connect
 from mezzo_chassis.log import get_logger
+from mezzo_chassis.reminders import SECONDS_MIN, Reminder
 
 RETRY_SECONDS_MIN = 0.1
 RETRY_SECONDS_MAX = 5.0
-# How often it is said that there is no connection.
-REMINDER_SECONDS = 10.0
 
 # What ends with the connection, and needs no telling: the session tells it.
 _PASSING = (ConnectionLoss, SessionExpiredError, OperationTimeoutError)
@@ -48,6 +47,8 @@ class Watcher:
         self._on_session = on_session
         self._failed = failed
         self._dirty = asyncio.Event()
+        self._reminder = Reminder()
+        self._reminder.due()  # the first attempt is not yet a failure
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: KazooClient | None = None
         self._work: asyncio.Task[None] | None = None
@@ -85,6 +86,7 @@ class Watcher:
             self._loop.call_soon_threadsafe(self.wake)
 
     def _session_changed(self, session: Session) -> None:
+        self._reminder.over()
         log.info("zookeeper session", purpose=self._purpose, state=session.value)
         self._on_session(session)
         self.wake()
@@ -111,12 +113,12 @@ class Watcher:
         """Wait for a change, and remind of a missing connection meanwhile; at most for `seconds_max`."""
         while True:
             try:
-                async with asyncio.timeout(seconds_max or REMINDER_SECONDS):
+                async with asyncio.timeout(seconds_max or self._reminder.seconds_left or SECONDS_MIN):
                     await self._dirty.wait()
             except TimeoutError:
                 if seconds_max is not None:
                     return
-                if not self.client.connected:
+                if not self.client.connected and self._reminder.due():
                     log.warning("no connection to zookeeper", purpose=self._purpose, hosts=self._url.hosts)
                 continue
             self._dirty.clear()

@@ -27,6 +27,7 @@ from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, CallResponse, Subscrib
 from mezzo.scheduler.v1.scheduler_pb2_grpc import SchedulerStub
 from mezzo_chassis.leadership import LeaderInfo
 from mezzo_chassis.log import get_logger
+from mezzo_chassis.reminders import Reminder
 from mezzo_chassis.rpc import error_of, open_channel
 from mezzo_gateway.adapters.calls import CallPipeline
 from mezzo_gateway.correlation import metadata
@@ -173,7 +174,7 @@ class Registry:
 
     async def _follow(self, address: str) -> None:
         """Keep a stream from the registry at `address`, or from the one that it points to."""
-        pause = RETRY_SECONDS_MIN
+        pause, reminder = RETRY_SECONDS_MIN, Reminder()
         target = address
         while True:
             version = self.copy.version
@@ -187,7 +188,9 @@ class Registry:
                 target = (cause.leader if isinstance(cause, NotLeading) else None) or address
             if self.copy.version != version:
                 pause = RETRY_SECONDS_MIN
-            log.info("no stream from a leading registry", address=target, reason=reason, retry_seconds=pause)
+                reminder.over()
+            if reminder.due(f"{target} {reason}"):
+                log.info("no stream from a leading registry", address=target, reason=reason, retry_seconds=pause)
             await asyncio.sleep(pause * (1 - RETRY_JITTER * random.random()))  # noqa: S311  spreads the gateways
             pause = min(pause * 2, RETRY_SECONDS_MAX)
 

@@ -45,14 +45,22 @@ class SqliteStore:
         """Open or make the file.
 
         Raises:
-            StartupError: it cannot be written, another process has it, or a later version of Mezzo wrote it.
+            StartupError: it cannot be written, another process has it, it is damaged, or not of this version of Mezzo.
         """
         try:
             self._connection = await self._on_thread(self._connect)
         except OSError as error:
             raise StartupError(Exit.UNWRITABLE, f"cannot write to {self._path.parent}: {error}") from error
         except sqlite3.Error as error:
-            raise StartupError(Exit.UNWRITABLE, f"cannot use {self._path}: {error}") from error
+            raise self._in_the_way(error) from error
+
+    def _in_the_way(self, error: sqlite3.Error) -> StartupError:
+        match getattr(error, "sqlite_errorcode", None):
+            case sqlite3.SQLITE_BUSY:
+                return StartupError(Exit.UNWRITABLE, f"another process uses {self._path}; give each registry its own")
+            case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
+                return StartupError(Exit.INCOMPATIBLE_STATE, f"{self._path} is damaged, or no store: {error}")
+        return StartupError(Exit.UNWRITABLE, f"cannot use {self._path}: {error}")
 
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,11 +73,12 @@ class SqliteStore:
             self._path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version > SCHEMA_VERSION:
                 raise StartupError(Exit.INCOMPATIBLE_STATE, f"{self._path} was written by a later version of Mezzo")
+            self._check(connection, version)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
             connection.execute("BEGIN EXCLUSIVE")
             connection.execute(_SCHEMA)
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
@@ -78,6 +87,17 @@ class SqliteStore:
             connection.close()
             raise
         return connection
+
+    def _check(self, connection: sqlite3.Connection, version: int) -> None:
+        """Raise a `StartupError` for a file that is another program's, or is damaged."""
+        (found,) = connection.execute("SELECT group_concat(name) FROM sqlite_master WHERE type = 'table'").fetchone()
+        if found != ("records" if version else None):
+            what = f"holds {found}" if found else "is empty"
+            raise StartupError(Exit.INCOMPATIBLE_STATE, f"{self._path} is no store of a registry: it {what}")
+        # A second reads gigabytes, and what cannot be read would end term after term.
+        (damage,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if damage != "ok":
+            raise StartupError(Exit.INCOMPATIBLE_STATE, f"{self._path} is damaged: {damage}")
 
     async def open_term(self) -> Tables:
         """All records. There is no other leader to shut out."""
