@@ -32,6 +32,10 @@ class Asked:
         assert "$" not in sent, f"{self}: a variable that nobody knows in {sent}"
         return sent
 
+    def selectors(self) -> list[str]:
+        """The selectors of Mezzo's own metrics in it."""
+        return re.findall(r"mezzo_\w+\{[^}]*\}", self.expression)
+
 
 def read(name: str) -> Any:
     return json.loads((FOLDER / name).read_text())

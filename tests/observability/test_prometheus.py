@@ -19,7 +19,7 @@ from tests.framework import Framework
 from tests.mezzo_command import MezzoCommand
 from tests.observability.dashboards import Asked, asked
 from tests.observability.prometheus import SCRAPE_SECONDS, WINDOW, Prometheus, prometheus_missing
-from tests.observability.rules import RUNBOOKS, Rule, rules, shell_lines
+from tests.observability.rules import RUNBOOKS, Rule, alerts, promtool_tests, rules, shell_lines
 from tests.polling import eventually
 
 pytestmark = pytest.mark.timeout(300)
@@ -28,6 +28,9 @@ ROLE = "web"
 JOBS = ("mezzo-registry", "mezzo-allocator", "mezzo-gateway", "mezzo-agent")
 # What shows something only when something is wrong, and the alert or panel beside it says so anyway.
 EMPTY_WHEN_ALL_IS_WELL = {("mezzo-cluster", "Which alerts fire?")}
+# Labels of which nothing is to be seen until it happens.
+ONLY_WHEN_IT_HAPPENS = ("inverse_offers_ended_total", 'status=~"5.."')
+PROMETHEUS_OWN = {"__name__", "job", "instance", "namespace"}
 ALL_ASKED = list(asked())
 ALL_RULES = rules()
 
@@ -123,6 +126,28 @@ async def test_every_panel_has_an_answer(question: Asked, prometheus: Prometheus
         assert not numbers
     else:
         assert numbers, question.expression
+
+
+@pytest.mark.parametrize("selector", sorted({one for each in ALL_ASKED for one in each.selectors()}))
+async def test_every_series_that_a_panel_asks_for_exists(selector: str, prometheus: Prometheus) -> None:
+    # `or vector(0)` answers for what was never there, too.
+    if any(part in selector for part in ONLY_WHEN_IT_HAPPENS):
+        # The services tell of the metric nevertheless: in OpenMetrics without the end of its name.
+        assert selector.partition("{")[0].removesuffix("_total") in await prometheus.get("metadata")
+    else:
+        assert await prometheus.get("series", **{"match[]": Asked("", "", selector).as_sent(WINDOW)})
+
+
+@pytest.mark.parametrize("alert", alerts(), ids=str)
+async def test_the_series_that_an_alert_is_tried_with_are_like_those_of_a_cluster(
+    alert: Rule, prometheus: Prometheus
+) -> None:
+    tried = {series["series"] for test in promtool_tests(alert)["tests"] for series in test["input_series"]}
+    for series in tried:
+        name, _, conditions = series.partition("{")
+        labels = set(re.findall(r"(\w+)=", conditions))
+        there = await prometheus.get("series", **{"match[]": name})
+        assert any(labels - PROMETHEUS_OWN == one.keys() - PROMETHEUS_OWN for one in there), series
 
 
 @pytest.mark.parametrize("rule", [rule for _, rule in ALL_RULES], ids=str)

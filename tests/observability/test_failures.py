@@ -1,0 +1,48 @@
+"""What breaks in a real cluster is what the alerts speak of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import Cluster
+from tests.observability.prometheus import Prometheus, prometheus_missing
+from tests.polling import eventually
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(prometheus_missing() is not None, reason=prometheus_missing() or ""),
+]
+
+
+async def raised(prometheus: Prometheus) -> set[tuple[str, str]]:
+    """Alerts whose condition holds, be it long enough to fire or not; each with its job, if it has one."""
+    alerts = (await prometheus.get("alerts"))["alerts"]
+    return {(alert["labels"]["alertname"], alert["labels"].get("job", "")) for alert in alerts}
+
+
+async def wait_until_raised(prometheus: Prometheus, *wanted: tuple[str, str]) -> set[tuple[str, str]]:
+    async def all_are() -> set[tuple[str, str]]:
+        there = await raised(prometheus)
+        return there if there >= set(wanted) else set()
+
+    return await eventually(all_are, f"{wanted}")
+
+
+async def test_whatever_is_killed_is_named_by_an_alert(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster, Prometheus(tmp_path / "prometheus", cluster) as prometheus:
+        await prometheus.ready()
+
+        cluster.allocator().process.kill()
+        there = await wait_until_raised(prometheus, ("MezzoAllocatorAway", ""), ("MezzoTargetDown", "mezzo-allocator"))
+        assert ("MezzoNoLeader", "") not in there
+
+        cluster.agent().process.kill()
+        await wait_until_raised(prometheus, ("MezzoAgentsLost", ""), ("MezzoTargetDown", "mezzo-agent"))
+
+        cluster.registry().process.kill()
+        there = await wait_until_raised(prometheus, ("MezzoNoLeader", ""), ("MezzoTargetDown", "mezzo-registry"))
+        # Without a leader nobody is to blame for not following it.
+        assert "MezzoGatewayDisconnected" not in {name for name, _ in there}
+        assert "MezzoAllocatorAway" not in {name for name, _ in there}
