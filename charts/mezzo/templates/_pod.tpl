@@ -96,16 +96,17 @@ securityContext:
 {{/*
 Ready is what gRPC health says: SERVING, for a registry or allocator that stands by as well. Alive is whoever answers HTTP:
 a service that cannot reach ZooKeeper or a leader says NOT_SERVING, and a restart would not help it. An agent has started
-when it has recovered; a gateway when it listens, since its health waits for a registry.
+when it has recovered, and serves executors; as a whole it waits for a registry, as a gateway does.
 */}}
 {{- define "mezzo.probes" -}}
 {{- $own := index .root.Values .component }}
 {{- $health := dict "grpc" (dict "port" (int $own.ports.grpc)) }}
+{{- $recovered := dict "grpc" (dict "port" (int $own.ports.grpc) "service" "mezzo.executor.v1.Executor") }}
 {{- $answers := dict "httpGet" (dict "path" "/metrics" "port" "metrics") }}
 {{- if has .component (list "gateway" "agent") }}
 {{- $answers = dict "httpGet" (dict "path" "/health" "port" "http") }}
 {{- end }}
-{{- $actions := dict "startupProbe" (ternary $health $answers (eq .component "agent")) "readinessProbe" $health "livenessProbe" $answers }}
+{{- $actions := dict "startupProbe" (ternary $recovered $answers (eq .component "agent")) "readinessProbe" $health "livenessProbe" $answers }}
 {{- range $probe, $action := $actions }}
 {{- $settings := index $own $probe }}
 {{- if $settings.enabled }}
