@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mezzo.cli.output import moment
 from tests.cluster import Cluster
 from tests.mezzo_command import PATIENCE_SECONDS, MezzoCommand
 
@@ -114,6 +117,35 @@ def test_tasks_are_those_that_run_or_all_and_of_all_frameworks_or_one(
 def test_names_are_shown_as_they_are_whatever_brackets_they_have(mezzo: MezzoCommand) -> None:
     mezzo.output("run", "--name", "[red]odd[/x]", "--", "true")
     assert "[red]odd[/x]" in mezzo.output("tasks", "--all")
+
+
+def test_agents_tell_when_maintenance_of_their_machines_is_planned(cluster: Cluster, mezzo: MezzoCommand) -> None:
+    start, hour = 4_000_000_000, 3600
+    unavailability = {"start": {"nanoseconds": start * 10**9}, "duration": {"nanoseconds": hour * 10**9}}
+    machines = [{"hostname": "127.0.0.1"}, {"hostname": "elsewhere"}]
+    try:
+        post(
+            cluster, "/maintenance/schedule", {"windows": [{"machine_ids": machines, "unavailability": unavailability}]}
+        )
+        post(cluster, "/machine/down", machines[1:])
+        (agent,) = mezzo.json("agents")
+        assert agent["maintenance"] == {"state": "DRAINING", "since": start, "until": start + hour}
+        here, elsewhere = mezzo.output("agents").splitlines()[1:]
+        assert f"draining, maintenance from {moment(start)} until {moment(start + hour)}" in here
+        assert elsewhere.startswith("–")
+        assert f"elsewhere  in maintenance since {moment(start)}" in elsewhere
+    finally:
+        post(cluster, "/machine/up", machines[1:])
+        post(cluster, "/maintenance/schedule", {"windows": []})
+    (agent,) = mezzo.json("agents")
+    assert "maintenance" not in agent
+    assert " active " in mezzo.output("agents")
+
+
+def post(cluster: Cluster, path: str, body: object) -> None:
+    request = urllib.request.Request(f"{cluster.url}{path}", json.dumps(body).encode(), method="POST")
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+        assert answer.status == 200
 
 
 # ----------------------------------------------------------------------------------------------------- running things

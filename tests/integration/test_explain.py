@@ -167,10 +167,41 @@ async def test_a_framework_that_suppressed_offers_is_told_so_until_it_revives(cl
         await silent.client.decline([offer.id], 0)
         told = await explained(cluster, lambda told: not told["active"], framework="silent")
         assert told["summary"][0] == "the framework suppressed offers in the role; it has to revive"
+        assert told["inactive_reason"] == "INACTIVE_REASON_SUPPRESSED"
         assert silent.offers.empty()
         await silent.client.revive()
         await silent.offer()
-        assert (await explained(cluster, lambda told: told["active"], framework="silent"))["inactive_because"] == ""
+        told = await explained(cluster, lambda told: told["active"], framework="silent")
+        assert (told["inactive_because"], "inactive_reason" in told) == ("", False)
+
+
+async def test_who_holds_an_offer_that_others_wait_for_is_told_and_since_when(cluster: Cluster) -> None:
+    mezzo = MezzoCommand(cluster.gateway().http)
+    async with framework(cluster, "holder", "held") as holder:
+        offer = await holder.offer()
+        async with framework(cluster, "beggar", "held/below"):
+            told = await explained(cluster, lambda told: bool(told["unanswered_offers"]), framework="beggar")
+            (held,) = told["unanswered_offers"]
+            assert (held["framework_id"], held["framework_name"]) == (holder.id, "holder")
+            assert (held["role"], held["offers"]) == ("held", 1)
+            assert 0 <= held["oldest_seconds"] < PATIENCE_SECONDS
+            assert told["verdict"].startswith(
+                "beggar in role held/below is offered nothing: the agent has nothing free, "
+                "and holder has 1 offer unanswered for "
+            )
+            lines = (await asyncio.to_thread(mezzo.output, "why", "beggar")).splitlines()
+            (row,) = [line.split() for line in lines if line.startswith("holder ")]
+            assert row[:3] == ["holder", "held", "1"]
+            assert row[-2:] == ["s", "ago"]
+            told = await explained(cluster, lambda told: True, framework="holder")
+            kinds = [(place["name"], place["kind"]) for place in told["places"]]
+            assert kinds == [("held", "ROLE"), (".", "OWN_FRAMEWORKS"), (holder.id, "FRAMEWORK")]
+            assert "the frameworks of held itself" in await asyncio.to_thread(mezzo.output, "why", "holder")
+            await holder.client.decline([offer.id], 3600)
+            told = await explained(
+                cluster, lambda told: [one["framework_name"] for one in told["unanswered_offers"]] == ["beggar"]
+            )
+            assert told["unanswered_offers"][0]["role"] == "held/below"
 
 
 async def test_a_limit_that_binds_is_told_with_who_uses_it_and_leaves_room_when_it_is_raised(

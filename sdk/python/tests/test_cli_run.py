@@ -25,8 +25,7 @@ class Explaining:
         self.verdicts: Iterator[str | Exception] = iter(verdicts)
         self.asked: list[dict[str, str]] = []
 
-    async def get(self, path: str, **query: str) -> Any:
-        assert path == "/api/v1/explain"
+    async def explain(self, **query: str) -> Any:
         self.asked.append(query)
         verdict = next(self.verdicts, None)
         if isinstance(verdict, Exception):

@@ -62,6 +62,18 @@ class Api:
             pass
         raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is no gateway: it has no list at {path}")
 
+    async def explain(self, **query: str) -> dict[str, Any]:
+        """`explanations`: why frameworks are offered what they are. Raises `ApiError`, 404 for who is not there."""
+        try:
+            answer = await self.get("/api/v1/explain", **query)
+            if "explanations" in answer:
+                return dict(answer)
+        except ApiError as error:
+            # Mesos, and the agents of Mezzo, take nothing but calls there.
+            if error.status != HTTPStatus.METHOD_NOT_ALLOWED:
+                raise
+        raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is no gateway: it explains nothing")
+
     def _warn_of_age(self, response: aiohttp.ClientResponse) -> None:
         """Say, once, that the gateway follows no registry: what it tells is what it knew last."""
         since = response.headers.get(STALE_HEADER)

@@ -212,7 +212,7 @@ async def _verdict(api: Api, framework_id: str) -> str:
     if not framework_id:
         return "no registry has taken the framework in"
     try:
-        explanations = (await api.get("/api/v1/explain", framework=framework_id))["explanations"]
+        explanations = (await api.explain(framework=framework_id))["explanations"]
     except ApiError as error:
         return str(error)
     except (aiohttp.ClientError, TimeoutError):

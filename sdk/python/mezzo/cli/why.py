@@ -62,7 +62,7 @@ def why(
 async def answered(api: Api, question: Question) -> Document:
     """What the cluster says: about a task, or explanations. A word is a framework before a role before a task."""
     if not question.word:
-        return await _explained(api, question.query())
+        return await api.explain(**question.query())
     if not question.framework:
         found = await _unless_missing(api, question.query(framework=question.word))
         if found is not None:
@@ -75,14 +75,9 @@ async def answered(api: Api, question: Question) -> Document:
     return task if task is not None else await _about_nobodys_task(api, question)
 
 
-async def _explained(api: Api, query: dict[str, str]) -> Document:
-    found: Document = await api.get("/api/v1/explain", **query)
-    return found
-
-
 async def _unless_missing(api: Api, query: dict[str, str]) -> Document | None:
     try:
-        return await _explained(api, query)
+        return await api.explain(**query)
     except ApiError as error:
         if error.status == HTTPStatus.NOT_FOUND:
             return None
@@ -122,7 +117,7 @@ async def _about_nobodys_task(api: Api, question: Question) -> Document:
     """A word that nothing is called: perhaps a task that waits to be launched, so that its framework is explained."""
     if question.agent:
         # The agent may be what is missing: the gateway says so.
-        return await _explained(api, question.query(role=question.word))
+        return await api.explain(**question.query(role=question.word))
     named = question.framework
     if not named:
         ended = await api.rows("/frameworks", "completed_frameworks", framework_id=question.word)
@@ -135,7 +130,7 @@ async def _about_nobodys_task(api: Api, question: Question) -> Document:
             "name the framework that should have launched it with --framework"
         )
         raise ApiError(HTTPStatus.NOT_FOUND, message)
-    found = await _explained(api, question.query(framework=named))
+    found = await api.explain(**question.query(framework=named))
     return {"nobodys_task": question.word, **found}
 
 
