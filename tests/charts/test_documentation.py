@@ -1,0 +1,84 @@
+"""What is written about values: in values.yaml, and in the operators' guide."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.charts.helm import CHART, ROOT, needs_helm, template
+from tests.charts.manifests import document, read
+
+GUIDE = ROOT / "docs" / "operations" / "kubernetes.md"
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+VALUES: dict[str, Any] = document((CHART / "values.yaml").read_text())
+# What may be left away altogether, so that there is nothing to write into values.yaml.
+OPTIONAL = {
+    "global",
+    "claims",
+    "rollingUpdate",
+    "initialDelaySeconds",
+    "successThreshold",
+    "terminationGracePeriodSeconds",
+}
+
+
+def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema that a reference stands for."""
+    name = schema.get("$ref", "").rpartition("/")[2]
+    found: dict[str, Any] = SCHEMA["definitions"][name] if name else schema
+    return found
+
+
+def unwritten(schema: dict[str, Any], values: Any, path: str = "") -> Iterator[str]:
+    """What the schema allows and values.yaml does not show."""
+    if path.endswith(".flags"):
+        return
+    for name, below in resolved(schema).get("properties", {}).items():
+        if name in values:
+            yield from unwritten(below, values[name] or {}, f"{path}.{name}")
+        elif name not in OPTIONAL:
+            yield f"{path}.{name}"
+
+
+def test_values_yaml_shows_every_value_that_the_schema_allows() -> None:
+    assert list(unwritten(SCHEMA, VALUES)) == []
+
+
+def test_every_object_that_is_ours_refuses_what_it_does_not_know() -> None:
+    def open_objects(schema: Any, path: str) -> Iterator[str]:
+        if isinstance(schema, dict):
+            if "properties" in schema and schema.get("additionalProperties") is not False and "type" in schema:
+                yield path
+            for name, below in schema.items():
+                yield from open_objects(below, f"{path}/{name}")
+
+    assert list(open_objects(SCHEMA, "")) == []
+
+
+def known(path: str) -> bool:
+    where: Any = VALUES
+    for name in path.split("."):
+        if not isinstance(where, dict) or name not in where:
+            return False
+        where = where[name]
+    return True
+
+
+def test_the_guide_names_values_that_there_are() -> None:
+    roots = "|".join(VALUES)
+    named = re.findall(rf"`((?:{roots})(?:\.\w+)+)(?:[=:][^`]*)?`", GUIDE.read_text())
+    assert len(named) > 20
+    assert [path for path in named if not known(path)] == []
+
+
+@needs_helm
+def test_the_values_that_the_guide_shows_are_taken(tmp_path: Path) -> None:
+    shown = re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    assert shown
+    for text in shown:
+        values = tmp_path / "values.yaml"
+        values.write_text(text)
+        assert read(template("--values", values))
