@@ -9,7 +9,7 @@ from pathlib import Path
 from mesos.v1.mesos_pb2 import DomainInfo
 from mezzo import domains
 from mezzo.confidential import SECRET
-from mezzo_chassis.config import byte_count, duration, flag, folder, fraction, one_of
+from mezzo_chassis.config import byte_count, duration, flag, folder, fraction, ipv4, one_of
 from mezzo_chassis.config import port as port_number
 from mezzo_chassis.leadership import ZooKeeperUrl, master
 from mezzo_chassis.log import FORMATS, LEVELS
@@ -53,7 +53,9 @@ class Config:
     grpc_port: int = flag("5056", "Where the executor API is served by gRPC.", parse=port_number)
     metrics_port: int = flag("9063", "Where Prometheus finds the metrics.", parse=port_number)
     hostname: str = flag("", "The name under which others reach this machine; its own name when empty.")
-    advertise_ip: str = flag("", "The IPv4 address that executors and the registry are told; --ip when empty.")
+    advertise_ip: str = flag(
+        "", "The IPv4 address that executors and the registry are told; --ip when empty.", parse=ipv4
+    )
     advertise_port: int | None = flag(None, "The port that they are told; --port when not set.", parse=port_number)
     domain_socket: Path | None = flag(  # noqa: RUF009  fields are made by it
         None, "Serve executors on this Unix socket as well.", parse=folder

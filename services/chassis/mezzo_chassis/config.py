@@ -14,6 +14,7 @@ Each field is the flag `--port`, the environment variable `MEZZO_REGISTRY_PORT`,
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 import re
 import sys
@@ -79,6 +80,14 @@ def address(text: str) -> tuple[str, int]:
     if not colon or not host or not number.isdigit():
         raise ValueError(f"{text.rpartition('@')[2]!r} is not host:port")
     return host.strip("[]"), port(number)
+
+
+def ipv4(text: str) -> str:
+    """An IPv4 address, or nothing."""
+    try:
+        return str(ipaddress.IPv4Address(text)) if text else ""
+    except ValueError:
+        raise ValueError(f"{text!r} is no IPv4 address") from None
 
 
 def one_of(*words: str) -> Callable[[str], str]:

@@ -5,6 +5,7 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from mesos.v1 import mesos_pb2 as mesos
@@ -14,6 +15,7 @@ from mezzo.operator.v1 import operator_pb2_grpc
 from mezzo.scheduler.v1 import scheduler_pb2_grpc
 from mezzo_chassis import lifecycle, log, open_files
 from mezzo_chassis.config import as_text, load
+from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.leadership import (
     ALLOCATORS_FOLDER,
     Candidate,
@@ -60,67 +62,64 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
     """Serve until `life` says stop.
 
     Raises:
-        StartupError: a port is in use, the store cannot be written, or the white list cannot be read.
+        StartupError: a port is in use, the store or the white list cannot be used, or a flag makes no sense.
     """
     started_at = time.time()
-    metrics = RegistryMetrics(__version__)
-    office = Office()
-    metrics.follow(office.measures)
     host = _reachable_host(config)
-    sqlite = SqliteStore(config.work_dir / "registry.sqlite")
-    white_list = WhiteList(config.whitelist) if config.whitelist is not None else None
-    if white_list is not None:
-        await white_list.open()
-    if config.zk is None:
-        await sqlite.open()
-    verbosity = Verbosity(config.log_level)
-    server = await _serve_peers(config, office, metrics, verbosity)
-    exporter = await start_exporter(config.ip, config.metrics_port, metrics.registry)
     info = master_info(config, host, str(uuid.uuid4()))
-    address = f"{host}:{server.port}"
-    candidate, registries, allocators = _election(config, info, address)
+    metrics, office = RegistryMetrics(__version__), Office()
+    metrics.follow(office.measures, office.offer_ages)
+    async with AsyncExitStack() as stack:
+        white_list = WhiteList(config.whitelist) if config.whitelist is not None else None
+        if white_list is not None:
+            await white_list.open()
+        sqlite = SqliteStore(config.work_dir / "registry.sqlite")
+        stack.push_async_callback(sqlite.close)
+        if config.zk is None:
+            await sqlite.open()
+        exporter = await start_exporter(config.ip, config.metrics_port, metrics.registry)
+        stack.push_async_callback(exporter.stop)
+        verbosity = Verbosity(config.log_level)
+        stack.callback(verbosity.close)
+        server = await _serve_peers(config, office, metrics, verbosity)
+        stack.push_async_callback(server.stop)
+        address = f"{host}:{server.port}"
+        candidate, registries, allocators = _election(config, info, address)
 
-    def store_of(leadership: Leadership) -> Any:
-        if config.zk is None or leadership.epoch is None:
-            return sqlite
-        assert isinstance(candidate, Contender)
-        return ZooKeeperStore(candidate.client, config.zk, leadership.epoch)
+        def store_of(leadership: Leadership) -> Any:
+            if config.zk is None or leadership.epoch is None:
+                return sqlite
+            assert isinstance(candidate, Contender)
+            return ZooKeeperStore(candidate.client, config.zk, leadership.epoch)
 
-    reign = Reign(
-        settings=config.settings(),
-        flags=as_text(config),
-        first_info=info,
-        started_at=started_at,
-        candidate=candidate,
-        allocators=allocators,
-        store_of=store_of,
-        office=office,
-        metrics=metrics,
-        announce=LeaderNode(candidate, info.id, address).announce,
-        white_list=white_list,
-    )
-    try:
-        await candidate.start()
-        await allocators.start()
+        reign = Reign(
+            settings=config.settings(),
+            flags=as_text(config),
+            first_info=info,
+            started_at=started_at,
+            candidate=candidate,
+            allocators=allocators,
+            store_of=store_of,
+            office=office,
+            metrics=metrics,
+            announce=LeaderNode(candidate, info.id, address).announce,
+            white_list=white_list,
+        )
+        finding: list[Candidate | LeaderDetector] = [allocators, candidate]
         if registries is not None:
-            await registries.start()
+            finding.append(registries)
+        for each in finding:
+            stack.push_async_callback(each.close)
+            await each.start()
+        stack.push_async_callback(reign.end, NotLeading())
+        stack.callback(office.leave)
+        if registries is not None:
             life.spawn(_follow_leader(registries, office), "follow the leader")
         life.spawn(metrics.process.watch(), "process metrics")
         life.spawn(metrics.leadership.follow(candidate), "leadership metrics")
         life.spawn(reign.run(), "lead")
         life.spawn(announce(candidate, server), "health")
         await life.stopping.wait()
-    finally:
-        office.leave()
-        await reign.end(NotLeading())
-        await candidate.close()
-        await allocators.close()
-        if registries is not None:
-            await registries.close()
-        await server.stop()
-        verbosity.close()
-        await exporter.stop()
-        await sqlite.close()
 
 
 async def _serve_peers(config: Config, office: Office, metrics: RegistryMetrics, verbosity: Verbosity) -> Server:
@@ -148,7 +147,7 @@ def _reachable_host(config: Config) -> str:
 
 def master_info(config: Config, host: str, registry_id: str) -> mesos.MasterInfo:
     """What clients are told of whoever leads: the address is that of the HTTP API, a gateway's."""
-    ip = config.advertise_ip or (config.ip if config.ip not in ("0.0.0.0", "::") else _ip_of(host))
+    ip = config.advertise_ip or _ip_of(config, host)
     info = mesos.MasterInfo(
         id=registry_id,
         ip=int.from_bytes(socket.inet_aton(ip), "little"),
@@ -167,11 +166,15 @@ def master_info(config: Config, host: str, registry_id: str) -> mesos.MasterInfo
     return info
 
 
-def _ip_of(host: str) -> str:
+def _ip_of(config: Config, host: str) -> str:
+    anywhere = config.ip in ("0.0.0.0", "::")
     try:
-        return socket.gethostbyname(host)
+        return socket.gethostbyname(host if anywhere else config.ip)
     except OSError:
-        return "127.0.0.1"
+        if anywhere:
+            return "127.0.0.1"
+    problem = f"--advertise_ip: it is needed, since clients are told an IPv4 address, and --ip={config.ip} is none"
+    raise StartupError(Exit.BAD_CONFIGURATION, problem)
 
 
 def _election(

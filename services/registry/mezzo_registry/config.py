@@ -8,7 +8,7 @@ from mesos.v1.mesos_pb2 import DomainInfo, WeightInfo
 from mezzo import domains, durations
 from mezzo.errors import InvalidRequest
 from mezzo.offer_constraints import RegexLimits
-from mezzo_chassis.config import address, byte_count, duration, flag, folder, one_of, port
+from mezzo_chassis.config import address, byte_count, duration, flag, folder, ipv4, one_of, port
 from mezzo_chassis.leadership import ZooKeeperUrl
 from mezzo_chassis.log import FORMATS, LEVELS
 from mezzo_registry.core import RateLimit, Settings
@@ -60,7 +60,7 @@ class Config:
     grpc_port: int = flag("5060", "Where agents, frameworks, gateways and operators are served by gRPC.", parse=port)
     metrics_port: int = flag("9060", "Where Prometheus finds the metrics.", parse=port)
     hostname: str = flag("", "The name under which others reach this machine; its own name when empty.")
-    advertise_ip: str = flag("", "The IPv4 address of the HTTP API that clients are told, a gateway's.")
+    advertise_ip: str = flag("", "The IPv4 address of the HTTP API that clients are told, a gateway's.", parse=ipv4)
     advertise_port: int = flag("5050", "The port of the HTTP API that clients are told, a gateway's.", parse=port)
     zk: ZooKeeperUrl | None = flag(  # noqa: RUF009  fields are made by it
         None,
