@@ -10,11 +10,15 @@ import asyncio
 import gc
 import time
 from collections import deque
+from collections.abc import Iterator
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
+from mezzo_chassis import outbox
 from mezzo_chassis.http.site import Site, start_site
 
 LOOP_LAG_INTERVAL_SECONDS = 0.5
@@ -28,6 +32,7 @@ class ProcessMetrics:
 
     def __init__(self, registry: CollectorRegistry, service: str, version: str) -> None:
         ProcessCollector(registry=registry)
+        registry.register(_Streams(service))
         prefix = f"mezzo_{service}"
         Gauge(f"{prefix}_build_info", "Always 1; which version this is.", ["version"], registry=registry).labels(
             version
@@ -73,6 +78,32 @@ class ProcessMetrics:
         while self._collections:
             generation, seconds = self._collections.popleft()
             self._pauses[generation].observe(seconds)
+
+
+class _Streams(Collector):
+    """What waits to be sent to whom: see `mezzo_chassis.outbox`."""
+
+    def __init__(self, service: str) -> None:
+        self._prefix = f"mezzo_{service}_stream"
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ["peer"]
+        streams = GaugeMetricFamily(f"{self._prefix}s", "Streams that are open, by kind of peer.", labels=labels)
+        waiting = GaugeMetricFamily(
+            f"{self._prefix}_queue_items", "Messages that wait to be sent, on all streams together.", labels=labels
+        )
+        longest = GaugeMetricFamily(
+            f"{self._prefix}_longest_queue_items", "Messages that wait on the stream with the most.", labels=labels
+        )
+        overflows = CounterMetricFamily(
+            f"{self._prefix}_overflows", "Streams cut off because their peers did not keep up.", labels=labels
+        )
+        for peer, lengths in outbox.lengths():
+            streams.add_metric([peer], len(lengths))
+            waiting.add_metric([peer], sum(lengths))
+            longest.add_metric([peer], max(lengths, default=0))
+            overflows.add_metric([peer], outbox.overflows[peer])
+        yield from (streams, waiting, longest, overflows)
 
 
 class RpcMetrics:

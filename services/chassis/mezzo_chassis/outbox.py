@@ -7,13 +7,26 @@ the last message was on its way leaves as the next one: no delay when idle, larg
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from typing import Generic, TypeVar
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 T = TypeVar("T")
 
 BATCH_ITEMS_MAX = 512
 QUEUE_ITEMS_MAX = 100_000
+
+
+_outboxes: defaultdict[str, WeakSet[Outbox[Any]]] = defaultdict(WeakSet)
+overflows: Counter[str] = Counter()
+"""How many streams were cut off because their peers did not keep up, by kind of peer, in this process."""
+
+
+def lengths() -> Iterator[tuple[str, list[int]]]:
+    """How many items wait on each stream that is open, by kind of peer: of each kind that there ever was."""
+    for peer, outboxes in sorted(_outboxes.items()):
+        yield peer, [len(outbox) for outbox in outboxes if not outbox.closed]
 
 
 class Overflow(Exception):
@@ -24,10 +37,12 @@ class Outbox(Generic[T]):
     """A bounded queue with batches for its reader.
 
     When more than `items_max` wait, the queue is dropped and its reader is told by `Overflow`: nothing is ever left out
-    silently from the middle of a stream.
+    silently from the middle of a stream. `peer` is the kind of reader, for the metrics.
     """
 
-    def __init__(self, items_max: int = QUEUE_ITEMS_MAX) -> None:
+    def __init__(self, items_max: int = QUEUE_ITEMS_MAX, *, peer: str = "peer") -> None:
+        self._peer = peer
+        _outboxes[peer].add(self)
         self._items: list[T] = []
         self._items_max = items_max
         self._wake = asyncio.Event()
@@ -50,6 +65,7 @@ class Outbox(Generic[T]):
     def _check(self) -> None:
         if len(self._items) > self._items_max:
             self._overflowed = True
+            overflows[self._peer] += 1
             self._items.clear()
         self._wake.set()
 

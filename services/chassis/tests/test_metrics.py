@@ -12,6 +12,7 @@ from mezzo_chassis import metrics
 from mezzo_chassis.leadership.candidate import Epoch, Leadership, Session, StandaloneCandidate
 from mezzo_chassis.leadership.metrics import LeadershipMetrics
 from mezzo_chassis.metrics import ProcessMetrics, start_exporter
+from mezzo_chassis.outbox import Outbox
 
 SOON_SECONDS = 10
 
@@ -49,6 +50,23 @@ async def test_collections_and_the_lag_of_the_loop_are_measured(monkeypatch: pyt
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     assert len(gc.callbacks) == len(before) - 1
+
+
+def test_what_waits_on_streams_is_told_by_kind_of_peer() -> None:
+    registry = CollectorRegistry()
+    ProcessMetrics(registry, "test", "1")
+    slow, quick, gone = (Outbox[int](3, peer="reader") for _ in range(3))
+    slow.put_all([1, 2, 3])
+    quick.put(1)
+    gone.close()
+
+    def told(name: str) -> float | None:
+        return registry.get_sample_value(f"mezzo_test_{name}", {"peer": "reader"})
+
+    assert (told("streams"), told("stream_queue_items"), told("stream_longest_queue_items")) == (2, 4, 3)
+    assert told("stream_overflows_total") == 0
+    slow.put(4)
+    assert (told("streams"), told("stream_queue_items"), told("stream_overflows_total")) == (1, 1, 1)
 
 
 async def test_a_collection_while_metrics_are_read_waits_for_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import re
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -15,6 +15,8 @@ from prometheus_client.utils import floatToGoString
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo_chassis.leadership.metrics import LeadershipMetrics
 from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, ProcessMetrics, RpcMetrics
+from mezzo_registry.core import measures as core_measures
+from mezzo_registry.core.offer_ages import BOUNDS_SECONDS, OfferAges
 from mezzo_registry.core.records import Write
 from mezzo_registry.ports import Tables
 
@@ -23,6 +25,7 @@ SAMPLES_MAX = 1000
 PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999), ("p9999", 0.9999))
 
 Measures = Callable[[], dict[str, float]]
+Ages = Callable[[], Mapping[str, OfferAges]]
 
 
 class Samples:
@@ -73,10 +76,14 @@ class Turns(Collector):
         events = CounterMetricFamily("mezzo_registry_events", "Events that the core handled.")
         events.add_metric([], self._events)
         yield events
-        bounds = (*map(floatToGoString, LATENCY_BUCKETS_SECONDS), "+Inf")
         durations = HistogramMetricFamily("mezzo_registry_turn_duration_seconds", "How long one turn of the core took.")
-        durations.add_metric([], list(zip(bounds, accumulate(self._buckets), strict=True)), self._seconds)
+        durations.add_metric([], _cumulated(LATENCY_BUCKETS_SECONDS, self._buckets), self._seconds)
         yield durations
+
+
+def _cumulated(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """The buckets of a histogram, as Prometheus tells them; the last count is of what lies beyond all bounds."""
+    return list(zip((*map(floatToGoString, bounds), "+Inf"), accumulate(counts), strict=True))
 
 
 class RegistryMetrics:
@@ -152,9 +159,9 @@ class RegistryMetrics:
             numbers[f"allocator/mesos/roles/{role}/shares/dominant"] = share
         return numbers
 
-    def follow(self, measures: Measures) -> None:
-        """Tell Prometheus what the leading core measures; `measures` gives nothing while nobody leads here."""
-        self.registry.register(CoreCollector(measures))
+    def follow(self, measures: Measures, offer_ages: Ages) -> None:
+        """Tell Prometheus what the leading core measures; both give nothing while nobody leads here."""
+        self.registry.register(CoreCollector(measures, offer_ages))
 
 
 MEBIBYTE = 1 << 20
@@ -183,6 +190,14 @@ GAUGES = (
         ("staging", "starting", "running", "killing", "unreachable"),
     ),
 )
+SINGLE_GAUGES = (
+    ("outstanding_offers", "Offers that are out.", "master/outstanding_offers"),
+    ("oldest_offer_age_seconds", "For how long the oldest of them has been out.", "master/oldest_offer_secs"),
+    ("events_waiting", "Events that wait for the core's next turn.", "master/event_queue_dispatches"),
+    ("store_writes_waiting", "Groups of writes that wait for the store.", "registrar/queued_operations"),
+    ("store_bytes", "What the records in the store weigh, keys left out.", "registrar/registry_size_bytes"),
+    ("observers", "Gateways and operators that follow the state.", "master/operator_event_stream_subscribers"),
+)
 COUNTERS = (
     Family(
         "tasks_ended",
@@ -198,6 +213,40 @@ COUNTERS = (
         "master/offers_",
         ("accepted", "declined", "rescinded", "timed_out", "withdrawn"),
     ),
+    Family(
+        "agents_admitted",
+        "how",
+        "Agents that came into the cluster, in this term: new, or back.",
+        "master/slave_",
+        ("registrations", "reregistrations"),
+    ),
+    Family(
+        "agents_removed",
+        "reason",
+        "Agents that left the cluster, in this term: their place was taken, they were silent, or they said so.",
+        "master/slave_removals/reason_",
+        ("registered", "unhealthy", "unregistered"),
+    ),
+    Family(
+        "agents_unreachable",
+        "step",
+        "Agents that were silent for too long, in this term, and what came of it.",
+        "master/slave_unreachable_",
+        ("scheduled", "canceled", "completed"),
+    ),
+    Family(
+        "messages",
+        "kind",
+        "Messages of frameworks and agents, in this term.",
+        "master/messages_",
+        tuple(name.removeprefix("messages_") for name in core_measures.COUNTED if name.startswith("messages_")),
+    ),
+)
+CHECKED = (
+    "framework_to_executor_messages",
+    "executor_to_framework_messages",
+    "status_updates",
+    "status_update_acknowledgements",
 )
 TASK_REASON = re.compile(r"master/task_(\w+)/source_(\w+)/reason_(\w+)")
 
@@ -205,17 +254,17 @@ TASK_REASON = re.compile(r"master/task_(\w+)/source_(\w+)/reason_(\w+)")
 class CoreCollector(Collector):
     """The core's numbers as Prometheus gauges and counters, taken when somebody scrapes."""
 
-    def __init__(self, measures: Measures) -> None:
+    def __init__(self, measures: Measures, offer_ages: Ages) -> None:
         self._measures = measures
+        self._offer_ages = offer_ages
 
     def collect(self) -> Iterator[Metric]:
         """The metrics, now; none while nobody leads here."""
         numbers = self._measures()
         if not numbers:
             return
-        yield GaugeMetricFamily(
-            "mezzo_registry_outstanding_offers", "Offers that are out.", numbers["master/outstanding_offers"]
-        )
+        for name, text, key in SINGLE_GAUGES:
+            yield GaugeMetricFamily(f"mezzo_registry_{name}", text, numbers.get(key, 0.0))
         for family in GAUGES:
             gauges = GaugeMetricFamily(f"mezzo_registry_{family.name}", family.help, labels=[family.label])
             for value in family.values:
@@ -227,6 +276,8 @@ class CoreCollector(Collector):
                 counters.add_metric([value], numbers.get(family.prefix + value, 0.0))
             yield counters
         yield _reasons(numbers)
+        yield _checked(numbers)
+        yield _ages(self._offer_ages())
         yield from _resources(numbers)
 
 
@@ -243,10 +294,34 @@ def _reasons(numbers: dict[str, float]) -> Metric:
     return family
 
 
+def _checked(numbers: dict[str, float]) -> Metric:
+    family = CounterMetricFamily(
+        "mezzo_registry_checked_messages",
+        "Messages, updates and acknowledgements that made sense or did not, in this term.",
+        labels=["kind", "outcome"],
+    )
+    for kind in CHECKED:
+        for outcome in ("valid", "invalid"):
+            family.add_metric([kind, outcome], numbers[f"master/{outcome}_{kind}"])
+    return family
+
+
+def _ages(by_outcome: Mapping[str, OfferAges]) -> Metric:
+    family = HistogramMetricFamily(
+        "mezzo_registry_offer_age_seconds",
+        "How old offers were when they ended, by how they did, in this term.",
+        labels=["outcome"],
+    )
+    for outcome, ages in by_outcome.items():
+        family.add_metric([outcome], _cumulated(BOUNDS_SECONDS, ages.counts), ages.seconds)
+    return family
+
+
 def _resources(numbers: dict[str, float]) -> Iterator[Metric]:
-    for what, suffix in (("capacity", "total"), ("allocated", "used")):
-        help_ = f"Resources that are not revocable, {suffix}: processors, GPUs, and bytes of memory and disk."
-        family = GaugeMetricFamily(f"mezzo_registry_resource_{what}", help_, labels=["resource"])
-        for name, unit in (("cpus", 1), ("gpus", 1), ("mem", MEBIBYTE), ("disk", MEBIBYTE)):
-            family.add_metric([name], numbers[f"master/{name}_{suffix}"] * unit)
-        yield family
+    for what, kind, text in (("", "", "not revocable"), ("revocable_", "_revocable", "revocable")):
+        for part, suffix in (("capacity", "total"), ("allocated", "used")):
+            help_ = f"Resources that are {text}, {suffix}: processors, GPUs, and bytes of memory and disk."
+            family = GaugeMetricFamily(f"mezzo_registry_resource_{what}{part}", help_, labels=["resource"])
+            for name, unit in (("cpus", 1), ("gpus", 1), ("mem", MEBIBYTE), ("disk", MEBIBYTE)):
+                family.add_metric([name], numbers[f"master/{name}{kind}_{suffix}"] * unit)
+            yield family

@@ -1,6 +1,9 @@
 """Who leads: this process for a term, another process, or nobody that is known."""
 
+from collections.abc import Mapping
+
 from mezzo.errors import NotLeading
+from mezzo_registry.core.offer_ages import OfferAges
 from mezzo_registry.term import Term
 
 
@@ -35,6 +38,10 @@ class Office:
         if self._term is None:
             raise NotLeading(self.leader)
         return self._term
+
+    def offer_ages(self) -> Mapping[str, OfferAges]:
+        """How old offers were when they ended; nothing when nobody leads here."""
+        return self._term.core.offer_ages if self._term is not None else {}
 
     def measures(self) -> dict[str, float]:
         """The numbers of the core that leads here, now; nothing when none does."""

@@ -18,12 +18,12 @@ ALLOCATOR_MESSAGES_MAX = 2_000_000
 
 
 class Stream(Generic[M]):
-    """One peer's stream: messages in the order of their orders, and how it ends."""
+    """One peer's stream: messages in the order of their orders, and how it ends. `peer` is the kind of peer."""
 
-    def __init__(self, items_max: int, number: int = 0) -> None:
+    def __init__(self, peer: str, items_max: int, number: int = 0) -> None:
         self.number = number
         """Spreads the heartbeats of different streams over time."""
-        self.outbox: Outbox[M] = Outbox(items_max)
+        self.outbox: Outbox[M] = Outbox(items_max, peer=peer)
         self.error: Exception | None = None
         self.quiet = True
         """Whether nothing was sent since the last look for heartbeats."""
@@ -52,14 +52,14 @@ class Watcher:
     """One observer: a snapshot in parts, and the changes since."""
 
     def __init__(self) -> None:
-        self._stream = Stream[operator.StateChange](OBSERVER_CHANGES_MAX)
+        self._stream = Stream[operator.StateChange]("observer", OBSERVER_CHANGES_MAX)
         self.wants_more = False
         """Whether the snapshot goes on once everything that waits has been sent."""
 
     def give(self, changes: list[operator.StateChange], *, begins: bool, more: bool) -> None:
         """Take a part of a snapshot. With the first one, whatever waited is void."""
         if begins:
-            ended, self._stream = self._stream, Stream(OBSERVER_CHANGES_MAX + len(changes))
+            ended, self._stream = self._stream, Stream("observer", OBSERVER_CHANGES_MAX + len(changes))
             if ended.error is not None:
                 self._stream.close(ended.error)
         self._stream.outbox.put_all(changes)

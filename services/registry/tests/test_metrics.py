@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry
 
+from mesos.v1.scheduler.scheduler_pb2 import Call
+from mezzo_registry.core import events
 from mezzo_registry.metrics import CoreCollector
 from mezzo_registry.testing import Cluster
 
@@ -9,7 +11,8 @@ from mezzo_registry.testing import Cluster
 def told(cluster: Cluster, name: str, **labels: str) -> float | None:
     """A metric of the registry, as it is scraped now."""
     scraped = CollectorRegistry()
-    scraped.register(CoreCollector(lambda: cluster.registry.measure(now=cluster.now)))
+    registry = cluster.registry
+    scraped.register(CoreCollector(lambda: registry.measure(now=cluster.now), lambda: registry.offer_ages))
     return scraped.get_sample_value(f"mezzo_registry_{name}", labels)
 
 
@@ -33,5 +36,35 @@ def test_memory_is_told_in_bytes(cluster: Cluster) -> None:
     assert told(cluster, "resource_allocated", resource="cpus") == 1.5
 
 
+def test_offers_are_told_by_how_old_they_are_and_were(cluster: Cluster) -> None:
+    agent, framework = cluster.agent("cpus:4;mem:4096"), cluster.framework()
+    assert told(cluster, "oldest_offer_age_seconds") == 0
+    offer = cluster.offer(framework, agent, "cpus:1")
+    cluster.now += 5
+    assert told(cluster, "oldest_offer_age_seconds") == 5
+    decline = Call(type=Call.DECLINE)
+    decline.decline.offer_ids.append(offer.id)
+    cluster.call(framework, decline)
+    declined = {"outcome": "declined"}
+    assert told(cluster, "offer_age_seconds_bucket", le="1.0", **declined) == 0
+    assert told(cluster, "offer_age_seconds_bucket", le="10.0", **declined) == 1
+    assert told(cluster, "offer_age_seconds_sum", **declined) == 5
+
+
+def test_agents_are_told_by_how_they_came_and_went(cluster: Cluster) -> None:
+    agent = cluster.agent()
+    assert told(cluster, "agents_admitted_total", how="registrations") == 1
+    cluster.tell(events.AgentLeaving(agent.session, ""))
+    assert told(cluster, "agents_removed_total", reason="unregistered") == 1
+
+
+def test_messages_are_told_by_kind_and_by_whether_they_made_sense(cluster: Cluster) -> None:
+    agent, framework = cluster.agent("cpus:4;mem:4096"), cluster.framework()
+    cluster.running(framework, agent, "t1")
+    assert told(cluster, "messages_total", kind="status_update") == 1
+    assert told(cluster, "checked_messages_total", kind="status_updates", outcome="valid") == 1
+    assert told(cluster, "checked_messages_total", kind="status_updates", outcome="invalid") == 0
+
+
 def test_nothing_is_told_while_nobody_leads() -> None:
-    assert not list(CoreCollector(dict).collect())
+    assert not list(CoreCollector(dict, dict).collect())

@@ -20,7 +20,7 @@ class ExecutorStreams:
 
     def open(self) -> tuple[str, Outbox[executor.Event]]:
         name = f"executor-stream-{next(self._numbers)}"
-        outbox = self._open[name] = Outbox(EVENTS_PER_EXECUTOR_MAX)
+        outbox = self._open[name] = Outbox(EVENTS_PER_EXECUTOR_MAX, peer="executor")
         return name, outbox
 
     def send(self, name: str, event: executor.Event) -> None:

@@ -104,7 +104,7 @@ class RegistrySession:
 
     async def _converse(self, address: str, turns: Turns) -> None:
         async with open_channel(address) as channel:
-            outbox: Outbox[messages.AgentMessage] = Outbox()
+            outbox: Outbox[messages.AgentMessage] = Outbox(peer="registry")
             self._outbox = outbox
             self._closed.clear()
             await turns.ask(SessionOpened())  # the snapshot is in the outbox now

@@ -120,7 +120,7 @@ class _Session:
     """One session. Only the newest one talks to the core."""
 
     def __init__(self, core: Allocator, metrics: AllocatorMetrics, version: str, verbosity: Verbosity) -> None:
-        self.outbox: Outbox[bytes] = Outbox(RESPONSES_MAX)
+        self.outbox: Outbox[bytes] = Outbox(RESPONSES_MAX, peer="registry")
         self.failure: Exception | None = None
         self._core = core
         self._metrics = metrics

@@ -54,7 +54,7 @@ class OperatorStream:
         await self._reads.render(v1.rendering if form.content_type == JSON else v1_wire.rendering)
         # From here to the observer nothing is awaited: no change falls between the state and the first event.
         greeting = self._greeting(form)
-        waiting: Outbox[Event] = Outbox(EVENTS_WAITING_MAX)
+        waiting: Outbox[Event] = Outbox(EVENTS_WAITING_MAX, peer="operator")
         waiting.put(operator_events.heartbeat())
         end = self._registry.observe(lambda applied: self._tell(waiting, applied))
         try:

@@ -30,7 +30,7 @@ class AgentSessions(agent_session_pb2_grpc.AgentSessionServicer):
         """One session of one agent, from Register to the end of either side's stream."""
         term = self._office.term()
         session = term.number()
-        stream = AgentStream(AGENT_MESSAGES_MAX, session)
+        stream = AgentStream("agent", AGENT_MESSAGES_MAX, session)
         reason = ["the stream was cancelled"]
         reader = asyncio.create_task(_read(term, session, stream, request_iterator, reason))
         try:

@@ -73,7 +73,7 @@ class AllocatorSession:
                 delay = min(2 * delay, RETRY_SECONDS_MAX)
 
     async def _session(self, channel: grpc.aio.Channel, address: str) -> None:
-        stream = AllocatorStream(ALLOCATOR_MESSAGES_MAX)
+        stream = AllocatorStream("allocator", ALLOCATOR_MESSAGES_MAX)
         stub = allocator_pb2_grpc.AllocatorStub(channel)
         call = stub.Session(_requests(stream))
         try:

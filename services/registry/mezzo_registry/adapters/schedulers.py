@@ -30,7 +30,7 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
         term = self._office.term()
         stream_id = str(uuid.uuid4())
         number = term.number()
-        stream = Stream[scheduler.Event](FRAMEWORK_EVENTS_MAX, number)
+        stream = Stream[scheduler.Event]("framework", FRAMEWORK_EVENTS_MAX, number)
         term.open_framework(stream_id, stream)
         address = request.client_address or context.peer().partition(":")[2]
         try:

@@ -4,7 +4,7 @@ The books know how to add and to remove; when to, is decided elsewhere. `Agent.a
 less what its tasks, executors and offers hold: every change of a holding goes through the methods here.
 """
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -18,6 +18,7 @@ from mezzo.task_states import TERMINAL
 from .accounts import Sums
 from .failures import InvalidTransition
 from .maintenance import Plan
+from .offer_ages import OfferAges
 from .roles import Configuration
 from .states import AGENT_TRANSITIONS, FRAMEWORK_TRANSITIONS, AgentState, FrameworkState
 
@@ -260,6 +261,8 @@ class Books:
         """What offers hold."""
         self.offers: dict[str, Offer] = {}
         """Outstanding, the oldest first."""
+        self.offer_ages: defaultdict[str, OfferAges] = defaultdict(OfferAges)
+        """Of those that have ended, by how they did."""
         self.offer_timer_runs = False
         self.inverse_offers: dict[str, InverseOffer] = {}
         """Outstanding, the oldest first."""

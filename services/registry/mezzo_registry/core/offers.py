@@ -137,6 +137,7 @@ def remove(turn: Turn, offer: Offer, outcome: Outcome, filters: mesos.Filters | 
 def closed(turn: Turn, offer: Offer, outcome: Outcome) -> None:
     """What has to be done for every offer that is no longer out, however it ended."""
     turn.counters[f"offers_{outcome.value}"] += 1
+    turn.books.offer_ages[outcome.value].add(turn.now - offer.made_at)
     observers.offer_removed(turn, offer)
 
 

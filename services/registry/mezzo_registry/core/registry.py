@@ -1,7 +1,7 @@
 """The registry: owns the truth about agents, frameworks, tasks and offers. Events in, effects out."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import (
@@ -27,6 +27,7 @@ from . import (
 from .books import Books
 from .effects import Effect
 from .failures import InvalidTransition
+from .offer_ages import OfferAges
 from .settings import STORY_EVENTS_MAX, Identity, Settings
 from .turn import Turn
 
@@ -91,6 +92,11 @@ class Registry:
         """The registry in numbers, by Mesos' names."""
         self._turn.now = now
         return measures.measure(self._turn)
+
+    @property
+    def offer_ages(self) -> Mapping[str, OfferAges]:
+        """How old offers were when they ended, by how they did."""
+        return self._turn.books.offer_ages
 
     def validate(self) -> None:
         """Check the books against each other.
