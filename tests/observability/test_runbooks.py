@@ -61,3 +61,12 @@ def test_the_flags_that_a_page_names_exist(page: str) -> None:
     named = set(re.findall(r"`--(\w+)", text))
     known = {flag.name for service in SERVICES for flag in dataclasses.fields(service.Config)}
     assert named <= known
+
+
+@every_runbook
+def test_where_a_page_leads_to_exists(page: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", (RUNBOOKS / page).read_text()):
+        path, _, heading = target.partition("#")
+        text = (RUNBOOKS / path).read_text()
+        headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        assert not heading or heading in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
