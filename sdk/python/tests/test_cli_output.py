@@ -141,7 +141,6 @@ def cluster_of(name: str) -> dict[str, Any]:
             {"name": name, "share": 0.5, "place": 1, "of": 2, "drawn_by_lot": False, "allocations": 0, "kind": kind}
             for kind in ("ROLE", "OWN_FRAMEWORKS", "FRAMEWORK")
         ],
-        "unanswered_offers": [{"framework_id": name, "framework_name": name, "role": name, "offers": 2}],
         "binding_quotas": [{"role": name, "resource": name, "consumed": 1.0, "limit": 1.0}],
     }
     return {
@@ -154,7 +153,10 @@ def cluster_of(name: str) -> dict[str, Any]:
         "/weights": [{"role": name, "weight": 1.0}],
         "/maintenance/status": {},
         "/maintenance/schedule": {},
-        "/api/v1/explain": {"explanations": [explanation]},
+        "/api/v1/explain": {
+            "explanations": [explanation],
+            "unanswered_offers": [{"framework_id": name, "framework_name": name, "role": name, "offers": 2}],
+        },
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from mezzo.allocator.v1.allocator_pb2 import Explanation, InactiveReason
 from mezzo.operator import explanations, wording
-from mezzo.operator.explanations import Surroundings, Unanswered, document, summary, verdict
+from mezzo.operator.explanations import Surroundings, Unanswered, answer, document, summary, verdict
 
 SPARK = Surroundings(names={"f": "spark"})
 
@@ -170,11 +170,11 @@ def test_the_document_is_json_whatever_the_numbers_are() -> None:
     told.headroom.needed["cpus"] = math.nan
     told.headroom.unmet_guarantees.add(role="b", guarantee=math.inf)
     told.places.add(name="eng", share=math.nan, place=1, of=2)
-    unanswered = Unanswered("f", "eng", 1, math.inf)
-    made = document(told, Surroundings(unanswered=[unanswered]))
-    assert json.loads(json.dumps(made, allow_nan=False)) == made
+    whole = answer([told], Surroundings(unanswered=[Unanswered("f", "eng", 1, math.inf)]))
+    assert json.loads(json.dumps(whole, allow_nan=False)) == whole
+    (made,) = whole["explanations"]
     assert (made["largest_free"], made["places"][0]["share"]) == ({"cpus": None}, None)
-    assert (made["binding_quotas"][0]["limit"], made["unanswered_offers"][0]["oldest_seconds"]) == (None, None)
+    assert (made["binding_quotas"][0]["limit"], whole["unanswered_offers"][0]["oldest_seconds"]) == (None, None)
 
 
 def test_what_a_place_is_in_the_order_of_turns_is_told() -> None:
@@ -208,16 +208,16 @@ def test_who_holds_unanswered_offers_is_told_and_since_when() -> None:
     assert verdict(elsewhere, Surroundings({"g": "web"}, HOLDERS[:1])) == (
         "f in role ads is offered nothing: all 3 agents have nothing free, and web has 2 offers unanswered for 5 min"
     )
-    assert document(told, around)["unanswered_offers"][:2] == [
+    assert answer([told], around)["unanswered_offers"][:2] == [
         {"framework_id": "g", "framework_name": "web", "role": "web", "offers": 2, "oldest_seconds": 300.0},
         {"framework_id": "f", "framework_name": "spark", "role": "eng", "offers": 1, "oldest_seconds": 20.0},
     ]
-    assert "oldest_seconds" not in document(told, around)["unanswered_offers"][3]
+    assert "oldest_seconds" not in answer([told], around)["unanswered_offers"][3]
 
 
 def test_no_more_holders_are_listed_than_can_be_read() -> None:
     many = [Unanswered(f"f{number}", "eng", 1) for number in range(explanations.HOLDERS_MAX + 1)]
-    assert len(document(explanation(), Surroundings(unanswered=many))["unanswered_offers"]) == explanations.HOLDERS_MAX
+    assert len(answer([], Surroundings(unanswered=many))["unanswered_offers"]) == explanations.HOLDERS_MAX
 
 
 @pytest.mark.parametrize(

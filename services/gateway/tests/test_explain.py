@@ -70,15 +70,16 @@ async def test_offers_that_wait_for_an_answer_are_told(gateway: GatewayClient, r
     registry.tell(offer_added("O1", framework_id="F2", agent_id="S2"))
     registry.tell(offer_added("O2", framework_id="F0", agent_id="S1"))
     await gateway.applied()
-    (told,) = (await gateway.get("/api/v1/explain?framework=F2&role=*")).json()["explanations"]
+    answer = (await gateway.get("/api/v1/explain?framework=F2&role=*")).json()
+    (told,) = answer["explanations"]
     assert told["summary"][0] == "it has 2 offers that it has neither used nor declined"
     assert told["verdict"] == "twin in role * has 2 offers to answer, and nothing more can be offered to it"
-    first, second = told["unanswered_offers"]
+    first, second = answer["unanswered_offers"]
     assert first.pop("oldest_seconds") > 1e9  # since the epoch, as the registry says
     assert first == {"framework_id": "F2", "framework_name": "twin", "role": "*", "offers": 2}
     assert second == {"framework_id": "F0", "framework_name": "spark", "role": "*", "offers": 1}
-    (told,) = (await gateway.get("/api/v1/explain?framework=F2&role=*&agent=S1")).json()["explanations"]
-    assert told["unanswered_offers"] == [second]
+    answer = (await gateway.get("/api/v1/explain?framework=F2&role=*&agent=S1")).json()
+    assert answer["unanswered_offers"] == [second]
 
 
 async def test_what_is_told_of_a_copy_that_nobody_keeps_up_to_date_is_marked(
@@ -89,7 +90,7 @@ async def test_what_is_told_of_a_copy_that_nobody_keeps_up_to_date_is_marked(
     await gateway.gateway.registry.wait_until(lambda found: not found.connected)
     # Nobody is subscribed in that role: no registry has to be asked.
     answer = await gateway.get("/api/v1/explain?role=idle")
-    assert (answer.json(), "Mezzo-Stale" in answer.headers) == ({"explanations": []}, True)
+    assert (answer.json(), "Mezzo-Stale" in answer.headers) == ({"explanations": [], "unanswered_offers": []}, True)
 
 
 @pytest.mark.parametrize(

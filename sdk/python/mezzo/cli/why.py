@@ -167,6 +167,7 @@ def _show_explanations(answer: Document, *, wide: bool) -> None:
             screen.print()
         _tell(explanation)
         _show_figures(explanation)
+    _show_rows(("unanswered offers of", "role", "offers", "oldest"), list(_holders(answer)))
 
 
 def _tell(told: Document) -> None:
@@ -181,11 +182,15 @@ def _show_figures(explanation: Document) -> None:
         (("rule", "agents"), list(_rules(explanation))),
         (("turns", "share", "place", "served"), list(_places(explanation))),
         (("quota limit of", "resource", "used", "limit"), list(_quotas(explanation))),
-        (("unanswered offers of", "role", "offers", "oldest"), list(_holders(explanation))),
     ):
-        if rows:
-            console().print()
-            show([dict(zip(columns, row, strict=True)) for row in rows], columns, Format.TABLE, rows)
+        _show_rows(columns, rows)
+
+
+def _show_rows(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """A small table below what was said, if there is anything in it."""
+    if rows:
+        console().print()
+        show([dict(zip(columns, row, strict=True)) for row in rows], columns, Format.TABLE, rows)
 
 
 def _rules(explanation: Document) -> Iterator[tuple[str, ...]]:
@@ -215,8 +220,8 @@ def _quotas(explanation: Document) -> Iterator[tuple[str, ...]]:
         yield quota["role"], quota["resource"], _number(quota["consumed"]), _number(quota["limit"])
 
 
-def _holders(explanation: Document) -> Iterator[tuple[str, ...]]:
-    for one in explanation.get("unanswered_offers", ()):
+def _holders(answer: Document) -> Iterator[tuple[str, ...]]:
+    for one in answer.get("unanswered_offers", ()):
         age = f"{duration(one['oldest_seconds'])} ago" if "oldest_seconds" in one else "–"
         yield one["framework_name"] or one["framework_id"], one["role"], str(one["offers"]), age
 

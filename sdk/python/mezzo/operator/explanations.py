@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -113,37 +113,58 @@ class Unanswered:
 
 
 @dataclass(frozen=True, slots=True)
+class Others:
+    """Who else has offers to answer: a few by name, and how many offers the rest of them have."""
+
+    named: list[Unanswered]
+    rest: int
+    rest_offers: int
+
+
 class Surroundings:
     """What the allocator does not say, and whoever has a copy of the cluster's state knows."""
 
-    # By framework id.
-    names: Mapping[str, str] = field(default_factory=dict)
-    # Of every framework, on the agents that are asked about; who waits longest comes first.
-    unanswered: Sequence[Unanswered] = ()
+    def __init__(self, names: Mapping[str, str] | None = None, unanswered: Sequence[Unanswered] = ()) -> None:
+        """Names by framework id; offers of every framework on the agents asked about, the longest wait first."""
+        self.names = names or {}
+        self.unanswered = unanswered
+        # There may be as many explanations as there are frameworks: each is told without going through all of them.
+        self._offers = {(each.framework_id, each.role): each.offers for each in unanswered}
+        self._offers_of_all = sum(self._offers.values())
 
     def name(self, framework_id: str) -> str:
         return self.names.get(framework_id) or framework_id
 
     def own(self, explanation: Explanation) -> int:
         """How many offers whoever is explained has to answer in that role."""
-        own = (explanation.framework_id, explanation.role)
-        return sum(each.offers for each in self.unanswered if (each.framework_id, each.role) == own)
+        return self._offers.get((explanation.framework_id, explanation.role), 0)
 
-    def others(self, explanation: Explanation) -> list[Unanswered]:
-        """Who else has offers to answer."""
+    def others(self, explanation: Explanation) -> Others:
         own = (explanation.framework_id, explanation.role)
-        return [each for each in self.unanswered if (each.framework_id, each.role) != own]
+        first = self.unanswered[: HOLDERS_NAMED_MAX + 1]
+        named = [each for each in first if (each.framework_id, each.role) != own][:HOLDERS_NAMED_MAX]
+        offers = self._offers_of_all - self.own(explanation) - sum(each.offers for each in named)
+        return Others(named, len(self.unanswered) - (own in self._offers) - len(named), offers)
 
 
 NOTHING_KNOWN = Surroundings()
+
+
+def answer(found: Iterable[Explanation], surroundings: Surroundings) -> dict[str, Any]:
+    """What is answered to whoever asks why, as JSON.
+
+    `explanations` has a `document` for each; `unanswered_offers` says who has offers to answer, the oldest first,
+    `HOLDERS_MAX` at most.
+    """
+    unanswered: list[Any] = [_unanswered(each, surroundings) for each in surroundings.unanswered[:HOLDERS_MAX]]
+    return {"explanations": [document(each, surroundings) for each in found], "unanswered_offers": _finite(unanswered)}
 
 
 def document(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN) -> dict[str, Any]:
     """The explanation as JSON: its fields in snake case, those that say nothing too; and besides
 
     - `framework_name`, `verdict` and `summary`;
-    - `kind` for each of the `places`, a `PlaceKind`;
-    - `unanswered_offers`: who has offers to answer, the oldest first, `HOLDERS_MAX` at most.
+    - `kind` for each of the `places`, a `PlaceKind`.
 
     Optional fields (`next_refusal_ends_seconds`, `last_offered_seconds`) are left out where they are not set, and so is
     `inactive_reason` of what is active. A number that is none, which JSON cannot say, is null.
@@ -154,7 +175,6 @@ def document(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOW
     told["framework_name"] = surroundings.names.get(explanation.framework_id, "")
     told["verdict"] = verdict(explanation, surroundings)
     told["summary"] = summary(explanation, surroundings)
-    told["unanswered_offers"] = [_unanswered(each, surroundings) for each in surroundings.unanswered[:HOLDERS_MAX]]
     finite: dict[str, Any] = _finite(told)
     return finite
 
@@ -196,17 +216,18 @@ def verdict(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN
     if rule == "quota_limit" and explanation.binding_quotas:
         return f"{who} is offered nothing: {_about_quota(explanation.binding_quotas[0], surroundings)}"
     said = _said_of(rule, count, total, explanation)
-    holders = surroundings.others(explanation) if rule == "nothing_free" else []
-    return f"{who} is offered nothing: {said}" + (f", and {_about_holders(holders, surroundings)}" if holders else "")
+    others = surroundings.others(explanation)
+    holders = f", and {_about_holders(others, surroundings)}" if rule == "nothing_free" and others.named else ""
+    return f"{who} is offered nothing: {said}{holders}"
 
 
 def summary(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN) -> list[str]:
     """Sentences, without full stops, that say why and what would have to change; the weightiest first."""
     sentences = list(_about_taking_part(explanation, surroundings))
     sentences += _about_agents(explanation)
-    holders = surroundings.others(explanation)
-    if holders:
-        sentences.append(f"offers that are out keep what is in them: {_about_holders(holders, surroundings)}")
+    others = surroundings.others(explanation)
+    if others.named:
+        sentences.append(f"offers that are out keep what is in them: {_about_holders(others, surroundings)}")
     sentences += [_about_quota(quota, surroundings) for quota in explanation.binding_quotas]
     if explanation.HasField("headroom"):
         sentences.append(_about_headroom(explanation.headroom))
@@ -264,18 +285,16 @@ def _refusals_end(explanation: Explanation) -> str:
     return ends
 
 
-def _about_holders(holders: Sequence[Unanswered], surroundings: Surroundings) -> str:
-    """`spark has 2 offers unanswered for 5 min, web has 1 offer unanswered and 3 others have 7`."""
-    named = [
+def _about_holders(others: Others, surroundings: Surroundings) -> str:
+    """`spark has 2 offers unanswered for 5 min, web has 1 offer unanswered, 3 others have 7`."""
+    told = [
         f"{surroundings.name(each.framework_id)} has {counted(each.offers, 'offer')} unanswered"
         + (f" for {duration(each.oldest_seconds)}" if each.oldest_seconds is not None else "")
-        for each in holders[:HOLDERS_NAMED_MAX]
+        for each in others.named
     ]
-    rest = holders[HOLDERS_NAMED_MAX:]
-    if rest:
-        verb = "has" if len(rest) == 1 else "have"
-        named.append(f"{counted(len(rest), 'other')} {verb} {sum(each.offers for each in rest)}")
-    return ", ".join(named)
+    if others.rest:
+        told.append(f"{counted(others.rest, 'other')} {'has' if others.rest == 1 else 'have'} {others.rest_offers}")
+    return ", ".join(told)
 
 
 def _about_quota(quota: BindingQuota, surroundings: Surroundings) -> str:

@@ -2,18 +2,20 @@
 
     GET /api/v1/explain?framework=<id or name>&role=<role>&agent=<id or hostname>
 
-Each part of the query narrows it. The answer is `{"explanations": [...]}`, one for each framework in each of its roles:
-the fields of `mezzo.allocator.v1.Explanation` in snake case, and besides
+Each part of the query narrows it. The answer is `{"explanations": [...], "unanswered_offers": [...]}`. There is an
+explanation for each framework in each of its roles: the fields of `mezzo.allocator.v1.Explanation` in snake case, and
+besides
 
 - `framework_name`;
 - `verdict`: the explanation in one sentence;
 - `summary`: a list of sentences that say why, and what would have to change;
-- `unanswered_offers`: which frameworks have offers that they have neither used nor declined, on the agents asked about:
-  `framework_id`, `framework_name`, `role`, `offers`, and `oldest_seconds`, how long the oldest has waited;
 - each of the `places` has a `kind`: `ROLE`, `FRAMEWORK`, or `OWN_FRAMEWORKS` for the node that the allocator calls `.`,
   in which the frameworks of a role stand together beside the roles below it.
 
 `inactive_reason` is an enum's name, and is not there while the framework takes part. Numbers that are none are null.
+
+`unanswered_offers` says which frameworks have offers that they have neither used nor declined, on the agents asked
+about: `framework_id`, `framework_name`, `role`, `offers`, and `oldest_seconds`, how long the oldest has waited.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from aiohttp import web
 
 from mezzo.allocator.v1.allocator_pb2 import Explanation
 from mezzo.errors import Conflict, InvalidRequest, NotFound
-from mezzo.operator.explanations import Surroundings, Unanswered, document
+from mezzo.operator.explanations import Surroundings, Unanswered, answer
 from mezzo_chassis.http.exchange import json_response
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.http.reads import Reads
@@ -59,7 +61,7 @@ class Explain:
             found += (await self._registry.explain(framework_id, role, agent_id)).explanations
         # Asked for again: while the registry was, a new snapshot may have taken the place of the old one.
         surroundings = _surroundings(self._reads.cluster(), found, agent_id, time.time())
-        response = json_response(request, {"explanations": [document(each, surroundings) for each in found]})
+        response = json_response(request, answer(found, surroundings))
         response.headers.update(self._reads.headers())
         return response
 
