@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,14 @@ def test_every_object_that_is_ours_refuses_what_it_does_not_know() -> None:
                 yield from open_objects(below, f"{path}/{name}")
 
     assert list(open_objects(SCHEMA, "")) == []
+
+
+def test_the_image_that_helm_test_runs_has_what_the_command_mezzo_needs() -> None:
+    project = tomllib.loads((ROOT / "sdk" / "python" / "pyproject.toml").read_text())["project"]
+    needed = {re.split(r"[<>=!~ ]", wanted, maxsplit=1)[0] for wanted in project["dependencies"]}
+    locked = (ROOT / "services" / "gateway" / "requirements.txt").read_text()
+    assert "mezzo" in project["scripts"]
+    assert needed <= set(re.findall(r"^([\w.-]+)==", locked, re.MULTILINE))
 
 
 def known(path: str) -> bool:
