@@ -212,6 +212,6 @@ DASHBOARD = Dashboard(
     "agents",
     "Agents and containers",
     "Whether the agents are well, containers start and end, and there is room for sandboxes.",
-    (AGENTS, CONTAINERS, DISK, processes.row(agent)),
+    (AGENTS, CONTAINERS, DISK, processes.streams(agent), processes.row(agent)),
     (Variable("instance", "Agent", "mezzo_agent_registered"),),
 )

@@ -145,6 +145,18 @@ WHO = Row(
             stacked=True,
         ),
         Graph(
+            title="How soon are offers answered?",
+            description=(
+                "The age of offers when they ended: half of them, and 99 in 100, by outcome. What nobody answers is taken "
+                "back after --offer_timeout."
+            ),
+            queries=[
+                Query(quantile(0.5, registry("offer_age_seconds_bucket"), "outcome"), "{{outcome}}, median"),
+                Query(quantile(0.99, registry("offer_age_seconds_bucket"), "outcome"), "{{outcome}}, 99 in 100"),
+            ],
+            unit="s",
+        ),
+        Graph(
             title="How much is held or offered?",
             description="The part of everything that is used by tasks or in an offer, by resource.",
             queries=[
@@ -201,5 +213,5 @@ DASHBOARD = Dashboard(
     "allocator",
     "Allocator",
     "Whether the allocator is at work, decides in time, and who is offered what.",
-    (AT_WORK, SPEED, WHO, MAINTENANCE, processes.row(allocator)),
+    (AT_WORK, SPEED, WHO, MAINTENANCE, processes.streams(allocator), processes.row(allocator)),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scripts.dashboards.grafana import ODD_ABOVE_ZERO, Dashboard, Graph, Query, Row, Stat, Table, Variable
-from scripts.dashboards.promql import CLUSTER, ROLE, Metrics, highest, or_zero, rate, share, total
+from scripts.dashboards.promql import CLUSTER, ROLE, Metrics, highest, or_zero, quantile, rate, share, total
 
 registry, roles = Metrics("registry"), Metrics("allocator", (CLUSTER, ROLE))
 REFUSED = 'outcome!="accepted"'
@@ -40,6 +40,13 @@ FRAMEWORKS = Row(
             title="How many offers are out?",
             description="Offers that frameworks have not answered. They hold what they offer.",
             queries=[Query(or_zero(total(registry("outstanding_offers"))))],
+        ),
+        Stat(
+            title="How old is the oldest offer?",
+            description="For how long it has been out. Who does not answer is told by the alert MezzoOffersUnanswered.",
+            queries=[Query(or_zero(highest(registry("oldest_offer_age_seconds"))))],
+            unit="s",
+            steps=((60, "orange"), (600, "red")),
         ),
         Stat(
             title="How many tasks run?",
@@ -92,6 +99,18 @@ SHARES = Row(
             unit="percentunit",
             max=1,
         ),
+        Graph(
+            title="How soon are offers answered?",
+            description=(
+                "The age of offers when they ended: half of them, and 99 in 100, by outcome. What nobody answers is taken "
+                "back after --offer_timeout."
+            ),
+            queries=[
+                Query(quantile(0.5, registry("offer_age_seconds_bucket"), "outcome"), "{{outcome}}, median"),
+                Query(quantile(0.99, registry("offer_age_seconds_bucket"), "outcome"), "{{outcome}}, 99 in 100"),
+            ],
+            unit="s",
+        ),
     ),
 )
 
@@ -100,7 +119,7 @@ QUOTA = Row(
     (
         Table(
             title="What are guarantees and limits, and what is used?",
-            description="Of each role with quota, by resource, as it is now. mem and disk in MiB.",
+            description="Of each role with quota, by resource, as it is now. mem and disk in bytes.",
             queries=[
                 Query(highest(roles("quota_guarantee"), "role", "resource")),
                 Query(highest(roles("quota_limit"), "role", "resource")),

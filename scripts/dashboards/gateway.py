@@ -128,6 +128,6 @@ DASHBOARD = Dashboard(
     "gateway",
     "Gateway",
     "Whether the gateways answer, how fast, and whether they keep up with the cluster.",
-    (ANSWERS, STREAMS, processes.row(gateway)),
+    (ANSWERS, STREAMS, processes.streams(gateway), processes.row(gateway)),
     (Variable("instance", "Gateway", "mezzo_gateway_registry_connected"),),
 )

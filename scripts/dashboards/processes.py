@@ -1,9 +1,41 @@
-"""The row that ends each service's dashboard: how its processes are doing."""
+"""The rows that end each service's dashboard: how its streams and its processes are doing."""
 
 from __future__ import annotations
 
 from scripts.dashboards.grafana import Graph, Query, Row
-from scripts.dashboards.promql import Metrics, quantile, rate, total
+from scripts.dashboards.promql import Metrics, highest, quantile, rate, total
+
+
+def streams(metrics: Metrics) -> Row:
+    """What waits for the peers of one service."""
+    return Row(
+        "Do its peers keep up?",
+        (
+            Graph(
+                title="How many streams are open?",
+                description="By kind of peer. An observer is a gateway or an operator.",
+                queries=[Query(total(metrics("streams"), "peer"), "{{peer}}")],
+                stacked=True,
+            ),
+            Graph(
+                title="How much waits on the longest stream?",
+                description="Messages that a peer has not taken yet. A stream on which too many wait is cut off.",
+                queries=[
+                    Query(highest(metrics("stream_longest_queue_items"), "instance", "peer"), "{{instance}} {{peer}}")
+                ],
+            ),
+            Graph(
+                title="Which streams are cut off?",
+                description="Because their peers did not keep up, in five minutes. See the alert MezzoStreamsCutOff.",
+                queries=[
+                    Query(
+                        total(f"increase({metrics('stream_overflows_total')}[5m])", "instance", "peer"),
+                        "{{instance}} {{peer}}",
+                    )
+                ],
+            ),
+        ),
+    )
 
 
 def row(metrics: Metrics) -> Row:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from scripts.dashboards import processes
 from scripts.dashboards.grafana import Dashboard, Graph, Query, Row, Stat, Timeline
-from scripts.dashboards.promql import CLUSTER, Metrics, mean, or_zero, quantile, rate, total
+from scripts.dashboards.promql import CLUSTER, Metrics, highest, mean, or_zero, quantile, rate, total
 
 registry, allocator = Metrics("registry"), Metrics("allocator")
 LEADS = {0: ("stands by", "blue"), 1: ("leads", "green")}
 # Of what each series of the panel is 1.
 SESSION = f'{{__name__=~"mezzo_(registry|allocator)_zookeeper_session", {CLUSTER}}}'
 CHANGES = f'{{__name__=~"mezzo_(registry|allocator)_leadership_changes_total", {CLUSTER}}}'
+
+COMPLETED = 'step="completed"'
+INVALID = 'outcome="invalid"'
 
 LEADERSHIP = Row(
     "Who leads?",
@@ -99,6 +102,17 @@ STORE = Row(
             unit="suffix: /s",
         ),
         Graph(
+            title="How much waits to be written?",
+            description="Groups of writes. What they tell of waits with them: agents to be admitted, for the most part.",
+            queries=[Query(highest(registry("store_writes_waiting")), "groups")],
+        ),
+        Graph(
+            title="How large is the store?",
+            description="What its records weigh, keys left out. It grows with the agents, not with the tasks.",
+            queries=[Query(highest(registry("store_bytes")), "records")],
+            unit="bytes",
+        ),
+        Graph(
             title="How much is written?",
             description="Records each second: agents that come and go, quota, weights, maintenance.",
             queries=[Query(total(rate(registry("store_writes_total"))), "records")],
@@ -115,6 +129,11 @@ CORE = Row(
             description="Whatever agents, frameworks, operators and the allocator say.",
             queries=[Query(rate(registry("events_total")), "{{instance}}")],
             unit="suffix: /s",
+        ),
+        Graph(
+            title="How many events wait?",
+            description="For the core's next turn. More and more of them: it does not keep up.",
+            queries=[Query(highest(registry("events_waiting")), "events")],
         ),
         Graph(
             title="How long does a turn take?",
@@ -149,6 +168,31 @@ CORE = Row(
             unit="s",
         ),
         Graph(
+            title="How do agents come and go?",
+            description=(
+                "Agents in five minutes: registrations of new ones, reregistrations of known ones, and those that were "
+                "removed or marked unreachable."
+            ),
+            queries=[
+                Query(total(f"increase({registry('agents_admitted_total')}[5m])", "how"), "{{how}}"),
+                Query(total(f"increase({registry('agents_removed_total')}[5m])", "reason"), "removed: {{reason}}"),
+                Query(total(f"increase({registry('agents_unreachable_total', COMPLETED)}[5m])"), "unreachable"),
+            ],
+        ),
+        Graph(
+            title="What do frameworks and agents say?",
+            description="Messages each second, by kind. Those that nobody sends are left out.",
+            queries=[Query(f"{total(rate(registry('messages_total')), 'kind')} > 0", "{{kind}}")],
+            unit="suffix: /s",
+            stacked=True,
+        ),
+        Graph(
+            title="Which messages make no sense?",
+            description="Messages, updates and acknowledgements each second that were refused, by kind.",
+            queries=[Query(total(rate(registry("checked_messages_total", INVALID)), "kind"), "{{kind}}")],
+            unit="suffix: /s",
+        ),
+        Graph(
             title="Which calls fail?",
             description="Calls that end each second with another code than OK. CANCELLED is a stream whose peer went.",
             queries=[
@@ -166,5 +210,5 @@ DASHBOARD = Dashboard(
     "registry",
     "Registry and leadership",
     "Who leads, how steady that is, how fast the store is, and whether the leader keeps up.",
-    (LEADERSHIP, STORE, CORE, processes.row(registry)),
+    (LEADERSHIP, STORE, CORE, processes.streams(registry), processes.row(registry)),
 )

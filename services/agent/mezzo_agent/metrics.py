@@ -44,6 +44,8 @@ _GAUGES = (
 _COUNTERS = (
     ("container_destroy_errors", "containerizer/mesos/container_destroy_errors", "Containers that left processes."),
     ("recovery_errors", "slave/recovery_errors", "Damage that was found, and passed over, at the start."),
+    ("executors_terminated", "slave/executors_terminated", "Executors, and commands without one, that have ended."),
+    ("container_launch_errors", "slave/container_launch_errors", "Containers that could not be launched."),
 )
 # The same, with the name of the label, and Mesos' name for each of its values.
 _LABELLED_GAUGES = (
@@ -72,6 +74,12 @@ _LABELLED_COUNTERS = (
         "outcome",
         "Updates of tasks, by whether they made sense.",
         {validity: f"slave/{validity}_status_updates" for validity in ("valid", "invalid")},
+    ),
+    (
+        "framework_messages",
+        "outcome",
+        "Messages between executors and frameworks, by whether they made sense.",
+        {validity: f"slave/{validity}_framework_messages" for validity in ("valid", "invalid")},
     ),
     (
         "fetches",
@@ -153,13 +161,14 @@ class SnapshotCollector(Collector):
             for value, key in keys.items():
                 counters.add_metric([value], numbers[key])
             yield counters
-        for name, suffix in (("resource_capacity", "total"), ("resource_allocated", "used")):
-            help_ = f"Resources that are not revocable, {suffix}: processors, GPUs, and bytes of memory and disk."
-            resources = GaugeMetricFamily(f"mezzo_agent_{name}", help_, labels=["resource"])
-            for resource in _RESOURCES:
-                unit = _MEBIBYTE if resource in ("mem", "disk") else 1
-                resources.add_metric([resource], numbers[f"slave/{resource}_{suffix}"] * unit)
-            yield resources
+        for what, kind, text in (("", "", "not revocable"), ("revocable_", "_revocable", "revocable")):
+            for part, suffix in (("capacity", "total"), ("allocated", "used")):
+                help_ = f"Resources that are {text}, {suffix}: processors, GPUs, and bytes of memory and disk."
+                resources = GaugeMetricFamily(f"mezzo_agent_resource_{what}{part}", help_, labels=["resource"])
+                for resource in _RESOURCES:
+                    unit = _MEBIBYTE if resource in ("mem", "disk") else 1
+                    resources.add_metric([resource], numbers[f"slave/{resource}{kind}_{suffix}"] * unit)
+                yield resources
 
 
 def core_numbers(agent: Agent, started_at: float, recovery_seconds: float, recovery_errors: int) -> Numbers:

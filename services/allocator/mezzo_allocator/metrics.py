@@ -24,7 +24,8 @@ ROLES_MAX = 1000
 ALL_OTHERS = "all others"
 """What the roles beyond that are called together: no role has a space in its name."""
 
-
+MEBIBYTE = 1 << 20
+UNITS = "Memory and disk in bytes."
 ANSWERS = {True: "accepted", False: "declined", None: "none"}
 
 
@@ -145,24 +146,29 @@ def _by_role(name: str, text: str, values: Mapping[str, float], fold: Callable[[
     return family
 
 
+def _base(resource: str, thousandths: int) -> float:
+    """Bytes of memory and disk, which Mesos counts in MiB; others as they are counted."""
+    return from_thousandths(thousandths) * (MEBIBYTE if resource in ("mem", "disk") else 1)
+
+
 def _by_resource(name: str, text: str, amounts: Mapping[str, int]) -> Metric:
-    """Amounts in thousandths."""
-    family = GaugeMetricFamily(f"mezzo_allocator_{name}", text, labels=["resource"])
+    """Amounts in thousandths; told in base units."""
+    family = GaugeMetricFamily(f"mezzo_allocator_{name}", f"{text} {UNITS}", labels=["resource"])
     for resource, amount in amounts.items():
-        family.add_metric([resource], from_thousandths(amount))
+        family.add_metric([resource], _base(resource, amount))
     return family
 
 
 def _by_role_and_resource(name: str, text: str, values: Mapping[str, Mapping[str, int]]) -> Metric:
     """Amounts in thousandths; those of all roles beyond the first are added up."""
-    family = GaugeMetricFamily(f"mezzo_allocator_{name}", text, labels=["role", "resource"])
+    family = GaugeMetricFamily(f"mezzo_allocator_{name}", f"{text} {UNITS}", labels=["role", "resource"])
     roles = sorted(values)
     for role in roles[:ROLES_MAX]:
         for resource, amount in values[role].items():
-            family.add_metric([role, resource], from_thousandths(amount))
+            family.add_metric([role, resource], _base(resource, amount))
     others: Counts[str] = Counts()
     for role in roles[ROLES_MAX:]:
         others.update(values[role])
     for resource, amount in others.items():
-        family.add_metric([ALL_OTHERS, resource], from_thousandths(amount))
+        family.add_metric([ALL_OTHERS, resource], _base(resource, amount))
     return family

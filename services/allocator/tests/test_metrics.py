@@ -79,9 +79,9 @@ def test_quota_is_told_with_its_use_and_the_headroom_for_it() -> None:
     assert dashboard.value("quota_limit", **of_cpus) == 8
     assert dashboard.value("quota_consumed", **of_cpus) == 1
     assert dashboard.value("headroom", resource="cpus") == 3
-    assert dashboard.value("resources", resource="mem") == 2048
+    assert dashboard.value("resources", resource="mem") == 2048 << 20
     assert dashboard.value("resources_allocated", resource="cpus") == 1
-    assert dashboard.value("resources_allocated", resource="mem") == 2048
+    assert dashboard.value("resources_allocated", resource="mem") == 2048 << 20
 
 
 def test_starvation_counts_from_the_last_offer_while_somebody_wants_one() -> None:

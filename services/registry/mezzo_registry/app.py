@@ -68,7 +68,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
     host = _reachable_host(config)
     info = master_info(config, host, str(uuid.uuid4()))
     metrics, office = RegistryMetrics(__version__), Office()
-    metrics.follow(office.measures, office.offer_ages)
+    metrics.follow(office)
     async with AsyncExitStack() as stack:
         white_list = WhiteList(config.whitelist) if config.whitelist is not None else None
         if white_list is not None:

@@ -3,9 +3,9 @@
 import re
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -24,8 +24,21 @@ SAMPLES_MAX = 1000
 """How many recent samples the percentiles of /metrics/snapshot are taken from."""
 PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999), ("p9999", 0.9999))
 
-Measures = Callable[[], dict[str, float]]
-Ages = Callable[[], Mapping[str, OfferAges]]
+
+class Leading(Protocol):
+    """What leads here, and knows nothing while nobody does: an `Office`."""
+
+    def measures(self) -> dict[str, float]:
+        """The core's numbers, under Mesos' names."""
+        ...
+
+    def offer_ages(self) -> Mapping[str, OfferAges]:
+        """How old offers were when they ended, by how they did."""
+        ...
+
+    def oldest_offer_seconds(self) -> float:
+        """For how long the oldest offer has been out."""
+        ...
 
 
 class Samples:
@@ -159,9 +172,9 @@ class RegistryMetrics:
             numbers[f"allocator/mesos/roles/{role}/shares/dominant"] = share
         return numbers
 
-    def follow(self, measures: Measures, offer_ages: Ages) -> None:
-        """Tell Prometheus what the leading core measures; both give nothing while nobody leads here."""
-        self.registry.register(CoreCollector(measures, offer_ages))
+    def follow(self, leading: Leading) -> None:
+        """Tell Prometheus what the leading core knows."""
+        self.registry.register(CoreCollector(leading))
 
 
 MEBIBYTE = 1 << 20
@@ -192,7 +205,6 @@ GAUGES = (
 )
 SINGLE_GAUGES = (
     ("outstanding_offers", "Offers that are out.", "master/outstanding_offers"),
-    ("oldest_offer_age_seconds", "For how long the oldest of them has been out.", "master/oldest_offer_secs"),
     ("events_waiting", "Events that wait for the core's next turn.", "master/event_queue_dispatches"),
     ("store_writes_waiting", "Groups of writes that wait for the store.", "registrar/queued_operations"),
     ("store_bytes", "What the records in the store weigh, keys left out.", "registrar/registry_size_bytes"),
@@ -254,13 +266,12 @@ TASK_REASON = re.compile(r"master/task_(\w+)/source_(\w+)/reason_(\w+)")
 class CoreCollector(Collector):
     """The core's numbers as Prometheus gauges and counters, taken when somebody scrapes."""
 
-    def __init__(self, measures: Measures, offer_ages: Ages) -> None:
-        self._measures = measures
-        self._offer_ages = offer_ages
+    def __init__(self, leading: Leading) -> None:
+        self._leading = leading
 
     def collect(self) -> Iterator[Metric]:
         """The metrics, now; none while nobody leads here."""
-        numbers = self._measures()
+        numbers = self._leading.measures()
         if not numbers:
             return
         for name, text, key in SINGLE_GAUGES:
@@ -277,7 +288,12 @@ class CoreCollector(Collector):
             yield counters
         yield _reasons(numbers)
         yield _checked(numbers)
-        yield _ages(self._offer_ages())
+        yield GaugeMetricFamily(
+            "mezzo_registry_oldest_offer_age_seconds",
+            "For how long the oldest offer that is out has been.",
+            self._leading.oldest_offer_seconds(),
+        )
+        yield _ages(self._leading.offer_ages())
         yield from _resources(numbers)
 
 

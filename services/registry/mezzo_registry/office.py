@@ -1,5 +1,6 @@
 """Who leads: this process for a term, another process, or nobody that is known."""
 
+import time
 from collections.abc import Mapping
 
 from mezzo.errors import NotLeading
@@ -42,6 +43,10 @@ class Office:
     def offer_ages(self) -> Mapping[str, OfferAges]:
         """How old offers were when they ended; nothing when nobody leads here."""
         return self._term.core.offer_ages if self._term is not None else {}
+
+    def oldest_offer_seconds(self) -> float:
+        """For how long the oldest offer has been out; 0 when none is, or nobody leads here."""
+        return self._term.core.oldest_offer_seconds(now=time.time()) if self._term is not None else 0.0
 
     def measures(self) -> dict[str, float]:
         """The numbers of the core that leads here, now; nothing when none does."""

@@ -1,18 +1,38 @@
 """What Prometheus finds, beside Mesos' names for the same numbers."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from prometheus_client import CollectorRegistry
 
 from mesos.v1.scheduler.scheduler_pb2 import Call
 from mezzo_registry.core import events
+from mezzo_registry.core.offer_ages import OfferAges
 from mezzo_registry.metrics import CoreCollector
+from mezzo_registry.office import Office
 from mezzo_registry.testing import Cluster
+
+
+@dataclass(frozen=True)
+class Led:
+    """An office whose term is a played cluster's."""
+
+    cluster: Cluster
+
+    def measures(self) -> dict[str, float]:
+        return self.cluster.registry.measure(now=self.cluster.now)
+
+    def offer_ages(self) -> Mapping[str, OfferAges]:
+        return self.cluster.registry.offer_ages
+
+    def oldest_offer_seconds(self) -> float:
+        return self.cluster.registry.oldest_offer_seconds(now=self.cluster.now)
 
 
 def told(cluster: Cluster, name: str, **labels: str) -> float | None:
     """A metric of the registry, as it is scraped now."""
     scraped = CollectorRegistry()
-    registry = cluster.registry
-    scraped.register(CoreCollector(lambda: registry.measure(now=cluster.now), lambda: registry.offer_ages))
+    scraped.register(CoreCollector(Led(cluster)))
     return scraped.get_sample_value(f"mezzo_registry_{name}", labels)
 
 
@@ -67,4 +87,4 @@ def test_messages_are_told_by_kind_and_by_whether_they_made_sense(cluster: Clust
 
 
 def test_nothing_is_told_while_nobody_leads() -> None:
-    assert not list(CoreCollector(dict, dict).collect())
+    assert not list(CoreCollector(Office()).collect())

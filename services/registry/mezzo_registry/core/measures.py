@@ -82,8 +82,6 @@ def measure(turn: Turn) -> dict[str, float]:
     numbers["master/elected"] = 1.0
     numbers["master/uptime_secs"] = max(0.0, turn.now - turn.identity.started_at)
     numbers["master/outstanding_offers"] = float(len(books.offers))
-    oldest = next(iter(books.offers.values()), None)
-    numbers["master/oldest_offer_secs"] = max(0.0, turn.now - oldest.made_at) if oldest is not None else 0.0
     numbers["master/operator_event_stream_subscribers"] = float(len(books.observers))
     numbers.update(_agents(books))
     numbers.update(_frameworks(books))

@@ -93,6 +93,11 @@ class Registry:
         self._turn.now = now
         return measures.measure(self._turn)
 
+    def oldest_offer_seconds(self, *, now: float) -> float:
+        """For how long the oldest offer has been out; 0 when none is."""
+        oldest = next(iter(self._turn.books.offers.values()), None)
+        return max(0.0, now - oldest.made_at) if oldest is not None else 0.0
+
     @property
     def offer_ages(self) -> Mapping[str, OfferAges]:
         """How old offers were when they ended, by how they did."""
