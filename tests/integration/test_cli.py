@@ -376,6 +376,10 @@ def test_what_the_cluster_refuses_is_told_in_its_words(mezzo: MezzoCommand) -> N
         (("--api", "host:port", "status"), "host:port"),
         (("--api", "", "status"), "--api"),
         (("no-such-verb",), "no-such-verb"),
+        # Whatever is typed is shown as it was typed.
+        (("[red]x[/y]",), "[red]x[/y]"),
+        (("weights", "set", "x", "[red]1[/y]"), "[red]1[/y]"),
+        (("run", "--env", ":smile:", "--", "true"), ":smile:"),
     ],
 )
 def test_wrong_words_are_usage_errors(words: tuple[str, ...], named: str, mezzo: MezzoCommand) -> None:

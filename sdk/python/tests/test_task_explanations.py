@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Any
 
 import pytest
@@ -92,3 +94,13 @@ def test_the_document_has_the_task_as_the_v1_api_shows_it() -> None:
     assert made["agent"] == {"id": "S0", "hostname": "host1", "state": "connected"}
     assert (made["framework_name"], made["completed"]) == ("spark", False)
     assert set(made) == {"task", "framework_name", "agent", "completed", "verdict", "summary"}
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_the_document_is_json_whatever_an_agent_said(number: float) -> None:
+    told = facts(mesos.TASK_RUNNING, message="up")
+    told.task.statuses[0].timestamp = number
+    told.task.resources.add(name="cpus", type=mesos.Value.SCALAR).scalar.value = number
+    made = document(told, NOW)
+    assert json.loads(json.dumps(made, allow_nan=False)) == made
+    assert made["task"]["statuses"][0]["timestamp"] is None

@@ -157,7 +157,7 @@ def answer(found: Iterable[Explanation], surroundings: Surroundings) -> dict[str
     `HOLDERS_MAX` at most.
     """
     unanswered: list[Any] = [_unanswered(each, surroundings) for each in surroundings.unanswered[:HOLDERS_MAX]]
-    return {"explanations": [document(each, surroundings) for each in found], "unanswered_offers": _finite(unanswered)}
+    return {"explanations": [document(each, surroundings) for each in found], "unanswered_offers": finite(unanswered)}
 
 
 def document(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN) -> dict[str, Any]:
@@ -175,8 +175,8 @@ def document(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOW
     told["framework_name"] = surroundings.names.get(explanation.framework_id, "")
     told["verdict"] = verdict(explanation, surroundings)
     told["summary"] = summary(explanation, surroundings)
-    finite: dict[str, Any] = _finite(told)
-    return finite
+    whole: dict[str, Any] = finite(told)
+    return whole
 
 
 def _kind_of(place: Place, explanation: Explanation) -> PlaceKind:
@@ -380,13 +380,13 @@ def _complete(message: Message) -> dict[str, Any]:
     return told
 
 
-def _finite(told: Any) -> Any:
+def finite(told: Any) -> Any:
     """The same, with null for every number that is none."""
     match told:
         case float() if not math.isfinite(told):
             return None
         case dict():
-            return {name: _finite(each) for name, each in told.items()}
+            return {name: finite(each) for name, each in told.items()}
         case list():
-            return [_finite(each) for each in told]
+            return [finite(each) for each in told]
     return told

@@ -12,6 +12,7 @@ from typing import Any
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import jsonpb
+from mezzo.operator.explanations import finite
 from mezzo.operator.wording import duration
 from mezzo.task_states import TERMINAL
 
@@ -104,10 +105,13 @@ AWAY: Mapping[AgentState, str] = {
 
 
 def document(facts: TaskFacts, now: float) -> dict[str, Any]:
-    """The task as the v1 API shows it, its agent, and the sentences. `now` is in seconds since the epoch."""
+    """The task as the v1 API shows it, its agent, and the sentences. `now` is in seconds since the epoch.
+
+    A number that is none, which JSON cannot say, is null.
+    """
     agent = {"id": facts.task.agent_id.value, "hostname": facts.host, "state": str(facts.agent)}
     return {
-        "task": jsonpb.to_dict(facts.task),
+        "task": finite(jsonpb.to_dict(facts.task)),
         "framework_name": facts.framework_name,
         "agent": agent,
         "completed": facts.completed,
