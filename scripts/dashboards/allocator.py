@@ -147,8 +147,8 @@ WHO = Row(
         Graph(
             title="How soon are offers answered?",
             description=(
-                "The age of offers when they ended: half of them, and 99 in 100, by outcome. What nobody answers is taken "
-                "back after --offer_timeout."
+                "The age of offers when they ended: half of them, and 99 in 100, by outcome. What nobody answers is "
+                "taken back after --offer_timeout."
             ),
             queries=[
                 Query(quantile(0.5, registry("offer_age_seconds_bucket"), "outcome"), "{{outcome}}, median"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scripts.dashboards.grafana import Graph, Query, Row
-from scripts.dashboards.promql import Metrics, highest, quantile, rate, total
+from scripts.dashboards.promql import Metrics, highest, or_zero, quantile, rate, total
 
 
 def streams(metrics: Metrics) -> Row:
@@ -14,14 +14,17 @@ def streams(metrics: Metrics) -> Row:
             Graph(
                 title="How many streams are open?",
                 description="By kind of peer. An observer is a gateway or an operator.",
-                queries=[Query(total(metrics("streams"), "peer"), "{{peer}}")],
+                queries=[Query(or_zero(total(metrics("streams"), "peer")), "{{peer}}")],
                 stacked=True,
             ),
             Graph(
                 title="How much waits on the longest stream?",
                 description="Messages that a peer has not taken yet. A stream on which too many wait is cut off.",
                 queries=[
-                    Query(highest(metrics("stream_longest_queue_items"), "instance", "peer"), "{{instance}} {{peer}}")
+                    Query(
+                        or_zero(highest(metrics("stream_longest_queue_items"), "instance", "peer")),
+                        "{{instance}} {{peer}}",
+                    )
                 ],
             ),
             Graph(
@@ -29,7 +32,7 @@ def streams(metrics: Metrics) -> Row:
                 description="Because their peers did not keep up, in five minutes. See the alert MezzoStreamsCutOff.",
                 queries=[
                     Query(
-                        total(f"increase({metrics('stream_overflows_total')}[5m])", "instance", "peer"),
+                        or_zero(total(f"increase({metrics('stream_overflows_total')}[5m])", "instance", "peer")),
                         "{{instance}} {{peer}}",
                     )
                 ],

@@ -103,7 +103,7 @@ STORE = Row(
         ),
         Graph(
             title="How much waits to be written?",
-            description="Groups of writes. What they tell of waits with them: agents to be admitted, for the most part.",
+            description="Groups of writes. What they tell of waits with them: agents to be admitted, most often.",
             queries=[Query(highest(registry("store_writes_waiting")), "groups")],
         ),
         Graph(

@@ -65,7 +65,7 @@ async def observed_work(prometheus: Prometheus) -> None:
     for framework in (first, second):
         framework.client.framework_info.roles.append(ROLE)
         framework.client.framework_info.capabilities.add(type=mesos.FrameworkInfo.Capability.MULTI_ROLE)
-    async with first, second:
+    async with first, second, aiohttp.ClientSession() as http, http.post(f"{url}/api/v1", json={"type": "SUBSCRIBE"}):
         stubborn = first.add("trap '' TERM; while :; do sleep 0.1; done", shape=with_little_grace)
         await first.job_is(stubborn, mesos.TASK_RUNNING)
         await second.job_is(second.add("sleep 600"), mesos.TASK_RUNNING)
