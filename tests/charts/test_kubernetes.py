@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mezzo_agent.adapters.grpc_executor import SERVICE as EXECUTOR_SERVICE
 from tests.charts.helm import Manifest, needs_helm
 from tests.charts.manifests import WORKLOADS, containers, of_kind, pods, selects, strings, title
 
@@ -111,14 +112,16 @@ def test_probes_ask_ports_that_containers_have(manifests: list[Manifest]) -> Non
                     assert probe["httpGet"]["port"] in ports, pod["title"]
 
 
-def test_whatever_serves_has_all_probes_unless_they_are_switched_off(manifests: list[Manifest]) -> None:
+def test_services_are_ready_by_their_health_and_killed_for_silence_alone(manifests: list[Manifest]) -> None:
     for workload in of_kind(manifests, *WORKLOADS):
         (container,) = workload["spec"]["template"]["spec"]["containers"]
         assert {"startupProbe", "readinessProbe"} <= container.keys()
         if container["name"] != "zookeeper":
-            assert "grpc" in container["readinessProbe"]
-            # NOT_SERVING is no reason to be killed: ZooKeeper may be away.
-            assert "grpc" not in container.get("livenessProbe", {})
+            assert "service" not in container["readinessProbe"]["grpc"]
+            # NOT_SERVING is no reason to be killed: ZooKeeper may be away, or nobody may lead.
+            assert "httpGet" in container.get("livenessProbe", {"httpGet": {}})
+            started = container["startupProbe"]
+            assert "httpGet" in started or started["grpc"]["service"] == EXECUTOR_SERVICE
 
 
 def _references(value: Any) -> Iterator[tuple[str, str]]:
