@@ -205,7 +205,8 @@ async def _tell_why_it_waits(api: Api, scheduler: SchedulerClient, job: Job, pau
         verdict = await _verdict(api, scheduler.framework_id)
         if (reason := _FIGURES.sub("#", verdict)) != told:
             told = reason
-            note(f"waiting for an offer: {verdict} (mezzo why {scheduler.framework_id} tells more)")
+            more = f" (mezzo why {scheduler.framework_id} tells more)" if scheduler.framework_id else ""
+            note(f"waiting for an offer: {verdict}{more}")
 
 
 async def _verdict(api: Api, framework_id: str) -> str:
