@@ -12,7 +12,10 @@ from mezzo import errors
 
 
 class Exit(IntEnum):
-    """Exit codes. Each says one thing, so that whoever starts services can act on it."""
+    """Exit codes. Each says one thing, so that whoever starts services can act on it.
+
+    They are told to operators in docs/operations/troubleshooting.md.
+    """
 
     FAILED = 1
     BAD_CONFIGURATION = 2
