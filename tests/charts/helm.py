@@ -49,9 +49,9 @@ def helm(*arguments: object) -> str:
     return ended.stdout
 
 
-def template(*arguments: object, chart: Path = CHART) -> str:
+def template(*arguments: object, chart: Path = CHART, release: str = RELEASE) -> str:
     where = ("--namespace", NAMESPACE, "--kube-version", KUBERNETES_VERSION)
-    return helm("template", RELEASE, chart, *where, *arguments)
+    return helm("template", release, chart, *where, *arguments)
 
 
 def with_stand_ins(folder: Path) -> Path:
