@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from scripts.dashboards.promql import CLUSTER
+
 # Of Grafana 12.1.
 SCHEMA_VERSION = 41
 COLUMNS = 24
@@ -293,7 +295,7 @@ class Dashboard:
             "time": {"from": "now-1h", "to": "now"},
             "timezone": "browser",
             "refresh": "30s",
-            "annotations": {"list": []},
+            "annotations": {"list": [_leaders()]},
             "links": [_links_to_the_others()],
             "templating": {"list": [_datasource(), NAMESPACE.json(), *(one.json() for one in self.variables)]},
             "panels": list(self._placed()),
@@ -337,6 +339,23 @@ def _datasource() -> Json:
         "multi": False,
         "includeAll": False,
         "hide": 0,
+    }
+
+
+def _leaders() -> Json:
+    """A line through every graph where another registry began to lead: much else changes with that."""
+    leads = f"mezzo_registry_leading{{{CLUSTER}}} == 1"
+    led = f"mezzo_registry_leading{{{CLUSTER}}} offset 1m == 1"
+    return {
+        "name": "New leaders",
+        "datasource": DATASOURCE,
+        "enable": True,
+        "hide": False,
+        "iconColor": "purple",
+        "expr": f"{leads} unless {led}",
+        "step": "60s",
+        "titleFormat": "leads",
+        "textFormat": "{{instance}}",
     }
 
 

@@ -47,8 +47,10 @@ def panels(dashboard: Any) -> list[Any]:
 
 
 def asked() -> Iterator[Asked]:
-    """Every expression of every panel."""
+    """Every expression of every panel, and of what is marked in all of them."""
     for file in FILES:
+        for mark in read(file.name)["annotations"]["list"]:
+            yield Asked(file.stem, mark["name"], mark["expr"])
         for panel in panels(read(file.name)):
             for target in panel["targets"]:
                 yield Asked(file.stem, panel["title"], target["expr"])
