@@ -183,3 +183,8 @@ async def test_what_a_runbook_asks_for_is_answered(page: str, host: str, path: s
     node = prometheus.cluster.nodes[f"{host}-0"]
     async with aiohttp.ClientSession() as http, http.get(f"http://{node.http}{path}") as response:
         assert response.status not in (404, 501)
+
+
+@pytest.mark.parametrize("record", [rule for is_alert, rule in ALL_RULES if not is_alert], ids=str)
+async def test_what_is_recorded_is_there(record: Rule, prometheus: Prometheus) -> None:
+    assert await finite_numbers(prometheus, record.name)
