@@ -203,8 +203,8 @@ async def _tell_why_it_waits(api: Api, scheduler: SchedulerClient, job: Job, pau
         if job.launched:
             return
         verdict = await _verdict(api, scheduler.framework_id)
-        if (reason := _FIGURES.sub("#", verdict)) != told:
-            told = reason
+        if (gist := _FIGURES.sub("#", verdict)) != told:
+            told = gist
             more = f" (mezzo why {scheduler.framework_id} tells more)" if scheduler.framework_id else ""
             note(f"waiting for an offer: {verdict}{more}")
 
