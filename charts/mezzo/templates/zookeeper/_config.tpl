@@ -19,7 +19,8 @@ server.{{ add1 $ordinal }}={{ $name }}-{{ $ordinal }}.{{ $domain }}:{{ $zookeepe
 {{- end }}
 {{- end }}
 {{- range $name, $value := $zookeeper.extraConfig }}
-{{ $name }}={{ $value }}
+{{- /* As JSON a number has no exponent. */}}
+{{ $name }}={{ kindIs "string" $value | ternary $value (toJson $value) }}
 {{- end }}
 {{- end }}
 
