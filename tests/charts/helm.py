@@ -27,7 +27,7 @@ Manifest = dict[str, Any]
 def find_helm() -> str | None:
     """helm on PATH, or the one that scripts/install-helm.sh has built."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mezzo"
-    return shutil.which("helm") or next((str(built) for built in sorted(cache.glob("helm-*/helm"))), None)
+    return shutil.which("helm") or next((str(built) for built in sorted(cache.glob("helm-*/helm"), reverse=True)), None)
 
 
 HELM = find_helm()
