@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mezzo_chassis.testing import ZooKeeperServer
 from tests.cluster import Cluster
 from tests.observability.prometheus import Prometheus, prometheus_missing
 from tests.polling import eventually
@@ -30,6 +31,13 @@ async def wait_until_raised(prometheus: Prometheus, *wanted: tuple[str, str]) ->
     return await eventually(all_are, f"{wanted}")
 
 
+async def wait_for_nothing_but(prometheus: Prometheus, *wanted: tuple[str, str]) -> None:
+    async def nothing_else() -> bool:
+        return await raised(prometheus) == set(wanted)
+
+    await eventually(nothing_else, f"nothing but {wanted}")
+
+
 async def test_whatever_is_killed_is_named_by_an_alert(tmp_path: Path) -> None:
     with Cluster(tmp_path) as cluster, Prometheus(tmp_path / "prometheus", cluster) as prometheus:
         await prometheus.ready()
@@ -46,3 +54,20 @@ async def test_whatever_is_killed_is_named_by_an_alert(tmp_path: Path) -> None:
         # Without a leader nobody is to blame for not following it.
         assert "MezzoGatewayDisconnected" not in {name for name, _ in there}
         assert "MezzoAllocatorAway" not in {name for name, _ in there}
+
+
+async def test_a_zookeeper_that_stands_still_is_named_by_an_alert(zookeeper: ZooKeeperServer, tmp_path: Path) -> None:
+    folder = tmp_path / "cluster"
+    with (
+        Cluster(folder, registries=2, zookeeper=zookeeper) as cluster,
+        Prometheus(folder / "prometheus", cluster) as prometheus,
+    ):
+        await prometheus.ready()
+        # There are two registries, and one allocator.
+        await wait_for_nothing_but(prometheus, ("MezzoNoStandby", "mezzo-allocator"))
+
+        zookeeper.pause()
+        broken = {("MezzoZooKeeperSessionBroken", job) for job in ("mezzo-registry", "mezzo-allocator")}
+        await wait_until_raised(prometheus, *broken)
+        zookeeper.resume()
+        await wait_for_nothing_but(prometheus, ("MezzoNoStandby", "mezzo-allocator"))
