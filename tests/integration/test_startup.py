@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import socket
 import sqlite3
 import subprocess
@@ -115,6 +116,17 @@ def test_what_another_program_left_is_named_and_not_touched(service: str, tmp_pa
     assert code == Exit.INCOMPATIBLE_STATE
     assert str(path) in line
     assert path.read_bytes() == before
+
+
+def test_an_expired_certificate_is_named_with_its_date(tmp_path: Path) -> None:
+    trustme = pytest.importorskip("trustme")
+    expired = datetime.datetime(2020, 2, 29, 12, tzinfo=datetime.UTC)
+    issued = trustme.CA().issue_cert("127.0.0.1", not_before=expired - datetime.timedelta(days=90), not_after=expired)
+    file = tmp_path / "gateway.pem"
+    issued.private_key_and_cert_chain_pem.write_to_path(str(file))
+    code, line = ended("gateway", flags_of("gateway", tmp_path) | {"ssl_cert_file": file, "ssl_key_file": file})
+    assert code == Exit.BAD_CREDENTIALS
+    assert f"the certificate in {file} expired on 2020-02-29T12:00:00Z" in line
 
 
 async def health(channel: grpc.aio.Channel, service: str = "") -> int:

@@ -75,14 +75,14 @@ def test_a_background_task_that_fails_ends_the_service() -> None:
 
 def test_a_background_task_that_cannot_start_is_told_in_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
     async def fail() -> None:
-        raise StartupError(Exit.BAD_CREDENTIALS, "the credential of --zk is refused")
+        raise StartupError(Exit.BAD_CREDENTIALS, "the certificate in /a.pem expired on 2020-02-29")
 
     async def serve(lifecycle: Lifecycle) -> None:
         lifecycle.spawn(fail(), "fail")
         await lifecycle.stopping.wait()
 
     assert run(serve, service="registry") == Exit.BAD_CREDENTIALS
-    assert "mezzo registry: the credential of --zk is refused\n" in capsys.readouterr().err
+    assert "mezzo registry: the certificate in /a.pem expired on 2020-02-29\n" in capsys.readouterr().err
 
 
 def test_what_is_left_in_the_background_is_ended_with_the_service() -> None:

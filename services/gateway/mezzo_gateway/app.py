@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from mezzo_chassis import log
+from mezzo_chassis.certificates import server_context
 from mezzo_chassis.config import load
+from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.http.site import Site as HttpServer
 from mezzo_chassis.http.site import start_site
 from mezzo_chassis.leadership import detector_of
@@ -79,12 +82,17 @@ class Gateway:
 
 
 async def serve(config: Config, lifecycle: Lifecycle) -> None:
-    """Run a gateway until `lifecycle` is stopping."""
+    """Run a gateway until `lifecycle` is stopping.
+
+    Raises:
+        StartupError: a port is in use, or the certificate would not be accepted.
+    """
+    context = _tls(config)
     async with AsyncExitStack() as stack:
         agents = await stack.enter_async_context(Agents(config.agent_timeout))
         gateway = Gateway(config, agents)
         detector = detector_of(config.master, session_timeout_seconds=config.zk_session_timeout)
-        server = await start_site(gateway.site.application(config.max_body_size), config.ip, config.port)
+        server = await start_site(gateway.site.application(config.max_body_size), config.ip, config.port, context)
         stack.push_async_callback(server.stop)
         gateway.site.own_addresses = own_addresses(config, server)
         rpc_metrics = RpcMetrics(gateway.metrics.registry, SERVICE)
@@ -100,6 +108,14 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
         logger.info("serving", http=f"{config.ip}:{server.port}", grpc_port=health.port, metrics_port=exporter.port)
         lifecycle.spawn(_announce(gateway.registry, health), "health")
         await lifecycle.stopping.wait()
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    if config.ssl_cert_file is None and config.ssl_key_file is None:
+        return None
+    if config.ssl_cert_file is None or config.ssl_key_file is None:
+        raise StartupError(Exit.BAD_CONFIGURATION, "--ssl_cert_file and --ssl_key_file belong together; one is not set")
+    return server_context(config.ssl_cert_file, config.ssl_key_file)
 
 
 async def _announce(registry: Registry, health: RpcServer) -> None:

@@ -7,8 +7,9 @@ through --master.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from mezzo_chassis.config import byte_count, duration, flag, one_of
+from mezzo_chassis.config import byte_count, duration, flag, folder, one_of
 from mezzo_chassis.config import port as port_number
 from mezzo_chassis.leadership import ZooKeeperUrl, master
 from mezzo_chassis.log import FORMATS, LEVELS
@@ -20,6 +21,12 @@ class Config:
 
     ip: str = flag("0.0.0.0", "The address to listen on.")
     port: int = flag(5050, "Where HTTP is served; 0 picks a free port.", parse=port_number)
+    ssl_cert_file: Path | None = flag(  # noqa: RUF009  fields are made by it
+        None, "A certificate in PEM, and those that vouch for it: --port then serves HTTPS alone.", parse=folder
+    )
+    ssl_key_file: Path | None = flag(  # noqa: RUF009  fields are made by it
+        None, "The private key of --ssl_cert_file, in PEM.", parse=folder
+    )
     grpc_port: int = flag(5055, "Where gRPC health and reflection are served.", parse=port_number)
     metrics_port: int = flag(9062, "Where Prometheus metrics are served.", parse=port_number)
     hostname: str = flag("", "The host name that stands for this gateway; by default the address it listens on.")

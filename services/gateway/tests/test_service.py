@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+from dataclasses import replace
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -61,6 +64,46 @@ async def test_a_gateway_is_not_healthy_before_it_knows_the_cluster() -> None:
     lifecycle.stop()
     await service
     await lifecycle.close()
+
+
+async def test_with_a_certificate_a_gateway_speaks_https(registry: ScriptedRegistry, tmp_path: Path) -> None:
+    trustme = pytest.importorskip("trustme")
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    file = tmp_path / "both.pem"
+    issued.private_key_and_cert_chain_pem.write_to_path(str(file))
+    http, rpc, metrics = free_ports(3)
+    config = Config(
+        ip="127.0.0.1",
+        port=http,
+        grpc_port=rpc,
+        metrics_port=metrics,
+        master=("127.0.0.1", registry.port),
+        ssl_cert_file=file,
+        ssl_key_file=file,
+    )
+    lifecycle = Lifecycle()
+    service = asyncio.create_task(serve(config, lifecycle))
+    await becomes_healthy(rpc)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"https://127.0.0.1:{http}/state", ssl=trusting) as answer:
+            assert answer.status == 200
+        async with session.get(f"http://127.0.0.1:{metrics}/metrics") as answer:
+            assert answer.status == 200
+    lifecycle.stop()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await service
+    await lifecycle.close()
+
+
+@pytest.mark.parametrize("flag", ["ssl_cert_file", "ssl_key_file"])
+async def test_a_certificate_without_its_key_is_bad_configuration(flag: str, tmp_path: Path) -> None:
+    config = replace(Config(ip="127.0.0.1", port=0), **{flag: tmp_path})
+    with pytest.raises(StartupError, match="--ssl_cert_file and --ssl_key_file belong together") as raised:
+        await serve(config, Lifecycle())
+    assert raised.value.code == Exit.BAD_CONFIGURATION
 
 
 async def test_a_port_in_use_is_named(registry: ScriptedRegistry) -> None:

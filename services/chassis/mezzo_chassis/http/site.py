@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import socket
+import ssl
 from pathlib import Path
 
 from aiohttp import web
@@ -34,11 +35,14 @@ class Site:
         await self._runner.cleanup()
 
 
-async def start_site(application: web.Application, host: str, port: int) -> Site:
-    """Serve on `host:port` (0: any free port). Raises `StartupError` naming the port that is in use, and by whom."""
+async def start_site(application: web.Application, host: str, port: int, context: ssl.SSLContext | None = None) -> Site:
+    """Serve on `host:port` (0: any free port), with TLS where there is a `context`.
+
+    Raises `StartupError` naming the port that is in use, and by whom.
+    """
     runner = await _runner(application)
     try:
-        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+        await web.TCPSite(runner, host, port, backlog=BACKLOG, ssl_context=context).start()
     except OSError as error:
         await runner.cleanup()
         raise cannot_listen(host, port, error) from None
