@@ -106,6 +106,9 @@ when it has recovered, and serves executors; as a whole it waits for a registry,
 {{- if has .component (list "gateway" "agent") }}
 {{- $answers = dict "httpGet" (dict "path" "/health" "port" "http") }}
 {{- end }}
+{{- if hasKey $own.flags "ssl_cert_file" }}
+{{- $_ := set $answers.httpGet "scheme" "HTTPS" }}
+{{- end }}
 {{- $actions := dict "startupProbe" (ternary $recovered $answers (eq .component "agent")) "readinessProbe" $health "livenessProbe" $answers }}
 {{- range $probe, $action := $actions }}
 {{- $settings := index $own $probe }}
