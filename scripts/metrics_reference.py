@@ -156,6 +156,11 @@ the like) is not there: a label for each task is what makes a Prometheus fall ov
 /monitor/statistics` of each agent, and `GET /metrics/snapshot` of gateways and agents has all of Mesos' own names,
 for those who would rather go on with mesos_exporter itself.
 
+Of the names that mesos_exporter reads from `/metrics/snapshot`, these are left out: `registrar/log/…` and
+`overlay/log/…` (there is no replicated log), `containerizer/mesos/filesystem/containers_new_rootfs` and
+`…/provisioner/bind/remove_rootfs_errors` (there are no images yet), and `slave/tasks_error` (which Mesos' agents do not
+tell either). mesos_exporter logs that they are missing, and goes on.
+
 | series | from |
 |---|---|
 """

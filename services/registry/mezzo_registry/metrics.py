@@ -156,6 +156,7 @@ class RegistryMetrics:
         """What the shell knows, under Mesos' names."""
         numbers = {
             "allocator/mesos/allocation_runs": float(self._cycles),
+            "allocator/event_queue_dispatches": 0.0,
             "allocator/mesos/event_queue_dispatches": 0.0,
             "master/event_queue_dispatches": float(events_waiting),
             "master/event_queue_messages": float(events_waiting),

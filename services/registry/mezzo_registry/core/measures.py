@@ -12,16 +12,24 @@ from .turn import Turn
 
 COUNTED = (
     "dropped_messages",
+    "http_cache_hits",
     "invalid_executor_to_framework_messages",
     "invalid_framework_to_executor_messages",
+    "invalid_operation_status_update_acknowledgements",
+    "invalid_operation_status_updates",
     "invalid_status_update_acknowledgements",
     "invalid_status_updates",
+    "messages_authenticate",
+    "messages_deactivate_framework",
     "messages_decline_offers",
     "messages_executor_to_framework",
     "messages_exited_executor",
     "messages_framework_to_executor",
     "messages_kill_task",
     "messages_launch_tasks",
+    "messages_operation_status_update",
+    "messages_operation_status_update_acknowledgement",
+    "messages_reconcile_operations",
     "messages_reconcile_tasks",
     "messages_register_framework",
     "messages_register_slave",
@@ -34,6 +42,7 @@ COUNTED = (
     "messages_suppress_offers",
     "messages_unregister_framework",
     "messages_unregister_slave",
+    "messages_update_slave",
     "offers_accepted",
     "offers_declined",
     "offers_rescinded",
@@ -63,10 +72,12 @@ COUNTED = (
     "tasks_lost",
     "valid_executor_to_framework_messages",
     "valid_framework_to_executor_messages",
+    "valid_operation_status_update_acknowledgements",
+    "valid_operation_status_updates",
     "valid_status_update_acknowledgements",
     "valid_status_updates",
 )
-"""Counters that are told even while they are zero."""
+"""Counters that are told even while they are zero; some always are, since nobody sends such messages here."""
 
 THOUSANDTHS = 1000
 RESOURCES = ("cpus", "gpus", "mem", "disk")
