@@ -78,7 +78,7 @@ class Panel:
         """As Grafana wants it, at its place."""
         targets = [
             {
-                "refId": chr(ord("A") + index),
+                "refId": _letter(index),
                 "datasource": DATASOURCE,
                 "expr": query.expression,
                 "legendFormat": query.legend or "__auto",
@@ -213,7 +213,7 @@ class Table(Panel):
         return {"showHeader": True, "cellHeight": "sm"}
 
     def transformations(self) -> list[Json]:
-        names = [f"Value #{chr(ord('A') + index)}" for index in range(len(self.values))]
+        names = [f"Value #{_letter(index)}" for index in range(len(self.values))]
         titles = dict(zip(names if len(names) > 1 else ["Value"], self.values, strict=False))
         shown = [*self.columns, *titles]
         return [
@@ -325,6 +325,11 @@ class Dashboard:
 
 
 NAMESPACE = Variable("namespace", "Cluster", "mezzo_registry_leading")
+
+
+def _letter(index: int) -> str:
+    """What Grafana calls the queries of a panel."""
+    return chr(ord("A") + index)
 
 
 def _datasource() -> Json:
