@@ -6,9 +6,9 @@ PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 PACKAGES := sdk/python services/chassis services/allocator services/registry services/agent services/gateway
-SOURCES := sdk services tests scripts
+SOURCES := sdk services tests scripts charts
 # What is distributed, and the tests that are typed as well.
-TYPED := sdk/python/mezzo sdk/python/generate.py $(wildcard services/*/mezzo_*) tests
+TYPED := sdk/python/mezzo sdk/python/generate.py $(wildcard services/*/mezzo_*) tests scripts
 PROTOS := $(shell find protos -name '*.proto')
 
 .PHONY: help
@@ -70,6 +70,11 @@ parity: .venv/installed ## Count which behaviours that Mesos' own tests name are
 .PHONY: bench
 bench: .venv/installed ## Measure, beside the published figures, and write docs/benchmarks.md
 	@$(PYTHON) -m tests.bench $(ARGS)
+
+.PHONY: docs
+docs: .venv/installed ## Write what is written from the code: docs/metrics.md and the dashboards
+	@$(PYTHON) -m scripts.metrics_reference
+	@$(PYTHON) -m scripts.dashboards
 
 .PHONY: images
 images: ## Build the images of the services (see scripts/images.sh)
