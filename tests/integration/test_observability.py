@@ -223,6 +223,28 @@ async def test_a_request_is_followed_by_its_id_from_the_gateway_to_the_registry(
     await eventually(told, "the registry's lines carry the ids")
 
 
+@pytest.mark.parametrize(
+    ("asked", "reached"), [("gateway", ("gateway", "registry", "allocator")), ("agent", ("agent",))]
+)
+async def test_an_operator_sets_how_much_is_logged(asked: str, reached: tuple[str, ...], cluster: Cluster) -> None:
+    def set_to(service: str) -> list[object]:
+        return [line["level_now"] for line in lines(cluster, service) if line["event"] == "logging level"]
+
+    async def all_set_to(levels: list[int]) -> bool:
+        return all(set_to(service) == levels for service in reached)
+
+    async with aiohttp.ClientSession(f"http://{cluster.nodes[f'{asked}-0'].http}") as http:
+        call = {"level": 3, "duration": {"nanoseconds": 3600 * 10**9}}
+        async with http.post("/api/v1", json={"type": "SET_LOGGING_LEVEL", "set_logging_level": call}) as response:
+            assert (response.status, await response.text()) == (200, "")
+        await eventually(lambda: all_set_to([3]), "more is logged")
+        async with http.post("/api/v1", json={"type": "GET_LOGGING_LEVEL"}) as response:
+            assert (await response.json())["get_logging_level"] == {"level": 3}
+        async with http.get("/logging/toggle", params={"level": "0", "duration": "1secs"}) as response:
+            assert (response.status, await response.text()) == (200, "0\n")
+        await eventually(lambda: all_set_to([3, 0]), "as much as usual is logged")
+
+
 async def test_an_id_that_could_break_a_log_is_replaced(cluster: Cluster) -> None:
     async with aiohttp.ClientSession() as http:
         headers = {"X-Correlation-Id": "x" * 500}

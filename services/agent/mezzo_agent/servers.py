@@ -8,6 +8,7 @@ from pathlib import Path
 from aiohttp import web
 
 from mezzo.executor.v1 import executor_pb2_grpc
+from mezzo_agent import __version__
 from mezzo_agent.adapters.grpc_executor import SERVICE, ExecutorService
 from mezzo_agent.config import Config
 from mezzo_agent.gate import Gate
@@ -18,9 +19,12 @@ from mezzo_agent.metrics import AgentMetrics
 from mezzo_chassis.config import as_text
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.http.site import Site, start_site, start_unix_site
+from mezzo_chassis.log import get_logger
 from mezzo_chassis.metrics import start_exporter
 from mezzo_chassis.rpc import Server, start_server
 from mezzo_chassis.verbosity import Verbosity
+
+log = get_logger(__name__)
 
 
 class Servers:
@@ -67,6 +71,7 @@ class Servers:
     async def open(self, machine: Machine) -> None:
         """The agent has recovered: answer."""
         self._gate.open(machine)
+        log.info("serving", http=f"{self._config.ip}:{self.http_port}", grpc_port=self.grpc_port, version=__version__)
         if self._grpc is not None:
             await self._grpc.set_serving(True, SERVICE)
 

@@ -28,7 +28,7 @@ class Verbosity:
     def raise_to(self, level: int, duration_seconds: float) -> None:
         """Log at `level` for a while, then as usual again. Above the highest is as good as the highest: so in Mesos."""
         self._set(min(level, LEVEL_MAX))
-        log.info("logging level", level=self.level, duration_seconds=duration_seconds)
+        log.info("logging level", level_now=self.level, duration_seconds=duration_seconds)
         self._back = asyncio.get_running_loop().call_later(duration_seconds, self._set, 0)
 
     def close(self) -> None:

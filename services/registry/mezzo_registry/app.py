@@ -44,6 +44,8 @@ from mezzo_registry.metrics import RegistryMetrics
 from mezzo_registry.office import Office
 from mezzo_registry.reign import Reign
 
+logger = log.get_logger(__name__)
+
 MESOS_API_VERSION = "1.11.0"
 """The version of Mesos' API that is spoken; clients compare it."""
 SERVICES = ("mezzo.scheduler.v1.Scheduler", "mezzo.agent.v1.AgentSession", "mezzo.operator.v1.Operator")
@@ -84,6 +86,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
         server = await _serve_peers(config, office, metrics, verbosity)
         stack.push_async_callback(server.stop)
         address = f"{host}:{server.port}"
+        logger.info("serving", grpc=address, metrics_port=exporter.port, version=__version__)
         candidate, registries, allocators = _election(config, info, address)
 
         def store_of(leadership: Leadership) -> Any:

@@ -207,10 +207,10 @@ class OperatorApi:
         await self.ask(call)
 
     async def verbosity(self) -> int:
-        """The level of the leading registry; while nobody leads, of this gateway."""
+        """The level of the leading registry; while nobody leads, or one of an earlier version, of this gateway."""
         try:
             return (await self.ask(Call(type=Call.GET_LOGGING_LEVEL))).get_logging_level.level
-        except Unavailable:
+        except (Unavailable, Unimplemented):
             return self._verbosity.level
 
     async def _logging_level(self, request: web.Request, _: Call) -> web.Response:
