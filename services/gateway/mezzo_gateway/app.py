@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
-from mezzo_chassis import log
+from mezzo_chassis import log, open_files
 from mezzo_chassis.certificates import server_context
 from mezzo_chassis.config import load
 from mezzo_chassis.errors import Exit, StartupError
@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a gateway until it is told to end; the exit code."""
     config = load(Config, argv, service=SERVICE, version=__version__)
     log.configure(SERVICE, config.log_level, config.log_format)
+    open_files.raise_limit()
     return run(lambda lifecycle: serve(config, lifecycle), service=SERVICE)
 
 
