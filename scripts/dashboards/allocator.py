@@ -172,8 +172,15 @@ WHO = Row(
         ),
         Graph(
             title="How much is kept free for guarantees?",
-            description="Headroom: what is offered to nobody else so that quota guarantees can be met.",
-            queries=[Query(or_zero(total(allocator("headroom"), "resource")), "{{resource}}")],
+            description="Headroom: the part of everything that nobody else is offered, so that guarantees can be met.",
+            queries=[
+                Query(
+                    or_zero(share(total(allocator("headroom"), "resource"), total(allocator("resources"), "resource"))),
+                    "{{resource}}",
+                )
+            ],
+            unit="percentunit",
+            max=1,
         ),
     ),
 )

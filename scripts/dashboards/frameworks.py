@@ -114,20 +114,27 @@ SHARES = Row(
     ),
 )
 
+
+def _quota_table(title: str, which: str, unit: str) -> Table:
+    return Table(
+        title=title,
+        description="Of each role with quota, by resource, as it is now.",
+        queries=[
+            Query(highest(roles(f"quota_{what}", which), "role", "resource"))
+            for what in ("guarantee", "limit", "consumed")
+        ],
+        columns=("role", "resource"),
+        values=("guaranteed", "allowed", "used"),
+        unit=unit,
+        width=12,
+    )
+
+
 QUOTA = Row(
     "Is quota kept?",
     (
-        Table(
-            title="What are guarantees and limits, and what is used?",
-            description="Of each role with quota, by resource, as it is now. mem and disk in bytes.",
-            queries=[
-                Query(highest(roles("quota_guarantee"), "role", "resource")),
-                Query(highest(roles("quota_limit"), "role", "resource")),
-                Query(highest(roles("quota_consumed"), "role", "resource")),
-            ],
-            columns=("role", "resource"),
-            values=("guarantee", "limit", "used"),
-        ),
+        _quota_table("How many processors are guaranteed, allowed and used?", 'resource!~"mem|disk"', "short"),
+        _quota_table("How much memory and disk is guaranteed, allowed and used?", 'resource=~"mem|disk"', "bytes"),
         Graph(
             title="Who comes near its limit?",
             description="What counts against quota, as a part of the limit. At 1 the role is offered no more.",
@@ -143,20 +150,31 @@ QUOTA = Row(
                 )
             ],
             unit="percentunit",
+            width=12,
             steps=((1, "red"),),
         ),
         Graph(
             title="Who has less than it is guaranteed?",
-            description="What is missing to the guarantee. Odd only where the role also waits for offers.",
+            description=(
+                "What is missing, as a part of the guarantee. Odd only where the role also waits for offers: who asks "
+                "for nothing is given nothing."
+            ),
             queries=[
                 Query(
                     or_zero(
-                        f"clamp_min({highest(roles('quota_guarantee'), 'role', 'resource')}"
-                        f" - {highest(roles('quota_consumed'), 'role', 'resource')}, 0)"
+                        "clamp_min(1 - "
+                        + share(
+                            highest(roles("quota_consumed"), "role", "resource"),
+                            highest(roles("quota_guarantee"), "role", "resource"),
+                        )
+                        + ", 0)"
                     ),
                     "{{role}} {{resource}}",
                 )
             ],
+            unit="percentunit",
+            max=1,
+            width=12,
         ),
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scripts.dashboards.grafana import Graph, Query, Row
-from scripts.dashboards.promql import Metrics, highest, or_zero, quantile, rate, total
+from scripts.dashboards.promql import Metrics, highest, or_zero, quantile, rate, share, total
 
 
 def streams(metrics: Metrics) -> Row:
@@ -58,6 +58,17 @@ def row(metrics: Metrics) -> Row:
                 description="Resident memory.",
                 queries=[Query(metrics.process("process_resident_memory_bytes"), "{{instance}}")],
                 unit="bytes",
+            ),
+            Graph(
+                title="How many files and connections are open?",
+                description="As a part of what the process may open. See the alert MezzoFilesRunningOut.",
+                queries=[
+                    Query(
+                        share(metrics.process("process_open_fds"), metrics.process("process_max_fds")), "{{instance}}"
+                    )
+                ],
+                unit="percentunit",
+                steps=((0.8, "red"),),
             ),
             Graph(
                 title="How late does the event loop come back?",
