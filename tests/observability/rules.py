@@ -17,7 +17,6 @@ ROOT = Path(__file__).parents[2]
 RULES = ROOT / "charts" / "mezzo" / "rules"
 ALERTS_FILE = RULES / "alerts.yaml"
 RULE_TESTS = Path(__file__).parent / "rules"
-RUNBOOKS = ROOT / "docs" / "operations" / "runbooks"
 PROMTOOL_SECONDS_MAX = 60
 
 
@@ -58,11 +57,6 @@ def rules() -> list[tuple[bool, Rule]]:
 
 def alerts() -> list[Rule]:
     return [rule for is_alert, rule in rules() if is_alert]
-
-
-def shell_lines(page: str) -> list[str]:
-    """What a page says to type."""
-    return "\n".join(re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)).splitlines()
 
 
 def promtool_tests(alert: Rule) -> Any:

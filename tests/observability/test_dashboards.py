@@ -9,8 +9,10 @@ from collections import Counter
 
 import pytest
 
+from tests.mezzo_command import MezzoCommand
 from tests.observability.dashboards import FILES, panels, read
-from tests.observability.rules import ROOT
+from tests.observability.prose import flags
+from tests.observability.rules import ROOT, alerts
 
 COLUMNS = 24
 DASHBOARDS = {"mezzo-cluster", "mezzo-registry", "mezzo-allocator", "mezzo-agents", "mezzo-frameworks", "mezzo-gateway"}
@@ -95,3 +97,12 @@ def test_panels_have_numbers_of_their_own_and_do_not_overlap(file: str) -> None:
         }
         assert not cells & taken, panel["title"]
         taken |= cells
+
+
+@every_dashboard
+def test_alerts_flags_and_commands_that_a_description_names_exist(file: str) -> None:
+    text = " ".join(panel["description"] for panel in panels(read(file)))
+    assert set(re.findall(r"\bMezzo[A-Z]\w+", text)) <= {alert.name for alert in alerts()}
+    assert set(re.findall(r"--(\w+)", text)) <= flags()
+    for verb in re.findall(r"`mezzo (\w+)", text):
+        MezzoCommand("127.0.0.1:1").output(verb, "--help")

@@ -19,7 +19,8 @@ from tests.framework import Framework
 from tests.mezzo_command import MezzoCommand
 from tests.observability.dashboards import Asked, asked
 from tests.observability.prometheus import SCRAPE_SECONDS, WINDOW, Prometheus, prometheus_missing
-from tests.observability.rules import RUNBOOKS, Rule, alerts, promtool_tests, rules, shell_lines
+from tests.observability.prose import RUNBOOKS, shell_lines
+from tests.observability.rules import Rule, alerts, promtool_tests, rules
 from tests.polling import eventually
 
 pytestmark = pytest.mark.timeout(300)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shlex
 
 import pytest
 
-from mezzo_agent import config as agent
-from mezzo_allocator import config as allocator
-from mezzo_gateway import config as gateway
-from mezzo_registry import config as registry
 from tests.mezzo_command import MezzoCommand
-from tests.observability.rules import ROOT, RUNBOOKS, Rule, alerts, shell_lines
+from tests.observability.prose import RUNBOOKS, flags, shell_lines
+from tests.observability.rules import ROOT, Rule, alerts
 
 SECTIONS = ["What it means", "What it does", "Find out more", "Mend it", "When to silence it"]
 ALERTS = alerts()
-SERVICES = (registry, allocator, gateway, agent)
 # Verbs of the command line that have verbs of their own.
 GROUPS = {"quota", "weights"}
 PAGES = sorted(path.name for path in RUNBOOKS.glob("*.md") if path.name != "README.md")
@@ -59,8 +54,7 @@ def test_what_a_page_says_to_type_exists(page: str) -> None:
 def test_the_flags_that_a_page_names_exist(page: str) -> None:
     text = re.sub(r"`mezzo [^`]*`", "", (RUNBOOKS / page).read_text())
     named = set(re.findall(r"`--(\w+)", text))
-    known = {flag.name for service in SERVICES for flag in dataclasses.fields(service.Config)}
-    assert named <= known
+    assert named <= flags()
 
 
 @every_runbook
