@@ -43,8 +43,9 @@ def test_a_node_is_wanted_only_while_connected_and_without_one() -> None:
 
 def test_the_lowest_leads_under_an_epoch_that_names_its_node() -> None:
     standing = standing_with(B)
-    assert standing.children_seen([A, B]) == Leadership(Session.CONNECTED, None)
-    assert standing.children_seen([C, B]) == Leadership(Session.CONNECTED, Epoch(f"/mezzo/{B}", 2))
+    assert standing.children_seen([A, B]) == Leadership(Session.CONNECTED, None, standing=True)
+    leading = Leadership(Session.CONNECTED, Epoch(f"/mezzo/{B}", 2), standing=True)
+    assert standing.children_seen([C, B]) == leading
 
 
 def test_a_suspended_leader_goes_on_leading_without_writing_under_the_same_epoch() -> None:

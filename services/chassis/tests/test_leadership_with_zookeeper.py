@@ -124,7 +124,7 @@ async def test_a_leader_survives_a_broken_connection_under_the_same_epoch(zookee
         leading = await until(candidate, lambda state: state.leading)
         wire.cut()
         suspended = await until(candidate, lambda state: state.session is Session.SUSPENDED)
-        assert suspended == Leadership(Session.SUSPENDED, leading.epoch)
+        assert suspended == Leadership(Session.SUSPENDED, leading.epoch, standing=True)
         wire.mend()
         assert await until(candidate, lambda state: state.session is not Session.SUSPENDED) == leading
 
@@ -143,7 +143,7 @@ async def test_a_leader_that_is_cut_off_for_too_long_writes_nothing_steps_down_a
             after = await until(new, lambda state: state.leading)
             await until_leader(watching, "b:2")
             # Nobody has told it, nor can; it does know that it may not write.
-            assert old.leadership == Leadership(Session.SUSPENDED, before.epoch)
+            assert old.leadership == Leadership(Session.SUSPENDED, before.epoch, standing=True)
             wire.mend()
             await until(old, lambda state: not state.leading)
             await until_node_count(new, 2)

@@ -39,6 +39,8 @@ class Leadership:
     session: Session
     # Set while it leads. It goes on leading while SUSPENDED, and writes nothing.
     epoch: Epoch | None
+    # Whether it has a node in the election: it leads, or will when those before it are gone.
+    standing: bool = False
 
     @property
     def leading(self) -> bool:
@@ -154,4 +156,4 @@ class Standing:
         return self._leadership()
 
     def _leadership(self) -> Leadership:
-        return Leadership(self._session, self._epoch)
+        return Leadership(self._session, self._epoch, self._node is not None)

@@ -7,8 +7,8 @@ from mezzo_chassis.rpc import Server
 
 
 async def announce(candidate: Candidate, server: Server) -> None:
-    """Healthy while it leads or stands by; not without a session, when nobody can find it. Until cancelled."""
+    """Healthy while it leads or stands by; without a session or a node it does neither. Until cancelled."""
     async for leadership in candidate.changes():
-        stands = leadership.session is Session.CONNECTED
+        stands = leadership.session is Session.CONNECTED and leadership.standing
         leads_alone = leadership.session is Session.NONE and leadership.leading
         await server.set_serving(stands or leads_alone)

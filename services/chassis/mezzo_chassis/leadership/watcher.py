@@ -41,6 +41,7 @@ class Watcher:
         failed: Callable[[BaseException], None],
     ) -> None:
         self._purpose = purpose
+        self._where = {"purpose": purpose, "hosts": url.hosts, "path": url.path}
         self._url = url
         self._timeout_seconds = session_timeout_seconds
         self._look = look
@@ -61,6 +62,7 @@ class Watcher:
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        log.info("connecting to zookeeper", **self._where)
         self._client = connect(self._url, self._timeout_seconds, self._session_changed)
         self._work = asyncio.create_task(self._keep_looking(), name=self._purpose)
         self._work.add_done_callback(self._ended)
@@ -87,7 +89,7 @@ class Watcher:
 
     def _session_changed(self, session: Session) -> None:
         self._reminder.over()
-        log.info("zookeeper session", purpose=self._purpose, state=session.value)
+        log.info("zookeeper session", state=session.value, **self._where)
         self._on_session(session)
         self.wake()
 
@@ -102,7 +104,7 @@ class Watcher:
             except KazooException as error:
                 if not isinstance(error, _PASSING) and repr(error) != told:
                     told = repr(error)
-                    log.error("zookeeper refuses", purpose=self._purpose, error=told)
+                    log.error("zookeeper refuses", error=told, **self._where)
                 await self._until_dirty(pause)
                 self.wake()
                 pause = min(2 * pause, RETRY_SECONDS_MAX)
@@ -119,12 +121,12 @@ class Watcher:
                 if seconds_max is not None:
                     return
                 if not self.client.connected and self._reminder.due():
-                    log.warning("no connection to zookeeper", purpose=self._purpose, hosts=self._url.hosts)
+                    log.warning("no connection to zookeeper", **self._where)
                 continue
             self._dirty.clear()
             return
 
     def _ended(self, work: asyncio.Task[None]) -> None:
         if not work.cancelled() and (error := work.exception()) is not None:
-            log.error("does not watch zookeeper any more", purpose=self._purpose, exc_info=error)
+            log.error("does not watch zookeeper any more", exc_info=error, **self._where)
             self._failed(error)
