@@ -63,15 +63,16 @@ class Framework:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in (self._loop, self._reconciler):
-            assert task is not None
-            task.cancel()
-        await asyncio.gather(self._loop, self._reconciler, return_exceptions=True)  # type: ignore[arg-type]
         try:
+            # While it is still subscribed: whoever is not may not end the framework.
             async with asyncio.timeout(5):
                 await self.client.teardown()
         except (Unavailable, Forbidden, InvalidRequest, TimeoutError):
             pass  # the cluster may be gone already; that is the test's affair
+        for task in (self._loop, self._reconciler):
+            assert task is not None
+            task.cancel()
+        await asyncio.gather(self._loop, self._reconciler, return_exceptions=True)  # type: ignore[arg-type]
         await self.client.close()
 
     def add(
