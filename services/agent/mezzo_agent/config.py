@@ -9,7 +9,7 @@ from pathlib import Path
 from mesos.v1.mesos_pb2 import DomainInfo
 from mezzo import domains
 from mezzo.confidential import SECRET
-from mezzo_chassis.config import byte_count, duration, flag, folder, fraction, ipv4, one_of
+from mezzo_chassis.config import byte_count, count, duration, flag, folder, fraction, interval, ipv4, one_of
 from mezzo_chassis.config import port as port_number
 from mezzo_chassis.leadership import ZooKeeperUrl, master
 from mezzo_chassis.log import FORMATS, LEVELS
@@ -47,7 +47,7 @@ class Config:
     master: ZooKeeperUrl | tuple[str, int] = flag(  # noqa: RUF009  fields are made by it
         "127.0.0.1:5060", "host:port of the registry's gRPC server, or zk://host:port,…/path.", parse=master
     )
-    zk_session_timeout: float = flag("10secs", "After how much silence ZooKeeper ends a session.", parse=duration)
+    zk_session_timeout: float = flag("10secs", "After how much silence ZooKeeper ends a session.", parse=interval)
     ip: str = flag("0.0.0.0", "The address to listen on.")
     port: int = flag("5051", "Where HTTP is served: executors, operators, the older endpoints.", parse=port_number)
     grpc_port: int = flag("5056", "Where the executor API is served by gRPC.", parse=port_number)
@@ -83,14 +83,14 @@ class Config:
         None, "Where fetched files are kept; <work_dir>/fetch when not set.", parse=folder
     )
     fetcher_cache_size: int = flag("2GB", "How much of the disk they may take.", parse=byte_count)
-    fetcher_stall_timeout: float = flag("1mins", "A download without progress for so long has failed.", parse=duration)
+    fetcher_stall_timeout: float = flag("1mins", "A download without progress for so long has failed.", parse=interval)
     max_stdout_size: int = flag("10MB", "A task's stdout is rotated when it is larger.", parse=byte_count)
     max_stderr_size: int = flag("10MB", "A task's stderr is rotated when it is larger.", parse=byte_count)
-    max_stdout_files: int = flag("2", "How many rotated files of stdout are kept.", parse=int)
-    max_stderr_files: int = flag("2", "How many rotated files of stderr are kept.", parse=int)
+    max_stdout_files: int = flag("2", "How many rotated files of stdout are kept.", parse=count)
+    max_stderr_files: int = flag("2", "How many rotated files of stderr are kept.", parse=count)
     gc_delay: float = flag("1weeks", "How long sandboxes are kept at most.", parse=duration)
     gc_disk_headroom: float = flag("0.1", "The part of the disk that sandboxes leave free.", parse=fraction)
-    disk_watch_interval: float = flag("1mins", "How often the disk is looked at.", parse=duration)
+    disk_watch_interval: float = flag("1mins", "How often the disk is looked at.", parse=interval)
     executor_environment_variables: dict[str, str] | None = flag(  # noqa: RUF009  fields are made by it
         None,
         "A JSON object: the environment of tasks and executors, instead of the agent's own.",
@@ -102,8 +102,8 @@ class Config:
     executor_shutdown_grace_period: float = flag("5secs", "How long an executor has to end.", parse=duration)
     recovery_timeout: float = flag("15mins", "How long executors wait for an agent that is away.", parse=duration)
     authenticate_http_executors: bool = flag(False, "Refuse executors that do not send their token.")
-    registration_backoff_factor: float = flag("1secs", "The longest pause between two registrations.", parse=duration)
-    max_completed_executors_per_framework: int = flag("150", "How many are remembered.", parse=int)
+    registration_backoff_factor: float = flag("1secs", "The longest pause between two registrations.", parse=interval)
+    max_completed_executors_per_framework: int = flag("150", "How many are remembered.", parse=count)
     recover: str = flag("reconnect", "reconnect to what runs; or cleanup: end it all, and exit.", parse=recover)
     strict: bool = flag(True, "Refuse to start with a damaged journal.")
     log_level: str = flag("info", "debug, info, warning or error.", parse=one_of(*LEVELS))

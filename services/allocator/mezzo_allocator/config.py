@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mezzo.resources import ResourceError, parse_quantities
 from mezzo_allocator.core.frameworks import Minimum
 from mezzo_allocator.core.policy import Sorter
-from mezzo_chassis.config import boolean, duration, flag, one_of, port
+from mezzo_chassis.config import boolean, flag, interval, one_of, port
 from mezzo_chassis.leadership import ZooKeeperUrl
 from mezzo_chassis.log import FORMATS, LEVELS
 
@@ -58,9 +58,9 @@ class Config:
     zk: ZooKeeperUrl | None = flag(  # noqa: RUF009 - makes a field
         "", "Where allocators elect a leader; without it this one leads.", parse=zookeeper
     )
-    zk_session_timeout: float = flag("10secs", "After what silence ZooKeeper gives a leader up.", parse=duration)
+    zk_session_timeout: float = flag("10secs", "After what silence ZooKeeper gives a leader up.", parse=interval)
     allocation_interval: float = flag(
-        "1secs", "How often all agents are looked at; changes are answered at once in any case.", parse=duration
+        "1secs", "How often all agents are looked at; changes are answered at once in any case.", parse=interval
     )
     min_allocatable_resources: Minimum = flag(  # noqa: RUF009 - makes a field
         "cpus:0.01|mem:32", "An offer contains at least one of these amounts.", parse=minimum

@@ -43,6 +43,21 @@ def duration(text: str) -> float:
     return durations.parse(text)
 
 
+def interval(text: str) -> float:
+    """Seconds as of `duration`, and more than none: what is done after each must not be all that is done."""
+    seconds = duration(text)
+    if seconds <= 0:
+        raise ValueError(f"{text!r} is not longer than nothing")
+    return seconds
+
+
+def count(text: str) -> int:
+    """A whole number from 0."""
+    if not text.strip().isdecimal():
+        raise ValueError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
 def byte_count(text: str) -> int:
     """Bytes, from Mesos' form (`10MB`) or a plain number of bytes."""
     matched = _QUANTITY.match(text)
@@ -68,8 +83,8 @@ def boolean(text: str) -> bool:
 
 
 def port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65535:
+    number = count(text)
+    if number > 65535:
         raise ValueError(f"{number} is not a port")
     return number
 
@@ -273,7 +288,7 @@ def as_text(config: Any) -> dict[str, str]:
 def _as_given(value: Any, given: _Flag) -> str:
     if given.show is not None:
         return given.show(value)
-    if given.parse is duration:
+    if given.parse in (duration, interval):
         return durations.text_of(value)
     if given.parse is byte_count:
         return bytes_text(value)

@@ -68,6 +68,7 @@ def configure(service: str, level: str = "info", format: str = "auto") -> None: 
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    logging.captureWarnings(True)  # otherwise they are lines of another form, on standard error
     set_level(level)
     # These tell every attempt to connect in lines of their own, kazoo also the password; ours tell what comes of it.
     logging.getLogger("kazoo").setLevel(logging.ERROR)

@@ -7,7 +7,19 @@ import pytest
 
 from mezzo import durations
 from mezzo_chassis import config
-from mezzo_chassis.config import address, as_text, boolean, byte_count, duration, flag, fraction, load, one_of
+from mezzo_chassis.config import (
+    address,
+    as_text,
+    boolean,
+    byte_count,
+    count,
+    duration,
+    flag,
+    fraction,
+    interval,
+    load,
+    one_of,
+)
 from mezzo_chassis.leadership import ZooKeeperUrl
 
 
@@ -16,6 +28,8 @@ class Config:
     port: int = flag(5050, "Where HTTP is served.", parse=config.port)
     agent_ping_timeout: float = flag("15secs", "How long to wait.", parse=duration)
     max_stdout_size: int = flag("10MB", "How large.", parse=byte_count)
+    heartbeat_interval: float = flag("15secs", "How often.", parse=interval)
+    max_completed_frameworks: int = flag("50", "How many.", parse=count)
     gc_disk_headroom: float = flag("0.1", "How much.", parse=fraction)
     switch_user: bool = flag("true", "Whether.", parse=boolean)
     master: tuple[str, int] = flag("127.0.0.1:5060", "Where.", parse=address)
@@ -35,6 +49,8 @@ def test_defaults_are_written_as_on_the_command_line() -> None:
         port=5050,
         agent_ping_timeout=15.0,
         max_stdout_size=10 * 2**20,
+        heartbeat_interval=15.0,
+        max_completed_frameworks=50,
         gc_disk_headroom=0.1,
         switch_user=True,
         master=("127.0.0.1", 5060),
@@ -64,7 +80,12 @@ def test_dashes_do_as_well_as_underscores() -> None:
     ("argv", "complaint"),
     [
         (["--port=http"], "--port"),
+        (["--port=http"], "'http' is not a whole number from 0"),
+        (["--port=-1"], "'-1' is not a whole number from 0"),
         (["--port=70000"], "70000 is not a port"),
+        (["--heartbeat_interval=0secs"], "'0secs' is not longer than nothing"),
+        (["--heartbeat_interval=often"], "'often' is not a length of time"),
+        (["--max_completed_frameworks=1.5"], "'1.5' is not a whole number from 0"),
         (["--agent_ping_timeout=soon"], "'soon' is not a length of time like 500ms, 15secs or 10mins"),
         (["--max_stdout_size=10XB"], "--max_stdout_size"),
         (["--gc_disk_headroom=2"], "'2' is not between 0 and 1"),
@@ -171,6 +192,8 @@ def test_flags_are_told_in_mesos_form_and_secrets_not_at_all() -> None:
         "port": "5050",
         "agent_ping_timeout": "90secs",
         "max_stdout_size": "10MB",
+        "heartbeat_interval": "15secs",
+        "max_completed_frameworks": "50",
         "gc_disk_headroom": "0.1",
         "switch_user": "true",
         "master": "[::1]:5060",

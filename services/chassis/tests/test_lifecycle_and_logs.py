@@ -18,7 +18,7 @@ from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.lifecycle import Lifecycle, freeze_gc, run
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, sys, warnings
 from mezzo_chassis.lifecycle import run
 from mezzo_chassis import log
 
@@ -26,6 +26,7 @@ log.configure("test", "info", "json")
 
 async def serve(lifecycle):
     log.bind_correlation_id("abc")
+    warnings.warn("two\\nlines")
     log.get_logger("x").info("serving", port=1, zk_password="swordfish")
     print("ready", flush=True)
     await lifecycle.stopping.wait()
@@ -45,6 +46,9 @@ def test_a_service_ends_on_sigterm_and_logs_json_without_secrets() -> None:
             else:
                 lines.append(json.loads(line))
     assert process.returncode == 0
+    warning = lines.pop(0)
+    assert (warning["level"], warning["service"]) == ("warning", "test")
+    assert "two\nlines" in warning["event"]
     assert [(line["event"], line["service"], line["correlation_id"]) for line in lines] == [
         ("serving", "test", "abc"),
         ("ending", "test", "abc"),

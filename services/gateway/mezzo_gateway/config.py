@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mezzo_chassis.config import byte_count, duration, flag, folder, one_of
+from mezzo_chassis.config import byte_count, count, duration, flag, folder, interval, one_of
 from mezzo_chassis.config import port as port_number
 from mezzo_chassis.leadership import ZooKeeperUrl, master
 from mezzo_chassis.log import FORMATS, LEVELS
@@ -31,18 +31,22 @@ class Config:
     metrics_port: int = flag(9062, "Where Prometheus metrics are served.", parse=port_number)
     hostname: str = flag("", "The host name that stands for this gateway; by default the address it listens on.")
     advertise_ip: str = flag("", "The address under which this gateway is reached, where it is another than --ip.")
-    advertise_port: int = flag(0, "The port under which this gateway is reached, where it is another than --port.")
+    advertise_port: int = flag(
+        0, "The port under which this gateway is reached, where it is another than --port.", parse=port_number
+    )
     master: ZooKeeperUrl | tuple[str, int] = flag(  # noqa: RUF009  fields are made by it
         "127.0.0.1:5060",
         "Where the leading registry is found: its gRPC address, or zk://[user:password@]host:port,…/path.",
         parse=master,
     )
     zk_session_timeout: float = flag(
-        "10secs", "How long ZooKeeper keeps a session without a sign of life.", parse=duration
+        "10secs", "How long ZooKeeper keeps a session without a sign of life.", parse=interval
     )
-    heartbeat_interval: float = flag("15secs", "Pause between heartbeats on operators' event streams.", parse=duration)
+    heartbeat_interval: float = flag("15secs", "Pause between heartbeats on operators' event streams.", parse=interval)
     max_body_size: int = flag("64MB", "The largest request body that is read.", parse=byte_count)
-    max_operator_event_stream_subscribers: int = flag(1000, "How many operators' event streams may be open at once.")
+    max_operator_event_stream_subscribers: int = flag(
+        1000, "How many operators' event streams may be open at once.", parse=count
+    )
     agent_timeout: float = flag("10secs", "How long an agent may take to begin an answer about files.", parse=duration)
     log_level: str = flag("info", "debug, info, warning or error.", parse=one_of(*LEVELS))
     log_format: str = flag("auto", "json, console, or auto: console on a terminal.", parse=one_of(*FORMATS))

@@ -8,7 +8,7 @@ from mesos.v1.mesos_pb2 import DomainInfo, WeightInfo
 from mezzo import domains, durations
 from mezzo.errors import InvalidRequest
 from mezzo.offer_constraints import RegexLimits
-from mezzo_chassis.config import address, byte_count, duration, flag, folder, ipv4, one_of, port
+from mezzo_chassis.config import address, byte_count, count, duration, flag, folder, interval, ipv4, one_of, port
 from mezzo_chassis.leadership import ZooKeeperUrl
 from mezzo_chassis.log import FORMATS, LEVELS
 from mezzo_registry.core import RateLimit, Settings
@@ -27,7 +27,7 @@ def rate_limit(text: str) -> RateLimit:
 
 def positive(text: str) -> int:
     """A whole number from 1."""
-    number = int(text)
+    number = count(text)
     if number < 1:
         raise ValueError(f"{number} is less than 1")
     return number
@@ -67,12 +67,12 @@ class Config:
         "zk://[user:password@]host:port,…/path: stand for election there, and store there.",
         parse=ZooKeeperUrl.parse,
     )
-    zk_session_timeout: float = flag("10secs", "After how much silence ZooKeeper ends a session.", parse=duration)
+    zk_session_timeout: float = flag("10secs", "After how much silence ZooKeeper ends a session.", parse=interval)
     allocator: tuple[str, int] = flag("127.0.0.1:5061", "Where the allocator is, without --zk.", parse=address)
     work_dir: Path = flag(  # noqa: RUF009  fields are made by it
         "/var/lib/mezzo/registry", "Where the SQLite store is, without --zk.", parse=folder
     )
-    agent_ping_timeout: float = flag("15secs", "How often agents and registry give a sign of life.", parse=duration)
+    agent_ping_timeout: float = flag("15secs", "How often agents and registry give a sign of life.", parse=interval)
     max_agent_ping_timeouts: int = flag("5", "An agent silent for so many of these is unreachable.", parse=positive)
     agent_reregister_timeout: float = flag(
         "10mins", "How long agents have to come back after an election.", parse=duration
@@ -88,11 +88,11 @@ class Config:
     offer_timeout: float = flag(
         "10mins", "Offers that nobody answers for so long are rescinded; 0 for never.", parse=duration
     )
-    scheduler_heartbeat_interval: float = flag("15secs", "How often frameworks get a HEARTBEAT.", parse=duration)
-    max_completed_frameworks: int = flag("50", "How many completed frameworks are remembered.", parse=int)
-    max_completed_tasks_per_framework: int = flag("1000", "How many completed tasks of each.", parse=int)
-    max_unreachable_tasks_per_framework: int = flag("1000", "How many unreachable tasks of each.", parse=int)
-    registry_gc_interval: float = flag("15mins", "How often unreachable agents are forgotten.", parse=duration)
+    scheduler_heartbeat_interval: float = flag("15secs", "How often frameworks get a HEARTBEAT.", parse=interval)
+    max_completed_frameworks: int = flag("50", "How many completed frameworks are remembered.", parse=count)
+    max_completed_tasks_per_framework: int = flag("1000", "How many completed tasks of each.", parse=count)
+    max_unreachable_tasks_per_framework: int = flag("1000", "How many unreachable tasks of each.", parse=count)
+    registry_gc_interval: float = flag("15mins", "How often unreachable agents are forgotten.", parse=interval)
     registry_max_agent_age: float = flag("2weeks", "Unreachable agents older than this are forgotten.", parse=duration)
     offer_constraints_re2_max_mem: int = flag(
         "4096", "Memory in bytes for each regular expression in offer constraints.", parse=byte_count
@@ -117,7 +117,7 @@ class Config:
         parse=role_weights,
         show=lambda weights: ",".join(f"{role}={weight:g}" for role, weight in weights),
     )
-    registry_max_agent_count: int = flag("102400", "Of more unreachable agents the oldest are forgotten.", parse=int)
+    registry_max_agent_count: int = flag("102400", "Of more unreachable agents the oldest are forgotten.", parse=count)
     log_level: str = flag("info", "debug, info, warning or error.", parse=one_of(*LEVELS))
     log_format: str = flag("auto", "json, console, or auto: console on a terminal.", parse=one_of(*FORMATS))
 
