@@ -50,7 +50,7 @@ def test_quota_and_what_is_laid_away_for_it_are_told_by_resource() -> None:
     assert told(metrics, "quota_guarantee", role="quota", resource="cpus") == 4
     assert told(metrics, "quota_consumed", role="quota", resource="cpus") == 1
     assert told(metrics, "headroom", resource="cpus") == 3
-    assert told(metrics, "headroom", resource="mem") == 512
+    assert told(metrics, "headroom", resource="mem") == 512 << 20
     cluster.role("quota")
     assert told(metrics, "quota_guarantee", role="quota", resource="cpus") is None
     assert told(metrics, "headroom", resource="cpus") is None
@@ -81,7 +81,7 @@ def test_resources_are_told_as_they_are_and_as_they_are_given_out() -> None:
     assert told(metrics, "resources_allocated", resource="mem") is None
     cluster.framework("f")
     cluster.cycle()
-    assert told(metrics, "resources_allocated", resource="mem") == 1024
+    assert told(metrics, "resources_allocated", resource="mem") == 1024 << 20
     cluster.remove_agent("a")
     assert told(metrics, "resources", resource="cpus") is None
     assert told(metrics, "resources_allocated", resource="cpus") is None
