@@ -98,8 +98,9 @@ class Cluster:
             self._tell(effect.then)
 
     def hold_store(self) -> None:
-        """From now on writes are not durable until `release_store`."""
-        self.held_back = []
+        """From now on writes are not durable until `release_store`; those that wait already go on waiting."""
+        if self.held_back is None:
+            self.held_back = []
 
     def release_store(self) -> list[effects.Effect]:
         """Everything written is durable now."""
