@@ -50,7 +50,7 @@ async def test_whatever_is_killed_is_named_by_an_alert(tmp_path: Path) -> None:
         await wait_until_raised(prometheus, ("MezzoAgentsLost", ""), ("MezzoTargetDown", "mezzo-agent"))
 
         cluster.registry().process.kill()
-        # Without a leader nobody is to blame for not following it. What was scraped before its end may say so for a moment.
+        # Without a leader nobody is to blame for not following it; what was scraped before may say so for a moment.
         wanted = {("MezzoNoLeader", ""), ("MezzoTargetDown", "mezzo-registry")}
         unwanted = {"MezzoGatewayDisconnected", "MezzoAllocatorAway"}
 
