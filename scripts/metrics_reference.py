@@ -161,6 +161,12 @@ Of the names that mesos_exporter reads from `/metrics/snapshot`, these are left 
 `…/provisioner/bind/remove_rootfs_errors` (there are no images yet), and `slave/tasks_error` (which Mesos' agents do not
 tell either). mesos_exporter logs that they are missing, and goes on.
 
+Of its series these are not recorded: those of the names above, `mesos_master_frameworks_messages` (a label for each
+framework), `mesos_slave_task_state_counts_by_source_reason`, `mesos_registrar_state_fetch_ms`,
+`mesos_master_recovery_slave_removal_events_total`, `mesos_master_allocator_event_queue_dispatches`,
+`mesos_slave_executor_directory_max_allowed_age_secs`, `mesos_slave_executors_preempted` and
+`mesos_slave_containerizer_provisioner_remove_container_errors`.
+
 | series | from |
 |---|---|
 """
