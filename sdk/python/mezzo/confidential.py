@@ -29,6 +29,8 @@ def withhold(message: Message) -> None:
     """Take the values of secrets, and the passwords in URIs, out of a message of Mesos."""
     if isinstance(message, mesos.Secret):
         message.ClearField("value")
+    elif isinstance(message, mesos.Credential):
+        message.ClearField("secret")
     elif isinstance(message, mesos.CommandInfo.URI):
         message.value = without_credentials(message.value)
     else:
@@ -51,6 +53,6 @@ def _leads_there(field: FieldDescriptor, passed: frozenset[str]) -> bool:
     kind = field.message_type
     if kind is None or kind.full_name in passed or kind.GetOptions().map_entry:
         return False
-    if kind in (mesos.Secret.DESCRIPTOR, mesos.CommandInfo.URI.DESCRIPTOR):
+    if kind in (mesos.Secret.DESCRIPTOR, mesos.Credential.DESCRIPTOR, mesos.CommandInfo.URI.DESCRIPTOR):
         return True
     return any(_leads_there(each, passed | {kind.full_name}) for each in kind.fields)

@@ -40,12 +40,14 @@ def executor() -> mesos.ExecutorInfo:
     container.mesos.image.type = mesos.Image.DOCKER
     container.mesos.image.docker.name = "alpine"
     container.mesos.image.docker.config.value.data = b"swordfish"
+    container.mesos.image.docker.credential.principal = "me"
+    container.mesos.image.docker.credential.secret = "swordfish"
     return info
 
 
 def test_the_values_of_secrets_are_withheld_wherever_they_are() -> None:
     info = executor()
-    assert info.SerializeToString().count(b"swordfish") == 4
+    assert info.SerializeToString().count(b"swordfish") == 5
     withhold(info)
     assert b"swordfish" not in info.SerializeToString()
     plain, secret = info.command.environment.variables
