@@ -35,6 +35,8 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise _refused(f"{key} is not the key of {certificate}") from None
+        if error.reason is not None and error.reason.endswith(("_TOO_SMALL", "_TOO_WEAK")):
+            raise _refused(f"{certificate} is too weak for OpenSSL: {error.reason}") from None
         raise _refused(f"{key} is no private key in PEM, or it is encrypted") from None
     if until - time.time() < EXPIRES_SOON_SECONDS:
         log.warning("the certificate expires soon", file=str(certificate), expires_at=_date(until))

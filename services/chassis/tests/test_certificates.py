@@ -109,6 +109,22 @@ def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(files:
     assert refusal(certificate, key) == f"{key} is no private key in PEM, or it is encrypted"
 
 
+def test_one_with_a_key_that_is_too_short_is_refused_for_that(files: Files) -> None:
+    rsa = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.rsa")
+    serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
+    x509 = pytest.importorskip("cryptography.x509")
+    hashes = pytest.importorskip("cryptography.hazmat.primitives.hashes")
+    certificate, key = files.issue()
+    private = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "short")])
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(private.public_key())
+    made = made.serial_number(1).not_valid_before(NOW - DAY).not_valid_after(NOW + 100 * DAY)
+    pem, kind = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    certificate.write_bytes(made.sign(private, hashes.SHA256()).public_bytes(pem))
+    key.write_bytes(private.private_bytes(pem, kind, serialization.NoEncryption()))
+    assert refusal(certificate, key) == f"{certificate} is too weak for OpenSSL: EE_KEY_TOO_SMALL"
+
+
 @pytest.mark.parametrize(("days", "warned"), [(29, True), (31, False)])
 def test_one_that_expires_soon_is_taken_with_a_warning(days: int, warned: bool, files: Files) -> None:
     with capture_logs() as logs:
