@@ -266,8 +266,10 @@ def test_agent_without_an_id_that_has_tasks_is_refused(cluster: Cluster) -> None
 def test_forgotten_unreachable_agents_are_the_oldest_and_those_beyond_the_count(make_cluster: MakeCluster) -> None:
     marked = {f"S{number}": START - number for number in range(5)}
     cluster = make_cluster(Settings(registry_max_agent_count=2), events.Elected(unreachable=marked))
-    cluster.advance(900)
+    said = cluster.advance(900)
     assert set(cluster.registry.books.unreachable) == {"S0", "S1"}
+    writes = [[write.key for write in one.writes] for one in said if isinstance(one, effects.Persist)]
+    assert writes == [["S4"], ["S3"], ["S2"]], "all of them as one might be more than a transaction holds"
 
 
 def test_changed_description_of_an_agent_is_stored(cluster: Cluster) -> None:

@@ -209,6 +209,21 @@ async def test_many_large_groups_at_once_make_no_transaction_that_zookeeper_refu
 
 
 @needs_zookeeper
+async def test_forgetting_agents_all_over_the_store_makes_no_transaction_that_zookeeper_refuses(
+    zookeeper: ZooKeeperServer, tmp_path: Path
+) -> None:
+    url = ZooKeeperUrl.parse(zookeeper.url(f"/{tmp_path.name}"))
+    contender = await stand(url)
+    store = await store_of(contender, url)
+    await store.open_term()
+    since = b"s" * 50_000  # so that few records fill many chunks
+    await store.write([[Write(UNREACHABLE, f"S{number}", since)] for number in range(60)])
+    await store.write([records.forget_unreachable(f"S{number}") for number in range(0, 60, 2)])
+    assert set((await store.open_term())[UNREACHABLE]) == {f"S{number}" for number in range(1, 60, 2)}
+    await contender.close()
+
+
+@needs_zookeeper
 async def test_deposed_leader_cannot_write(zookeeper: ZooKeeperServer, tmp_path: Path) -> None:
     url = ZooKeeperUrl.parse(zookeeper.url(f"/{tmp_path.name}"))
     old, new = await stand(url), Contender(url, b"{}", session_timeout_seconds=4)

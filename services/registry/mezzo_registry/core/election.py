@@ -63,6 +63,7 @@ def garbage_due(turn: Turn, event: TimerFired) -> None:
     for agent_id in forgotten:
         del books.unreachable[agent_id]
         observers.agent_gone(turn, agent_id, unreachable=False)
+        # Each for itself: what is written as one has to fit into one transaction.
+        turn.order(Persist(records.forget_unreachable(agent_id)))
     if forgotten:
-        turn.order(Persist(records.forget_unreachable(forgotten)))
         turn.note("unreachable agents forgotten", agents=len(forgotten))

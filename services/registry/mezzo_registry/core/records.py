@@ -62,9 +62,9 @@ def remove(agent_id: str) -> tuple[Write, ...]:
     return (Write(ADMITTED, agent_id, None), Write(UNREACHABLE, agent_id, None))
 
 
-def forget_unreachable(agent_ids: list[str]) -> tuple[Write, ...]:
-    """Nobody remembers these unreachable agents any longer."""
-    return tuple(Write(UNREACHABLE, agent_id, None) for agent_id in agent_ids)
+def forget_unreachable(agent_id: str) -> tuple[Write, ...]:
+    """Nobody remembers this unreachable agent any longer."""
+    return (Write(UNREACHABLE, agent_id, None),)
 
 
 def configure(weights: Mapping[str, float], quotas: Mapping[str, Quota]) -> tuple[Write, ...]:
