@@ -15,6 +15,8 @@ from pathlib import Path
 
 import structlog
 
+from mezzo_agent.containers import sandbox
+
 _log = structlog.get_logger(__name__)
 
 
@@ -102,11 +104,11 @@ class GarbageCollector:
 def _remove(path: Path) -> OSError | None:
     """Removes a folder with all that is in it, following no link. Returns what kept it from doing so."""
     try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        return None
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path)
     except OSError as error:
         return error
+    sandbox.prune(path)
     return None
 
 

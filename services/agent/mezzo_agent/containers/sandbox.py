@@ -7,6 +7,8 @@ Source: docs/sandbox.md of apache/mesos.
 """
 
 import os
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from uuid import uuid4
@@ -14,8 +16,12 @@ from uuid import uuid4
 from mezzo_agent.containers.users import Credentials
 
 LATEST = "latest"
+RUNS = "runs"
 SANDBOX_MODE = 0o750
 NAME_BYTES_MAX = 255
+
+# Sandboxes are removed in another thread than they are made in: no folder may go while one is being made in it.
+_layout = threading.Lock()
 
 
 class InvalidName(ValueError):
@@ -55,7 +61,7 @@ def check_name(what: str, name: str) -> None:
 
 
 def runs(work_dir: Path, agent: str, framework: str, executor: str) -> Path:
-    return work_dir / "slaves" / agent / "frameworks" / framework / "executors" / executor / "runs"
+    return work_dir / "slaves" / agent / "frameworks" / framework / "executors" / executor / RUNS
 
 
 def create(sandbox: Path, owner: Credentials | None = None) -> None:
@@ -65,24 +71,46 @@ def create(sandbox: Path, owner: Credentials | None = None) -> None:
     belongs to somebody else none is followed. Making a sandbox that is there already is not an error (an agent that
     died in between does it again). Raises OSError.
     """
+    with _layout:
+        opened = _make(sandbox)
+        try:
+            os.fchmod(opened, SANDBOX_MODE)
+            if owner is not None:
+                os.fchown(opened, owner.uid, owner.gid)
+        finally:
+            os.close(opened)
+        for run in (sandbox, sandbox.parent.parent):
+            if run.parent.name == RUNS:
+                point_latest(run)
+
+
+def prune(run: Path) -> None:
+    """After a run was removed: removes what only led to it, up to the framework's folder, unless something is in it.
+
+    Without this each executor id that was ever used would leave three folders and a link that leads nowhere.
+    """
+    if run.parent.name != RUNS:
+        return
+    runs_folder = run.parent
+    executor_folder = runs_folder.parent
+    with _layout, suppress(OSError):  # a folder that has something in it stays, and so does all above it
+        if os.listdir(runs_folder) == [LATEST]:
+            (runs_folder / LATEST).unlink()
+        for folder in (runs_folder, executor_folder, executor_folder.parent, executor_folder.parent.parent):
+            folder.rmdir()
+
+
+def _make(sandbox: Path) -> int:
+    """A descriptor of the sandbox, made with the folders above it. The caller closes it."""
     folder = os.open("/", os.O_PATH)
     for step in sandbox.absolute().parts[1:]:
         below = _enter(folder, step)
         os.close(folder)
         folder = below
     try:
-        opened = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
     finally:
         os.close(folder)
-    try:
-        os.fchmod(opened, SANDBOX_MODE)
-        if owner is not None:
-            os.fchown(opened, owner.uid, owner.gid)
-    finally:
-        os.close(opened)
-    for run in (sandbox, sandbox.parent.parent):
-        if run.parent.name == "runs":
-            point_latest(run)
 
 
 def _enter(folder: int, step: str) -> int:

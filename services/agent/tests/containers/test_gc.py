@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from mezzo_agent.containers import sandbox
 from mezzo_agent.containers.gc import GarbageCollector, disk_usage, due, maximum_age_secs
+from mezzo_agent.containers.sandbox import SandboxName
 
 WEEK_SECS = 7 * 86400.0
 
@@ -121,3 +123,12 @@ async def test_the_age_of_what_was_in_use_for_long_begins_when_it_is_retired(tmp
     assert await collector.collect(disk_usage=0.0) == []
     now += 1
     assert await collector.collect(disk_usage=0.0) == [old]
+
+
+async def test_of_a_sandbox_not_even_the_way_to_it_is_left(tmp_path: Path) -> None:
+    run = SandboxName("agent-S0", "fw-0000", "task-1", "c1").path(tmp_path)
+    sandbox.create(run)
+    collector = GarbageCollector(gc_delay_secs=0.0, disk_headroom=0.0)
+    collector.retire(run)
+    assert await collector.collect(disk_usage=0.0) == [run]
+    assert [path.name for path in (tmp_path / "slaves").rglob("*")] == ["agent-S0", "frameworks"]

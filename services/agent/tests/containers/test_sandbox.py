@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,49 @@ def test_virtual_and_real_paths_lead_to_the_same_sandbox(tmp_path: Path) -> None
 @pytest.mark.parametrize("path", ["/etc/passwd", "/frameworks/../../../../etc/passwd", "frameworks/x", "", "/"])
 def test_other_paths_lead_nowhere(tmp_path: Path, path: str) -> None:
     assert real_path(tmp_path, "agent-S0", path) is None
+
+
+def test_nothing_is_left_of_a_framework_whose_last_run_was_removed(tmp_path: Path) -> None:
+    run = create(tmp_path, name())
+    run.rmdir()
+    sandboxes.prune(run)
+    assert list((tmp_path / "slaves" / "agent-S0" / "frameworks").iterdir()) == []
+
+
+def test_what_other_runs_need_stays_when_one_was_removed(tmp_path: Path) -> None:
+    first = create(tmp_path, name("c1"))
+    second = create(tmp_path, name("c2"))
+    other = create(tmp_path, SandboxName("agent-S0", "fw-0000", "ex:2", "c3"))
+    first.rmdir()
+    sandboxes.prune(first)
+    assert (second.parent / "latest").resolve() == second
+    second.rmdir()
+    sandboxes.prune(second)
+    assert not second.parent.parent.exists()
+    assert (other.parent / "latest").resolve() == other
+
+
+def test_only_the_way_to_a_run_is_pruned(tmp_path: Path) -> None:
+    folder = tmp_path / "emptied"
+    folder.mkdir()
+    sandboxes.prune(folder / "garbage")
+    assert folder.is_dir()
+
+
+def test_an_executor_id_may_be_used_again_while_its_old_runs_are_removed(tmp_path: Path) -> None:
+    """The two happen in threads of their own; whoever makes a sandbox finds it, and `latest` leads to it."""
+
+    def remove_each(made: list[Path]) -> None:
+        for run in made:
+            run.rmdir()
+            sandboxes.prune(run)
+
+    with ThreadPoolExecutor(1) as remover:
+        removing = remover.submit(remove_each, [])
+        for number in range(300):
+            run = create(tmp_path, name(f"c{number}"))
+            assert (run.parent / "latest").resolve() == run
+            removing.result()
+            removing = remover.submit(remove_each, [run])
+        removing.result()
+    assert list((tmp_path / "slaves" / "agent-S0" / "frameworks").iterdir()) == []
