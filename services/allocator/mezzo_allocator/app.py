@@ -16,7 +16,7 @@ from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.core.policy import Policy
 from mezzo_allocator.metrics import AllocatorMetrics
 from mezzo_chassis.config import load
-from mezzo_chassis.leadership import ALLOCATORS_FOLDER, Candidate, Contender, StandaloneCandidate, announce
+from mezzo_chassis.leadership import ALLOCATORS_FOLDER, Candidate, Contender, Health, StandaloneCandidate
 from mezzo_chassis.leadership.payload import address_json
 from mezzo_chassis.lifecycle import Lifecycle, run
 from mezzo_chassis.log import configure, get_logger
@@ -53,7 +53,7 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
         try:
             await candidate.start()
             lifecycle.spawn(_follow(candidate, servicer), "follow leadership")
-            lifecycle.spawn(announce(candidate, server), "health")
+            lifecycle.spawn(Health(candidate, server).follow(), "health")
             lifecycle.spawn(metrics.leadership.follow(candidate), "measure leadership")
             lifecycle.spawn(metrics.process.watch(), "watch the process")
             lifecycle.spawn(_compile(config, core, metrics), "compile the inner loop")

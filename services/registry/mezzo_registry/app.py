@@ -22,10 +22,10 @@ from mezzo_chassis.leadership import (
     Contender,
     Detector,
     FixedDetector,
+    Health,
     LeaderDetector,
     Leadership,
     StandaloneCandidate,
-    announce,
     master_info_json,
 )
 from mezzo_chassis.metrics import start_exporter
@@ -95,6 +95,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
             assert isinstance(candidate, Contender)
             return ZooKeeperStore(candidate.client, config.zk, leadership.epoch)
 
+        health = Health(candidate, server)
         reign = Reign(
             settings=config.settings(),
             flags=as_text(config),
@@ -106,6 +107,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
             office=office,
             metrics=metrics,
             announce=LeaderNode(candidate, info.id, address).announce,
+            hinder=health.hinder,
             white_list=white_list,
         )
         finding: list[Candidate | LeaderDetector] = [allocators, candidate]
@@ -121,7 +123,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
         life.spawn(metrics.process.watch(), "process metrics")
         life.spawn(metrics.leadership.follow(candidate), "leadership metrics")
         life.spawn(reign.run(), "lead")
-        life.spawn(announce(candidate, server), "health")
+        life.spawn(health.follow(), "health")
         await life.stopping.wait()
 
 

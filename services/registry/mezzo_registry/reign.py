@@ -43,6 +43,7 @@ class Reign:
         office: Office,
         metrics: RegistryMetrics,
         announce: Callable[[mesos.MasterInfo, Leadership], Awaitable[None]],
+        hinder: Callable[[bool], Awaitable[None]],
         white_list: WhiteList | None = None,
     ) -> None:
         self._settings = settings
@@ -56,6 +57,7 @@ class Reign:
         self._metrics = metrics
         self._white_list = white_list
         self._announce = announce
+        self._hinder = hinder
         self._term: Term | None = None
         self._leadership: Leadership | None = None
         self._work: asyncio.Task[None] | None = None
@@ -105,6 +107,7 @@ class Reign:
                 # A mistake of ours must not leave a leader behind that does nothing, and stands in the way of others.
                 log.exception("the term fails", why=str(error))
             self._step_down(NotLeading())
+            await self._hinder(True)
             if self._terms != terms_before:  # it led: this is another failure than the last
                 pause = RETRY_SECONDS_MIN
             await asyncio.sleep(pause)
@@ -139,6 +142,7 @@ class Reign:
         term.tell_all(first)  # before anybody else can tell it anything
         self._office.take(term)
         self._terms += 1
+        await self._hinder(False)
         await self._run(term)
 
     async def _run(self, term: Term) -> None:

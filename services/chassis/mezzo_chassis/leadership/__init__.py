@@ -3,7 +3,7 @@
 from mezzo_chassis.leadership.candidate import Candidate, Epoch, Leadership, Session, StandaloneCandidate
 from mezzo_chassis.leadership.contender import Contender
 from mezzo_chassis.leadership.detector import Detector, FixedDetector, LeaderDetector, detector_of, master
-from mezzo_chassis.leadership.health import announce
+from mezzo_chassis.leadership.health import Health
 from mezzo_chassis.leadership.payload import ALLOCATORS_FOLDER, LeaderInfo, master_info_json
 from mezzo_chassis.leadership.zookeeper import ZooKeeperUrl, connect
 
@@ -14,13 +14,13 @@ __all__ = [
     "Detector",
     "Epoch",
     "FixedDetector",
+    "Health",
     "LeaderDetector",
     "LeaderInfo",
     "Leadership",
     "Session",
     "StandaloneCandidate",
     "ZooKeeperUrl",
-    "announce",
     "connect",
     "detector_of",
     "master",
