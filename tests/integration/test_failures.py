@@ -68,6 +68,27 @@ async def test_an_agent_that_is_told_to_leave_ends_its_tasks(tmp_path: Path) -> 
             await framework.finish()
 
 
+async def test_tasks_of_an_agent_that_was_cut_off_are_unreachable_and_run_on_when_it_is_back(tmp_path: Path) -> None:
+    flags = {"registry": {"agent_ping_timeout": "500ms", "max_agent_ping_timeouts": 3}}
+    with Cluster(tmp_path, flags=flags) as cluster:
+        async with Framework(HttpTransport(cluster.url)) as framework:
+            gate = tmp_path / "gate"
+            job = framework.add(f"while [ ! -e {gate} ]; do sleep 0.02; done; exit 7")
+            await framework.job_is(job, mesos.TASK_RUNNING)
+            agent = cluster.agent().process
+            agent.send(signal.SIGSTOP)
+            unreachable = await framework.job_is(job, mesos.TASK_UNREACHABLE)
+            assert unreachable.reason == mesos.TaskStatus.REASON_AGENT_REMOVED
+            assert unreachable.HasField("unreachable_time")
+            agent.send(signal.SIGCONT)
+            await framework.until(lambda: job.statuses[-1].state == mesos.TASK_RUNNING)
+            assert job.statuses[-1].reason == mesos.TaskStatus.REASON_AGENT_REREGISTERED
+            gate.touch()
+            end = await framework.job_is(job, mesos.TASK_FAILED)
+            assert end.message == "Command exited with status 7"
+            exactly_once(framework)
+
+
 async def test_the_next_registry_takes_over_and_nothing_is_lost(zookeeper: ZooKeeperServer, tmp_path: Path) -> None:
     with Cluster(tmp_path / "c", registries=3, allocators=2, agents=2, zookeeper=zookeeper) as cluster:
         async with Framework(HttpTransport(cluster.url)) as framework:
