@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 
+from mezzo.operator.v1.operator_pb2 import StateChange
 from mezzo_chassis.leadership import LeaderInfo
+from mezzo_gateway.state.copy import Applied
 from mezzo_gateway.testing.changes import FRAMEWORK_ID, agent_changed, master, snapshot
 from mezzo_gateway.testing.client import PATIENCE_SECONDS, GatewayClient
 from mezzo_gateway.testing.registry import ScriptedRegistry
@@ -182,3 +184,20 @@ async def test_a_registry_that_does_not_lead_points_to_the_one_that_does(
         assert len(registry.calls) == 1
     finally:
         await standby.stop()
+
+
+async def test_a_gateway_that_cannot_take_a_change_in_begins_again_with_a_snapshot(
+    gateway: GatewayClient, registry: ScriptedRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = gateway.gateway.registry.copy
+    apply, mistakes = copy.apply, [KeyError("nobody thought of this")]
+
+    def fail_once(changes: Iterable[StateChange]) -> Applied:
+        if mistakes:
+            raise mistakes.pop()
+        return apply(changes)
+
+    monkeypatch.setattr(copy, "apply", fail_once)
+    registry.tell(agent_changed())
+    assert (await gateway.applied()).replaced
+    assert gateway.gateway.registry.connected

@@ -14,7 +14,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.master import master_pb2 as master
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
-from mezzo.allocator.v1 import allocator_pb2_grpc
+from mezzo.allocator.v1 import allocator_pb2, allocator_pb2_grpc
 from mezzo.operator.v1 import operator_pb2 as operator
 from mezzo.operator.v1 import operator_pb2_grpc
 from mezzo.scheduler.v1 import scheduler_pb2 as service
@@ -22,6 +22,7 @@ from mezzo.scheduler.v1 import scheduler_pb2_grpc
 from mezzo_chassis.lifecycle import Lifecycle
 from mezzo_chassis.rpc import open_channel, start_server
 from mezzo_chassis.testing import free_port
+from mezzo_registry.adapters.allocator_session import AllocatorSession
 from mezzo_registry.app import serve
 from mezzo_registry.config import Config
 from mezzo_registry.core import reconciliation
@@ -97,6 +98,21 @@ async def test_task_goes_from_offer_to_finish(registry: Service) -> None:
         assert acknowledged.uuid == identifier
     assert await agent.end() is grpc.StatusCode.OK
     framework.cancel()
+
+
+async def test_session_with_the_allocator_that_fails_as_nobody_expected_is_opened_again(
+    registry: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, mistakes = AllocatorSession._take, [KeyError("nobody thought of this")]
+
+    def fail_once(session: AllocatorSession, response: allocator_pb2.SessionResponse) -> None:
+        if mistakes:
+            raise mistakes.pop()
+        take(session, response)
+
+    monkeypatch.setattr(AllocatorSession, "_take", fail_once)
+    await cluster_of_two(registry)  # with an offer, which only another session brings
+    assert registry.allocator.sessions == 2
 
 
 async def test_first_heartbeat_follows_the_subscription_at_once(registry: Service) -> None:

@@ -177,7 +177,7 @@ class Registry:
         pause, reminder = RETRY_SECONDS_MIN, Reminder()
         target = address
         while True:
-            version = self.copy.version
+            version, sound = self.copy.version, True
             reason = "the registry ended the stream"
             try:
                 await self._watch(target)
@@ -186,7 +186,11 @@ class Registry:
                 reason = str(cause)
                 # A registry that does not lead may know who does; one that cannot be reached is asked again itself.
                 target = (cause.leader if isinstance(cause, NotLeading) else None) or address
-            if self.copy.version != version:
+            except Exception as error:
+                # A mistake of ours must not end the following unseen: another stream begins with another snapshot.
+                sound, reason = False, repr(error)
+                log.exception("the state cannot be followed", address=target)
+            if sound and self.copy.version != version:
                 pause = RETRY_SECONDS_MIN
                 reminder.over()
             if reminder.due(f"{target} {reason}"):

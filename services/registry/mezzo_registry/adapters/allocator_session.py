@@ -56,7 +56,7 @@ class AllocatorSession:
         delay, told = RETRY_SECONDS_MIN, ""
         async with open_channel(address) as channel:
             while True:
-                opened_before = self._opened
+                opened_before, sound = self._opened, True
                 try:
                     await self._session(channel, address)
                     why = "it ended the session"
@@ -64,7 +64,11 @@ class AllocatorSession:
                     why = f"{error.code().name}: {error.details()}"
                 except Overflow as error:
                     why = str(error)
-                if self._opened != opened_before:
+                except Exception as error:
+                    # A mistake of ours must not leave the term without a session: another one begins with a snapshot.
+                    sound, why = False, repr(error)
+                    log.exception("the session with the allocator fails", address=address)
+                if sound and self._opened != opened_before:
                     delay, told = RETRY_SECONDS_MIN, ""
                 if why != told:
                     log.info("no session with the allocator", address=address, why=why)
