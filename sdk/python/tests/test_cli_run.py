@@ -10,11 +10,14 @@ import aiohttp
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.scheduler import scheduler_pb2 as v1
 from mezzo.cli.asking import ApiError
-from mezzo.cli.job import Job, _framework, _tell_why_it_waits, exit_code, killed
+from mezzo.cli.job import Job, _ask_after, _framework, _handle, _tell_why_it_waits, exit_code, killed
 from mezzo.cli.run import Wanted
+from mezzo.errors import Unavailable
 
 WANTED = Wanted(["true"], 2.0, 64.0, "ports:[31000-31001]", "job", "web", [], [], "", shell=False)
+RECONCILED = mesos.TaskStatus.REASON_RECONCILIATION
 
 
 class Explaining:
@@ -73,6 +76,70 @@ async def test_nothing_is_said_of_a_task_that_was_launched_meanwhile(capsys: pyt
     async with asyncio.timeout(10):
         await _tell_why_it_waits(Explaining(job), Subscribed(), job, pause=0)  # type: ignore[arg-type]
     assert capsys.readouterr().err == ""
+
+
+class Losing:
+    """A registry that a call reaches only when it is not to be lost, with what has been called."""
+
+    framework_id = "F1"
+
+    def __init__(self, *lost: str) -> None:
+        self.lost = list(lost)
+        self.called: list[str] = []
+        self.asked = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*_: Any) -> None:
+            self.called.append(name)
+            if name == "reconcile":
+                self.asked.set()
+            if name in self.lost:
+                self.lost.remove(name)
+                raise Unavailable("the connection broke")
+
+        return call
+
+
+def offered() -> v1.Event:
+    event = v1.Event(type=v1.Event.OFFERS)
+    offer = event.offers.offers.add(agent_id=mesos.AgentID(value="A1"))
+    offer.resources.extend(Job.of(WANTED).needed.messages())
+    return event
+
+
+def update(state: mesos.TaskState.ValueType, **more: Any) -> v1.Event:
+    return v1.Event(type=v1.Event.UPDATE, update=v1.Event.Update(status=status(state, **more)))
+
+
+async def test_a_launch_that_went_down_with_a_registry_takes_another_offer(capsys: pytest.CaptureFixture[str]) -> None:
+    job, registry = Job.of(WANTED), Losing("launch", "reconcile")
+    await _handle(registry, job, offered())  # type: ignore[arg-type]
+    async with asyncio.timeout(10):
+        asking = asyncio.create_task(_ask_after(registry, job, pause=0))  # type: ignore[arg-type]
+        for _ in range(2):  # the first question is lost, too
+            registry.asked.clear()
+            await registry.asked.wait()
+        registry.called.clear()
+        await _handle(registry, job, update(mesos.TASK_GONE, reason=RECONCILED))  # type: ignore[arg-type]
+        assert not job.ended
+        await _handle(registry, job, offered())  # type: ignore[arg-type]
+        await _handle(registry, job, update(mesos.TASK_RUNNING))  # type: ignore[arg-type]
+        await asking
+    assert [call for call in registry.called if call != "reconcile"] == [
+        "revive", "acknowledge", "launch", "suppress", "acknowledge",
+    ]  # fmt: skip
+    assert "lost on its way" in capsys.readouterr().err
+
+
+async def test_a_task_that_was_heard_of_is_never_launched_again() -> None:
+    job, registry = Job.of(WANTED), Losing("acknowledge")
+    await _handle(registry, job, offered())  # type: ignore[arg-type]
+    await _handle(registry, job, update(mesos.TASK_RUNNING))  # type: ignore[arg-type]
+    await _handle(registry, job, update(mesos.TASK_GONE, reason=RECONCILED))  # type: ignore[arg-type]
+    await _handle(registry, job, offered())  # type: ignore[arg-type]
+    assert registry.called.count("launch") == 1
+    await _handle(registry, job, update(mesos.TASK_FINISHED))  # type: ignore[arg-type]
+    assert job.ended
 
 
 def test_what_is_too_small_for_the_task_is_not_even_offered() -> None:

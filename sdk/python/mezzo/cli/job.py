@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import re
 import shlex
 import signal
 import sys
+import time
 import uuid
 from dataclasses import dataclass
 from typing import TextIO
@@ -31,6 +34,10 @@ REFUSE_SECONDS = 1.0
 # How long nothing is said of why it waits; and how often it is looked whether the reason is another one.
 WAIT_SECONDS = 5.0
 FOLLOW_AGAIN_SECONDS = 0.3
+# How long the rest of its output is asked for after its end: gateways and agents may be finding a new leader.
+REST_SECONDS = 15.0
+# How long nothing is heard of a launch before it is asked after.
+ASK_AFTER_SECONDS = 3.0
 # How long the task is left to itself when this program, or the gateway that it speaks through, is gone.
 FAILOVER_SECONDS = 60.0
 _EXITED = re.compile(r"exited with status (\d+)")
@@ -51,6 +58,8 @@ class Job:
     task: mesos.TaskInfo
     needed: Resources
     launched: bool = False
+    # Whether the call that launches it is still unanswered.
+    launching: bool = False
     status: mesos.TaskStatus | None = None
 
     @classmethod
@@ -78,6 +87,14 @@ class Job:
         self.task.agent_id.CopyFrom(offer.agent_id)
         return self.task
 
+    def note(self, status: mesos.TaskStatus) -> None:
+        """Note what was said of it. A launch that never reached its agent is none: it takes the next offer."""
+        nobody_has_it = status.state in (mesos.TASK_GONE, mesos.TASK_GONE_BY_OPERATOR, mesos.TASK_UNKNOWN)
+        if status.reason != mesos.TaskStatus.REASON_RECONCILIATION:
+            self.status = status
+        elif nobody_has_it and self.status is None:
+            self.launched = False
+
 
 def run(settings: Settings, wanted: Wanted) -> int:
     """Run it to its end; returns its exit code, or `EXIT_NOT_RUN` or `EXIT_UNREACHABLE`."""
@@ -97,6 +114,8 @@ def _framework(job: Job, wanted: Wanted) -> mesos.FrameworkInfo:
         user=wanted.user, name=f"mezzo run {job.task.name}", roles=[wanted.role], failover_timeout=FAILOVER_SECONDS
     )
     info.capabilities.add(type=mesos.FrameworkInfo.Capability.MULTI_ROLE)
+    # An agent that is out of reach for a while has not lost its task.
+    info.capabilities.add(type=mesos.FrameworkInfo.Capability.PARTITION_AWARE)
     # What is smaller is not even offered; and whoever asks why nothing is offered is told what is too little.
     needed = job.needed.scalars().quantities()
     if needed:
@@ -136,6 +155,7 @@ async def _run(settings: Settings, framework: mesos.FrameworkInfo, job: Job) -> 
             asyncio.get_running_loop().add_signal_handler(number, interruptions.put_nowait, None)
         work = asyncio.create_task(_work(api, scheduler, job))
         waiting = asyncio.create_task(_tell_why_it_waits(api, scheduler, job))
+        asking = asyncio.create_task(_ask_after(scheduler, job))
         try:
             if await _interrupted(work, interruptions):
                 if not job.launched:
@@ -150,9 +170,9 @@ async def _run(settings: Settings, framework: mesos.FrameworkInfo, job: Job) -> 
         finally:
             # While it is subscribed still: a framework without a stream cannot say anything.
             await _tear_down(scheduler)
-            for each in (work, waiting):
+            for each in (work, waiting, asking):
                 each.cancel()
-            await asyncio.gather(work, waiting, return_exceptions=True)
+            await asyncio.gather(work, waiting, asking, return_exceptions=True)
 
 
 async def _interrupted(work: asyncio.Task[None], interruptions: asyncio.Queue[None]) -> bool:
@@ -221,28 +241,60 @@ async def _verdict(api: Api, framework_id: str) -> str:
     return str(explanations[0]["verdict"]) if explanations else "the allocator does not know the framework"
 
 
+async def _ask_after(scheduler: SchedulerClient, job: Job, pause: float = ASK_AFTER_SECONDS) -> None:
+    """Ask after a launch until something is heard of it: its call may be lost, with a gateway or with a registry."""
+    while job.status is None:
+        await asyncio.sleep(pause)
+        # Not while the call is under way, which would be overtaken.
+        if job.launched and not job.launching:
+            with contextlib.suppress(Unavailable):
+                await scheduler.reconcile([(job.task.task_id.value, job.task.agent_id.value)])
+
+
 async def _handle(scheduler: SchedulerClient, job: Job, event: v1.Event) -> None:
-    if event.type == v1.Event.OFFERS:
-        for offer in event.offers.offers:
-            task = job.accept(offer)
-            if task:
-                await scheduler.launch(offer, [task])
-                await scheduler.suppress()
-            else:
-                await scheduler.decline([offer.id], REFUSE_SECONDS)
-    elif event.type == v1.Event.UPDATE:
-        await scheduler.acknowledge(event.update.status)
-        job.status = event.update.status
-    elif event.type == v1.Event.ERROR:
+    if event.type == v1.Event.ERROR:
         raise MezzoError(event.error.message)
+    # What does not get through is made up for: offers go with the registry that made them, an update comes again
+    # until it is acknowledged, and a launch is asked after.
+    with contextlib.suppress(Unavailable):
+        if event.type == v1.Event.OFFERS:
+            for offer in event.offers.offers:
+                await _answer(scheduler, job, offer)
+        elif event.type == v1.Event.UPDATE:
+            await _note(scheduler, job, event.update.status)
+
+
+async def _answer(scheduler: SchedulerClient, job: Job, offer: mesos.Offer) -> None:
+    task = job.accept(offer)
+    if task is None:
+        await scheduler.decline([offer.id], REFUSE_SECONDS)
+        return
+    job.launching = True
+    try:
+        await scheduler.launch(offer, [task])
+    finally:
+        job.launching = False
+    await scheduler.suppress()
+
+
+async def _note(scheduler: SchedulerClient, job: Job, status: mesos.TaskStatus) -> None:
+    launched = job.launched
+    job.note(status)
+    if job.status is status and status.state == mesos.TASK_UNREACHABLE:
+        note(f"agent {status.agent_id.value} is out of reach; waiting for it to come back")
+    if launched and not job.launched:
+        note("the launch was lost on its way; waiting for another offer")
+        await scheduler.revive()
+    await scheduler.acknowledge(status)
 
 
 async def _follow(api: Api, framework_id: str, job: Job, file: str, out: TextIO) -> None:
     """Copy what the task writes to here, until it ends; across restarts of whoever stands in between."""
     path = log_path(framework_id, job.task.task_id.value, file)
-    offset = 0
+    offset, ended_at = 0, math.inf
     while True:
-        last = job.ended
+        if job.ended:
+            ended_at = min(ended_at, time.monotonic())
         try:
             async for piece in api.stream(path, follow="true", offset=str(offset)):
                 out.buffer.write(piece)
@@ -250,7 +302,7 @@ async def _follow(api: Api, framework_id: str, job: Job, file: str, out: TextIO)
                 offset += len(piece)
             return
         except (aiohttp.ClientError, ApiError) as error:
-            if last:
+            if time.monotonic() >= ended_at + REST_SECONDS:
                 complain(f"the end of its {file} is missing: {error}")
                 return
             await asyncio.sleep(FOLLOW_AGAIN_SECONDS)
