@@ -250,6 +250,24 @@ async def test_output_is_followed_until_the_task_has_ended(
                 assert await response.content.read() == b"the end"
 
 
+async def test_output_is_followed_while_a_new_leader_does_not_know_the_task_yet(
+    sandbox: GatewayClient, agent: FakeAgent, registry: ScriptedRegistry
+) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        async with sandbox.session.get(f"{sandbox.url}{LOGS}/stdout?follow=true") as response:
+            assert await response.content.readexactly(256) == BINARY
+            registry.tell(*snapshot(agent_changed(recovered=True)))
+            await sandbox.applied()
+            agent.log_was_read.clear()
+            await agent.log_was_read.wait()
+            with (agent.folder / "stdout").open("ab", buffering=0) as output:
+                output.write(b"on")
+                assert await response.content.readexactly(2) == b"on"
+                output.write(b" and on")
+            registry.tell(agent_changed(), framework_changed(), task_added(), task_updated(status(TASK_FINISHED)))
+            assert await response.content.read() == b" and on"
+
+
 async def test_output_is_followed_across_what_rotation_throws_away(
     sandbox: GatewayClient, agent: FakeAgent, registry: ScriptedRegistry
 ) -> None:

@@ -113,7 +113,7 @@ class Tasks:
         await response.prepare(request)
 
         async def ended() -> bool:
-            return not follow or self._has_ended(framework_id, task_id)
+            return not follow or self._has_ended(record.task)
 
         try:
             async for piece in self._pieces(address, path, start, length, ended):
@@ -160,9 +160,13 @@ class Tasks:
             raise NotFound(f"framework {framework_id} has no task {task_id}")
         return record
 
-    def _has_ended(self, framework_id: str, task_id: str) -> bool:
-        record = self._reads.cluster().task(framework_id, task_id)
-        return record is None or record.task.state in TERMINAL
+    def _has_ended(self, task: Task) -> bool:
+        cluster = self._reads.cluster()
+        record = cluster.task(task.framework_id.value, task.task_id.value)
+        if record is not None:
+            return record.task.state in TERMINAL
+        # A new leader knows no task of an agent that has not come back to it yet.
+        return _agent_state(cluster, task.agent_id.value) is not AgentState.RECOVERED
 
 
 def _agent_state(cluster: Cluster, agent_id: str) -> AgentState:
