@@ -54,6 +54,7 @@ class Framework:
         self.ends: dict[str, set[bytes]] = defaultdict(set)
         self._by_task: dict[str, Job] = {}
         self._changed = asyncio.Condition()
+        self._launching = asyncio.Lock()
         self._loop: asyncio.Task[None] | None = None
         self._reconciler: asyncio.Task[None] | None = None
 
@@ -135,7 +136,8 @@ class Framework:
                 free -= job.needed
                 tasks.append(self._launch(job, offer.agent_id))
         if tasks:
-            await self.client.launch(offer, tasks, refuse_seconds=0)
+            async with self._launching:
+                await self.client.launch(offer, tasks, refuse_seconds=0)
         else:
             await self.client.decline([offer.id], REFUSE_SECONDS)
 
@@ -156,8 +158,10 @@ class Framework:
         job = self._by_task[status.task_id.value]
         never_launched = status.reason == mesos.TaskStatus.REASON_RECONCILIATION and not job.statuses
         if never_launched and status.state in (mesos.TASK_UNKNOWN, mesos.TASK_LOST, mesos.TASK_DROPPED):
-            # Nothing was ever heard of it: the launch went down with a registry.
-            job.task_id = ""
+            # Nothing was ever heard of it: the launch went down with a registry. It may be said twice, and be of a
+            # launch that has been made up for already.
+            if status.task_id.value == job.task_id:
+                job.task_id = ""
             return
         known = {each.uuid for each in job.statuses if each.uuid}
         if status.uuid and status.uuid in known:
@@ -169,9 +173,11 @@ class Framework:
             self.ends[job.name].add(status.uuid or status.SerializeToString())
 
     async def _reconcile(self) -> None:
-        waiting = [(job.task_id, None) for job in self.jobs.values() if job.task_id and not job.end]
-        if waiting:
-            await self.client.reconcile(waiting)
+        # Calls go over several connections: one that overtook a launch would be told that nobody knows its tasks.
+        async with self._launching:
+            waiting = [(job.task_id, None) for job in self.jobs.values() if job.task_id and not job.end]
+            if waiting:
+                await self.client.reconcile(waiting)
 
     async def _reconcile_now_and_then(self) -> None:
         while True:
