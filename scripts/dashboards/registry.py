@@ -10,6 +10,7 @@ registry, allocator = Metrics("registry"), Metrics("allocator")
 LEADS = {0: ("stands by", "blue"), 1: ("leads", "green")}
 # Of what each series of the panel is 1.
 SESSION = f'{{__name__=~"mezzo_(registry|allocator)_zookeeper_session", {CLUSTER}}}'
+CONNECTED = registry("zookeeper_session", 'state="connected"')
 CHANGES = f'{{__name__=~"mezzo_(registry|allocator)_leadership_changes_total", {CLUSTER}}}'
 
 COMPLETED = 'step="completed"'
@@ -34,8 +35,10 @@ LEADERSHIP = Row(
         ),
         Stat(
             title="How many registries could take over?",
-            description="Those that stand by. With none, nothing leads while the leader is restarted.",
-            queries=[Query(f"count({registry('leading')}) - {total(registry('leading'))}")],
+            description="Those that stand by with a session. With none, nothing leads while the leader is restarted.",
+            queries=[
+                Query(or_zero(f"count({CONNECTED} == 1 unless on (namespace, instance) {registry('leading')} == 1)"))
+            ],
         ),
         Stat(
             title="How often did the leadership change?",
