@@ -9,7 +9,7 @@ tickTime=2000
 initLimit=30
 syncLimit=5
 admin.enableServer=false
-4lw.commands.whitelist=ruok,srvr
+4lw.commands.whitelist=ruok,srvr,mntr
 autopurge.snapRetainCount={{ $zookeeper.snapshots.retain }}
 autopurge.purgeInterval={{ $zookeeper.snapshots.purgeHours }}
 {{- if gt (int $zookeeper.replicas) 1 }}
