@@ -11,7 +11,7 @@ import pytest
 
 from mezzo_agent.adapters.grpc_executor import SERVICE as EXECUTOR_SERVICE
 from tests.charts.helm import Manifest, needs_helm, template
-from tests.charts.manifests import WORKLOADS, containers, of_kind, pods, read, selects, strings, title
+from tests.charts.manifests import WORKLOADS, containers, named, of_kind, pods, read, selects, strings, title
 
 kubernetes_validate = pytest.importorskip(
     "kubernetes_validate", reason="the schemas of Kubernetes are not installed: kubernetes-validate has them"
@@ -201,3 +201,24 @@ def test_no_template_is_left_unrendered(manifests: list[Manifest]) -> None:
     for manifest in manifests:
         if manifest["kind"] != "PrometheusRule" and "dashboard" not in manifest["metadata"]["name"]:
             assert not [text for text in strings(manifest) if "{{" in text or "<no value>" in text], title(manifest)
+
+
+def test_a_label_of_its_own_goes_before_one_of_all() -> None:
+    switches = [f"monitoring.{name}.enabled=true" for name in ("serviceMonitor", "prometheusRule", "dashboards")]
+    own = [f"monitoring.{name}.labels.team=own" for name in ("serviceMonitor", "prometheusRule", "dashboards")]
+    values = ",".join([*switches, *own, "commonLabels.team=all", "registry.podLabels.team=own"])
+    made = read(template("--set", values))
+    teams = {pod["title"]: pod["metadata"]["labels"].get("team") for pod in pods(made)}
+    assert teams.pop("StatefulSet/mezzo-registry") == "own"
+    teams.pop("Pod/mezzo-test-run-a-task", None)
+    assert set(teams.values()) == {"all"}
+    for one in of_kind(made, *CUSTOM, "ConfigMap", "Service"):
+        theirs = one["kind"] in CUSTOM or "dashboard" in one["metadata"]["name"]
+        assert one["metadata"]["labels"]["team"] == ("own" if theirs else "all"), title(one)
+
+
+@pytest.mark.parametrize(("flags", "protocol"), [("", "http"), (".ssl_cert_file=/etc/mezzo-tls/tls.crt", "https")])
+def test_proxies_are_told_what_the_gateways_speak(flags: str, protocol: str) -> None:
+    made = read(template("--set", f"gateway.flags{flags}" if flags else "gateway.replicas=2"))
+    (port,) = named(made, "Service", "mezzo-gateway")["spec"]["ports"]
+    assert port["appProtocol"] == protocol

@@ -35,8 +35,9 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
+{{/* `more` of the scope goes before commonLabels: a key stands there once. */}}
 {{- define "mezzo.labels" -}}
-{{- with .root.Values.commonLabels }}
+{{- with merge (dict) (default (dict) .more) .root.Values.commonLabels }}
 {{- toYaml . }}
 {{ end -}}
 {{ include "mezzo.selector" . }}
