@@ -8,10 +8,10 @@ import aiohttp
 import pytest
 
 from mesos.v1.mesos_pb2 import TASK_RUNNING
-from mesos.v1.scheduler.scheduler_pb2 import Call, Event, Response
+from mesos.v1.scheduler.scheduler_pb2 import Call, Event
 from mezzo import jsonpb
 from mezzo.errors import Conflict, Forbidden, InvalidRequest, MezzoError, NotFound, Unavailable, Unimplemented
-from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, CallResponse
+from mezzo.scheduler.v1.scheduler_pb2 import CallRequest
 from mezzo_gateway.testing.changes import FRAMEWORK_ID, status
 from mezzo_gateway.testing.client import PATIENCE_SECONDS, GatewayClient
 from mezzo_gateway.testing.registry import ScriptedRegistry, refuse
@@ -122,7 +122,7 @@ async def test_calls_take_effect_in_the_order_in_which_they_were_made(
         return CallRequest(stream_id="s", call=call)
 
     registry_link = gateway.gateway.registry
-    await asyncio.gather(*(registry_link.scheduler_call_ordered(decline(number)) for number in range(2000)))
+    await asyncio.gather(*(registry_link.scheduler_call(decline(number)) for number in range(2000)))
     assert [int(call.call.decline.offer_ids[0].value) for call in registry.calls] == list(range(2000))
 
 
@@ -152,16 +152,6 @@ async def test_a_refused_call_does_not_disturb_the_others(gateway: GatewayClient
         *(gateway.post(PATH, REVIVE, {**WITH_STREAM, "Mesos-Stream-Id": name}) for name in ("good", "bad", "good"))
     )
     assert [answer.status for answer in answers] == [202, 400, 202]
-
-
-async def test_a_call_that_mesos_answers_with_a_body_is_answered_with_one(
-    gateway: GatewayClient, registry: ScriptedRegistry
-) -> None:
-    response = CallResponse(response=Response(type=Response.RECONCILE_OPERATIONS))
-    registry.on_call = lambda _: response
-    call = {"type": "RECONCILE_OPERATIONS", "framework_id": {"value": "F"}, "reconcile_operations": {}}
-    answer = await gateway.post(PATH, call, WITH_STREAM)
-    assert (answer.status, answer.json()) == (200, {"type": "RECONCILE_OPERATIONS"})
 
 
 async def test_strings_stand_for_numbers_and_unknown_keys_are_passed_over(

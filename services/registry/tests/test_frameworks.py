@@ -333,9 +333,10 @@ def test_call_without_a_type_is_refused(cluster: Cluster) -> None:
     assert cluster.refusal() == "InvalidRequest: type: must be set, and known"
 
 
-def test_call_that_nobody_carries_out_is_named(cluster: Cluster) -> None:
-    cluster.call(cluster.framework(), Call(type=Call.ACKNOWLEDGE_OPERATION_STATUS))
-    assert cluster.refusal().startswith("Unimplemented: call ACKNOWLEDGE_OPERATION_STATUS ")
+@pytest.mark.parametrize("name", sorted(set(Call.Type.keys()) - {"UNKNOWN", "SUBSCRIBE"}))
+def test_every_call_that_mesos_knows_is_carried_out(cluster: Cluster, name: str) -> None:
+    cluster.call(cluster.framework(), Call(type=Call.Type.Value(name)))
+    assert all("type" not in str(refused.error).partition(":")[0] for refused in cluster.of(effects.Refuse))
 
 
 def test_text_that_is_no_text_is_refused_with_its_field(cluster: Cluster) -> None:

@@ -278,6 +278,51 @@ def test_nothing_is_said_of_tasks_whose_agent_may_yet_come_back(make_cluster: Ma
     assert cluster.reconcile(framework, "t9", agent_id="other") == [("t9", "TASK_LOST")]
 
 
+def asked_after(cluster: Cluster, framework: FakeFramework, agent_id: str = "") -> mesos.OperationStatus:
+    call = Call(type=Call.RECONCILE_OPERATIONS)
+    asked = call.reconcile_operations.operations.add()
+    asked.operation_id.value = "reserve"
+    if agent_id:
+        asked.agent_id.value = agent_id
+    cluster.call(framework, call)
+    (event,) = cluster.to_framework(framework)
+    assert event.type == scheduler.Event.UPDATE_OPERATION_STATUS
+    return event.update_operation_status.status
+
+
+def test_operations_that_nobody_knows_are_answered_for_by_where_their_agent_is(make_cluster: MakeCluster) -> None:
+    back = mesos.AgentInfo(hostname="node", id=mesos.AgentID(value="old-S0"))
+    cluster = make_cluster(elected=events.Elected(gone={"S9": 1.0}))
+    framework, agent = cluster.framework(), cluster.agent()
+    status = asked_after(cluster, framework, agent.id)
+    assert (status.operation_id.value, status.agent_id.value) == ("reserve", agent.id)
+    assert (status.state, status.HasField("uuid")) == (mesos.OPERATION_UNKNOWN, False)
+    assert asked_after(cluster, framework).state == mesos.OPERATION_UNKNOWN
+    assert asked_after(cluster, framework, "S9").state == mesos.OPERATION_GONE_BY_OPERATOR
+    cluster.advance(90)
+    cluster.to_framework(framework)
+    assert asked_after(cluster, framework, agent.id).state == mesos.OPERATION_UNREACHABLE
+    recovering = make_cluster(elected=events.Elected(admitted=(back,)))
+    framework = recovering.framework()
+    assert asked_after(recovering, framework, "old-S0").state == mesos.OPERATION_RECOVERING
+    assert asked_after(recovering, framework).state == mesos.OPERATION_RECOVERING
+    assert asked_after(recovering, framework, "other").state == mesos.OPERATION_UNKNOWN
+
+
+def test_an_operations_status_that_nobody_sent_is_acknowledged_in_vain(cluster: Cluster) -> None:
+    framework = cluster.framework()
+    call = Call(type=Call.ACKNOWLEDGE_OPERATION_STATUS)
+    call.acknowledge_operation_status.operation_id.value = "reserve"
+    call.acknowledge_operation_status.uuid = b"short"
+    cluster.call(framework, call)
+    assert cluster.refusal() == "InvalidRequest: acknowledge_operation_status.uuid: has 5 bytes; a uuid has 16"
+    call.acknowledge_operation_status.uuid = bytes(16)
+    cluster.call(framework, call)
+    assert cluster.of(effects.Refuse) == []
+    counted = cluster.registry.measure(now=cluster.now)["master/invalid_operation_status_update_acknowledgements"]
+    assert counted == 1
+
+
 # --- agents that come back --------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from mesos.v1.scheduler.scheduler_pb2 import Call, Event
 from mezzo.errors import Conflict, InvalidRequest, MezzoError, NotFound, NotLeading
 from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, SubscribeRequest, SubscribeResponse
-from mezzo_chassis.http.exchange import Format, answer_format, message_response, read_message
+from mezzo_chassis.http.exchange import Format, answer_format, read_message
 from mezzo_chassis.http.routes import CORRELATION_HEADER
 from mezzo_chassis.http.streams import RecordStream
 from mezzo_chassis.log import correlation_id, get_logger
@@ -23,9 +23,6 @@ STREAM_ID_HEADER = "Mesos-Stream-Id"
 
 # How long a framework that subscribes waits for somebody to lead before it is told that nobody does.
 LEADER_PATIENCE_SECONDS = 2.0
-
-# Calls that Mesos answers with a body, and all others with 202 and none.
-ANSWERED = frozenset((Call.RECONCILE_OPERATIONS,))
 
 log = get_logger(__name__)
 
@@ -67,10 +64,7 @@ class SchedulerApi:
 
     async def _call(self, request: web.Request, call: CallRequest) -> web.Response:
         try:
-            if call.call.type not in ANSWERED:
-                await self._registry.scheduler_call_ordered(call)
-                return web.Response(status=202)
-            answer = await self._registry.scheduler_call(call)
+            await self._registry.scheduler_call(call)
         except (CallLost, NotLeading) as error:
             if isinstance(error, NotLeading) and error.leader is not None and not self._is_own(error.leader):
                 raise  # the client is sent there
@@ -81,7 +75,8 @@ class SchedulerApi:
         except (NotFound, Conflict) as error:
             # Mesos knows no 404 and no 409 here: a framework or a stream that is not there is a wrong call.
             raise InvalidRequest("", str(error)) from None
-        return message_response(request, answer.response)
+        # As Mesos answers every call; what it brings about comes as events.
+        return web.Response(status=202)
 
     async def _subscribe(self, request: web.Request, call: Call, form: Format) -> web.StreamResponse:
         peer = request.transport and request.transport.get_extra_info("peername")

@@ -5,7 +5,7 @@ from typing import Any
 
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.allocator.v1.allocator_pb2 import InverseOfferAnswered as Answered
-from mezzo.errors import Forbidden, InvalidRequest, LimitExceeded, MezzoError, Unimplemented
+from mezzo.errors import Forbidden, InvalidRequest, LimitExceeded, MezzoError
 
 from . import accept, allocator_messages, frameworks, inverse_offers, offers, reconciliation, teardown, updates
 from .books import Framework
@@ -36,7 +36,6 @@ def _admit(turn: Turn, event: FrameworkCalled) -> tuple[Framework, Handler]:
     Raises:
         InvalidRequest: the call is not whole, or not from the stream of a known framework.
         Forbidden: the framework is not subscribed.
-        Unimplemented: nobody carries such a call out.
     """
     call = event.call
     entry = _TABLE.get(call.type)
@@ -60,12 +59,10 @@ def _admit(turn: Turn, event: FrameworkCalled) -> tuple[Framework, Handler]:
     return framework, handler
 
 
-def _wrong_type(call: scheduler.Call) -> MezzoError:
+def _wrong_type(call: scheduler.Call) -> InvalidRequest:
     if call.type == Call.SUBSCRIBE:
         return InvalidRequest("type", "SUBSCRIBE opens a stream; it is no call on one")
-    if not call.HasField("type") or call.type == Call.UNKNOWN or call.type not in Call.Type.values():
-        return InvalidRequest("type", "must be set, and known")
-    return Unimplemented(f"call {Call.Type.Name(call.type)} is not supported by this version of Mezzo")
+    return InvalidRequest("type", "must be set, and known")
 
 
 def _teardown(turn: Turn, framework: Framework, _call: scheduler.Call) -> None:
@@ -144,16 +141,33 @@ def _shutdown(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
 
 def _acknowledge(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
     turn.counters["messages_status_update_acknowledgement"] += 1
-    if len(call.acknowledge.uuid) != updates.UUID_BYTES:
-        raise InvalidRequest(
-            "acknowledge.uuid", f"has {len(call.acknowledge.uuid)} bytes; a uuid has {updates.UUID_BYTES}"
-        )
+    _check_uuid(call.acknowledge.uuid, "acknowledge.uuid")
     updates.acknowledge(turn, framework, call.acknowledge)
 
 
 def _reconcile(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
     turn.counters["messages_reconcile_tasks"] += 1
     reconciliation.reconcile(turn, framework, call.reconcile.tasks)
+
+
+def _reconcile_operations(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
+    turn.counters["messages_reconcile_operations"] += 1
+    reconciliation.reconcile_operations(turn, framework, call.reconcile_operations.operations)
+
+
+def _acknowledge_operation_status(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
+    turn.counters["messages_operation_status_update_acknowledgement"] += 1
+    acknowledged = call.acknowledge_operation_status
+    _check_uuid(acknowledged.uuid, "acknowledge_operation_status.uuid")
+    # No status that was sent wants one: an operation ends in the turn that it comes in.
+    turn.counters["invalid_operation_status_update_acknowledgements"] += 1
+    operation_id = acknowledged.operation_id.value
+    turn.warn("acknowledgement that nothing waits for", framework_id=framework.id, operation_id=operation_id)
+
+
+def _check_uuid(uuid: bytes, field: str) -> None:
+    if len(uuid) != updates.UUID_BYTES:
+        raise InvalidRequest(field, f"has {len(uuid)} bytes; a uuid has {updates.UUID_BYTES}")
 
 
 def _message(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
@@ -181,6 +195,8 @@ _TABLE: dict["scheduler.Call.Type.ValueType", tuple[str, Handler]] = {
     Call.SHUTDOWN: ("shutdown", _shutdown),
     Call.ACKNOWLEDGE: ("acknowledge", _acknowledge),
     Call.RECONCILE: ("reconcile", _reconcile),
+    Call.ACKNOWLEDGE_OPERATION_STATUS: ("acknowledge_operation_status", _acknowledge_operation_status),
+    Call.RECONCILE_OPERATIONS: ("reconcile_operations", _reconcile_operations),
     Call.MESSAGE: ("message", _message),
     Call.REQUEST: ("request", _request),
     Call.UPDATE_FRAMEWORK: ("update_framework", _update_framework),

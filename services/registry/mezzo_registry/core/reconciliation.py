@@ -1,4 +1,7 @@
-"""RECONCILE: what the registry can say of tasks that a framework asks about (docs/reconciliation.md of Mesos)."""
+"""RECONCILE, RECONCILE_OPERATIONS: what the registry can say of what a framework asks about.
+
+See docs/reconciliation.md of Mesos.
+"""
 
 from collections.abc import Sequence
 
@@ -58,6 +61,41 @@ def answer_one(turn: Turn, framework: Framework, task_id: str, agent_id: str) ->
         state, message = mesos.TASK_UNKNOWN, "Reconciliation: nobody knows the task"
     made = statuses.status(turn, task_id, statuses.lost(framework, state), REASON, message, agent_id)
     statuses.send(turn, framework, made)
+
+
+def reconcile_operations(
+    turn: Turn, framework: Framework, asked: Sequence[scheduler.Call.ReconcileOperations.Operation]
+) -> None:
+    """Answer for each operation asked about. Each has ended in the turn of its ACCEPT, so none is known by now.
+
+    Raises:
+        LimitExceeded: too many operations are asked about at once.
+    """
+    if len(asked) > TASKS_PER_CALL_MAX:
+        raise LimitExceeded(
+            f"reconcile_operations.operations: has {len(asked)}; at most {TASKS_PER_CALL_MAX} are allowed"
+        )
+    for one in asked:
+        event = scheduler.Event(type=scheduler.Event.UPDATE_OPERATION_STATUS)
+        status = event.update_operation_status.status
+        status.operation_id.CopyFrom(one.operation_id)
+        status.state, status.message = _of_operation(turn, one.agent_id.value)
+        if one.HasField("agent_id"):
+            status.agent_id.CopyFrom(one.agent_id)
+        if one.HasField("resource_provider_id"):
+            status.resource_provider_id.CopyFrom(one.resource_provider_id)
+        turn.to_framework(framework, event)
+
+
+def _of_operation(turn: Turn, agent_id: str) -> tuple["mesos.OperationState.ValueType", str]:
+    books = turn.books
+    if agent_id in books.recovered or (not agent_id and books.recovered):
+        return mesos.OPERATION_RECOVERING, "Reconciliation: its agent has not come back since the election"
+    if agent_id in books.unreachable:
+        return mesos.OPERATION_UNREACHABLE, "Reconciliation: its agent is out of reach"
+    if agent_id in books.gone:
+        return mesos.OPERATION_GONE_BY_OPERATOR, "Reconciliation: its agent was marked gone"
+    return mesos.OPERATION_UNKNOWN, "Reconciliation: nobody knows the operation"
 
 
 def _answer_known(turn: Turn, framework: Framework, task: Task) -> None:
