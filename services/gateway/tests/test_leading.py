@@ -186,6 +186,27 @@ async def test_a_registry_that_does_not_lead_points_to_the_one_that_does(
         await standby.stop()
 
 
+async def test_one_that_has_not_heard_of_its_own_election_points_to_nobody_else(
+    lone_gateway: GatewayClient, registry: ScriptedRegistry, leaders: Leaders
+) -> None:
+    async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    gone = await asyncio.start_server(stay_silent, "127.0.0.1")
+    host, port = gone.sockets[0].getsockname()
+    async with gone:
+        leaders.elect(f"{host}:{port}")
+        await leader_is(lone_gateway, ELSEWHERE)
+        registry.leader = f"{host}:{port}"
+        refused = registry.refused_to_lead
+        leaders.elect(registry.address)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await refused.wait()
+            registry.leader = None
+            assert (await lone_gateway.applied()).replaced
+
+
 async def test_a_gateway_that_cannot_take_a_change_in_begins_again_with_a_snapshot(
     gateway: GatewayClient, registry: ScriptedRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from mezzo.operator.v1.operator_pb2 import (
     WatchResponse,
 )
 from mezzo.operator.v1.operator_pb2_grpc import OperatorStub
-from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, CallResponse, SubscribeRequest, SubscribeResponse
+from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, SubscribeRequest, SubscribeResponse
 from mezzo.scheduler.v1.scheduler_pb2_grpc import SchedulerStub
 from mezzo_chassis.leadership import LeaderInfo
 from mezzo_chassis.log import get_logger
@@ -104,12 +104,7 @@ class Registry:
 
     # --------------------------------------------------------------------------------------------------- calling
 
-    async def scheduler_call(self, request: CallRequest) -> CallResponse:
-        """A call that is answered with more than its admission."""
-        with _refusals():
-            return await self._live().scheduler.Call(request, metadata=metadata())
-
-    async def scheduler_call_ordered(self, request: CallRequest) -> None:
+    async def scheduler_call(self, request: CallRequest) -> None:
         """A call, in order with all others that are made this way."""
         await self._live().calls.call(request)
 
@@ -154,17 +149,20 @@ class Registry:
     async def follow(self, leaders: AsyncIterator[LeaderInfo | None]) -> None:
         """Follow whoever leads, until cancelled."""
         following: asyncio.Task[None] | None = None
+        superseded: str | None = None
         try:
             async for leader in leaders:
                 if following is not None:
                     following.cancel()
                     await asyncio.gather(following, return_exceptions=True)
                     following = None
+                if self.leader is not None:
+                    superseded = self.leader.grpc_address
                 self.leader = leader
                 self._notify()
                 log.info("leader", address=leader and leader.grpc_address, http_address=leader and leader.http_address)
                 if leader is not None:
-                    following = asyncio.create_task(self._follow(leader.grpc_address))
+                    following = asyncio.create_task(self._follow(leader.grpc_address, superseded))
             if following is not None:
                 await following
         finally:
@@ -172,8 +170,12 @@ class Registry:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
 
-    async def _follow(self, address: str) -> None:
-        """Keep a stream from the registry at `address`, or from the one that it points to."""
+    async def _follow(self, address: str, superseded: str | None) -> None:
+        """Keep a stream from the registry at `address`, or from the one that it points to.
+
+        Not from the one that led before, which it points to until it knows better: reaching a host that is gone takes
+        as long as the look-up of its name.
+        """
         pause, reminder = RETRY_SECONDS_MIN, Reminder()
         target = address
         while True:
@@ -185,7 +187,8 @@ class Registry:
                 cause = error_of(error)
                 reason = str(cause)
                 # A registry that does not lead may know who does; one that cannot be reached is asked again itself.
-                target = (cause.leader if isinstance(cause, NotLeading) else None) or address
+                hint = cause.leader if isinstance(cause, NotLeading) else None
+                target = hint if hint and hint != superseded else address
             except Exception as error:
                 # A mistake of ours must not end the following unseen: another stream begins with another snapshot.
                 sound, reason = False, repr(error)

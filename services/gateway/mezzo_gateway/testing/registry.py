@@ -90,6 +90,7 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
         self.killed: list[KillTaskRequest] = []
         self.asked_to_explain: list[ExplainRequest] = []
         self.correlation_ids: list[str] = []
+        self.refused_to_lead = asyncio.Event()
         self._watchers: set[asyncio.Queue[Any]] = set()
         self._server: Server | None = None
 
@@ -199,6 +200,7 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
 
     def _check_leading(self) -> None:
         if self.leader is not None:
+            self.refused_to_lead.set()
             raise NotLeading(self.leader)
 
     def _note_correlation(self, context: Any) -> None:
