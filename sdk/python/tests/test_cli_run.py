@@ -86,11 +86,14 @@ class Losing:
     def __init__(self, *lost: str) -> None:
         self.lost = list(lost)
         self.called: list[str] = []
+        self.given_back: list[str] = []
         self.asked = asyncio.Event()
 
     def __getattr__(self, name: str) -> Any:
-        async def call(*_: Any) -> None:
+        async def call(*said: Any) -> None:
             self.called.append(name)
+            if name == "decline":
+                self.given_back += [offer_id.value for offer_id in said[0]]
             if name == "reconcile":
                 self.asked.set()
             if name in self.lost:
@@ -102,8 +105,9 @@ class Losing:
 
 def offered() -> v1.Event:
     event = v1.Event(type=v1.Event.OFFERS)
-    offer = event.offers.offers.add(agent_id=mesos.AgentID(value="A1"))
-    offer.resources.extend(Job.of(WANTED).needed.messages())
+    for name in ("O1", "O2"):
+        offer = event.offers.offers.add(id=mesos.OfferID(value=name), agent_id=mesos.AgentID(value="A1"))
+        offer.resources.extend(Job.of(WANTED).needed.messages())
     return event
 
 
@@ -114,19 +118,23 @@ def update(state: mesos.TaskState.ValueType, **more: Any) -> v1.Event:
 async def test_a_launch_that_went_down_with_a_registry_takes_another_offer(capsys: pytest.CaptureFixture[str]) -> None:
     job, registry = Job.of(WANTED), Losing("launch", "reconcile")
     await _handle(registry, job, offered())  # type: ignore[arg-type]
+    assert registry.called == ["launch"]
     async with asyncio.timeout(10):
         asking = asyncio.create_task(_ask_after(registry, job, pause=0))  # type: ignore[arg-type]
         for _ in range(2):  # the first question is lost, too
             registry.asked.clear()
             await registry.asked.wait()
+        # What the lost call said nothing of is given back, or nothing else would be offered.
+        assert registry.given_back == ["O2"]
         registry.called.clear()
         await _handle(registry, job, update(mesos.TASK_GONE, reason=RECONCILED))  # type: ignore[arg-type]
+        assert registry.given_back == ["O2", "O1"]
         assert not job.ended
         await _handle(registry, job, offered())  # type: ignore[arg-type]
         await _handle(registry, job, update(mesos.TASK_RUNNING))  # type: ignore[arg-type]
         await asking
     assert [call for call in registry.called if call != "reconcile"] == [
-        "revive", "acknowledge", "launch", "suppress", "acknowledge",
+        "revive", "decline", "acknowledge", "launch", "suppress", "decline", "acknowledge",
     ]  # fmt: skip
     assert "lost on its way" in capsys.readouterr().err
 

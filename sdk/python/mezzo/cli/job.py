@@ -11,7 +11,8 @@ import signal
 import sys
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import TextIO
 
 import aiohttp
@@ -58,8 +59,11 @@ class Job:
     task: mesos.TaskInfo
     needed: Resources
     launched: bool = False
-    # Whether the call that launches it is still unanswered.
+    # Whether the call that launches it is still unanswered; and the offer that it takes.
     launching: bool = False
+    offer_id: mesos.OfferID = field(default_factory=mesos.OfferID)
+    # Offers that are of no use, and that no call has given back yet.
+    unanswered: list[mesos.OfferID] = field(default_factory=list)
     status: mesos.TaskStatus | None = None
 
     @classmethod
@@ -79,13 +83,14 @@ class Job:
     def ended(self) -> bool:
         return self.status is not None and self.status.state in TERMINAL
 
-    def accept(self, offer: mesos.Offer) -> mesos.TaskInfo | None:
-        """The task for an offer that is large enough, once."""
+    def accept(self, offer: mesos.Offer) -> bool:
+        """Whether it takes the offer: once, and if it is large enough."""
         if self.launched or not Resources.of(offer.resources).unallocated().contains(self.needed):
-            return None
+            return False
         self.launched = True
+        self.offer_id = offer.id
         self.task.agent_id.CopyFrom(offer.agent_id)
-        return self.task
+        return True
 
     def note(self, status: mesos.TaskStatus) -> None:
         """Note what was said of it. A launch that never reached its agent is none: it takes the next offer."""
@@ -94,6 +99,8 @@ class Job:
             self.status = status
         elif nobody_has_it and self.status is None:
             self.launched = False
+            # It may be held still: nobody has heard that it was taken.
+            self.unanswered.append(self.offer_id)
 
 
 def run(settings: Settings, wanted: Wanted) -> int:
@@ -245,36 +252,47 @@ async def _ask_after(scheduler: SchedulerClient, job: Job, pause: float = ASK_AF
     """Ask after a launch until something is heard of it: its call may be lost, with a gateway or with a registry."""
     while job.status is None:
         await asyncio.sleep(pause)
-        # Not while the call is under way, which would be overtaken.
-        if job.launched and not job.launching:
-            with contextlib.suppress(Unavailable):
+        with contextlib.suppress(Unavailable):
+            await _give_back(scheduler, job)
+            # Not while the call is under way, which would be overtaken.
+            if job.launched and not job.launching:
                 await scheduler.reconcile([(job.task.task_id.value, job.task.agent_id.value)])
 
 
 async def _handle(scheduler: SchedulerClient, job: Job, event: v1.Event) -> None:
     if event.type == v1.Event.ERROR:
         raise MezzoError(event.error.message)
-    # What does not get through is made up for: offers go with the registry that made them, an update comes again
-    # until it is acknowledged, and a launch is asked after.
+    # What does not get through is made up for: offers are given back later, an update comes again until it is
+    # acknowledged, and a launch is asked after.
     with contextlib.suppress(Unavailable):
         if event.type == v1.Event.OFFERS:
-            for offer in event.offers.offers:
-                await _answer(scheduler, job, offer)
+            await _answer(scheduler, job, event.offers.offers)
         elif event.type == v1.Event.UPDATE:
             await _note(scheduler, job, event.update.status)
 
 
-async def _answer(scheduler: SchedulerClient, job: Job, offer: mesos.Offer) -> None:
-    task = job.accept(offer)
-    if task is None:
-        await scheduler.decline([offer.id], REFUSE_SECONDS)
-        return
-    job.launching = True
-    try:
-        await scheduler.launch(offer, [task])
-    finally:
-        job.launching = False
-    await scheduler.suppress()
+async def _answer(scheduler: SchedulerClient, job: Job, offers: Iterable[mesos.Offer]) -> None:
+    taken = None
+    for offer in offers:
+        if job.accept(offer):
+            taken = offer
+        else:
+            job.unanswered.append(offer.id)
+    if taken is not None:
+        job.launching = True
+        try:
+            await scheduler.launch(taken, [job.task])
+        finally:
+            job.launching = False
+        await scheduler.suppress()
+    await _give_back(scheduler, job)
+
+
+async def _give_back(scheduler: SchedulerClient, job: Job) -> None:
+    if job.unanswered:
+        given_back = list(job.unanswered)
+        await scheduler.decline(given_back, REFUSE_SECONDS)
+        job.unanswered = [offer_id for offer_id in job.unanswered if offer_id not in given_back]
 
 
 async def _note(scheduler: SchedulerClient, job: Job, status: mesos.TaskStatus) -> None:
@@ -285,6 +303,7 @@ async def _note(scheduler: SchedulerClient, job: Job, status: mesos.TaskStatus) 
     if launched and not job.launched:
         note("the launch was lost on its way; waiting for another offer")
         await scheduler.revive()
+        await _give_back(scheduler, job)
     await scheduler.acknowledge(status)
 
 
