@@ -362,6 +362,40 @@ async def test_a_refused_teardown_leaves_the_framework_subscribed(cluster: Clust
     await following
 
 
+class Nobody:
+    """A transport behind which nobody answers."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def subscribe(self, call: v1.Call) -> AsyncIterator[list[v1.Event]]:
+        self.asked.set()
+        raise errors.Unavailable(f"nobody takes {call.type}")
+        yield []
+
+    async def call(self, call: v1.Call) -> None:
+        raise errors.Unavailable(f"nobody takes {call.type}")
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+async def test_whoever_waits_for_events_can_be_cancelled_after_a_teardown_that_nobody_answers() -> None:
+    nobody = Nobody()
+    info = mesos.FrameworkInfo(user="", name="mine", id=mesos.FrameworkID(value="F1"))
+    async with SchedulerClient(nobody, info) as scheduler:  # type: ignore[arg-type]
+        following = asyncio.ensure_future(anext(scheduler.events()))
+        await nobody.asked.wait()
+        await asyncio.sleep(0)  # it pauses before the next attempt now
+        with pytest.raises(errors.Unavailable):
+            await scheduler.teardown()
+        await asyncio.sleep(0)  # the pause is told of the teardown as the cancellation comes
+        following.cancel()
+        done, _ = await asyncio.wait({following}, timeout=5)
+        assert following in done
+        assert following.cancelled()
+
+
 async def test_leaving_the_loop_is_not_leaving_the_cluster(cluster: Cluster, transport: Transport) -> None:
     async with SchedulerClient(transport, INFO) as scheduler:
         _, stream = await subscribed(cluster, scheduler)

@@ -72,6 +72,9 @@ async def answered(api: Api, question: Question) -> Document:
         if found is not None:
             return found
     task = await _task(api, question)
+    if task is None and question.word == "*" and not (question.framework or question.agent):
+        # A role that is always there, even with nobody in it.
+        return {"explanations": [], "unanswered_offers": []}
     return task if task is not None else await _about_nobodys_task(api, question)
 
 

@@ -83,8 +83,11 @@ class SchedulerClient:
                         yield event
                         if event.type == v1.Event.ERROR:
                             return
+            # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with what it waits for, and
+            # a teardown that fails sets and clears that just before its caller gives up.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), _pause(attempt))
+                async with asyncio.timeout(_pause(attempt)):
+                    await self._over.wait()
             attempt += 1
 
     async def _subscription(self) -> AsyncGenerator[v1.Event]:
