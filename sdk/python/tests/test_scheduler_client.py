@@ -362,6 +362,11 @@ async def test_a_refused_teardown_leaves_the_framework_subscribed(cluster: Clust
     await following
 
 
+def test_an_address_that_is_no_url_is_refused_at_once() -> None:
+    with pytest.raises(errors.InvalidRequest, match=r"^url: '127\.0\.0\.1:5050' begins with neither"):
+        HttpTransport("127.0.0.1:5050")
+
+
 class Nobody:
     """A transport behind which nobody answers."""
 

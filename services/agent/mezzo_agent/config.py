@@ -11,7 +11,7 @@ from mezzo import domains
 from mezzo.confidential import SECRET
 from mezzo_chassis.config import byte_count, count, duration, flag, folder, fraction, interval, ipv4, one_of
 from mezzo_chassis.config import port as port_number
-from mezzo_chassis.leadership import ZooKeeperUrl, master
+from mezzo_chassis.leadership import ZooKeeperUrl, master, master_text
 from mezzo_chassis.log import FORMATS, LEVELS
 
 RECOVER = ("reconnect", "cleanup")
@@ -45,7 +45,10 @@ class Config:
     """Every flag of the agent. Those that Mesos' agent has too have its names and defaults."""
 
     master: ZooKeeperUrl | tuple[str, int] = flag(  # noqa: RUF009  fields are made by it
-        "127.0.0.1:5060", "host:port of the registry's gRPC server, or zk://host:port,…/path.", parse=master
+        "127.0.0.1:5060",
+        "host:port of the registry's gRPC server, or zk://host:port,…/path.",
+        parse=master,
+        show=master_text,
     )
     zk_session_timeout: float = flag("10secs", "After how much silence ZooKeeper ends a session.", parse=interval)
     ip: str = flag("0.0.0.0", "The address to listen on.")

@@ -81,4 +81,5 @@ def test_flags_are_those_of_mesos_in_its_own_forms(monkeypatch):
     assert shown["gc_delay"] == "2days"
     assert shown["executor_registration_timeout"] == "30secs"
     assert shown["master"] == "zk://h:2181/mezzo"
+    assert as_text(load(Config, ["--master=h:5060"], service="agent"))["master"] == "h:5060"
     assert shown["recovery_timeout"] == "15mins"

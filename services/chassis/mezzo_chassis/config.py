@@ -293,13 +293,18 @@ def _as_given(value: Any, given: _Flag) -> str:
     if given.parse is byte_count:
         return bytes_text(value)
     if given.parse is address:
-        host, number = value
-        return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+        return address_text(value)
     if isinstance(value, Message):
         return jsonpb.dumps(value).decode()
     if isinstance(value, dict):
         return json.dumps(value)
     return _plain_text(value)
+
+
+def address_text(value: tuple[str, int]) -> str:
+    """`host:port`, as `address` reads it."""
+    host, number = value
+    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
 
 def bytes_text(count: int) -> str:

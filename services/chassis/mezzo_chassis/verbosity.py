@@ -26,7 +26,13 @@ class Verbosity:
         self._back: asyncio.TimerHandle | None = None
 
     def raise_to(self, level: int, duration_seconds: float) -> None:
-        """Log at `level` for a while, then as usual again. Above the highest is as good as the highest: so in Mesos."""
+        """Log at `level` for a while, then as usual again. Above the highest is as good as the highest: so in Mesos.
+
+        Raises:
+            InvalidRequest: the while is less than nothing.
+        """
+        if duration_seconds < 0:
+            raise InvalidRequest("set_logging_level.duration", "must not be negative")
         self._set(min(level, LEVEL_MAX))
         log.info("logging level", level_now=self.level, duration_seconds=duration_seconds)
         self._back = asyncio.get_running_loop().call_later(duration_seconds, self._set, 0)

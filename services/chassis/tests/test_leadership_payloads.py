@@ -3,7 +3,7 @@
 import pytest
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
 
-from mezzo_chassis.leadership import LeaderInfo, ZooKeeperUrl
+from mezzo_chassis.leadership import LeaderInfo, ZooKeeperUrl, master, master_text
 from mezzo_chassis.leadership.payload import ALLOCATORS_FOLDER, address_json
 
 
@@ -49,6 +49,11 @@ def test_a_credential_is_never_shown_and_makes_nodes_ones_own() -> None:
     assert "swordfish" not in f"{url} {url!r}"
     assert url.acl == [*CREATOR_ALL_ACL, *READ_ACL_UNSAFE]
     assert ZooKeeperUrl.parse("zk://h:1/m").acl == OPEN_ACL_UNSAFE
+
+
+@pytest.mark.parametrize("text", ["host:5060", "[::1]:5060", "zk://h1:2181,h2:2181/mezzo"])
+def test_where_the_leader_is_found_is_told_as_it_is_given(text: str) -> None:
+    assert master_text(master(text)) == text
 
 
 def test_allocators_stand_behind_the_leader_for_clients_that_take_the_first_child() -> None:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from mezzo.errors import InvalidRequest
 from mezzo_chassis.verbosity import LEVEL_MAX, Verbosity
 
 PATIENCE_SECONDS = 20
@@ -36,3 +37,10 @@ async def test_what_is_raised_again_is_not_cut_short_by_the_first_end(levels: as
     assert verbosity.level == LEVEL_MAX
     verbosity.close()
     assert (verbosity.level, [levels.get_nowait() for _ in range(levels.qsize())]) == (0, ["debug", "debug", "info"])
+
+
+async def test_less_than_no_time_is_refused_and_changes_nothing(levels: asyncio.Queue[str]) -> None:
+    verbosity = Verbosity("info")
+    with pytest.raises(InvalidRequest, match="must not be negative"):
+        verbosity.raise_to(1, -1e-9)
+    assert (verbosity.level, levels.empty()) == (0, True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mezzo_chassis.config import byte_count, count, duration, flag, folder, interval, one_of
 from mezzo_chassis.config import port as port_number
-from mezzo_chassis.leadership import ZooKeeperUrl, master
+from mezzo_chassis.leadership import ZooKeeperUrl, master, master_text
 from mezzo_chassis.log import FORMATS, LEVELS
 
 
@@ -38,6 +38,7 @@ class Config:
         "127.0.0.1:5060",
         "Where the leading registry is found: its gRPC address, or zk://[user:password@]host:port,…/path.",
         parse=master,
+        show=master_text,
     )
     zk_session_timeout: float = flag(
         "10secs", "How long ZooKeeper keeps a session without a sign of life.", parse=interval

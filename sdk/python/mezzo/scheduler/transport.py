@@ -12,7 +12,7 @@ import grpc
 
 from mesos.v1.scheduler import scheduler_pb2 as v1
 from mezzo import http, rpc
-from mezzo.errors import MezzoError, NotLeading, Unavailable
+from mezzo.errors import InvalidRequest, MezzoError, NotLeading, Unavailable
 from mezzo.scheduler.v1 import scheduler_pb2 as wire
 from mezzo.scheduler.v1 import scheduler_pb2_grpc as wire_grpc
 
@@ -156,7 +156,13 @@ class HttpTransport:
     """Mesos' v1 HTTP API, at a gateway or at a Mesos master."""
 
     def __init__(self, url: str, content_type: str = http.PROTOBUF) -> None:
-        """`url` is `http://host:port`; calls and events are JSON or protobuf, as `content_type` says."""
+        """`url` is `http://host:port`; calls and events are JSON or protobuf, as `content_type` says.
+
+        Raises:
+            InvalidRequest: it is another kind of address.
+        """
+        if not url.startswith(("http://", "https://")):
+            raise InvalidRequest("url", f"'{url}' begins with neither http:// nor https://")
         self._url = f"{url.rstrip('/')}/api/v1/scheduler"
         self._content_type = content_type
         self._endpoint: http.Endpoint | None = None

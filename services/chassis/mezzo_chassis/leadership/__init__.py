@@ -2,7 +2,14 @@
 
 from mezzo_chassis.leadership.candidate import Candidate, Epoch, Leadership, Session, StandaloneCandidate
 from mezzo_chassis.leadership.contender import Contender
-from mezzo_chassis.leadership.detector import Detector, FixedDetector, LeaderDetector, detector_of, master
+from mezzo_chassis.leadership.detector import (
+    Detector,
+    FixedDetector,
+    LeaderDetector,
+    detector_of,
+    master,
+    master_text,
+)
 from mezzo_chassis.leadership.health import Health
 from mezzo_chassis.leadership.payload import ALLOCATORS_FOLDER, LeaderInfo, master_info_json
 from mezzo_chassis.leadership.zookeeper import ZooKeeperUrl, connect
@@ -25,4 +32,5 @@ __all__ = [
     "detector_of",
     "master",
     "master_info_json",
+    "master_text",
 ]

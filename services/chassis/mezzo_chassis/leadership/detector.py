@@ -8,7 +8,7 @@ from typing import Protocol
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
-from mezzo_chassis.config import address
+from mezzo_chassis.config import address, address_text
 from mezzo_chassis.leadership.candidate import Session, lowest
 from mezzo_chassis.leadership.newest import Newest
 from mezzo_chassis.leadership.payload import LeaderInfo
@@ -24,12 +24,16 @@ def master(text: str) -> ZooKeeperUrl | tuple[str, int]:
     return ZooKeeperUrl.parse(text) if text.startswith("zk:") else address(text)
 
 
+def master_text(where: ZooKeeperUrl | tuple[str, int]) -> str:
+    """It as `master` reads it."""
+    return str(where) if isinstance(where, ZooKeeperUrl) else address_text(where)
+
+
 def detector_of(where: ZooKeeperUrl | tuple[str, int], *, session_timeout_seconds: float) -> LeaderDetector:
     """What finds the leading registry there."""
     if isinstance(where, ZooKeeperUrl):
         return Detector(where, session_timeout_seconds=session_timeout_seconds)
-    host, port = where
-    return FixedDetector(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    return FixedDetector(address_text(where))
 
 
 class LeaderDetector(Protocol):
