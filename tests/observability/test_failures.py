@@ -24,11 +24,19 @@ async def raised(prometheus: Prometheus) -> set[tuple[str, str]]:
 
 
 async def wait_until_raised(prometheus: Prometheus, *wanted: tuple[str, str]) -> set[tuple[str, str]]:
-    async def all_are() -> set[tuple[str, str]]:
-        there = await raised(prometheus)
-        return there if there >= set(wanted) else set()
+    there: set[tuple[str, str]] = set()
 
-    return await eventually(all_are, f"{wanted}")
+    async def all_are() -> bool:
+        nonlocal there
+        there = await raised(prometheus)
+        return there >= set(wanted)
+
+    try:
+        await eventually(all_are, f"{wanted}")
+    except AssertionError as error:
+        error.add_note(f"raised at last: {sorted(there)}")
+        raise
+    return there
 
 
 async def wait_for_nothing_but(prometheus: Prometheus, *wanted: tuple[str, str]) -> None:

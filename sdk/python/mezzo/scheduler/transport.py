@@ -107,9 +107,11 @@ class GrpcTransport:
             stream.cancel()
             sender.cancel()
             # What fails to be sent has failed to be answered, too.
-            await asyncio.gather(sender, return_exceptions=True)
-            # Nothing is awaited after this: a call that is made next finds this task at its end.
-            self._fail_all(failed)
+            try:
+                await asyncio.gather(sender, return_exceptions=True)
+            finally:
+                # Nothing is awaited after this: a call that is made next finds this task at its end.
+                self._fail_all(failed)
 
     async def _send(self, stream: grpc.aio.StreamStreamCall[wire.CallStreamRequest, wire.CallStreamResponse]) -> None:
         while True:

@@ -108,12 +108,14 @@ class SessionServicer:
         finally:
             for task in (reader, driver):
                 task.cancel()
-            await asyncio.gather(reader, driver, return_exceptions=True)
+            # Before anything is awaited: a registry that dies ends its stream and cancels it, and the second may come
+            # upon us here.
             if self._current is session:
                 self._current = None
                 self._core.handle(ev.SessionBegun(""), now=time.monotonic())
                 gc.unfreeze()
             log.info("session ended", why=str(session.failure or "the registry left"))
+            await asyncio.gather(reader, driver, return_exceptions=True)
 
 
 class _Session:

@@ -88,8 +88,10 @@ class CallPipeline:
         finally:
             stream.cancel()
             reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
-            self._fail(reason)
+            try:
+                await asyncio.gather(reader, return_exceptions=True)
+            finally:
+                self._fail(reason)
 
     async def _write(self, stream: CallStream, reader: asyncio.Task[None]) -> None:
         while not reader.done():

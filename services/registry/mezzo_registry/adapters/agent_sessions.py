@@ -42,8 +42,10 @@ class AgentSessions(agent_session_pb2_grpc.AgentSessionServicer):
             raise LimitExceeded(str(error)) from error
         finally:
             reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            # Before anything is awaited: an agent that dies ends its stream and cancels it, and the second may come
+            # upon us here.
             term.close_agent(session, reason[0])
+            await asyncio.gather(reader, return_exceptions=True)
 
 
 async def _read(
@@ -71,6 +73,11 @@ async def _read(
         stream.close()
     except InvalidRequest as error:
         reason[0] = str(error)
+        stream.close(error)
+    except Exception as error:
+        # A mistake of ours must not leave a session that nobody reads: the agent comes back with another one.
+        reason[0] = repr(error)
+        log.exception("the session of an agent fails")
         stream.close(error)
 
 
