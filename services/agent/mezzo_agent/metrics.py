@@ -105,9 +105,11 @@ class AgentMetrics:
         self.rpc = RpcMetrics(self.registry, "agent")
         self._events = Counter("mezzo_agent_events_total", "Events that the core handled.", registry=self.registry)
         self._turns = self._seconds("turn_duration", "How long a turn took: decide, write to disk, act.")
-        self._launches = self._seconds(
+        launches = self._seconds(
             "container_launch", "From the order to launch a container to its program, fetching included.", "outcome"
         )
+        # There from the start, or the first of a kind would be no increase.
+        self._launched, self._failed_to_launch = (launches.labels(outcome) for outcome in ("started", "failed"))
         self._destroys = self._seconds("container_destroy", "From the order to destroy a container to its end.")
         self.disk_used = Gauge(
             "mezzo_agent_disk_used_ratio",
@@ -127,7 +129,7 @@ class AgentMetrics:
 
     def launched(self, seconds: float, *, failed: bool) -> None:
         """A container was launched, or could not be."""
-        self._launches.labels("failed" if failed else "started").observe(seconds)
+        (self._failed_to_launch if failed else self._launched).observe(seconds)
 
     def destroyed(self, seconds: float) -> None:
         """A container was destroyed."""

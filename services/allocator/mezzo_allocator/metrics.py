@@ -57,12 +57,14 @@ class AllocatorMetrics:
         self._inverse = Counter(
             "mezzo_allocator_inverse_allocations_total", "Inverse offers advised.", registry=self.registry
         )
-        self._answers = Counter(
+        answers = Counter(
             "mezzo_allocator_inverse_offers_ended_total",
             "Inverse offers that ended, by answer.",
             ["answer"],
             registry=self.registry,
         )
+        # There from the start, or the first of a kind would be no increase.
+        self._answers = {accepted: answers.labels(answer) for accepted, answer in ANSWERS.items()}
         self._roles: set[str] = set()
 
     def _histogram(self, name: str, text: str) -> Histogram:
@@ -72,7 +74,7 @@ class AllocatorMetrics:
         """Counts what the registry told."""
         self._events.labels(type(event).__name__).inc()
         if isinstance(event, InverseOfferAnswered):
-            self._answers.labels(ANSWERS[event.accepted]).inc()
+            self._answers[event.accepted].inc()
 
     def cycle(self, cycle: wire.Cycle, outcome: Allocated) -> None:
         """Counts a cycle and what came of it."""
