@@ -52,19 +52,22 @@ class Verbosity:
 def toggled(query: Mapping[str, str]) -> tuple[int, float] | None:
     """The level, and for how many seconds, that the query of `/logging/toggle` asks for; None where it only asks.
 
+    A level above the highest is as good as the highest: so in Mesos.
+
     Raises:
         InvalidRequest: one is missing or makes no sense.
     """
     if "level" not in query and "duration" not in query:
         return None
+    for name in ("duration", "level"):
+        if name not in query:
+            raise InvalidRequest("", f"Expecting '{name}=value' in query.")  # Mesos' words
     try:
         level, seconds = int(query["level"]), duration(query["duration"])
-    except KeyError as error:
-        raise InvalidRequest(str(error.args[0]), "is required in the query") from None
     except ValueError as error:
         raise InvalidRequest("", str(error)) from None
-    if not 0 <= level <= LEVEL_MAX:
-        raise InvalidRequest("level", f"{level} is not between 0 and {LEVEL_MAX}")
+    if level < 0:
+        raise InvalidRequest("level", "must not be negative")
     if not 0 <= seconds <= DURATION_SECONDS_MAX:
         raise InvalidRequest("duration", f"{query['duration']} is not between 0 and {DURATION_SECONDS_MAX:g} seconds")
-    return level, seconds
+    return min(level, LEVEL_MAX), seconds

@@ -13,7 +13,7 @@ from aiohttp import web
 from yarl import URL
 
 from mezzo.errors import Forbidden, InvalidRequest, NotFound
-from mezzo_chassis.http.download import send_file
+from mezzo_chassis.http.download import attachment, send_file
 from mezzo_chassis.http.files import READ_BYTES_MAX, FilesApi, FileTree, text_of
 from mezzo_chassis.http.routes import Routes
 from mezzo_chassis.http.site import start_site
@@ -171,16 +171,49 @@ def test_a_part_is_bounded_and_behind_the_end_there_is_nothing(sandbox: Path, tr
     assert len(tree.read("/sandbox/large", 0, 10 * READ_BYTES_MAX)[0]) == READ_BYTES_MAX
     for offset in (10, 11, 2**64):
         assert tree.read("/sandbox/stdout", offset, None) == (b"", 10)
-    with pytest.raises(InvalidRequest, match="is a folder"):
+    with pytest.raises(InvalidRequest, match="is a directory"):
         tree.read("/sandbox", 0, None)
 
 
 @pytest.mark.parametrize(
-    ("query", "status"), [("offset=-2", 400), ("length=-2", 400), (f"offset={10**30}", 400), ("offset=99999", 200)]
+    ("query", "text"),
+    [
+        ("offset=-2", "offset: -2 is negative"),
+        ("length=-2", "length: -2 is negative"),
+        (f"offset={10**18}0", "offset: is too large"),
+        (f"offset={10**30}", f"offset: '{10**30}' is not a whole number"),
+        ("offset=", "offset: '' is not a whole number"),
+        ("length=", "length: '' is not a whole number"),
+        ("offset=1_0", "offset: '1_0' is not a whole number"),
+        ("offset=%D9%A3", "offset: '\u0663' is not a whole number"),
+    ],
 )
-async def test_offsets_and_lengths_that_make_no_sense(query: str, status: int, client: aiohttp.ClientSession) -> None:
+async def test_offsets_and_lengths_that_make_no_sense(query: str, text: str, client: aiohttp.ClientSession) -> None:
     async with client.get(f"/files/read?path=/sandbox/stdout&{query}") as response:
-        assert response.status == status
+        assert (response.status, await response.text()) == (400, text)
+
+
+@pytest.mark.parametrize(
+    ("query", "data", "offset"),
+    [
+        ("", "", 10),  # the size, and no data: how clients that follow a file begin
+        ("&length=4", "", 10),
+        ("&offset=-1", "", 10),
+        ("&offset=-1&length=-1", "", 10),
+        ("&offset=0", "0123456789", 0),
+        ("&offset=3&length=-1", "3456789", 3),
+        ("&offset=3&length=2", "34", 3),
+        ("&offset=3&length=0", "", 3),
+        ("&offset=10", "", 10),
+        ("&offset=99999", "", 99999),
+    ],
+)
+async def test_a_part_is_what_mesos_makes_of_offset_and_length(
+    query: str, data: str, offset: int, client: aiohttp.ClientSession
+) -> None:
+    for path in ("/sandbox/stdout", "file:///sandbox/stdout"):
+        async with client.get(f"/files/read?path={path}{query}") as response:
+            assert (response.status, await response.json()) == (200, {"data": data, "offset": offset})
 
 
 def test_a_character_that_is_cut_in_two_is_left_to_the_next_part() -> None:
@@ -232,7 +265,24 @@ async def test_a_download_is_called_what_the_file_is_called(sandbox: Path, clien
         assert await response.read() == b"x"
         assert "X-Evil" not in response.headers
         disposition = response.headers["Content-Disposition"]
-    assert disposition == "attachment; filename*=UTF-8''a%20%22b%22%3B%0D%0AX-Evil%3A%201%20%C3%BC"
+    plain = '"a _b_;__X-Evil: 1 _"'
+    assert disposition == f"attachment; filename={plain}; filename*=UTF-8''a%20%22b%22%3B%0D%0AX-Evil%3A%201%20%C3%BC"
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("stdout", "stdout"),  # as Mesos writes it, for clients that take all that follows for the name
+        ("stdout.1", "stdout.1"),
+        ("core of the matter", '"core of the matter"'),
+        ("100%41", "100_41"),
+        ("c:\\x", '"c:_x"'),
+        ("日本", "__"),
+        ("\udcff.log", "_.log"),
+    ],
+)
+def test_a_name_is_told_to_clients_that_read_no_encoded_one(name: str, plain: str) -> None:
+    assert attachment(name).startswith(f"attachment; filename={plain}; filename*=UTF-8''")
 
 
 async def test_a_file_that_becomes_shorter_while_it_is_sent_is_not_taken_for_whole(tmp_path: Path) -> None:

@@ -64,15 +64,18 @@ class Endpoints:
         return json_response(request, state_document.state(machine.core.books, machine.started_at, self._flags))
 
     async def containers(self, request: web.Request) -> web.StreamResponse:
-        return await self._containers(request, with_status=True)
+        """What runs for executors, one entry each; `container_id` asks for one container alone."""
+        machine = self._gate.machine()
+        container_id = request.query.get("container_id")
+        found = await containers.measure(machine.core.books, machine.containerizer, only=container_id)
+        return json_response(request, [containers.document(each, with_status=True) for each in found])
 
     async def statistics(self, request: web.Request) -> web.StreamResponse:
-        return await self._containers(request, with_status=False)
-
-    async def _containers(self, request: web.Request, *, with_status: bool) -> web.StreamResponse:
+        """What executors use, one entry each, which is how monitoring tells them apart."""
         machine = self._gate.machine()
         found = await containers.measure(machine.core.books, machine.containerizer)
-        return json_response(request, [containers.document(each, with_status=with_status) for each in found])
+        measured = [each for each in found if each.statistics is not None]
+        return json_response(request, [containers.document(each, with_status=False) for each in measured])
 
     async def health(self, _: web.Request) -> web.StreamResponse:
         self._gate.machine()
@@ -89,6 +92,7 @@ class Endpoints:
         asked = toggled(request.query)
         if asked is not None:
             self._verbosity.raise_to(*asked)
+            return web.Response()
         return web.Response(text=f"{self._verbosity.level}\n")
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:

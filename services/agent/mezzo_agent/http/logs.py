@@ -15,11 +15,13 @@ from aiohttp import hdrs, web
 
 from mezzo.errors import InvalidRequest, NotFound
 from mezzo_agent.containers import log_stream
-from mezzo_chassis.http.files import READ_BYTES_MAX, FileTree, empty_not_found, required_path, whole_number
+from mezzo_chassis.http.files import FileTree, empty_not_found, required_path, whole_number
 
 PATH = "/mezzo/v1/logs"
 POSITION_HEADER = "Mezzo-Log-Position"
 END_HEADER = "Mezzo-Log-End"
+READ_BYTES_MAX = 1024 * 1024
+"""Of a log in one answer."""
 
 
 class Logs:

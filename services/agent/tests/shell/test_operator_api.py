@@ -120,13 +120,15 @@ async def test_the_older_endpoint_raises_the_logging_level_too(agent, http):
             return answer.status, (await answer.text()).strip()
 
     assert await toggle("") == (200, "0")
-    assert await toggle("?level=3&duration=1hrs") == (200, "3")
-    assert await toggle("?level=0&duration=0secs") == (200, "0")
-    assert await toggle("?level=1") == (400, "duration: is required in the query")
+    assert await toggle("?level=9&duration=1hrs") == (200, "")
+    assert await toggle("") == (200, "3")
+    assert await toggle("?level=0&duration=0secs") == (200, "")
+    assert await toggle("") == (200, "0")
+    assert await toggle("?level=1") == (400, "Expecting 'duration=value' in query.")
     logging.getLogger().setLevel(usual)
 
 
-async def test_containers_of_a_pod_are_told_when_asked_for(call, registry, tasks):
+async def test_containers_of_a_pod_are_told_when_asked_for(call, busy, http, containers, registry, tasks):
     from mesos.v1 import mesos_pb2 as mesos
     from mezzo.agent.v1 import agent_session_pb2 as session
 
@@ -137,10 +139,24 @@ async def test_containers_of_a_pod_are_told_when_asked_for(call, registry, tasks
     await registry.until_state("b", "TASK_RUNNING")
     _, plain = await call("GET_CONTAINERS")
     _, nested = await call("GET_CONTAINERS", of={"show_nested": True})
-    assert len(plain["containers"]) == 1
-    assert len(nested["containers"]) == 3
+    assert [each["executor_id"]["value"] for each in plain["containers"]] == ["t1", "P1"]
+    assert len(nested["containers"]) == 4
     parents = {each["container_id"].get("parent", {}).get("value") for each in nested["containers"]}
     assert len(parents) == 2
+    # The older endpoints show no nested ones: monitoring takes an executor that is told twice for an error.
+    pod = plain["containers"][1]["container_id"]["value"]
+    for path, executors in (
+        ("/containers", ["t1", "P1"]),
+        (f"/containers?container_id={pod}", ["P1"]),
+        ("/containers?container_id=none", []),
+        ("/monitor/statistics", ["t1", "P1"]),
+    ):
+        async with http.get(busy.url + path) as answer:
+            told = await answer.json()
+        assert [each["executor_id"] for each in told] == executors, path
+    one = await containers.usage(containers.of_task("a"))
+    assert told[1]["statistics"]["cpus_user_time_secs"] == 2 * one.cpus_user_time_secs
+    assert told[1]["statistics"]["mem_rss_bytes"] == 2 * one.mem_rss_bytes
 
 
 @pytest.mark.parametrize(

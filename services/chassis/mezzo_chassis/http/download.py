@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import mimetypes
 import os
+import re
 from http import HTTPStatus
 from typing import BinaryIO
 from urllib.parse import quote
@@ -12,6 +13,10 @@ from urllib.parse import quote
 from aiohttp import hdrs, web
 
 PIECE_BYTES = 256 * 1024
+# Printable ASCII, but quotes and backslashes, which end or escape a quoted string, slashes, which name a folder, and
+# percent signs, which some browsers decode: RFC 6266, appendix D.
+_NOT_PLAIN = re.compile(r"[^ -~]|[\"\\/%]")
+_TOKEN = re.compile(r"[-!#$&'+.^_`|~0-9A-Za-z]+")
 
 
 async def send_file(request: web.Request, file: BinaryIO, name: str) -> web.StreamResponse:
@@ -64,5 +69,12 @@ def _part(request: web.Request, size: int) -> tuple[int, int] | None:
 
 
 def attachment(name: str) -> str:
-    """A Content-Disposition for any name, as RFC 6266 wants it."""
-    return f"attachment; filename*=UTF-8''{quote(os.fsencode(name), safe='')}"
+    """A Content-Disposition for any name, as RFC 6266 wants it.
+
+    `filename` is for clients that read no other form, unquoted where it can be, as Mesos writes it; `_` stands for
+    every character that it cannot hold. `filename*` has the name as it is.
+    """
+    plain = _NOT_PLAIN.sub("_", name)
+    if not _TOKEN.fullmatch(plain):
+        plain = f'"{plain}"'
+    return f"attachment; filename={plain}; filename*=UTF-8''{quote(os.fsencode(name), safe='')}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import re
 from pathlib import PurePosixPath
 
 from aiohttp import web
@@ -26,6 +27,10 @@ __all__ = [
 
 # Of what JSON and protobuf can hold.
 NUMBER_MAX = 2**63 - 1
+TEXT_SHOWN_MAX = 100
+"""Characters of a client's own input that an error repeats."""
+# Python's own reading of numbers is wider: it takes spaces, underscores and the digits of every script.
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,20}")
 
 
 class FilesApi:
@@ -43,21 +48,17 @@ class FilesApi:
         return json_response(request, [entry.document() for entry in entries])
 
     async def read(self, request: web.Request) -> web.StreamResponse:
-        """`offset=-1` asks for the size alone; `length=-1` for as much as there is."""
+        """A part of a file; without `offset`, or with -1, its size as `offset` and no data.
+
+        `length` -1 means as much as one answer may hold, as it does where it is not given.
+        """
         path = required_path(request)
-        offset, length = whole_number(request, "offset"), whole_number(request, "length")
-        for name, number in (("offset", offset), ("length", length)):
-            if number is not None and number < -1:
-                raise InvalidRequest(name, f"{number} is negative")
+        offset, length = _position(request, "offset"), _position(request, "length")
         try:
-            data, size = await asyncio.to_thread(
-                self._tree.read, path, max(0, offset or 0), None if length == -1 else length
-            )
+            data, size = await asyncio.to_thread(self._tree.read, path, offset or 0, 0 if offset is None else length)
         except NotFound:
             return empty_not_found()
-        if offset == -1:
-            return json_response(request, {"data": "", "offset": size})
-        return json_response(request, {"data": text_of(data), "offset": offset or 0})
+        return json_response(request, {"data": text_of(data), "offset": size if offset is None else offset})
 
     async def download(self, request: web.Request) -> web.StreamResponse:
         path = required_path(request)
@@ -80,24 +81,32 @@ def text_of(part: bytes) -> str:
 
 
 def required_path(request: web.Request) -> str:
-    path = request.query.get("path")
+    """The `path` in the query; a `file://` before it is left out, as in Mesos. Raises `InvalidRequest`."""
+    path = request.query.get("path", "").removeprefix("file://")
     if not path:
-        raise InvalidRequest("path", "is required in the query")
+        raise InvalidRequest("", "Expecting 'path=value' in query.")  # Mesos' words
     return path
 
 
 def whole_number(request: web.Request, name: str) -> int | None:
-    """A number in the query; None where it is not given."""
+    """A number in the query; None where it is not given. Raises `InvalidRequest` for what is none, and for nothing."""
     text = request.query.get(name)
-    if text is None or text == "":
+    if text is None:
         return None
-    try:
-        number = int(text)
-    except ValueError:
-        raise InvalidRequest(name, f"{text!r} is not a whole number") from None
+    if not _WHOLE_NUMBER.fullmatch(text):
+        raise InvalidRequest(name, f"{text[:TEXT_SHOWN_MAX]!r} is not a whole number")
+    number = int(text)
     if abs(number) > NUMBER_MAX:
         raise InvalidRequest(name, "is too large")
     return number
+
+
+def _position(request: web.Request, name: str) -> int | None:
+    """A number in the query that is not negative; -1 stands for none, as it does in Mesos."""
+    number = whole_number(request, name)
+    if number is not None and number < -1:
+        raise InvalidRequest(name, f"{number} is negative")
+    return None if number == -1 else number
 
 
 def empty_not_found() -> web.Response:

@@ -89,6 +89,7 @@ class SmallEndpoints:
         asked = toggled(request.query)
         if asked is not None:
             await self._operator.raise_verbosity(*asked)
+            return web.Response()
         return web.Response(text=f"{await self._operator.verbosity()}\n")
 
     async def quota(self, request: web.Request) -> web.Response:

@@ -112,7 +112,7 @@ class Reads:
             framework_id=request.query.get("framework_id"),
             task_id=request.query.get("task_id"),
         )
-        if query.limit < 0:
+        if not 0 <= query.limit <= STEPS_PER_SLICE:
             await self.render(older.rendering_tasks)
         return self._json(request, older.tasks(self.cluster(), query))
 
