@@ -50,6 +50,41 @@ def test_what_is_reserved_for_a_role_and_what_is_not_are_different_things() -> N
     assert parse("cpus:4;cpus(ads):1").get("cpus") == 5000
 
 
+def test_order_of_a_reservations_labels_means_nothing() -> None:
+    def reserved(*labels: tuple[str, str | None]) -> Resources:
+        message = cpus()
+        message.reservations.add(type=Info.DYNAMIC, role="ads")
+        for key, value in labels:
+            message.reservations[0].labels.labels.add(key=key, value=value)
+        return Resources.of([message])
+
+    first, second = reserved(("a", "1"), ("b", "")), reserved(("b", None), ("a", "1"))
+    assert first == second
+    assert str(first + second) == "cpus(reservations: [(DYNAMIC,ads,{a: 1, b: })]):2"
+    assert not (first - second)
+    assert [kind.reservations for kind in first] == [kind.reservations for kind in second]
+    assert reserved(("a", "1")) != first
+
+
+def test_order_of_a_disks_metadata_means_nothing() -> None:
+    def described(*keys: str) -> Resources:
+        message = sourced(Source.MOUNT)
+        for key in keys:
+            message.disk.source.metadata.labels.add(key=key)
+        return Resources.of([message])
+
+    assert described("a", "b") == described("b", "a") != described("a")
+
+
+def test_a_volume_is_the_same_whether_its_creator_is_named_or_not() -> None:
+    named = volume("v1")
+    named.disk.persistence.principal = "ops"
+    assert Resources.of([named]) == Resources.of([volume("v1", path="elsewhere")]) != Resources.of([volume("v2")])
+    assert not Resources.of([named]) - Resources.of([volume("v1")])
+    (told,) = Resources.of([named]).messages()
+    assert told.disk.persistence.principal == "ops"
+
+
 def test_reservations_with_other_labels_or_principals_do_not_add_up() -> None:
     def reserved(**details: str) -> Resources:
         message = cpus()

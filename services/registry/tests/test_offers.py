@@ -384,6 +384,51 @@ def test_executor_that_differs_from_the_running_one_is_an_error(cluster: Cluster
     assert errors(cluster, framework) == [("t2", "TASK_ERROR", "REASON_TASK_INVALID")]
 
 
+def rewritten(info: mesos.ExecutorInfo) -> mesos.ExecutorInfo:
+    """The same executor as another client would write it."""
+    other = executor(resources="mem:64;cpus:0.25")
+    other.resources.extend(Resources.parse("cpus:0.25").messages())
+    for resource in other.resources:
+        resource.role = "*"
+    other.type = mesos.ExecutorInfo.CUSTOM
+    other.command.shell = True
+    for uri in reversed(info.command.uris):
+        other.command.uris.add(value=uri.value, extract=True, executable=False)
+    other.labels.labels.add(key="version", value="2")
+    other.shutdown_grace_period.nanoseconds = 10**9
+    return other
+
+
+def test_an_executor_that_is_written_in_another_way_is_the_running_one(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent, "cpus:2;mem:1024")
+    tasks = [cluster.task_info(offer, name, "cpus:0.1;mem:10") for name in ("t1", "t2")]
+    first = executor()
+    for name in ("a", "b"):
+        first.command.uris.add(value=f"http://files/{name}")
+    for task, info in zip(tasks, (first, rewritten(first)), strict=True):
+        task.ClearField("command")
+        task.executor.CopyFrom(info)
+    cluster.accept(framework, [offer], *tasks)
+    assert errors(cluster, framework) == []
+    assert cluster.recovered() == ["cpus(allocated: *):1.3; mem(allocated: *):940"]
+
+
+def test_an_executor_that_its_agent_brought_back_is_the_one_that_tasks_name(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    info = executor()
+    info.framework_id.value = framework.id
+    for resource in info.resources:
+        resource.allocation_info.role = "*"
+    cluster.come_back(agent, executors=[info], frameworks=[framework.info])
+    offer = cluster.offer(framework, agent, "cpus:2;mem:1024")
+    task = cluster.task_info(offer, "t1", "cpus:0.1;mem:10")
+    task.ClearField("command")
+    task.executor.CopyFrom(rewritten(info))
+    cluster.accept(framework, [offer], task)
+    assert errors(cluster, framework) == []
+
+
 def group_call(offer: mesos.Offer, *tasks: mesos.TaskInfo) -> scheduler.Call:
     call = Call(type=Call.ACCEPT)
     call.accept.offer_ids.append(offer.id)

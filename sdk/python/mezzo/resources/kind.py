@@ -1,7 +1,8 @@
 """Everything about a resource but its amount.
 
 Kinds are interned: two equal kinds are one object, so that a dictionary of amounts hashes and compares by identity.
-Only how a volume is mounted does not count: two mounts of one volume are two objects that are equal.
+Only how a volume is mounted, and who created it, does not count: two mounts of one volume are two objects that are
+equal. Labels count whatever their order; a kind tells them as they were told first.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.resources.disk import Disk, text_of
-from mezzo.resources.reservation import Form, Reservation, stack_of, tell
+from mezzo.resources.reservation import Form, Reservation, sorted_labels, stack_of, tell
 from mezzo.resources.role import UNRESERVED_ROLE
 from mezzo.resources.scalar import to_thousandths
 
@@ -108,7 +109,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MountedKind(Kind):
-    """A volume and how it is mounted; equal to the same volume mounted in any other way."""
+    """A volume, how it is mounted and who created it; equal to the same volume with any other mount or principal."""
 
     unmounted: Kind
 
@@ -165,7 +166,8 @@ def _intern(message: Message, reservations: tuple[Reservation, ...], allocation:
         size = to_thousandths(message.scalar.value)
     else:
         template.ClearField("scalar")
-    key = template.SerializePartialToString(deterministic=True)
+    told = template.SerializePartialToString(deterministic=True)
+    key = _meaning(template, told)
     kind = _interned.get(key)
     if kind is not None:
         return kind
@@ -179,16 +181,34 @@ def _intern(message: Message, reservations: tuple[Reservation, ...], allocation:
         shared=message.HasField("shared"),
         provider_id=message.provider_id.value if message.HasField("provider_id") else None,
         size=size,
-        template=key,
+        template=told,
     )
-    if template.disk.HasField("volume"):
+    if template.disk.HasField("volume") or template.disk.persistence.HasField("principal"):
         kind = _mounted(kind, template)
     _interned[key] = kind
     return kind
 
 
+def _meaning(template: Message, told: bytes) -> bytes:
+    """A template with its labels as they are compared."""
+    reserved = any(each.HasField("labels") for each in template.reservations)
+    if not reserved and not template.disk.source.HasField("metadata"):
+        return told
+    compared = Message.FromString(told)
+    labelled: list[mesos.Labels] = [each.labels for each in compared.reservations if each.HasField("labels")]
+    if compared.disk.source.HasField("metadata"):
+        labelled.append(compared.disk.source.metadata)
+    for labels in labelled:
+        meaning = sorted_labels(labels.SerializeToString())
+        labels.Clear()
+        labels.MergeFromString(meaning)
+    return compared.SerializePartialToString(deterministic=True)
+
+
 def _mounted(kind: Kind, template: Message) -> MountedKind:
     template.disk.ClearField("volume")
+    if template.disk.HasField("persistence"):
+        template.disk.persistence.ClearField("principal")
     return MountedKind(
         name=kind.name,
         value_type=kind.value_type,

@@ -22,14 +22,23 @@ class Form(Enum):
     ENDPOINT = "endpoint"  # both, as far as they can say it; what operators see
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Reservation:
-    """One level of a stack of reservations."""
+    """One level of a stack of reservations. The order of its labels means nothing."""
 
     role: str
     dynamic: bool = False
     principal: str | None = None
     labels: bytes = b""  # a serialised `Labels`
+
+    def _meaning(self) -> tuple[str, bool, str | None, bytes]:
+        return self.role, self.dynamic, self.principal, sorted_labels(self.labels)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Reservation) and self._meaning() == other._meaning()
+
+    def __hash__(self) -> int:
+        return hash(self._meaning())
 
     @classmethod
     def of(cls, message: Info, field: str) -> Reservation:
@@ -59,6 +68,15 @@ class Reservation:
             texts = (f"{label.key}: {label.value}" if label.HasField("value") else label.key for label in labels)
             parts.append(f"{{{', '.join(texts)}}}")
         return f"({','.join(parts)})"
+
+
+def sorted_labels(labels: bytes) -> bytes:
+    """A serialised `Labels` as it is compared: in one order, and without values that are empty."""
+    if not labels:
+        return b""
+    message = mesos.Labels.FromString(labels)
+    pairs = sorted((label.key, label.value) for label in message.labels)
+    return mesos.Labels(labels=[mesos.Label(key=key, value=value or None) for key, value in pairs]).SerializeToString()
 
 
 def stack_of(message: mesos.Resource, field: str) -> tuple[Reservation, ...]:

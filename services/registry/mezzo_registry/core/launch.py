@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo import equality
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import InvalidRequest
 from mezzo.resources import ResourceError, Resources
@@ -142,7 +143,7 @@ def _executor(pool: "Pool", asked: mesos.ExecutorInfo, info: mesos.ExecutorInfo,
     running = pool.agent.executors.get((framework.id, info.executor_id.value))
     if running is None:
         return Executor(info, framework, pool.agent, resources, pool.role), True
-    if running.info != info:
+    if not equality.same(running.info, info):
         raise InvalidRequest(
             field, f"differs from the executor '{info.executor_id.value}' that runs on agent {pool.agent.id}"
         )

@@ -5,6 +5,7 @@ settled against the books in `settlement`.
 """
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo import equality
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import Conflict, InvalidRequest
 from mezzo.resources import Resources
@@ -75,7 +76,7 @@ def _returning(turn: Turn, event: AgentRegistering, agent: Agent, total: Resourc
         turn.order(CloseAgentSession(agent.session, Conflict("the agent opened another session")))
         turn.books.detach_session(agent)
     agent.heard_at = turn.now
-    if agent.info != event.register.agent_info:
+    if not equality.same(agent.info, event.register.agent_info):
         info = mesos.AgentInfo()
         info.CopyFrom(event.register.agent_info)
         if agent.state is not AgentState.REGISTERING:
