@@ -20,6 +20,8 @@ from mezzo_chassis.testing import Wire, ZooKeeperServer
 TIMEOUT_SECONDS = 2.0
 # Longer than any connection is away in a test that does not want its session to end.
 LONG_TIMEOUT_SECONDS = 40.0
+# Shorter than any hang in a test that wants a session to survive it.
+SHORT_TIMEOUT_SECONDS = 6.0
 SOON_SECONDS = 60
 
 
@@ -190,6 +192,68 @@ async def test_a_restarted_zookeeper_keeps_the_leader(zookeeper: ZooKeeperServer
         assert await until(candidate, lambda state: state.session is not Session.SUSPENDED) == leading
         # Whoever only looks has a session of his own, and may have lost it meanwhile.
         await until_leader(watching, "a:1")
+
+
+async def test_a_zookeeper_that_accepts_and_does_not_answer_does_not_cost_the_leader_its_session(
+    zookeeper: ZooKeeperServer,
+) -> None:
+    async with (
+        Wire(zookeeper.port) as wire,
+        contender(zookeeper, "a:1", timeout_seconds=SHORT_TIMEOUT_SECONDS, wire=wire) as candidate,
+    ):
+        leading = await until(candidate, lambda state: state.leading)
+        wire.cut()
+        await until(candidate, lambda state: state.session is Session.SUSPENDED)
+        tried = wire.accepted
+        # As a server that was started and is not ready yet: this handshake is never answered.
+        wire.silence()
+        await wire.until_accepted(tried + 1)
+        wire.mend()
+        assert await until(candidate, lambda state: state.session is not Session.SUSPENDED) == leading
+
+
+async def test_a_connection_that_falls_silent_is_given_up_while_requests_are_sent_on_it(
+    zookeeper: ZooKeeperServer,
+) -> None:
+    async with (
+        Wire(zookeeper.port) as wire,
+        contender(zookeeper, "a:1", timeout_seconds=SHORT_TIMEOUT_SECONDS, wire=wire) as candidate,
+    ):
+        leading = await until(candidate, lambda state: state.leading)
+
+        async def write() -> None:
+            while True:
+                candidate.client.exists_async("/mezzo")
+                await asyncio.sleep(0.1)
+
+        wire.silence()
+        wire.mend()
+        writing = asyncio.create_task(write())
+        await until(candidate, lambda state: state.session is Session.SUSPENDED)
+        writing.cancel()
+        assert await until(candidate, lambda state: state.session is not Session.SUSPENDED) == leading
+
+
+@pytest.mark.parametrize("order", [["silent", "well"], ["well", "silent"]])
+async def test_a_silent_host_beside_one_that_is_well_costs_neither_the_start_nor_the_session(
+    zookeeper: ZooKeeperServer, order: list[str]
+) -> None:
+    async with Wire(zookeeper.port) as silent, Wire(zookeeper.port) as well:
+        silent.silence()
+        wires = {"silent": silent, "well": well}
+        hosts = ",".join(f"127.0.0.1:{wires[name].port}" for name in order)
+        url = ZooKeeperUrl.parse(f"zk://{hosts}/mezzo")
+        candidate = Contender(url, address_json("a:1"), session_timeout_seconds=SHORT_TIMEOUT_SECONDS)
+        await candidate.start()
+        try:
+            leading = await until(candidate, lambda state: state.leading)
+            tried = silent.accepted
+            well.cut()
+            await silent.until_accepted(tried + 1)
+            well.mend()
+            assert await until(candidate, lambda state: state.session is not Session.SUSPENDED) == leading
+        finally:
+            await candidate.close()
 
 
 async def test_a_candidate_that_closes_while_zookeeper_hangs_does_not_wait_for_it(zookeeper: ZooKeeperServer) -> None:

@@ -16,6 +16,7 @@ from kazoo.security import ACL, CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAF
 
 from mezzo_chassis.config import address
 from mezzo_chassis.leadership.candidate import Session
+from mezzo_chassis.leadership.patience import Patience, PatientHandler
 from mezzo_chassis.log import get_logger
 
 CLOSE_SECONDS_MAX = 1.0
@@ -73,13 +74,16 @@ class ZooKeeperUrl:
 def connect(url: ZooKeeperUrl, session_timeout_seconds: float, on_session: Callable[[Session], None]) -> KazooClient:
     """A started client. `on_session` is called on the event loop for each change of the session.
 
-    It connects, and reconnects, by itself, for ever.
+    It connects, and reconnects, by itself, for ever. A server that does not answer is given up in time for another
+    attempt within the same session: see `Patience`.
     """
     loop = asyncio.get_running_loop()
     retry = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": CONNECT_RETRY_SECONDS_MAX}
+    patience = Patience(session_timeout_seconds, len(url.hosts.split(",")))
     client = KazooClient(
         hosts=url.hosts,
         timeout=session_timeout_seconds,
+        handler=PatientHandler(patience),
         auth_data=[("digest", url.credential)] if url.credential else None,
         connection_retry=KazooRetry(**retry),
         command_retry=KazooRetry(max_tries=0),
@@ -87,6 +91,7 @@ def connect(url: ZooKeeperUrl, session_timeout_seconds: float, on_session: Calla
 
     def changed(state: str) -> None:
         # Called on kazoo's own thread.
+        patience.session_changed(state)
         if not loop.is_closed():
             loop.call_soon_threadsafe(on_session, _SESSIONS[state])
 

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from typing import Self
 
 PIECE_BYTES = 64 * 1024
 
 
+@dataclass(slots=True)
+class _Passage:
+    """What happens to the connections of one time between two changes."""
+
+    silent: bool = False
+
+
 class Wire:
     """Passes on what comes to `port` on loopback to another port there: the network between two processes.
 
-    It lives on the event loop of the test. While it is cut, nothing passes and nobody gets through.
+    It lives on the event loop of the test. While it is cut, nothing passes and nobody gets through. While it is silent,
+    connections are accepted and stay open, and nothing passes.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -20,6 +29,10 @@ class Wire:
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._cut = False
+        self._passage = _Passage()
+        self.accepted = 0
+        """How many connections there were."""
+        self._news = asyncio.Event()
 
     @property
     def port(self) -> int:
@@ -32,8 +45,19 @@ class Wire:
         for connection in self._connections:
             connection.cancel()
 
+    def silence(self) -> None:
+        """Drop whatever is sent from now on, as a firewall does, but accept connections. They stay silent for ever."""
+        self._cut, self._passage.silent = False, True
+
     def mend(self) -> None:
-        self._cut = False
+        """Let new connections pass."""
+        self._cut, self._passage = False, _Passage()
+
+    async def until_accepted(self, count: int) -> None:
+        """Wait until there were `count` connections in all."""
+        while self.accepted < count:
+            self._news.clear()
+            await self._news.wait()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -47,28 +71,34 @@ class Wire:
         await self._server.wait_closed()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = asyncio.create_task(self._pass_on(reader, writer))
+        connection = asyncio.create_task(self._pass_on(reader, writer, self._passage))
         self._connections.add(connection)
         connection.add_done_callback(self._connections.discard)
+        self.accepted += 1
+        self._news.set()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passage: _Passage) -> None:
         # What goes wrong with either connection ends both.
         with contextlib.suppress(OSError, asyncio.CancelledError), contextlib.closing(writer):
             if self._cut:
                 return
             target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
             with contextlib.closing(target_writer):
-                there = asyncio.create_task(_copy(reader, target_writer))
-                back = asyncio.create_task(_copy(target_reader, writer))
+                there = asyncio.create_task(_copy(reader, target_writer, passage))
+                back = asyncio.create_task(_copy(target_reader, writer, passage))
                 try:
                     await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
+                    if passage.silent:
+                        # The end of a connection is not heard of either.
+                        await asyncio.wait({there, back})
                 finally:
                     there.cancel()
                     back.cancel()
                     await asyncio.gather(there, back, return_exceptions=True)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passage: _Passage) -> None:
     while piece := await reader.read(PIECE_BYTES):
-        writer.write(piece)
-        await writer.drain()
+        if not passage.silent:
+            writer.write(piece)
+            await writer.drain()
