@@ -1,9 +1,15 @@
 """Scalars, ranges and sets by example; `test_resource_algebra.py` has what holds of any of them."""
 
+import sys
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any
+
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo.resources import Resources, parse
+from mezzo.resources import ResourceError, Resources, parse, validate
 
 
 def ports(text: str) -> Resources:
@@ -126,6 +132,76 @@ def test_a_hundred_thousand_operations_lose_nothing() -> None:
 def test_ranges_that_overlap_or_touch_are_one(said: str, meant: str) -> None:
     assert ports(said) == ports(meant)
     assert str(ports(said)) == f"ports:[{meant}]"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "complaint"),
+    [
+        ([(1, 5), (3, 8)], r"r\[0\].ranges.range\[1\]: overlaps range\[0\]"),
+        ([(3, 8), (1, 5)], r"r\[0\].ranges.range\[1\]: overlaps range\[0\]"),
+        ([(20, 30), (1, 1), (2, 9), (25, 26)], r"r\[0\].ranges.range\[3\]: overlaps range\[0\]"),
+        ([(4, 4), (4, 4)], r"r\[0\].ranges.range\[1\]: overlaps range\[0\]"),
+    ],
+)
+def test_a_message_with_ranges_that_overlap_is_refused(pairs: list[tuple[int, int]], complaint: str) -> None:
+    message = mesos.Resource(name="ports", type=mesos.Value.RANGES)
+    for begin, end in pairs:
+        message.ranges.range.add(begin=begin, end=end)
+    with pytest.raises(ResourceError, match=complaint):
+        validate([message], "r")
+
+
+def test_a_message_with_ranges_that_touch_and_messages_that_overlap_are_good() -> None:
+    first = mesos.Resource(name="ports", type=mesos.Value.RANGES)
+    first.ranges.range.add(begin=6, end=8)
+    first.ranges.range.add(begin=1, end=5)
+    validate([first, first])
+    assert str(Resources.of([first, first])) == "ports:[1-8]"
+
+
+def steps(operation: Callable[[], object]) -> int:
+    """How many lines of Python an operation takes, once everything that it remembers is remembered."""
+    operation()
+    count = 0
+
+    def trace(_frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        operation()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def every_other_port(count: int) -> list[mesos.Resource]:
+    """So many messages of one port each, of which no two touch."""
+    messages = []
+    for number in range(count):
+        message = mesos.Resource(name="ports", type=mesos.Value.RANGES)
+        message.ranges.range.add(begin=2 * number, end=2 * number)
+        messages.append(message)
+    return messages
+
+
+def test_work_on_many_pieces_of_one_resource_grows_as_their_number() -> None:
+    few, many = every_other_port(200), every_other_port(1600)
+    assert steps(lambda: Resources.of(many)) < 10 * steps(lambda: Resources.of(few))
+    assert steps(lambda: validate(many)) < 10 * steps(lambda: validate(few))
+    parts = {len(messages): [Resources.of([one]) for one in messages] for messages in (few, many)}
+    assert steps(lambda: Resources.sum(parts[1600])) < 10 * steps(lambda: Resources.sum(parts[200]))
+
+
+def test_a_tasks_ports_are_not_held_against_all_of_an_agents() -> None:
+    small, large = Resources.of(every_other_port(200)), Resources.of(every_other_port(1600))
+    port = ports("398-398")
+    for operation in (Resources.__add__, Resources.__sub__, Resources.contains):
+        apart = [steps(partial(operation, held, port)) for held in (small, large)]
+        assert apart[0] == apart[1], operation
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import chain
 
@@ -21,11 +22,29 @@ def normalise(ranges: Iterable[tuple[int, int]]) -> Ranges:
 
 
 def union(left: Ranges, right: Ranges) -> Ranges:
-    return normalise(chain(left, right))
+    if not left or not right:
+        return left or right
+    low, high = _window(left, right)
+    return left[:low] + normalise(chain(left[low:high], right)) + left[high:]
 
 
 def subtract(left: Ranges, right: Ranges) -> Ranges:
     """What is in `left` and not in `right`."""
+    if not left or not right:
+        return left
+    low, high = _window(left, right)
+    return left[:low] + _subtract(left[low:high], right) + left[high:]
+
+
+def _window(left: Ranges, right: Ranges) -> tuple[int, int]:
+    """Which ranges of `left` can overlap or touch those of `right`: a task's few ports are not held against all."""
+    low = bisect_left(left, (right[0][0],))
+    if low and left[low - 1][1] >= right[0][0] - 1:
+        low -= 1
+    return low, bisect_left(left, (right[-1][1] + 2,), lo=low)
+
+
+def _subtract(left: Ranges, right: Ranges) -> Ranges:
     rest: list[tuple[int, int]] = []
     holes = iter(right)
     hole = next(holes, None)
@@ -47,7 +66,10 @@ def subtract(left: Ranges, right: Ranges) -> Ranges:
 
 def contains(left: Ranges, right: Ranges) -> bool:
     """Whether every number of `right` is in `left`."""
-    candidates = iter(left)
+    if not right:
+        return True
+    low, high = _window(left, right)
+    candidates = iter(left[low:high])
     candidate = next(candidates, None)
     for begin, end in right:
         while candidate is not None and candidate[1] < begin:

@@ -11,6 +11,7 @@ import re
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import jsonpb
 from mezzo.resources.quantities import Limits, Quantities
+from mezzo.resources.ranges import normalise
 from mezzo.resources.scalar import ResourceError, to_thousandths
 from mezzo.resources.validation import validate
 from mezzo.resources.value import Resources
@@ -123,7 +124,7 @@ def fill_value(message: mesos.Resource | mesos.Attribute, text: str, field: str)
     """Set the type and the value of a message from text: a number, `[ranges]`, `{a set}`, or anything else as text."""
     if text.startswith("["):
         message.type = mesos.Value.RANGES
-        for begin, end in _ranges(text, field):
+        for begin, end in normalise(_ranges(text, field)):
             message.ranges.range.add(begin=begin, end=end)
     elif text.startswith("{"):
         message.type = mesos.Value.SET
@@ -157,6 +158,8 @@ def _ranges(text: str, field: str) -> list[tuple[int, int]]:
         begin, end = int(matched[1]), int(matched[2])
         if max(begin, end) > _RANGE_MAX:
             raise ResourceError(field, f"{part.strip()!r} goes beyond {_RANGE_MAX}")
+        if begin > end:
+            raise ResourceError(field, f"{part.strip()!r} ends before it begins")
         pairs.append((begin, end))
     return pairs
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo.resources import ranges as rangesets
 from mezzo.resources.disk import Source
 from mezzo.resources.kind import Kind
+from mezzo.resources.ranges import Ranges
 from mezzo.resources.scalar import THOUSANDTHS, ResourceError, to_thousandths
 from mezzo.resources.value import amount_of
 
@@ -39,7 +42,9 @@ def _check(message: mesos.Resource) -> Kind:
     if not message.name:
         raise ResourceError("name", "is required")
     kind = Kind.of(message)
-    amount_of(message, kind)
+    amount = amount_of(message, kind)
+    if isinstance(amount, tuple):
+        _check_disjoint(message.ranges, amount)
     if kind.name == "gpus" and to_thousandths(message.scalar.value) % THOUSANDTHS:
         raise ResourceError("scalar.value", f"{message.scalar.value:g} is no whole number of gpus")
     if message.HasField("disk"):
@@ -47,6 +52,16 @@ def _check(message: mesos.Resource) -> Kind:
     if kind.shared and not kind.persistent_volume:
         raise ResourceError("shared", "only persistent volumes can be shared")
     return kind
+
+
+def _check_disjoint(ranges: mesos.Value.Ranges, joined: Ranges) -> None:
+    """Mesos refuses a number that is there twice as well, but not in every order of the ranges (resources.cpp)."""
+    if sum(each.end - each.begin + 1 for each in ranges.range) == rangesets.count(joined):
+        return
+    pairs = sorted((each.begin, each.end, index) for index, each in enumerate(ranges.range))
+    for (_, end, first), (begin, _, second) in pairwise(pairs):
+        if begin <= end:
+            raise ResourceError(f"ranges.range[{max(first, second)}]", f"overlaps range[{min(first, second)}]")
 
 
 def _check_disk(message: mesos.Resource, kind: Kind) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import ClassVar
 
 from mesos.v1 import mesos_pb2 as mesos
@@ -47,14 +48,23 @@ class Resources:
     @classmethod
     def of(cls, messages: Iterable[mesos.Resource], field: str = "resources") -> Resources:
         """From messages of either form. Raises `ResourceError` that names the field below `field`."""
+        return cls._of_pieces(_read_all(messages, field))
+
+    @classmethod
+    def _of_pieces(cls, pieces: Iterable[tuple[Kind, Amount]]) -> Resources:
+        """The sum of amounts that are not empty; of ranges and sets it is made once, however many pieces there are."""
         amounts: dict[Kind, Amount] = {}
-        for index, message in enumerate(messages):
-            try:
-                kind, amount = _read(message)
-            except ResourceError as error:
-                raise error.below(f"{field}[{index}]") from None
-            if amount:
-                _add(amounts, kind, amount)
+        many: dict[Kind, list[Amount]] = {}
+        for kind, amount in pieces:
+            held = amounts.get(kind)
+            if held is None:
+                amounts[kind] = amount
+            elif isinstance(held, int):
+                amounts[kind] = held + amount  # type: ignore[operator]
+            else:
+                many.setdefault(kind, [held]).append(amount)
+        for kind, together in many.items():
+            amounts[kind] = _united(together)
         return cls(amounts) if amounts else cls.EMPTY
 
     @classmethod
@@ -146,11 +156,7 @@ class Resources:
     @staticmethod
     def sum(parts: Iterable[Resources]) -> Resources:
         """The sum of many, built in one pass."""
-        total: dict[Kind, Amount] = {}
-        for part in parts:
-            for kind, amount in part._amounts.items():  # noqa: SLF001  its own class
-                _add(total, kind, amount)
-        return Resources(total) if total else Resources.EMPTY
+        return Resources._of_pieces(piece for part in parts for piece in part._amounts.items())  # noqa: SLF001
 
     # --------------------------------------------------------------------------------------------- selecting
 
@@ -247,10 +253,7 @@ class Resources:
 
     def map_kinds(self, change: Callable[[Kind], Kind]) -> Resources:
         """The same amounts, each of another kind; what becomes the same kind is added up."""
-        amounts: dict[Kind, Amount] = {}
-        for kind, amount in self._amounts.items():
-            _add(amounts, change(kind), amount)
-        return Resources(amounts) if amounts else Resources.EMPTY
+        return self._of_pieces((change(kind), amount) for kind, amount in self._amounts.items())
 
     def allocated_to(self, role: str) -> Resources:
         return self.map_kinds(lambda kind: kind.allocated_to(role))
@@ -357,6 +360,23 @@ class Resources:
 
 
 Resources.EMPTY = Resources({})
+
+
+def _read_all(messages: Iterable[mesos.Resource], field: str) -> Iterator[tuple[Kind, Amount]]:
+    for index, message in enumerate(messages):
+        try:
+            kind, amount = _read(message)
+        except ResourceError as error:
+            raise error.below(f"{field}[{index}]") from None
+        if amount:
+            yield kind, amount
+
+
+def _united(amounts: list[Amount]) -> Amount:
+    """Many ranges, or many sets, as one."""
+    if isinstance(amounts[0], tuple):
+        return rangesets.normalise(chain.from_iterable(amounts))  # type: ignore[arg-type]
+    return frozenset().union(*amounts)  # type: ignore[arg-type]
 
 
 def _read(message: mesos.Resource) -> tuple[Kind, Amount]:

@@ -123,12 +123,10 @@ def _valid_offers(turn: Turn, framework: Framework, call: scheduler.Call.Accept)
 
 
 def _take(turn: Turn, framework: Framework, accepted: list[Offer]) -> Pool:
-    remaining = accepted[0].resources
     for offer in accepted:
         turn.books.use_offer(offer)
         offers.closed(turn, offer, offers.Outcome.ACCEPTED)
-    for offer in accepted[1:]:
-        remaining = remaining + offer.resources
+    remaining = Resources.sum(offer.resources for offer in accepted)
     return Pool(framework, accepted[0].agent, accepted[0].role, remaining)
 
 

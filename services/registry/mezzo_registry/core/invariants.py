@@ -38,9 +38,7 @@ def _must(condition: bool, message: str) -> None:
 
 
 def _agent(books: Books, agent: Agent) -> None:
-    held = Resources.EMPTY
-    for _, _, resources in books.holdings(agent):
-        held = held + resources
+    held = Resources.sum(resources for _, _, resources in books.holdings(agent))
     _must(agent.total.contains(held), f"agent {agent.id}: {held} are held of {agent.total}")
     _must(
         agent.available + held == agent.total,

@@ -68,9 +68,7 @@ def launch_group(turn: Turn, pool: "Pool", group: mesos.Offer.Operation.LaunchGr
             raise InvalidRequest(f"{field}.task_group.tasks", "must not be empty")
         resources = _check_group(pool, group, field)
         executor, new = _executor(pool, group.executor, run.executor, f"{field}.executor")
-        needed = executor.resources if new else Resources.EMPTY
-        for one in resources:
-            needed = needed + one
+        needed = Resources.sum([executor.resources, *resources] if new else resources)
         check_revocable(needed, f"{field}.task_group.tasks")
         pool.remaining = _pay(pool, needed, field)
     except InvalidRequest as error:

@@ -31,9 +31,7 @@ def settle(
     again = _missing_tasks(turn, agent, reported)
     _missing_executors(turn, agent, running)
     agent.total = total
-    agent.available = total
-    for _, _, resources in turn.books.holdings(agent):
-        agent.available = agent.available - resources
+    agent.available = total - Resources.sum(resources for _, _, resources in turn.books.holdings(agent))
     for key, info in running.items():
         framework = known.get(key[0])
         if framework is not None and key not in agent.executors:

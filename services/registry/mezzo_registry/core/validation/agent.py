@@ -63,7 +63,7 @@ def _check_frameworks(register: agent_session.Register) -> set[str]:
 
 
 def _check_holdings(register: agent_session.Register, total: Resources, frameworks: set[str]) -> None:
-    held = Resources.EMPTY
+    parts: list[Resources] = []
     seen_tasks, seen_executors = set(), set()
     for index, task in enumerate(register.tasks):
         field = f"register.tasks[{index}]"
@@ -78,7 +78,7 @@ def _check_holdings(register: agent_session.Register, total: Resources, framewor
         seen_tasks.add(key)
         resources = resource_forms.value_of(task.resources, f"{field}.resources")
         if task.state not in TERMINAL:
-            held = held + resources
+            parts.append(resources)
     for index, executor in enumerate(register.executors):
         field = f"register.executors[{index}]"
         check_identifier(executor.executor_id.value, f"{field}.executor_id.value")
@@ -90,7 +90,8 @@ def _check_holdings(register: agent_session.Register, total: Resources, framewor
         if key in seen_executors:
             raise InvalidRequest(f"{field}.executor_id.value", f"executor '{key[1]}' is there twice")
         seen_executors.add(key)
-        held = held + resource_forms.value_of(executor.resources, f"{field}.resources")
+        parts.append(resource_forms.value_of(executor.resources, f"{field}.resources"))
+    held = Resources.sum(parts)
     if not total.contains(held):
         raise InvalidRequest(
             "register.total_resources", f"{total} do not contain what tasks and executors hold: {held}"
