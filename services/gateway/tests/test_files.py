@@ -19,6 +19,7 @@ from mezzo_chassis.http.exchange import message_response, read_message
 from mezzo_chassis.http.files import FilesApi, FileTree
 from mezzo_chassis.http.routes import Routes
 from mezzo_chassis.http.site import start_site
+from mezzo_chassis.testing import raw_http
 from mezzo_chassis.testing.ports import free_port
 from mezzo_gateway.testing.changes import (
     AGENT_ID,
@@ -266,6 +267,13 @@ async def test_output_is_followed_while_a_new_leader_does_not_know_the_task_yet(
                 output.write(b" and on")
             registry.tell(agent_changed(), framework_changed(), task_added(), task_updated(status(TASK_FINISHED)))
             assert await response.content.read() == b" and on"
+
+
+@pytest.mark.parametrize("path", [f"{LOGS}/stdout", f"/files/download?path={SANDBOX}/stdout"])
+async def test_clients_of_http_1_0_get_the_whole_of_a_file(sandbox: GatewayClient, path: str) -> None:
+    answer = await raw_http.exchange(sandbox.port, f"GET {path} HTTP/1.0\r\n\r\n".encode())
+    assert raw_http.status_of(answer) == 200
+    assert answer.endswith(b"\r\n\r\n" + BINARY)
 
 
 async def test_output_is_followed_across_what_rotation_throws_away(

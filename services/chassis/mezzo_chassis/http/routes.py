@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable
 
-from aiohttp import web
+from aiohttp import HttpVersion11, hdrs, web
 
 from mezzo.errors import MezzoError
 from mezzo_chassis.errors import http_status
@@ -45,6 +45,7 @@ class Routes:
     def application(self, request_bytes_max: int = REQUEST_BYTES_MAX) -> web.Application:
         """An application that answers by this table."""
         application = web.Application(client_max_size=request_bytes_max, middlewares=[around])
+        application.on_response_prepare.append(_complete_head)
         application.router.add_route("*", "/{path:.*}", self._dispatch)
         return application
 
@@ -74,6 +75,13 @@ class Routes:
             text = f"405 Method Not Allowed. This path takes {allowed}, not {request.method}."
             raise web.HTTPMethodNotAllowed(request.method, methods, text=text)
         return await handler(request)
+
+
+async def _complete_head(request: web.Request, response: web.StreamResponse) -> None:
+    """What the head of every answer has in common."""
+    if request.version < HttpVersion11 and hdrs.CONTENT_LENGTH not in response.headers:
+        # Only the end of the connection says where such an answer ends: it is not kept open, whatever the client asks.
+        response.force_close()
 
 
 @web.middleware

@@ -12,7 +12,7 @@ from mezzo_chassis.http.exchange import Format
 
 
 class RecordStream:
-    """A chunked answer in RecordIO."""
+    """An answer in RecordIO, of no known length: chunked in HTTP/1.1, and up to the connection's end in HTTP/1.0."""
 
     def __init__(self, form: Format, headers: Mapping[str, str] | None = None) -> None:
         self.response = web.StreamResponse(headers=headers)
@@ -21,7 +21,6 @@ class RecordStream:
 
     async def begin(self, request: web.Request) -> None:
         """Send the head of the answer."""
-        self.response.enable_chunked_encoding()
         await self.response.prepare(request)
 
     async def write(self, messages: Iterable[Message]) -> None:

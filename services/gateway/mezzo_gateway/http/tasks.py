@@ -109,7 +109,6 @@ class Tasks:
         size = (await self._agents.read_log(address, path, 0, 0)).end
         start = max(size + offset, 0) if offset < 0 else offset
         response = web.StreamResponse(headers={SIZE_HEADER: str(size), hdrs.CONTENT_TYPE: "application/octet-stream"})
-        response.enable_chunked_encoding()
         await response.prepare(request)
 
         async def ended() -> bool:
