@@ -13,7 +13,7 @@ from mezzo.agent.v1 import agent_session_pb2_grpc as service
 from mezzo.errors import MezzoError, NotLeading
 from mezzo_agent.adapters.turns import Turns
 from mezzo_agent.core.events import RegistryMessageReceived, SessionClosed, SessionOpened
-from mezzo_chassis.leadership import LeaderDetector
+from mezzo_chassis.leadership import LeaderDetector, Superseded, while_leading
 from mezzo_chassis.leadership.newest import Newest
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.outbox import Outbox, Overflow
@@ -42,6 +42,9 @@ class RegistrySession:
         """Whether a registry that leads knows this agent, now."""
         # Where another registry says that the leader is.
         self._hint: str | None = None
+        # Whom the detector named last, and whom it named before: the former leader, of whom it knows better.
+        self._named: str | None = None
+        self._former: str | None = None
         self._finishing = False
         self._closed = asyncio.Event()
 
@@ -56,14 +59,16 @@ class RegistrySession:
             address = self._hint or await self._leader()
             self._hint = None
             try:
-                await self._converse(address, turns)
+                await while_leading(self._detector, address, self._converse(address, turns), named=self._named)
                 log.info("registry session ended", registry=address)
+            except Superseded as superseded:
+                log.info("another registry leads", registry=address, leader=superseded.leader)
             except (MezzoError, grpc.aio.AioRpcError, Overflow, TimeoutError) as failure:
                 error = error_of(failure) if isinstance(failure, grpc.aio.AioRpcError) else failure
                 why = str(error) or type(error).__name__
                 if self._reminder.due(f"{address} {why}"):
                     log.info("registry session broken", registry=address, error=why)
-                if isinstance(error, NotLeading) and error.leader and error.leader != address:
+                if isinstance(error, NotLeading) and error.leader not in (None, address, self._former):
                     self._hint = error.leader
             finally:
                 self._outbox = None
@@ -86,6 +91,8 @@ class RegistrySession:
     async def _leader(self) -> str:
         async for leader in self._detector.changes():
             if leader is not None:
+                if leader.grpc_address != self._named:
+                    self._former, self._named = self._named, leader.grpc_address
                 return leader.grpc_address
         raise AssertionError("a detector never ends")
 

@@ -131,6 +131,8 @@ class ScriptedRegistry(service.AgentSessionServicer):
         self.acknowledging = True
         self.refusal: MezzoError | None = None
         self.sessions = 0
+        self.ended = 0
+        self.refused = 0
         self.agent_id = "S0"
         self.heartbeat_interval_seconds = 5.0
         self.heartbeat_timeout_seconds = 15.0
@@ -153,6 +155,8 @@ class ScriptedRegistry(service.AgentSessionServicer):
 
     async def Connect(self, requests, context):
         if self.refusal is not None:
+            self.refused += 1
+            self._news.set()
             raise self.refusal
         self.sessions += 1
         self._outgoing = asyncio.Queue()
@@ -170,6 +174,8 @@ class ScriptedRegistry(service.AgentSessionServicer):
                 yield session.ConnectResponse(messages=[message])
         finally:
             listening.cancel()
+            self.ended += 1
+            self._news.set()
 
     async def _listen(self, requests) -> None:
         async for request in requests:

@@ -10,6 +10,7 @@ from mezzo_chassis.leadership.detector import (
     master,
     master_text,
 )
+from mezzo_chassis.leadership.following import Superseded, while_leading
 from mezzo_chassis.leadership.health import Health
 from mezzo_chassis.leadership.payload import ALLOCATORS_FOLDER, LeaderInfo, master_info_json
 from mezzo_chassis.leadership.zookeeper import ZooKeeperUrl, connect
@@ -27,10 +28,12 @@ __all__ = [
     "Leadership",
     "Session",
     "StandaloneCandidate",
+    "Superseded",
     "ZooKeeperUrl",
     "connect",
     "detector_of",
     "master",
     "master_info_json",
     "master_text",
+    "while_leading",
 ]

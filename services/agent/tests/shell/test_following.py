@@ -1,0 +1,61 @@
+"""An agent follows the election during a session: a registry that hangs closes no stream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mezzo.errors import NotLeading
+from mezzo_agent import app
+from mezzo_chassis.testing import AnnouncedLeader
+
+from .conftest import RunningAgent, ScriptedRegistry
+
+
+def address(registry: ScriptedRegistry) -> str:
+    return f"127.0.0.1:{registry.port}"
+
+
+@pytest.fixture
+async def next_registry() -> AsyncIterator[ScriptedRegistry]:
+    scripted = ScriptedRegistry()
+    await scripted.start()
+    yield scripted
+    await scripted.stop()
+
+
+@pytest.fixture
+async def election(
+    config, containers, registry: ScriptedRegistry, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[AnnouncedLeader]:
+    """The first registry leads, an agent is registered with it, and from then on it hangs with its stream open."""
+    announced = AnnouncedLeader(address(registry))
+    monkeypatch.setattr(app, "detector_of", lambda *_args, **_options: announced)
+    # Nothing but the election ends a session here.
+    registry.heartbeat_timeout_seconds = 3600.0
+    agent = RunningAgent(config, containers)
+    await agent.start()
+    await registry.until(registry.registrations)
+    yield announced
+    await agent.stop()
+
+
+async def test_agent_leaves_a_registry_that_hangs_when_another_is_elected(election, registry, next_registry):
+    election.announce(None)
+    election.announce(address(next_registry))
+    await next_registry.until(next_registry.registrations)
+    (register,) = next_registry.registrations()
+    assert register.agent_info.id.value == "S0"
+    await registry.until(lambda: registry.ended == 1)
+
+
+async def test_agent_does_not_go_back_to_the_former_leader_when_the_new_one_has_not_heard_of_its_election(
+    election, registry, next_registry
+):
+    next_registry.refusal = NotLeading(address(registry))
+    election.announce(address(next_registry))
+    await next_registry.until(lambda: next_registry.refused >= 2)
+    next_registry.refusal = None
+    await next_registry.until(next_registry.registrations)
+    assert registry.sessions == 1
