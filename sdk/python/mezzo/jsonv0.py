@@ -80,7 +80,7 @@ def attributes(messages: Iterable[mesos.Attribute]) -> Document:
 
 def _attribute_value(message: mesos.Attribute) -> Any:
     if message.type == mesos.Value.SCALAR:
-        return message.scalar.value
+        return _number(message.scalar.value)
     if message.type == mesos.Value.RANGES:
         return ranges_text(normalise((each.begin, each.end) for each in message.ranges.range))
     if message.type == mesos.Value.SET:
@@ -96,7 +96,7 @@ def task_status(message: mesos.TaskStatus) -> Document:
     """One of a task's `statuses`: state, time and what is known of the container, but neither reason nor message."""
     document: Document = {
         "state": mesos.TaskState.Name(message.state),
-        "timestamp": message.timestamp,
+        "timestamp": _number(message.timestamp),
     }
     if message.HasField("labels"):
         document["labels"] = labels(message.labels)
@@ -131,7 +131,7 @@ def task(message: mesos.Task) -> Document:
         "statuses": [task_status(status) for status in message.statuses],
     }
     if message.limits:
-        document["limits"] = {name: _limit(limit.value) for name, limit in message.limits.items()}
+        document["limits"] = {name: _number(limit.value) for name, limit in message.limits.items()}
     if message.HasField("user"):
         document["user"] = message.user
     if message.HasField("labels"):
@@ -142,9 +142,8 @@ def task(message: mesos.Task) -> Document:
     return document
 
 
-def _limit(value: float) -> float | str:
-    """JSON has no number for "as much as there is"."""
-    return "Infinity" if math.isinf(value) else value
+def _number(value: float) -> float | str | None:
+    return value if math.isfinite(value) else jsonpb.beyond_json(value)
 
 
 def command_info(message: mesos.CommandInfo) -> Document:

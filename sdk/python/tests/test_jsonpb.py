@@ -172,7 +172,7 @@ def test_what_mesos_takes_is_taken() -> None:
     assert scalar.value == 2.5
     assert jsonpb.parse(mesos.TimeInfo, '{"nanoseconds": 5.0}').nanoseconds == 5
     assert jsonpb.parse(mesos.TimeInfo, '{"nanoseconds": "9223372036854775807"}').nanoseconds == 2**63 - 1
-    assert jsonpb.parse(scheduler.Call, '{"type": "FROBNICATE"}').type == scheduler.Call.UNKNOWN
+    assert not jsonpb.parse(scheduler.Call, '{"type": "FROBNICATE"}').HasField("type")
     assert jsonpb.parse(scheduler.Call, '{"type": "REVIVE", "revive": {}}').HasField("revive")
 
 
@@ -198,8 +198,7 @@ def test_what_mesos_takes_is_taken() -> None:
         ('{"accept": {"filters": {"refuse_seconds": "1e999"}}}', "expected a number"),
         ('{"accept": {"filters": {"refuse_seconds": "true"}}}', "expected a number, found 'true'"),
         ('{"kill": {"kill_policy": {"grace_period": {"nanoseconds": "1_000"}}}}', "expected a number, found '1_000'"),
-        ('{"accept": {"operations": {}}}', "accept.operations: expected an array"),
-        ('{"accept": {"offer_ids": "abc"}}', "accept.offer_ids: expected an array, found 'abc'"),
+        ('{"accept": {"offer_ids": "abc"}}', "accept.offer_ids: expected an object, found 'abc'"),
         ('{"revive": {"roles": ["a", 1]}}', r"revive.roles\[1\]: expected a string, found a number"),
         ('{"type": 1}', "type: expected the name of a value, found a number"),
         ('{"kill": {"kill_policy": {"grace_period": {"nanoseconds": 9223372036854775808}}}}', "is not between"),
@@ -257,8 +256,3 @@ def test_messages_contain_their_own_type_directly_or_not_at_all() -> None:
 def test_a_number_out_of_range_is_refused() -> None:
     with pytest.raises(JsonError, match="port: 4294967296 is not between"):
         jsonpb.parse(mesos.Address, '{"port": 4294967296}')
-
-
-def test_an_unknown_value_of_an_enum_without_unknown_is_refused() -> None:
-    with pytest.raises(JsonError, match="type: 'VECTOR' is not one of SCALAR"):
-        jsonpb.parse(mesos.Resource, '{"name": "cpus", "type": "VECTOR"}')

@@ -150,6 +150,9 @@ def _redirected(url: str, location: str) -> str:
 
 def _decode(message_class: type[M], body: bytes, content_type: str) -> M:
     try:
-        return jsonpb.parse(message_class, body) if content_type == JSON else message_class.FromString(body)
+        if content_type == JSON:
+            # A server's answer may be as large as its cluster.
+            return jsonpb.parse(message_class, body, values_max=None)
+        return message_class.FromString(body)
     except (jsonpb.JsonError, DecodeError) as error:
         raise errors.InternalError(f"the answer is no {message_class.DESCRIPTOR.full_name}: {error}") from None

@@ -23,54 +23,46 @@ before it is read, because what is deeper than protobuf's parser goes could be w
 
 from __future__ import annotations
 
-import base64
-import binascii
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import orjson
 from google.protobuf import message_factory
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from mezzo.errors import InvalidRequest
 from mezzo.jsonpb import compiling
+from mezzo.jsonpb.casts import EXACT, Cast, JsonError, cast_of, expected
 
 M = TypeVar("M", bound=Message)
 # Fills a message, or a repeated field or a map, from a JSON value.
 Reader = Callable[[Any, Any], None]
-# Turns a JSON value into a scalar of a field.
-Cast = Callable[[Any], Any]
 
-_F = FieldDescriptor
-_INT_RANGES = {
-    _F.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
-    _F.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
-    _F.CPPTYPE_UINT32: (0, 2**32 - 1),
-    _F.CPPTYPE_UINT64: (0, 2**64 - 1),
-}
-
-
-# How often a message may contain its own type. Protobuf's parser gives up at 100 levels of messages of any type, and
-# what is read here travels on in the messages of others.
+# How often a message may contain its own type, and how deep the lists of a repeated field may lie in each other.
+# Protobuf's parser gives up at 100 levels of messages of any type, and what is read here travels on in the messages of
+# others.
 NESTING_MAX = 64
+KEY_CHARS_MAX = 100
+"""How much of a map's key the name of a field tells in an error."""
+VALUES_MAX = 1_000_000
+"""How many values a document of a client may hold: each takes 50 to 200 bytes of memory, for as little as 2 of text."""
 
 
-class JsonError(InvalidRequest):
-    """The JSON does not fit the message; `field` says where."""
+def parse(message_class: type[M], data: bytes | str, values_max: int | None = VALUES_MAX) -> M:
+    """A message from JSON. Raises `JsonError`, which names the field, for JSON that does not fit.
+
+    `values_max` bounds the memory that the JSON may take: no more commas and opening brackets are read than that. None
+    is for the answers of a server that is trusted.
+    """
+    return from_dict(message_class, _loads(data, values_max))
 
 
-def parse(message_class: type[M], data: bytes | str) -> M:
-    """A message from JSON. Raises `JsonError`, which names the field, for JSON that does not fit."""
-    return from_dict(message_class, _loads(data))
-
-
-def parse_list(message_class: type[M], data: bytes | str) -> list[M]:
+def parse_list(message_class: type[M], data: bytes | str, values_max: int | None = VALUES_MAX) -> list[M]:
     """Messages from a JSON array of objects. Raises `JsonError`."""
-    values = _loads(data)
+    values = _loads(data, values_max)
     if type(values) is not list:
-        raise _expected("an array", values)
+        raise expected("an array", values)
     messages = []
     for index, value in enumerate(values):
         try:
@@ -80,11 +72,19 @@ def parse_list(message_class: type[M], data: bytes | str) -> list[M]:
     return messages
 
 
-def _loads(data: bytes | str) -> Any:
+def _loads(data: bytes | str, values_max: int | None) -> Any:
+    if values_max is not None and len(data) > values_max:
+        _check_values(data if isinstance(data, bytes) else data.encode(), values_max)
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise JsonError("", f"not JSON: {error}") from None
+
+
+def _check_values(data: bytes, values_max: int) -> None:
+    """Refuse what would be too many objects before any is made. Strings are counted too, as that is cheap."""
+    if data.count(b",") + data.count(b"[") + data.count(b"{") >= values_max:
+        raise JsonError("", f"has too many values: more than {values_max} commas and opening brackets")
 
 
 def from_dict(message_class: type[M], value: Any) -> M:
@@ -113,7 +113,7 @@ _readers = _Readers()
 
 def _compile(message_class: type[Message]) -> Reader:
     descriptor: Any = message_class.DESCRIPTOR
-    namespace: compiling.Namespace = {"expected": _expected, "InvalidRequest": InvalidRequest}
+    namespace: compiling.Namespace = {"expected": expected, "InvalidRequest": InvalidRequest}
     lines = [
         "def read(message, document):",
         "    if type(document) is not dict:",
@@ -149,11 +149,13 @@ def _statements(field: FieldDescriptor, namespace: compiling.Namespace) -> list[
             return statements
         namespace["check_nesting"] = _check_nesting
         return [f"check_nesting(value, {name!r})", *statements]
-    namespace[f"to_{name}"] = cast = _cast(field)
+    namespace[f"to_{name}"] = cast = cast_of(field)
     if field.is_repeated:
         namespace[f"read_{name}"] = _scalars_reader(cast)
         return [f"read_{name}(message.{name}, value)"]
-    exact = _EXACT.get(cast)
+    exact = EXACT.get(cast)
+    if field.enum_type is not None:
+        return [f"if (number := to_{name}(value)) is not None:", f"    message.{name} = number"]
     if exact is None:
         return [f"message.{name} = to_{name}(value)"]
     return [f"message.{name} = value if type(value) is {exact.__name__} else to_{name}(value)"]
@@ -167,158 +169,84 @@ def _check_nesting(value: Any, name: str) -> None:
     raise JsonError("", f"is nested more than {NESTING_MAX} levels deep")
 
 
-def _messages_reader(read: Reader) -> Reader:
-    def read_all(messages: Any, values: Any) -> None:
+def _repeated_reader(put: Reader) -> Reader:
+    """What adds a value to a repeated field, or all of a list; `put` adds one.
+
+    As in Mesos, a value that is no list is one element, null is none, and lists within lists are one list.
+    """
+
+    def read_all(elements: Any, values: Any, depth: int = 1) -> None:
         if type(values) is not list:
-            raise _expected("an array", values)
-        add = messages.add
+            put(elements, values)
+            return
+        if depth > NESTING_MAX:
+            raise JsonError("", f"is nested more than {NESTING_MAX} levels deep")
         for index, value in enumerate(values):
             try:
-                read(add(), value)
+                if type(value) is list:
+                    read_all(elements, value, depth + 1)
+                elif value is not None:
+                    put(elements, value)
             except InvalidRequest as error:
                 raise error.below(f"[{index}]") from None
 
     return read_all
+
+
+def _messages_reader(read: Reader) -> Reader:
+    def add(messages: Any, value: Any) -> None:
+        read(messages.add(), value)
+
+    return _repeated_reader(add)
 
 
 def _scalars_reader(cast: Cast) -> Reader:
-    def read_all(scalars: Any, values: Any) -> None:
-        if type(values) is not list:
-            raise _expected("an array", values)
-        for index, value in enumerate(values):
-            try:
-                scalars.append(cast(value))
-            except InvalidRequest as error:
-                raise error.below(f"[{index}]") from None
+    def append(scalars: Any, value: Any) -> None:
+        scalar = cast(value)
+        if scalar is not None:
+            scalars.append(scalar)
 
-    return read_all
+    return _repeated_reader(append)
 
 
 def _map_reader(field: FieldDescriptor) -> Reader:
+    """A list of objects is one map, as the wire has it; of a key that comes again the last value stays."""
     assert field.message_type is not None
-    key_cast = _cast(field.message_type.fields_by_name["key"])
-    value_field = field.message_type.fields_by_name["value"]
-    if value_field.message_type is not None:
-        value_read = _readers[message_factory.GetMessageClass(value_field.message_type)]
+    key_cast = cast_of(field.message_type.fields_by_name["key"])
+    put = _entry_reader(field.message_type.fields_by_name["value"])
 
-        def put(entries: Any, key: str, value: Any) -> None:
-            value_read(entries[key_cast(key)], value)
-    else:
-        value_cast = _cast(value_field)
-
-        def put(entries: Any, key: str, value: Any) -> None:
-            entries[key_cast(key)] = value_cast(value)
-
-    def read(entries: Any, value: Any) -> None:
-        if type(value) is not dict:
-            raise _expected("an object", value)
-        for key, each in value.items():
+    def read(entries: Any, document: Any) -> None:
+        if type(document) is not dict:
+            raise expected("an object", document)
+        for key, value in document.items():
             try:
-                put(entries, key, each)
+                put(entries, key_cast(key), value)
             except InvalidRequest as error:
-                raise error.below(f"[{key}]") from None
+                raise error.below(f"[{_shortened(key)}]") from None
 
-    return read
-
-
-def _cast(field: FieldDescriptor) -> Cast:
-    if field.enum_type is not None:
-        return _enum_cast(field.enum_type)
-    if field.type == _F.TYPE_BYTES:
-        return _to_bytes
-    if field.cpp_type in _INT_RANGES:
-        low, high = _INT_RANGES[field.cpp_type]
-        return lambda value: _to_int(value, low, high)
-    return {
-        _F.CPPTYPE_STRING: _to_str,
-        _F.CPPTYPE_BOOL: _to_bool,
-        _F.CPPTYPE_DOUBLE: _to_float,
-        _F.CPPTYPE_FLOAT: _to_float,
-    }[field.cpp_type]
+    return _repeated_reader(read)
 
 
-def _enum_cast(enum: EnumDescriptor) -> Cast:
-    numbers = {value.name: value.number for value in enum.values}
-    # A name of a later version stands for UNKNOWN where the enum has that, as the wire format has it.
-    zero = enum.values_by_number.get(0)
-    fallback = 0 if zero is not None and zero.name == "UNKNOWN" else None
+def _entry_reader(field: FieldDescriptor) -> Callable[[Any, Any, Any], None]:
+    """What sets the value of a map's key. Null is a value that is not set; the key is there."""
+    if field.message_type is not None:
+        read = _readers[message_factory.GetMessageClass(field.message_type)]
 
-    def cast(value: Any) -> int:
-        if type(value) is not str:
-            raise _expected("the name of a value", value)
-        number = numbers.get(value, fallback)
-        if number is None:
-            raise JsonError("", f"{value!r} is not one of {', '.join(numbers)}")
-        return number
+        def read_entry(entries: Any, key: Any, value: Any) -> None:
+            entry = entries[key]
+            entry.Clear()
+            if value is not None:
+                read(entry, value)
 
-    return cast
+        return read_entry
+    cast = cast_of(field)
 
+    def set_entry(entries: Any, key: Any, value: Any) -> None:
+        scalar = None if value is None else cast(value)
+        entries[key] = field.default_value if scalar is None else scalar
 
-def _to_str(value: Any) -> str:
-    if type(value) is not str:
-        raise _expected("a string", value)
-    return value
+    return set_entry
 
 
-def _to_bytes(value: Any) -> bytes:
-    if type(value) is not str:
-        raise _expected("a string of base64", value)
-    try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        raise JsonError("", "is not base64") from None
-
-
-def _to_bool(value: Any) -> bool:
-    if type(value) is bool:
-        return value
-    if value in ("true", "false"):
-        return bool(value == "true")
-    raise _expected("true or false", value)
-
-
-def _to_float(value: Any) -> float:
-    number = _number_in(value) if type(value) is str else value
-    if type(number) not in (float, int):
-        raise _expected("a number", value)
-    return float(number)
-
-
-def _to_int(value: Any, low: int, high: int) -> int:
-    number = _number_in(value) if type(value) is str else value
-    if type(number) is float and math.isfinite(number):
-        # Mesos cuts what is behind the point; most JSON libraries write whole doubles for integers.
-        number = int(number)
-    if type(number) is not int:
-        raise _expected("a number", value)
-    if not low <= number <= high:
-        raise JsonError("", f"{number} is not between {low} and {high}")
-    return number
-
-
-def _number_in(text: str) -> Any:
-    """What a string holds, if it is a number of JSON: Python's own would take `nan` and `1_000`, too."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-
-
-# What needs no cast: a value of exactly this type is what the cast would return.
-_EXACT: dict[Cast, type] = {_to_str: str, _to_bool: bool, _to_float: float}
-
-
-def _expected(what: str, value: Any) -> JsonError:
-    return JsonError("", f"expected {what}, found {_name_of(value)}")
-
-
-def _name_of(value: Any) -> str:
-    if value is None:
-        return "null"
-    names: Iterable[tuple[type | tuple[type, ...], str]] = (
-        (bool, "a boolean"),
-        ((int, float), "a number"),
-        (str, f"{str(value)[:40]!r}"),
-        (list, "an array"),
-    )
-    return next((name for types, name in names if isinstance(value, types)), "an object")
+def _shortened(key: str) -> str:
+    return key if len(key) <= KEY_CHARS_MAX else f"{key[:KEY_CHARS_MAX]}…"

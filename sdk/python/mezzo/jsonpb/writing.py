@@ -17,6 +17,7 @@ It asks for each field by name because `ListFields` costs more than that: it mak
 from __future__ import annotations
 
 import binascii
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +31,7 @@ from mezzo.jsonpb import compiling
 
 Writer = Callable[[Any], dict[str, Any]]
 
+_FLOATING = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
 _OUTSIDE_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
@@ -72,7 +74,13 @@ _writers = _Writers()
 
 def _compile(message_class: type[Message]) -> Writer:
     descriptor: Any = message_class.DESCRIPTOR
-    namespace: compiling.Namespace = {"repaired": _repaired, "text_of": _text_of, "base64": _base64}
+    namespace: compiling.Namespace = {
+        "repaired": _repaired,
+        "text_of": _text_of,
+        "base64": _base64,
+        "isfinite": math.isfinite,
+        "beyond_json": beyond_json,
+    }
     lines = ["def write(message):", "    document = {}", "    has = message.HasField"]
     for field in sorted(descriptor.fields, key=lambda field: field.number):
         lines += _statements(field, namespace)
@@ -106,9 +114,16 @@ def _expression(field: FieldDescriptor, value: str, name: str, namespace: compil
         return f"names_of_{name}.get(number := {value}, number)"
     if field.type == FieldDescriptor.TYPE_BYTES:
         return f"base64({value})"
+    if field.cpp_type in _FLOATING:
+        return f"number if isfinite(number := {value}) else beyond_json(number)"
     if field.type == FieldDescriptor.TYPE_STRING:
         return f"text if type(text := {value}) is str else repaired(text)"
     return value
+
+
+def beyond_json(number: float) -> str | None:
+    """What stands for a number that JSON has none for: the texts that Mesos reads; null, which is unset, for NaN."""
+    return None if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
 def _base64(value: bytes) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from mezzo import jsonpb
@@ -363,21 +364,33 @@ def _agents(count: int, total: int) -> str:
 
 
 def _complete(message: Message) -> dict[str, Any]:
-    """The message as JSON, with every field that cannot be left unset; an enum that says nothing is left out."""
+    """The message as JSON, with every field that cannot be left unset; an enum that says nothing is left out.
+
+    Numbers stay numbers, infinite ones too: what stands for those is decided once, for the whole answer.
+    """
     told = jsonpb.to_dict(message)
     for one in message.DESCRIPTOR.fields:
         is_map = one.message_type is not None and one.message_type.GetOptions().map_entry
         if is_map:
-            told.setdefault(one.name, {})
+            entries = getattr(message, one.name)
+            told[one.name] = dict(entries) if _holds_numbers(one) else told.get(one.name, {})
         elif one.is_repeated:
             values = getattr(message, one.name)
             told[one.name] = [_complete(each) if one.message_type is not None else each for each in values]
         elif one.enum_type is not None:
             if getattr(message, one.name) not in one.enum_type.values_by_number:
                 told.pop(one.name, None)  # of a newer allocator: the words beside it say what it is
+        elif one.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE:
+            if not one.has_presence or message.HasField(one.name):
+                told[one.name] = getattr(message, one.name)
         elif not one.has_presence:
             told.setdefault(one.name, one.default_value)
     return told
+
+
+def _holds_numbers(entries: Any) -> bool:
+    """Whether a map is one of doubles."""
+    return bool(entries.message_type.fields_by_name["value"].cpp_type == FieldDescriptor.CPPTYPE_DOUBLE)
 
 
 def finite(told: Any) -> Any:
