@@ -18,6 +18,7 @@ from mezzo_agent.metrics import AgentMetrics
 from mezzo_agent.ports import Containerizer
 from mezzo_agent.servers import Servers
 from mezzo_chassis import lifecycle, log
+from mezzo_chassis.build import MESOS_VERSION
 from mezzo_chassis.config import load
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.leadership import detector_of
@@ -108,6 +109,7 @@ def settings(config: Config, http_port: int, grpc_port: int | None = None) -> Se
         domain_socket=config.domain_socket,
         grpc_port=grpc_port,
         version=__version__,
+        mesos_version=MESOS_VERSION,
         switch_user=config.switch_user,
         base_environment=base_environment(config.executor_environment_variables),
         executor_registration_timeout=config.executor_registration_timeout,

@@ -7,14 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mesos.v1.mesos_pb2 import DomainInfo
-from mezzo import domains
+from mezzo import domains, durations
 from mezzo.confidential import SECRET
-from mezzo_chassis.config import byte_count, count, duration, flag, folder, fraction, interval, ipv4, one_of
+from mezzo_chassis.config import as_text, byte_count, count, duration, flag, folder, fraction, interval, ipv4, one_of
 from mezzo_chassis.config import port as port_number
 from mezzo_chassis.leadership import ZooKeeperUrl, master, master_text
 from mezzo_chassis.log import FORMATS, LEVELS
 
+EXECUTOR_HEARTBEAT_INTERVAL_SECONDS = 30.0
 RECOVER = ("reconnect", "cleanup")
+UNCHANGEABLE = {
+    "authenticate_http_readonly": "false",
+    "authenticate_http_readwrite": "false",
+    "containerizers": "mesos",
+    "enforce_container_disk_quota": "false",
+    "frameworks_home": "",
+    "http_heartbeat_interval": durations.text_of(EXECUTOR_HEARTBEAT_INTERVAL_SECONDS),
+    "launcher": "posix",
+}
+"""What flags of Mesos' agent would say that are none here: told, since tools ask for it, and not to be set."""
 
 
 def recover(text: str) -> str:
@@ -111,3 +122,14 @@ class Config:
     strict: bool = flag(True, "Refuse to start with a damaged journal.")
     log_level: str = flag("info", "debug, info, warning or error.", parse=one_of(*LEVELS))
     log_format: str = flag("auto", "json, console, or auto: console on a terminal.", parse=one_of(*FORMATS))
+
+    def as_mesos_flags(self) -> dict[str, str]:
+        """Every flag as text, and what is so here, and cannot be set, under the names of the flags of Mesos' agent."""
+        return {
+            **UNCHANGEABLE,
+            "fetcher_cache_dir": str(self.work_dir / "fetch"),
+            "http_executor_domain_sockets": str(self.domain_socket is not None).lower(),
+            "logging_level": self.log_level.upper(),
+            "runtime_dir": str(self.work_dir / "run"),
+            **as_text(self),
+        }

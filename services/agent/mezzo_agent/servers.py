@@ -16,7 +16,6 @@ from mezzo_agent.http.endpoints import executor_routes, routes
 from mezzo_agent.http.sandboxes import SandboxTree
 from mezzo_agent.machine import Machine
 from mezzo_agent.metrics import AgentMetrics
-from mezzo_chassis.config import as_text
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.http.site import Site, start_site, start_unix_site
 from mezzo_chassis.log import get_logger
@@ -45,7 +44,7 @@ class Servers:
         """Raises `StartupError` naming the port that is in use."""
         config, gate = self._config, self._gate
         try:
-            application = routes(gate, self._tree, self._verbosity, as_text(config)).application()
+            application = routes(gate, self._tree, self._verbosity, config.as_mesos_flags()).application()
             site = await start_site(application, config.ip, config.port)
             self._sites.append(site)
             self.http_port = site.port

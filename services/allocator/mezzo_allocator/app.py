@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 
+from mezzo.allocator.v1 import allocator_pb2 as wire
 from mezzo.errors import Unavailable
 from mezzo_allocator.adapters.cold_start import compiled_loops
 from mezzo_allocator.adapters.session import SERVICE_NAME, SessionServicer
@@ -15,7 +16,7 @@ from mezzo_allocator.config import Config
 from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.core.policy import Policy
 from mezzo_allocator.metrics import AllocatorMetrics
-from mezzo_chassis.config import load
+from mezzo_chassis.config import as_text, load
 from mezzo_chassis.leadership import ALLOCATORS_FOLDER, Candidate, Contender, Health, StandaloneCandidate
 from mezzo_chassis.leadership.payload import address_json
 from mezzo_chassis.lifecycle import Lifecycle, run
@@ -26,6 +27,15 @@ from mezzo_chassis.verbosity import Verbosity
 
 VERSION = version("mezzo-allocator")
 SEED_BITS = 60
+MASTER_FLAGS = (
+    "allocation_interval",
+    "fair_sharing_excluded_resource_names",
+    "filter_gpu_resources",
+    "framework_sorter",
+    "min_allocatable_resources",
+    "role_sorter",
+)
+"""Of an allocator's flags those that are the master's in Mesos, whose allocator is a part of it."""
 
 log = get_logger(__name__)
 
@@ -43,7 +53,7 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
     metrics = AllocatorMetrics(VERSION)
     metrics.watch(core)
     verbosity = Verbosity(config.log_level)
-    servicer = SessionServicer(core, metrics, VERSION, verbosity)
+    servicer = SessionServicer(core, metrics, _ready(config), verbosity)
     server = await start_server(
         config.ip, config.grpc_port, [(SessionServicer.add_to, servicer)], [SERVICE_NAME], metrics.rpc, serving=False
     )
@@ -66,6 +76,11 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
         servicer.lead(leading=False)
         await server.stop()
         verbosity.close()
+
+
+def _ready(config: Config) -> wire.Ready:
+    flags = as_text(config)
+    return wire.Ready(version=VERSION, flags={name: flags[name] for name in MASTER_FLAGS if name in flags})
 
 
 def _policy(config: Config) -> Policy:

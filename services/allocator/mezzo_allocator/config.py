@@ -15,6 +15,9 @@ from mezzo_chassis.config import boolean, flag, interval, one_of, port
 from mezzo_chassis.leadership import ZooKeeperUrl
 from mezzo_chassis.log import FORMATS, LEVELS
 
+THOUSANDTHS = 1000
+"""In what amounts are counted."""
+
 
 def minimum(text: str) -> Minimum:
     """`cpus:0.01|mem:32`: alternatives, of which an offer must contain one; the empty text asks for none."""
@@ -26,6 +29,13 @@ def minimum(text: str) -> Minimum:
             raise ValueError(f"{alternative!r}: {error}") from None
         alternatives.append(tuple(sorted(amounts.items())))
     return tuple(alternatives)
+
+
+def minimum_text(alternatives: Minimum) -> str:
+    """What `minimum` reads."""
+    return "|".join(
+        ";".join(f"{name}:{amount / THOUSANDTHS:g}" for name, amount in alternative) for alternative in alternatives
+    )
 
 
 def names(text: str) -> frozenset[str]:
@@ -63,10 +73,13 @@ class Config:
         "1secs", "How often all agents are looked at; changes are answered at once in any case.", parse=interval
     )
     min_allocatable_resources: Minimum = flag(  # noqa: RUF009 - makes a field
-        "cpus:0.01|mem:32", "An offer contains at least one of these amounts.", parse=minimum
+        "cpus:0.01|mem:32", "An offer contains at least one of these amounts.", parse=minimum, show=minimum_text
     )
     fair_sharing_excluded_resource_names: frozenset[str] = flag(
-        "", "Resources that do not count in shares, with commas between them.", parse=names
+        "",
+        "Resources that do not count in shares, with commas between them.",
+        parse=names,
+        show=lambda excluded: ",".join(sorted(excluded)),
     )
     filter_gpu_resources: bool = flag(
         "true", "Whether agents with GPUs are kept for frameworks with GPU_RESOURCES.", parse=boolean

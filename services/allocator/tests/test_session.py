@@ -71,7 +71,10 @@ class Registry:
 
     async def begin(self, messages: Iterable[Message] = ()) -> None:
         await self.say(Message(begin=wire.Begin(registry_id="r")), *messages, Message(snapshot_end=wire.SnapshotEnd()))
-        assert (await self.next()).WhichOneof("message") == "ready"
+        self.ready = (await self.next()).ready
+        assert self.ready.version
+        assert self.ready.flags["min_allocatable_resources"] == "cpus:0.01|mem:32"
+        assert "grpc_port" not in self.ready.flags
 
 
 def framework(number: int, role: str = "*") -> Message:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from mezzo_chassis import log, open_files
+from mezzo_chassis.build import Build
 from mezzo_chassis.certificates import server_context
-from mezzo_chassis.config import load
+from mezzo_chassis.config import as_text, load
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.http.site import Site as HttpServer
 from mezzo_chassis.http.site import start_site
@@ -35,10 +36,11 @@ from mezzo_gateway.http.scheduler import SchedulerApi
 from mezzo_gateway.http.site import Site
 from mezzo_gateway.http.tasks import Tasks
 from mezzo_gateway.metrics import Metrics
-from mezzo_gateway.state.build import Build
 from mezzo_gateway.state.copy import StateCopy
 
 SERVICE = "gateway"
+MASTER_FLAGS = ("max_operator_event_stream_subscribers", "port")
+"""Of a gateway's flags those that are the master's in Mesos."""
 
 logger = log.get_logger(__name__)
 
@@ -57,8 +59,9 @@ class Gateway:
     def __init__(self, config: Config, agents: Agents) -> None:
         self.metrics = Metrics()
         self.registry = Registry(StateCopy(), self.metrics)
-        build, verbosity = Build.installed(), Verbosity(config.log_level)
-        reads = Reads(self.registry, build)
+        build, verbosity = Build.installed(__version__), Verbosity(config.log_level)
+        own_flags = {name: text for name, text in as_text(config).items() if name in MASTER_FLAGS}
+        reads = Reads(self.registry, build, own_flags)
         files = Files(reads, agents)
         snapshot = MetricsSnapshot(self.registry)
         self.stream = OperatorStream(

@@ -11,8 +11,8 @@ from mesos.v1.master.master_pb2 import Response
 from mesos.v1.mesos_pb2 import TASK_FAILED, TASK_FINISHED, TASK_RUNNING, TimeInfo
 from mezzo import jsonv0
 from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED
+from mezzo_chassis.build import Build
 from mezzo_gateway.state import older, v1, v1_wire
-from mezzo_gateway.state.build import Build
 from mezzo_gateway.state.cluster import Cluster
 from mezzo_gateway.state.copy import StateCopy
 from mezzo_gateway.state.roles import role_rows
@@ -51,7 +51,7 @@ def cluster_of(copy: StateCopy) -> Cluster:
 
 
 def state(copy: StateCopy) -> Any:
-    return json.loads(older.state(cluster_of(copy), BUILD))
+    return json.loads(older.state(cluster_of(copy), BUILD, {}))
 
 
 def task_ids(copy: StateCopy, **query: Any) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 from mesos.v1.master.master_pb2 import Call, Response
 from mesos.v1.mesos_pb2 import TASK_FINISHED, TASK_RUNNING, TASK_STARTING
 from mezzo.errors import MezzoError, Unimplemented
-from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED
+from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED, StateChange
 from mezzo_gateway.testing.changes import (
     REGISTRY_ID,
     agent_changed,
@@ -31,8 +31,9 @@ from mezzo_gateway.testing.registry import ScriptedRegistry
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "answers.json").read_text())
 
-# What is recorded and not answered: Mezzo is not built from a git checkout; v1 messages have no `checkpoint` of agents.
-MISSING = {"git_sha", "checkpoint"}
+# What is recorded and not answered: `git_sha` where nobody knows the commit, `log_dir` since logs go to standard error
+# and not to a directory (Mesos leaves both out in these cases, too); v1 messages have no `checkpoint` of agents.
+MISSING = {"git_sha", "log_dir", "checkpoint"}
 # What is answered and was not recorded: our own version; the git tag stands in its place in GET_VERSION.
 ADDED = {"mezzo_version", "git_tag"}
 # Where Mezzo answers otherwise: clients still ask for `/state.json`, a path of Mesos' older versions; nothing shows the
@@ -173,6 +174,29 @@ async def test_the_version_is_dotted_integers_and_ours_is_another_key(gateway: G
     version = (await gateway.get("/version")).json()
     assert all(part.isdigit() for part in version["version"].split("."))
     assert version["mezzo_version"]
+
+
+async def test_flags_are_the_registrys_the_allocators_and_those_of_the_gateway_that_are_the_masters_in_mesos(
+    gateway: GatewayClient, registry: ScriptedRegistry
+) -> None:
+    changed = StateChange()
+    changed.flags_changed.flags.update({"role_sorter": "drf", "port": "not the registry's"})
+    registry.tell(changed)
+    await gateway.applied()
+    expected = {"role_sorter": "drf", "port": "0", "max_operator_event_stream_subscribers": "1000"}
+    assert (await gateway.get("/flags")).json() == {"flags": expected}
+    assert (await gateway.get("/state")).json()["flags"] == expected
+    listed = (await gateway.operator("GET_FLAGS")).json()["get_flags"]["flags"]
+    assert {flag["name"]: flag["value"] for flag in listed} == expected
+
+
+async def test_an_agents_version_is_that_of_mesos_everywhere_and_ours_is_another_key(gateway: GatewayClient) -> None:
+    version = (await gateway.get("/version")).json()["version"]
+    for path in ("/slaves", "/state", "/state-summary"):
+        (agent,) = (await gateway.get(path)).json()["slaves"]
+        assert (agent["version"], agent["mezzo_version"]) == (version, "0.1.0"), path
+    (agent,) = (await gateway.operator("GET_AGENTS")).json()["get_agents"]["agents"]
+    assert agent["version"] == version
 
 
 async def test_json_is_wrapped_for_pages_that_load_it_as_a_script(gateway: GatewayClient) -> None:

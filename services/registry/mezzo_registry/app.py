@@ -14,7 +14,8 @@ from mezzo.errors import NotLeading
 from mezzo.operator.v1 import operator_pb2_grpc
 from mezzo.scheduler.v1 import scheduler_pb2_grpc
 from mezzo_chassis import lifecycle, log, open_files
-from mezzo_chassis.config import as_text, load
+from mezzo_chassis.build import MESOS_VERSION
+from mezzo_chassis.config import load
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.leadership import (
     ALLOCATORS_FOLDER,
@@ -46,8 +47,6 @@ from mezzo_registry.reign import Reign
 
 logger = log.get_logger(__name__)
 
-MESOS_API_VERSION = "1.11.0"
-"""The version of Mesos' API that is spoken; clients compare it."""
 SERVICES = ("mezzo.scheduler.v1.Scheduler", "mezzo.agent.v1.AgentSession", "mezzo.operator.v1.Operator")
 """Below the registries' path in ZooKeeper, where allocators stand for election."""
 
@@ -98,7 +97,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
         health = Health(candidate, server)
         reign = Reign(
             settings=config.settings(),
-            flags=as_text(config),
+            flags=config.as_mesos_flags(),
             first_info=info,
             started_at=started_at,
             candidate=candidate,
@@ -159,7 +158,7 @@ def master_info(config: Config, host: str, registry_id: str) -> mesos.MasterInfo
         port=config.advertise_port,
         pid=f"master@{ip}:{config.advertise_port}",
         hostname=host,
-        version=MESOS_API_VERSION,
+        version=MESOS_VERSION,
     )
     # The port is a gateway's: so is the name, which is looked at before the address. --hostname is where gRPC is.
     info.address.hostname = config.advertise_ip or host

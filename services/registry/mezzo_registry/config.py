@@ -8,12 +8,34 @@ from mesos.v1.mesos_pb2 import DomainInfo, WeightInfo
 from mezzo import domains, durations
 from mezzo.errors import InvalidRequest
 from mezzo.offer_constraints import RegexLimits
-from mezzo_chassis.config import address, byte_count, count, duration, flag, folder, interval, ipv4, one_of, port
+from mezzo_chassis.config import (
+    address,
+    as_text,
+    byte_count,
+    count,
+    duration,
+    flag,
+    folder,
+    interval,
+    ipv4,
+    one_of,
+    port,
+)
 from mezzo_chassis.leadership import ZooKeeperUrl
 from mezzo_chassis.log import FORMATS, LEVELS
 from mezzo_registry.core import RateLimit, Settings
 from mezzo_registry.core.validation.quota import check_weights
 
+UNCHANGEABLE = {
+    "authenticate_agents": "false",
+    "authenticate_frameworks": "false",
+    "authenticate_http_frameworks": "false",
+    "authenticate_http_readonly": "false",
+    "authenticate_http_readwrite": "false",
+    "recovery_agent_removal_limit": "100%",
+    "root_submissions": "true",
+}
+"""What flags of Mesos' master would say that are none here: told, since tools ask for it, and not to be set."""
 _RATE = re.compile(r"\s*(\d+)\s*/\s*(.+)\Z")
 
 
@@ -120,6 +142,15 @@ class Config:
     registry_max_agent_count: int = flag("102400", "Of more unreachable agents the oldest are forgotten.", parse=count)
     log_level: str = flag("info", "debug, info, warning or error.", parse=one_of(*LEVELS))
     log_format: str = flag("auto", "json, console, or auto: console on a terminal.", parse=one_of(*FORMATS))
+
+    def as_mesos_flags(self) -> dict[str, str]:
+        """Every flag as text, and what is so here, and cannot be set, under the names of the flags of Mesos' master."""
+        return {
+            **UNCHANGEABLE,
+            "logging_level": self.log_level.upper(),
+            "registry": "sqlite" if self.zk is None else "zookeeper",
+            **as_text(self),
+        }
 
     def settings(self) -> Settings:
         """What the core is told of it."""

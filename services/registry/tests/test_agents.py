@@ -45,6 +45,17 @@ def test_admitted_agent_is_in_the_store(cluster: Cluster) -> None:
     assert stored.id.value == agent.id
 
 
+@pytest.mark.parametrize(("said", "shown"), [("1.12.3", "1.12.3"), ("", "1.11.0")])
+def test_version_of_an_agent_is_that_of_mesos_and_ours_beside_it(cluster: Cluster, said: str, shown: str) -> None:
+    cluster.registry.identity.master_info.version = "1.11.0"
+    cluster.tell(events.ObserverJoined(1))
+    register = cluster.register_message()
+    register.mesos_version = said  # an agent from before there were two says none
+    cluster.connect(register)
+    changed = cluster.published("agent_changed")[-1]
+    assert (changed.agent.version, changed.mezzo_version) == (shown, "0.1.0")
+
+
 def test_second_session_of_an_agent_ends_the_first(cluster: Cluster) -> None:
     agent = cluster.agent()
     first = agent.session

@@ -394,3 +394,14 @@ def test_role_update_of_a_resource_is_no_quota_of_another(cluster: Cluster) -> N
     assert cluster.of(effects.Answer)
     told = cluster.roles_to_allocator()["web"]
     assert (dict(told.quota_guarantees), dict(told.quota_limits)) == ({"cpus": 1.0}, {"mem": 10.0})
+
+
+def test_flags_of_the_allocator_are_told_with_the_registrys(cluster: Cluster) -> None:
+    cluster.tell(events.ObserverJoined(1))
+    cluster.tell(events.AllocatorReady({"role_sorter": "drf"}))
+    (changed,) = cluster.published("flags_changed")
+    assert dict(changed.flags) == {"role_sorter": "drf", **cluster.registry.identity.flags}
+    assert cluster.tell(events.AllocatorReady({"role_sorter": "drf"})) == []
+    cluster.tell(events.ObserverJoined(2))
+    (begin,) = cluster.published("snapshot_begin")
+    assert begin.flags == changed.flags

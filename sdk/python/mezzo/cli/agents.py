@@ -50,7 +50,7 @@ def row_of(agent: Agent, window: Window | None, now: float) -> dict[str, str | T
         "offered": amount(agent["offered_resources"]),
         "total": amount(agent["resources"]),
         "attributes": ", ".join(f"{name}={value}" for name, value in agent["attributes"].items()) or NONE,
-        "version": agent.get("version", NONE),
+        "version": agent.get("mezzo_version") or agent.get("version", NONE),
         "pid": agent["pid"],
         "registered": moment(agent.get("registered_time")),
     }

@@ -32,6 +32,7 @@ class Settings:
     # Where executors reach the agent's gRPC server, on the same address.
     grpc_port: int | None = None
     version: str = "0"
+    mesos_version: str = "0.0.0"
     switch_user: bool = True
     # What every container finds in its environment, before anything of the task's own.
     base_environment: Mapping[str, str] = field(default_factory=dict)

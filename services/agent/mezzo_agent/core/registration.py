@@ -24,6 +24,7 @@ def snapshot(books: Books) -> session.Register:
     return session.Register(
         agent_info=books.agent_info,
         version=books.settings.version,
+        mesos_version=books.settings.mesos_version,
         capabilities=[_Capability(type=each) for each in CAPABILITIES],
         total_resources=books.agent_info.resources,
         tasks=[task_message(books, task) for framework in frameworks for task in framework.tasks.values()],

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from mezzo.errors import InvalidRequest
+from mezzo_agent import __version__
 from mezzo_agent.gate import Gate
-from mezzo_agent.http import build, containers, logs, state_document
+from mezzo_agent.http import containers, logs, state_document
 from mezzo_agent.http.executor_api import ExecutorApi
 from mezzo_agent.http.operator_api import OperatorApi
 from mezzo_agent.metrics import system_numbers
+from mezzo_chassis.build import Build
 from mezzo_chassis.config import duration
 from mezzo_chassis.http.exchange import json_response
 from mezzo_chassis.http.files import FilesApi, FileTree
@@ -24,7 +26,8 @@ PREFIX = r"slave\(1\)"
 def routes(gate: Gate, tree: FileTree, verbosity: Verbosity, flags: Mapping[str, str]) -> Routes:
     """Everything that the agent answers over HTTP."""
     table = Routes(PREFIX)
-    endpoints = Endpoints(gate, verbosity, flags)
+    build = Build.installed(__version__)
+    endpoints = Endpoints(gate, verbosity, flags, build)
     table.add("/state", endpoints.state)
     table.add("/containers", endpoints.containers)
     table.add("/monitor/statistics", endpoints.statistics)
@@ -40,7 +43,7 @@ def routes(gate: Gate, tree: FileTree, verbosity: Verbosity, flags: Mapping[str,
     table.add("/files/download", files.download)
     table.add(logs.PATH, logs.Logs(tree).read)
     table.add("/api/v1/executor", ExecutorApi(gate).post, POST)
-    table.add_below("/api/v1", OperatorApi(gate, tree, verbosity, flags).post, POST)
+    table.add_below("/api/v1", OperatorApi(gate, tree, verbosity, flags, build).post, POST)
     return table
 
 
@@ -54,14 +57,16 @@ def executor_routes(gate: Gate) -> Routes:
 class Endpoints:
     """One method for each path."""
 
-    def __init__(self, gate: Gate, verbosity: Verbosity, flags: Mapping[str, str]) -> None:
+    def __init__(self, gate: Gate, verbosity: Verbosity, flags: Mapping[str, str], build: Build) -> None:
         self._gate = gate
         self._verbosity = verbosity
         self._flags = flags
+        self._build = build
 
     async def state(self, request: web.Request) -> web.StreamResponse:
         machine = self._gate.machine()
-        return json_response(request, state_document.state(machine.core.books, machine.started_at, self._flags))
+        document = state_document.state(machine.core.books, machine.started_at, self._flags, self._build)
+        return json_response(request, document)
 
     async def containers(self, request: web.Request) -> web.StreamResponse:
         """What runs for executors, one entry each; `container_id` asks for one container alone."""
@@ -85,7 +90,7 @@ class Endpoints:
         return json_response(request, {"flags": dict(self._flags)})
 
     async def version(self, request: web.Request) -> web.StreamResponse:
-        return json_response(request, build.document())
+        return json_response(request, self._build.document())
 
     async def logging_toggle(self, request: web.Request) -> web.StreamResponse:
         """The level of logging; with `level` and `duration`, raised for a while."""

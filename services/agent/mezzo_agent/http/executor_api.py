@@ -11,6 +11,7 @@ from aiohttp import web
 
 from mesos.v1.executor import executor_pb2 as executor_api
 from mezzo.errors import Unauthorized
+from mezzo_agent.config import EXECUTOR_HEARTBEAT_INTERVAL_SECONDS
 from mezzo_agent.core.events import ExecutorCalled, ExecutorDisconnected, ExecutorSubscribed
 from mezzo_agent.gate import Gate
 from mezzo_agent.machine import Machine
@@ -18,8 +19,6 @@ from mezzo_chassis.http.exchange import answer_format, read_message
 from mezzo_chassis.http.streams import RecordStream
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.outbox import Outbox, Overflow
-
-HEARTBEAT_INTERVAL_SECONDS = 30.0
 
 log = get_logger(__name__)
 
@@ -67,7 +66,7 @@ class ExecutorApi:
 async def beat(outbox: Outbox[executor_api.Event]) -> None:
     """Keep an executor's stream alive, until cancelled."""
     while True:
-        await asyncio.sleep(HEARTBEAT_INTERVAL_SECONDS)
+        await asyncio.sleep(EXECUTOR_HEARTBEAT_INTERVAL_SECONDS)
         outbox.put(executor_api.Event(type=executor_api.Event.HEARTBEAT))
 
 

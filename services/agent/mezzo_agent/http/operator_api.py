@@ -8,14 +8,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.agent import agent_pb2 as agent_api
 from mezzo.errors import InvalidRequest, NotFound, Unimplemented
 from mezzo_agent.gate import Gate
-from mezzo_agent.http import build, containers, state_messages
-from mezzo_chassis.http.exchange import JSON, answer_format, json_response, message_response, read_message
+from mezzo_agent.http import containers, state_messages
+from mezzo_chassis.build import Build
+from mezzo_chassis.http.exchange import (
+    JSON,
+    RECORDIO,
+    answer_format,
+    json_response,
+    message_response,
+    read_first_record,
+    read_message,
+)
 from mezzo_chassis.http.files import FileTree, empty_not_found
 from mezzo_chassis.verbosity import Verbosity
 
@@ -30,14 +39,28 @@ _MEMBER = {
 }
 
 
+async def _call_of(request: web.Request) -> agent_api.Call:
+    """The call in a request: all of its body, or the first record of a stream."""
+    if request.headers.get(hdrs.CONTENT_TYPE) != RECORDIO:
+        return await read_message(request, agent_api.Call)
+    call = await read_first_record(request, agent_api.Call)
+    if call.type in _Call.Type.values() and call.type not in (_Call.UNKNOWN, _Call.ATTACH_CONTAINER_INPUT):
+        name = _Call.Type.Name(call.type)
+        raise web.HTTPUnsupportedMediaType(text=f"Content-Type: a {name} call is not a stream of records")
+    return call
+
+
 class OperatorApi:
     """One call a request, each answered at once."""
 
-    def __init__(self, gate: Gate, tree: FileTree, verbosity: Verbosity, flags: Mapping[str, str]) -> None:
+    def __init__(
+        self, gate: Gate, tree: FileTree, verbosity: Verbosity, flags: Mapping[str, str], build: Build
+    ) -> None:
         self._gate = gate
         self._tree = tree
         self._verbosity = verbosity
         self._flags = flags
+        self._build = build
         self._answers: dict[int, Callable[[agent_api.Call], Awaitable[agent_api.Response | None]]] = {
             _Call.GET_HEALTH: self._get_health,
             _Call.GET_FLAGS: self._get_flags,
@@ -58,8 +81,7 @@ class OperatorApi:
         }
 
     async def post(self, request: web.Request) -> web.StreamResponse:
-        call = await read_message(request, agent_api.Call)
-        form = answer_format(request)
+        call = await _call_of(request)
         if not call.HasField("type") or call.type == _Call.UNKNOWN:
             raise InvalidRequest("type", "expected a call of the agent's operator API")
         member = _MEMBER.get(call.type)
@@ -68,6 +90,8 @@ class OperatorApi:
         answer = self._answers.get(call.type)
         if answer is None:
             raise Unimplemented(f"type: {_Call.Type.Name(call.type)} is not supported by this agent")
+        # Only now: of the calls above some are answered by a stream of records, and ask for it.
+        form = answer_format(request)
         try:
             response = await answer(call)
         except NotFound:
@@ -86,7 +110,7 @@ class OperatorApi:
         return _Response(type=_Response.GET_FLAGS, get_flags=_Response.GetFlags(flags=flags))
 
     async def _get_version(self, _: agent_api.Call) -> agent_api.Response:
-        version = _Response.GetVersion(version_info=build.message())
+        version = _Response.GetVersion(version_info=self._build.message())
         return _Response(type=_Response.GET_VERSION, get_version=version)
 
     async def _get_metrics(self, _: agent_api.Call) -> agent_api.Response:

@@ -12,12 +12,12 @@ from mezzo_agent.core.books import Books
 from mezzo_agent.core.holdings import held, held_by
 from mezzo_agent.core.model import Executor, ExecutorKind, Framework, Phase, Task
 from mezzo_agent.core.registration import CAPABILITIES, task_message
-from mezzo_agent.http import build
+from mezzo_chassis.build import Build
 
 Document = dict[str, Any]
 
 
-def state(books: Books, started_at: float, flags: Mapping[str, str]) -> Document:
+def state(books: Books, started_at: float, flags: Mapping[str, str], build: Build) -> Document:
     total = Resources.of(books.agent_info.resources)
     unreserved = total.unreserved()
     frameworks = [each for each in books.frameworks.values() if each.executors]

@@ -178,6 +178,53 @@ async def test_calls_that_make_no_sense_are_refused_by_name(agent, http, body, s
         assert (answer.status, named in text) == (status, True), text
 
 
+@pytest.mark.parametrize("type_", ["LAUNCH_NESTED_CONTAINER_SESSION", "ATTACH_CONTAINER_OUTPUT"])
+async def test_a_call_that_asks_for_records_gets_its_own_answer(agent, http, type_):
+    headers = {"Accept": "application/recordio", "Message-Accept": "application/json"}
+    container = {"container_id": {"value": "c"}}
+    body = {"type": type_, type_.lower(): container | ({"command": {"value": "sh"}} if "LAUNCH" in type_ else {})}
+    async with http.post(f"{agent.url}/api/v1", json=body, headers=headers) as answer:
+        assert (answer.status, type_ in await answer.text()) == (501, True)
+    async with http.post(f"{agent.url}/api/v1", json={"type": "GET_HEALTH"}, headers=headers) as answer:
+        assert answer.status == 406
+
+
+@pytest.mark.parametrize(
+    ("message_type", "body", "status", "named"),
+    [
+        ("application/json", b'{"type":"ATTACH_CONTAINER_INPUT"}', 501, "ATTACH_CONTAINER_INPUT"),
+        (PROTOBUF, api.Call(type="ATTACH_CONTAINER_INPUT").SerializeToString(), 501, "ATTACH_CONTAINER_INPUT"),
+        ("application/json", b'{"type":"GET_HEALTH"}', 415, "GET_HEALTH"),
+        ("application/json", b'{"type":"FROBNICATE"}', 400, "type"),
+        (None, b"{}", 400, "Message-Content-Type"),
+        ("text/plain", b"{}", 415, "Message-Content-Type"),
+    ],
+)
+async def test_a_call_that_is_a_stream_of_records_is_answered_at_its_first(
+    agent, http, message_type, body, status, named
+):
+    headers = {"Content-Type": "application/recordio"} | (
+        {"Message-Content-Type": message_type} if message_type else {}
+    )
+    answered = asyncio.Event()
+
+    async def stream():
+        yield b"%d\n" % len(body)
+        yield body
+        await answered.wait()  # as somebody who has yet to type something
+
+    async with http.post(f"{agent.url}/api/v1", data=stream(), headers=headers) as answer:
+        answered.set()
+        assert (answer.status, named in await answer.text()) == (status, True)
+
+
+@pytest.mark.parametrize("body", [b"", b"x", b"5\n{}", b"99999999\n{"])
+async def test_a_first_record_that_is_none_is_refused(agent, http, body):
+    headers = {"Content-Type": "application/recordio", "Message-Content-Type": "application/json"}
+    async with http.post(f"{agent.url}/api/v1", data=body, headers=headers) as answer:
+        assert (answer.status, "record" in await answer.text()) == (400, True)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

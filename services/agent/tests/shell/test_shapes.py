@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo_agent import __version__
+from mezzo_chassis.build import MESOS_VERSION
 
 RECORDED: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "answers.json").read_text())
 
-# Recorded and not answered: Mezzo is not built from a git checkout; its logs go to standard output, not to a folder.
+# Recorded and not answered: `git_sha` where nobody knows the commit; `log_dir`, since logs go to standard error and not
+# to a directory. In both cases Mesos leaves them out, too.
 MISSING = {"git_sha", "log_dir"}
 # A command has no executor process: no command line of one, and nothing that it uses.
 MISSING_OF_EXECUTORS = {"command", "resources"}
@@ -118,6 +121,20 @@ async def test_command_task_is_told_as_mesos_tells_it(busy, http):
     assert state["master_hostname"] == "master-host"
     (ended,) = [each for each in state["completed_frameworks"] if each["id"] == "F2"]
     assert ended["completed_executors"][0]["completed_tasks"][0]["state"] == "TASK_FINISHED"
+
+
+async def test_version_is_one_and_the_same_wherever_the_agent_is_asked(busy, registry, http):
+    async def get(path, key, body=None):
+        async with http.request("POST" if body else "GET", busy.url + path, json=body) as response:
+            return (await response.json())[key]
+
+    info = (await get("/api/v1", "get_version", {"type": "GET_VERSION"}))["version_info"]
+    told = [await get("/version", "version"), await get("/state", "version"), info["version"]]
+    assert {*told, registry.registrations()[-1].mesos_version} == {MESOS_VERSION}
+    ours = [await get("/version", "mezzo_version"), await get("/state", "mezzo_version")]
+    assert {*ours, registry.registrations()[-1].version, info["git_tag"].removeprefix("mezzo-")} == {__version__}
+    async with http.get(f"http://127.0.0.1:{busy.config.metrics_port}/metrics") as response:
+        assert f'mezzo_agent_build_info{{version="{__version__}"}} 1.0' in await response.text()
 
 
 async def test_snapshot_has_the_metrics_that_dashboards_read(busy, http):

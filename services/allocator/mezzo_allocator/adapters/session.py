@@ -37,11 +37,11 @@ log = get_logger(__name__)
 class SessionServicer:
     """Serves `mezzo.allocator.v1.Allocator`. There is one core, and one session at a time."""
 
-    def __init__(self, core: Allocator, metrics: AllocatorMetrics, version: str, verbosity: Verbosity) -> None:
+    def __init__(self, core: Allocator, metrics: AllocatorMetrics, ready: wire.Ready, verbosity: Verbosity) -> None:
         self._core = core
         self._verbosity = verbosity
         self._metrics = metrics
-        self._version = version
+        self._ready = ready
         self._leading = False
         self._current: _Session | None = None
 
@@ -93,7 +93,7 @@ class SessionServicer:
         if not self._leading:
             raise NotLeading(None)
         self.end_session(Conflict("another session has begun"))
-        session = self._current = _Session(self._core, self._metrics, self._version, self._verbosity)
+        session = self._current = _Session(self._core, self._metrics, self._ready, self._verbosity)
         self._metrics.sessions.inc()
         reader = asyncio.create_task(session.guard(session.read(requests)), name="read session")
         driver = asyncio.create_task(session.guard(session.drive()), name="drive cycles")
@@ -121,12 +121,12 @@ class SessionServicer:
 class _Session:
     """One session. Only the newest one talks to the core."""
 
-    def __init__(self, core: Allocator, metrics: AllocatorMetrics, version: str, verbosity: Verbosity) -> None:
+    def __init__(self, core: Allocator, metrics: AllocatorMetrics, ready: wire.Ready, verbosity: Verbosity) -> None:
         self.outbox: Outbox[bytes] = Outbox(RESPONSES_MAX, peer="registry")
         self.failure: Exception | None = None
         self._core = core
         self._metrics = metrics
-        self._version = version
+        self._ready = ready
         self._verbosity = verbosity
         self._translator = Translator()
         self._encoder = Encoder()
@@ -171,7 +171,7 @@ class _Session:
         self._metrics.heard(event)
         for effect in self._core.handle(event, now=now):
             if isinstance(effect, ev.Ready):
-                self._send(wire.AllocatorMessage(ready=wire.Ready(version=self._version)))
+                self._send(wire.AllocatorMessage(ready=self._ready))
                 freeze_gc()
                 log.info("snapshot taken in")
 

@@ -11,14 +11,16 @@ import orjson
 from aiohttp import hdrs, web
 from google.protobuf.message import DecodeError, Message
 
-from mezzo import jsonpb
+from mezzo import jsonpb, recordio
 from mezzo.errors import InvalidRequest
 
 JSON: Final = "application/json"
 PROTOBUF: Final = "application/x-protobuf"
 RECORDIO: Final = "application/recordio"
 JAVASCRIPT: Final = "text/javascript"
+MESSAGE_CONTENT_TYPE: Final = "Message-Content-Type"
 COMPRESS_BYTES_MIN = 4096
+FIRST_RECORD_BYTES_MAX = 1 << 20
 
 M = TypeVar("M", bound=Message)
 
@@ -63,9 +65,29 @@ async def read_message(request: web.Request, message_class: type[M]) -> M:
     return parse_protobuf(message_class, body)
 
 
-def unsupported_media_type(content_type: str) -> web.HTTPException:
+async def read_first_record(request: web.Request, message_class: type[M]) -> M:
+    """The message in the first record of a request that is a stream of them, by its Message-Content-Type.
+
+    Raises `InvalidRequest` for what is no such record, or larger than `FIRST_RECORD_BYTES_MAX`; what follows is not
+    read.
+    """
+    content_type = request.headers.get(MESSAGE_CONTENT_TYPE)
+    if content_type is None:
+        raise InvalidRequest("", f"Expecting '{MESSAGE_CONTENT_TYPE}' to be set for streaming requests")  # Mesos' words
+    if content_type not in FORMATS:
+        raise unsupported_media_type(content_type, MESSAGE_CONTENT_TYPE)
+    decoder = recordio.Decoder(FIRST_RECORD_BYTES_MAX)
+    async for piece in request.content.iter_any():
+        for record in decoder.feed(piece):
+            return (
+                jsonpb.parse(message_class, record) if content_type == JSON else parse_protobuf(message_class, record)
+            )
+    raise InvalidRequest("", "the body ends within its first record")
+
+
+def unsupported_media_type(content_type: str, header: str = hdrs.CONTENT_TYPE) -> web.HTTPException:
     expected = " or ".join(FORMATS)
-    return web.HTTPUnsupportedMediaType(text=f"Content-Type: expected {expected}, found {content_type}")
+    return web.HTTPUnsupportedMediaType(text=f"{header}: expected {expected}, found {content_type}")
 
 
 def parse_protobuf(message_class: type[M], body: bytes) -> M:

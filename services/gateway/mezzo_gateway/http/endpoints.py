@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 from mesos.v1.master.master_pb2 import Call
 from mezzo import jsonpb
 from mezzo.errors import InvalidRequest, NotLeading
+from mezzo_chassis.build import Build
 from mezzo_chassis.config import duration
 from mezzo_chassis.http.exchange import json_response
 from mezzo_chassis.http.routes import POST, READ
@@ -21,7 +22,6 @@ from mezzo_gateway.http.reads import Reads
 from mezzo_gateway.http.scheduler import SchedulerApi
 from mezzo_gateway.http.site import Endpoint
 from mezzo_gateway.http.tasks import PREFIX, Tasks
-from mezzo_gateway.state.build import Build
 
 GET = (hdrs.METH_GET, hdrs.METH_HEAD)
 
@@ -63,7 +63,7 @@ class SmallEndpoints:
 
     async def version(self, request: web.Request) -> web.Response:
         """The version of Mesos' API that is spoken, and our own."""
-        return json_response(request, self._build.model())
+        return json_response(request, self._build.document())
 
     async def redirect(self, _: web.Request) -> web.Response:
         """Where the leader is."""

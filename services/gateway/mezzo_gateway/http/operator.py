@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from mesos.v1.master.master_pb2 import Call, Response
 from mesos.v1.mesos_pb2 import Flag, Metric
 from mezzo.errors import InvalidRequest, NotFound, Unavailable, Unimplemented
+from mezzo_chassis.build import Build
 from mezzo_chassis.http.exchange import (
     JSON,
     answer_format,
@@ -30,7 +31,6 @@ from mezzo_gateway.http.metrics_snapshot import MetricsSnapshot
 from mezzo_gateway.http.operator_stream import OperatorStream
 from mezzo_gateway.http.reads import Reads
 from mezzo_gateway.state import v1, v1_wire
-from mezzo_gateway.state.build import Build
 from mezzo_gateway.state.cluster import Cluster
 
 NANOSECONDS = 1e9
@@ -181,7 +181,7 @@ class OperatorApi:
         return message_response(request, Response(type=Response.GET_VERSION, get_version=answer))
 
     async def _flags(self, request: web.Request, _: Call) -> web.Response:
-        flags = sorted(self._reads.cluster().begin.flags.items())
+        flags = sorted(self._reads.flags().items())
         answer = Response.GetFlags(flags=[Flag(name=name, value=value) for name, value in flags])
         return message_response(request, Response(type=Response.GET_FLAGS, get_flags=answer))
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
 import orjson
 from aiohttp import web
 
 from mezzo.errors import NotLeading
+from mezzo_chassis.build import Build
 from mezzo_chassis.http.exchange import json_bytes_response
 from mezzo_chassis.http.routes import Handler
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.state import older
-from mezzo_gateway.state.build import Build
 from mezzo_gateway.state.cluster import Cluster
 
 # Set on answers made from a copy that no registry keeps up to date: since when, in seconds since the epoch.
@@ -27,9 +27,11 @@ STEPS_PER_SLICE = 250
 class Reads:
     """The documents, each in the form that Mesos gave it."""
 
-    def __init__(self, registry: Registry, build: Build) -> None:
+    def __init__(self, registry: Registry, build: Build, own_flags: Mapping[str, str]) -> None:
+        """`own_flags`: of this gateway's flags those that are the master's in Mesos."""
         self._registry = registry
         self._build = build
+        self._own_flags = own_flags
 
     # ------------------------------------------------------------------------------------------------ the copy
 
@@ -38,6 +40,13 @@ class Reads:
         if self._registry.copy.cluster is None:
             raise NotLeading(self._registry.http_address)
         return self._registry.copy.cluster
+
+    def flags(self) -> dict[str, str]:
+        """What Mesos' master would tell of its flags: the registry's, the allocator's, and some of this gateway's.
+
+        Raises NotLeading before the first snapshot.
+        """
+        return {**self.cluster().flags, **self._own_flags}
 
     def headers(self) -> dict[str, str]:
         """What an answer that is made of the copy says about its age."""
@@ -64,7 +73,7 @@ class Reads:
             "/frameworks": self._frameworks,
             "/tasks": self._tasks,
             "/roles": self._whole("roles", older.roles),
-            "/flags": self._whole("flags", lambda cluster: orjson.dumps({"flags": dict(cluster.begin.flags)})),
+            "/flags": self._whole("flags", lambda _: orjson.dumps({"flags": self.flags()})),
         }
 
     def _whole(self, name: str, make: Callable[[Cluster], bytes]) -> Handler:
@@ -84,7 +93,7 @@ class Reads:
 
     async def _state(self, request: web.Request) -> web.Response:
         await self.render(older.rendering_tasks, older.rendering_agents)
-        return self._json(request, self.kept("state", lambda cluster: older.state(cluster, self._build)))
+        return self._json(request, self.kept("state", lambda cluster: older.state(cluster, self._build, self.flags())))
 
     async def _state_summary(self, request: web.Request) -> web.Response:
         await self.render(older.rendering_summaries)

@@ -14,6 +14,7 @@ from mezzo.operator.v1.operator_pb2 import (
     AgentGone,
     ExecutorAdded,
     ExecutorRemoved,
+    FlagsChanged,
     FrameworkChanged,
     FrameworkForgotten,
     OfferAdded,
@@ -114,6 +115,7 @@ class Cluster:
     def __init__(self, begin: SnapshotBegin) -> None:
         self.begin = SnapshotBegin()
         self.begin.CopyFrom(begin)
+        self.flags = dict(begin.flags)
         self.agents: dict[str, AgentRecord] = {}
         self.unreachable_agents: set[str] = set()
         self.frameworks: dict[str, FrameworkRecord] = {}
@@ -156,6 +158,9 @@ class Cluster:
 
     # -------------------------------------------------------------------------------------------------- agents
 
+    def _flags_changed(self, change: FlagsChanged) -> None:
+        self.flags = dict(change.flags)
+
     def _agent_changed(self, change: AgentChanged) -> Fact | None:
         agent_id = change.agent.agent_info.id.value
         known = self.agents.get(agent_id)
@@ -163,7 +168,7 @@ class Cluster:
         agent.CopyFrom(change.agent)
         del agent.total_resources[:]
         agent.total_resources.extend(shown(change.agent.total_resources))
-        record = AgentRecord(agent, change.connected, change.recovered)
+        record = AgentRecord(agent, change.connected, change.recovered, change.mezzo_version)
         self.agents[agent_id] = record
         self.unreachable_agents.discard(agent_id)
         appeared = not change.recovered and (known is None or known.recovered)
@@ -403,6 +408,7 @@ class Cluster:
 
 
 _APPLY: dict[str, Callable[[Cluster, Any], Fact | None]] = {
+    "flags_changed": Cluster._flags_changed,  # noqa: SLF001  its own table
     "agent_changed": Cluster._agent_changed,  # noqa: SLF001  its own table
     "agent_gone": Cluster._agent_gone,  # noqa: SLF001  its own table
     "framework_changed": Cluster._framework_changed,  # noqa: SLF001  its own table

@@ -7,7 +7,7 @@ so that a document costs about as much as copying it.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -15,7 +15,7 @@ import orjson
 
 from mesos.v1.mesos_pb2 import Offer, Resource, TaskState
 from mezzo import jsonpb, jsonv0
-from mezzo_gateway.state.build import Build
+from mezzo_chassis.build import Build
 from mezzo_gateway.state.cluster import Cluster
 from mezzo_gateway.state.records import (
     AgentRecord,
@@ -58,12 +58,12 @@ class TasksQuery:
     task_id: str | None = None
 
 
-def state(cluster: Cluster, build: Build) -> bytes:
+def state(cluster: Cluster, build: Build, flags: Mapping[str, str]) -> bytes:
     """`/state`: everything that is known."""
     begin, info = cluster.begin, cluster.begin.master_info
     agents = [record for record in cluster.agents.values() if not record.recovered]
     document: dict[str, object] = {
-        **build.model(),
+        **build.document(),
         "start_time": begin.start_time,
         "elected_time": begin.elected_time,
         "id": info.id,
@@ -75,8 +75,7 @@ def state(cluster: Cluster, build: Build) -> bytes:
         "unreachable_slaves": float(len(cluster.unreachable_agents)),
         "leader": info.pid,
         "leader_info": {"id": info.id, "pid": info.pid, "port": info.port, "hostname": info.hostname},
-        "log_dir": begin.flags.get("log_dir", ""),
-        "flags": dict(begin.flags),
+        "flags": dict(flags),
         "slaves": [orjson.Fragment(_agent_json(cluster, record)) for record in agents],
         "recovered_slaves": _recovered(cluster),
         "frameworks": [_framework(record) for record in _known(cluster.frameworks.values())],
@@ -269,6 +268,7 @@ def _fixed(record: AgentRecord) -> dict[str, object]:
             "active": agent.active,
             "deactivated": agent.deactivated,
             "version": agent.version,
+            **({"mezzo_version": record.mezzo_version} if record.mezzo_version else {}),
             "capabilities": [type(c).Type.Name(c.type) for c in agent.capabilities],
         }
         if info.HasField("domain"):

@@ -95,6 +95,7 @@ class AgentRecord:
     message: Agent
     connected: bool
     recovered: bool
+    mezzo_version: str = ""
     # What only another AgentChanged changes, for `/state` and, with `full`, for `/slaves`.
     fixed: dict[str, object] | None = None
     fixed_full: dict[str, object] | None = None

@@ -89,7 +89,7 @@ def agent_changed(
     agent.agent_info.hostname = host
     agent.agent_info.port = int(port)
     agent.active, agent.deactivated = not recovered, False
-    agent.version = "1.11.0"
+    agent.version, changed.mezzo_version = "1.11.0", "0.1.0"
     agent.pid = f"slave(1)@{address}"
     agent.registered_time.nanoseconds = int(START_TIME) * NANOSECONDS
     total = [scalar("cpus", 2), scalar("mem", 1024), scalar("disk", 4096), ports(31000, 32000)]

@@ -103,6 +103,7 @@ class AllocatorSession:
                     self._metrics.cycle(message.allocations.cycle)
             elif which == "ready":
                 log.info("the allocator is ready", version=message.ready.version)
+                self._term.tell(events.AllocatorReady(dict(message.ready.flags)))
 
 
 async def _explain(

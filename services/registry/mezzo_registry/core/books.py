@@ -44,6 +44,8 @@ class Agent:
     """What nobody holds, without allocations."""
     session: int | None = None
     version: str = ""
+    """Of Mesos, whose API it speaks."""
+    mezzo_version: str = ""
     pid: str = ""
     capabilities: tuple[mesos.AgentInfo.Capability, ...] = ()
     registered_at: float | None = None
@@ -275,6 +277,8 @@ class Books:
         self.untold: dict[int, dict[Task, None]] = {}
         """Observer → the tasks that its snapshot has yet to tell."""
         self.allocator_connected = False
+        self.allocator_flags: dict[str, str] = {}
+        """As the allocator says them: by name, those that Mesos' master has."""
         self.allocator_cycle = 0
         """The last cycle of the allocator's whose allocations are in these books."""
         self.next_agent = 0

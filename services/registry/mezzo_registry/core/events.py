@@ -152,6 +152,14 @@ class AllocatorDisconnected:
 
 
 @dataclass(frozen=True, slots=True)
+class AllocatorReady:
+    """The allocator has taken the snapshot, and says how it is configured."""
+
+    flags: Mapping[str, str]
+    """Those that Mesos' master has, by name."""
+
+
+@dataclass(frozen=True, slots=True)
 class AllocationsMade:
     """The allocator advises offers."""
 
@@ -255,6 +263,7 @@ Event = (
     | FrameworkCalled
     | AllocatorConnected
     | AllocatorDisconnected
+    | AllocatorReady
     | AllocationsMade
     | OperatorCalled
     | OperatorKilledTask

@@ -92,7 +92,7 @@ def _all_but_tasks(turn: Turn) -> Iterator[operator.StateChange]:
         master_info=identity.master_info,
         start_time=identity.started_at,
         elected_time=identity.elected_at,
-        flags=dict(identity.flags),
+        flags=flags_of(turn),
         version=identity.version,
     )
     yield Change(snapshot_begin=begin)
@@ -108,6 +108,17 @@ def _all_but_tasks(turn: Turn) -> Iterator[operator.StateChange]:
             yield _executor_message(executor)
     for offer in books.offers.values():
         yield Change(offer_added=operator.OfferAdded(offer=offer.message, made_at=offer.made_at))
+
+
+def flags_of(turn: Turn) -> dict[str, str]:
+    """The registry's flags, and the allocator's that are the master's in Mesos; by name, as text."""
+    return {**turn.books.allocator_flags, **turn.identity.flags}
+
+
+def flags_changed(turn: Turn) -> None:
+    """Tell of flags that are not those of the snapshot."""
+    if turn.observed:
+        turn.publish(Change(flags_changed=operator.FlagsChanged(flags=flags_of(turn))))
 
 
 def role_message(books: Books, role: str) -> operator.StateChange:
@@ -136,6 +147,7 @@ def agent_message(agent: Agent) -> operator.StateChange:
     told.active = agent.connected
     told.deactivated = False
     told.version = agent.version
+    changed.mezzo_version = agent.mezzo_version
     if agent.pid:
         told.pid = agent.pid
     if agent.registered_at is not None:

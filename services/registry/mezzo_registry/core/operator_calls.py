@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mesos.v1.master import master_pb2 as master
 from mezzo.errors import InvalidRequest, MezzoError, NotFound, Unimplemented
 
-from . import maintenance_calls, measures, role_calls, teardown, updates
+from . import maintenance_calls, measures, observers, role_calls, teardown, updates
 from .books import Framework
 from .effects import Answer, Refuse
 from .events import OperatorCalled, OperatorKilledTask
@@ -89,7 +89,7 @@ def _get_health(_turn: Turn, _call: master.Call) -> master.Response:
 def _get_flags(turn: Turn, _call: master.Call) -> master.Response:
     response = Response(type=Response.GET_FLAGS)
     response.get_flags.SetInParent()
-    for name, value in sorted(turn.identity.flags.items()):
+    for name, value in sorted(observers.flags_of(turn).items()):
         response.get_flags.flags.add(name=name, value=value)
     return response
 

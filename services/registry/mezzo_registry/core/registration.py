@@ -126,7 +126,9 @@ def _admitted(turn: Turn, agent: Agent, session: int, register: agent_session.Re
     if agent.removal_scheduled:
         agent.removal_scheduled = False
         turn.counters["slave_unreachable_canceled"] += 1
-    agent.version = register.version
+    # An agent from before there were two speaks the API that the registry speaks.
+    agent.version = register.mesos_version or turn.identity.master_info.version
+    agent.mezzo_version = register.version
     agent.capabilities = tuple(register.capabilities)
     if first_time:
         agent.registered_at = turn.now

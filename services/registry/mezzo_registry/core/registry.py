@@ -116,6 +116,12 @@ def _allocator_connected(turn: Turn, _event: events.AllocatorConnected) -> None:
     allocator_messages.connected(turn)
 
 
+def _allocator_ready(turn: Turn, event: events.AllocatorReady) -> None:
+    if turn.books.allocator_flags != event.flags:
+        turn.books.allocator_flags = dict(event.flags)
+        observers.flags_changed(turn)
+
+
 def _allocator_disconnected(turn: Turn, _event: events.AllocatorDisconnected) -> None:
     allocator_messages.disconnected(turn)
 
@@ -141,6 +147,7 @@ _TABLE: dict[type, Callable[[Turn, Any], None]] = {
     events.FrameworkCalled: calls.called,
     events.AllocatorConnected: _allocator_connected,
     events.AllocatorDisconnected: _allocator_disconnected,
+    events.AllocatorReady: _allocator_ready,
     events.AllocationsMade: offers.allocations_made,
     events.OperatorCalled: operator_calls.called,
     events.OperatorKilledTask: operator_calls.killed_task,

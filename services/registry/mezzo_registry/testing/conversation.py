@@ -188,7 +188,7 @@ class Cluster:
         self, resources: str = "cpus:4;mem:4096;disk:10000;ports:[31000-32000]", **changes: Any
     ) -> agent_session.Register:
         """What a new agent says."""
-        message = agent_session.Register(version="0.1.0", pid=changes.pop("pid", ""))
+        message = agent_session.Register(version="0.1.0", mesos_version="1.11.0", pid=changes.pop("pid", ""))
         message.agent_info.hostname = changes.pop("hostname", "node")
         message.agent_info.port = 5051
         message.agent_info.id.value = changes.pop("id", "")
