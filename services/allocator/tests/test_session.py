@@ -19,7 +19,7 @@ from mezzo.resources import Resources
 from mezzo_allocator.app import serve
 from mezzo_allocator.config import Config
 from mezzo_chassis.lifecycle import Lifecycle
-from mezzo_chassis.rpc import open_channel
+from mezzo_chassis.rpc import EPOCH_KEY, open_channel
 from mezzo_chassis.testing import free_port
 
 SECONDS_MAX = 20.0
@@ -103,9 +103,10 @@ class Running:
         self.metrics_port = metrics_port
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Registry]:
+    async def session(self, epoch: object = None) -> AsyncIterator[Registry]:
         async with open_channel(f"127.0.0.1:{self.port}") as channel:
-            call = AllocatorStub(channel).Session()
+            metadata = ((EPOCH_KEY, str(epoch)),) if epoch is not None else None
+            call = AllocatorStub(channel).Session(metadata=metadata)
             try:
                 yield Registry(call)
             finally:
@@ -261,6 +262,27 @@ async def test_a_new_session_ends_the_one_before_and_starts_from_nothing(allocat
             await new.begin([framework(1), agent(1, "cpus:2;mem:1024")])
             assert (await new.allocation()).agent == 1
             assert await old.end() == (grpc.StatusCode.ABORTED, "another session has begun")
+
+
+async def test_a_registry_of_an_earlier_term_does_not_take_the_session_from_a_later_one(allocator: Running) -> None:
+    async with allocator.session(epoch=8) as leader:
+        await leader.begin([framework(1), agent(1, "cpus:2;mem:1024")])
+        async with allocator.session(epoch=7) as deposed:
+            code, details = await deposed.end()
+            assert code is grpc.StatusCode.ABORTED
+            assert details == "a registry that was elected later has had a session (epoch 8, not 7)"
+        assert (await leader.allocation()).agent == 1
+    async with allocator.session(epoch=7) as deposed:
+        assert (await deposed.end())[0] is grpc.StatusCode.ABORTED, "nor after it, while the later one comes back"
+    async with allocator.session(epoch=8) as leader:
+        await leader.begin()
+    async with allocator.session(epoch=9) as following:
+        await following.begin()
+
+
+async def test_an_epoch_that_is_no_number_is_refused(allocator: Running) -> None:
+    async with allocator.session(epoch="newest") as registry:
+        assert await registry.end() == (grpc.StatusCode.INVALID_ARGUMENT, f"{EPOCH_KEY}: must be a whole number")
 
 
 async def test_a_message_about_nobody_ends_the_session_with_the_reason(allocator: Running) -> None:

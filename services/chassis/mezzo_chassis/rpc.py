@@ -29,6 +29,8 @@ DETAILS_BYTES_MAX = 2000
 STOP_GRACE_SECONDS = 1.0
 CORRELATION_KEY = "x-correlation-id"
 LEADER_KEY = "mezzo-leader"
+# With a session that a leader opens: the number of its term. Later terms have higher ones.
+EPOCH_KEY = "mezzo-epoch"
 
 _SHARED_OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),

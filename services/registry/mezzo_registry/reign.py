@@ -143,11 +143,12 @@ class Reign:
         self._office.take(term)
         self._terms += 1
         await self._hinder(False)
-        await self._run(term)
+        await self._run(term, leadership)
 
-    async def _run(self, term: Term) -> None:
+    async def _run(self, term: Term, leadership: Leadership) -> None:
         """Lead, with a session with the allocator, until the term ends."""
-        session = AllocatorSession(term, self._allocators, self._metrics)
+        epoch = leadership.epoch.number if leadership.epoch is not None else 0
+        session = AllocatorSession(term, self._allocators, self._metrics, epoch)
         tasks = [
             asyncio.create_task(term.run(), name="term"),
             asyncio.create_task(session.run(), name="allocator session"),

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from mezzo.allocator.v1 import allocator_pb2 as wire
-from mezzo.errors import Conflict, MezzoError, NotLeading, Unavailable
+from mezzo.errors import Conflict, InvalidRequest, MezzoError, NotLeading, Unavailable
 from mezzo_allocator.adapters.encoding import Encoder
 from mezzo_allocator.adapters.explanation import explanation_message
 from mezzo_allocator.adapters.translation import Translator
@@ -22,6 +22,7 @@ from mezzo_allocator.metrics import AllocatorMetrics
 from mezzo_chassis.lifecycle import freeze_gc
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.outbox import Outbox, Overflow
+from mezzo_chassis.rpc import EPOCH_KEY
 from mezzo_chassis.verbosity import Verbosity
 
 SERVICE_NAME = wire.DESCRIPTOR.services_by_name["Allocator"].full_name
@@ -43,6 +44,8 @@ class SessionServicer:
         self._metrics = metrics
         self._ready = ready
         self._leading = False
+        self._epoch = 0
+        """The highest of the registries that have opened a session since this allocator leads."""
         self._current: _Session | None = None
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -63,6 +66,8 @@ class SessionServicer:
         """Says whether this allocator leads; one that no longer does ends its session."""
         self._leading = leading
         if not leading:
+            # The election of registries may begin anew, too, before this one leads again.
+            self._epoch = 0
             self.end_session(NotLeading(None))
 
     def end_session(self, why: Exception) -> None:
@@ -89,9 +94,13 @@ class SessionServicer:
         context: grpc.aio.ServicerContext[wire.SessionRequest, bytes],
     ) -> AsyncIterator[bytes]:
         """Answers one session until either side ends it."""
-        del context
         if not self._leading:
             raise NotLeading(None)
+        epoch = _epoch_of(context)
+        if epoch < self._epoch:
+            # A registry that was stopped, or is cut off from ZooKeeper, takes itself for the leader for a while.
+            raise Conflict(f"a registry that was elected later has had a session (epoch {self._epoch}, not {epoch})")
+        self._epoch = epoch
         self.end_session(Conflict("another session has begun"))
         session = self._current = _Session(self._core, self._metrics, self._ready, self._verbosity)
         self._metrics.sessions.inc()
@@ -116,6 +125,15 @@ class SessionServicer:
                 gc.unfreeze()
             log.info("session ended", why=str(session.failure or "the registry left"))
             await asyncio.gather(reader, driver, return_exceptions=True)
+
+
+def _epoch_of(context: grpc.aio.ServicerContext[wire.SessionRequest, bytes]) -> int:
+    """The number of the registry's term; 0 for one that leads without an election."""
+    text = dict(context.invocation_metadata() or ()).get(EPOCH_KEY, "0")
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidRequest(EPOCH_KEY, "must be a whole number") from None
 
 
 class _Session:

@@ -12,7 +12,7 @@ from mezzo.allocator.v1 import allocator_pb2_grpc
 from mezzo.errors import NotLeading, Unavailable
 from mezzo_chassis.leadership import LeaderDetector
 from mezzo_chassis.log import get_logger
-from mezzo_chassis.rpc import error_of, open_channel
+from mezzo_chassis.rpc import EPOCH_KEY, error_of, open_channel
 from mezzo_registry.core import events
 from mezzo_registry.metrics import RegistryMetrics
 from mezzo_registry.streams import ALLOCATOR_MESSAGES_MAX, Overflow, Stream
@@ -23,6 +23,10 @@ RETRY_SECONDS_MAX = 1.0
 EXPLAIN_SECONDS_MAX = 20.0
 """An allocator that has not answered by then will not: it answers from memory, and yields between frameworks."""
 
+SILENCE_SECONDS_MAX = 60.0
+"""An allocator that has sent nothing for so long is given up: six of its heartbeats, and longer than any cycle takes.
+One whose process has stopped is given up sooner, by gRPC's keepalive."""
+
 log = get_logger(__name__)
 
 AllocatorStream = Stream[allocator.RegistryMessage]
@@ -31,8 +35,10 @@ AllocatorStream = Stream[allocator.RegistryMessage]
 class AllocatorSession:
     """Keeps a session with whoever the detector says leads the allocators."""
 
-    def __init__(self, term: Term, detector: LeaderDetector, metrics: RegistryMetrics) -> None:
+    def __init__(self, term: Term, detector: LeaderDetector, metrics: RegistryMetrics, epoch: int = 0) -> None:
+        """`epoch` is the number of the term: allocators refuse a registry whose term another's has followed."""
         self._term = term
+        self._epoch = epoch
         self._detector = detector
         self._metrics = metrics
         self._opened = 0
@@ -62,7 +68,7 @@ class AllocatorSession:
                     why = "it ended the session"
                 except grpc.aio.AioRpcError as error:
                     why = f"{error.code().name}: {error.details()}"
-                except Overflow as error:
+                except (Overflow, TimeoutError) as error:
                     why = str(error)
                 except Exception as error:
                     # A mistake of ours must not leave the term without a session: another one begins with a snapshot.
@@ -79,20 +85,36 @@ class AllocatorSession:
     async def _session(self, channel: grpc.aio.Channel, address: str) -> None:
         stream = AllocatorStream("allocator", ALLOCATOR_MESSAGES_MAX)
         stub = allocator_pb2_grpc.AllocatorStub(channel)
-        call = stub.Session(_requests(stream))
+        call = stub.Session(_requests(stream), metadata=((EPOCH_KEY, str(self._epoch)),))
         try:
             await call.wait_for_connection()
             log.info("session with the allocator", address=address)
             self._opened += 1
             self._term.open_allocator(stream, functools.partial(_explain, stub))
-            async for response in call:
-                self._take(response)
+            await self._receive(call)
             if stream.outbox.closed:
                 raise Overflow("more messages waited than it may have to wait for")
         finally:
             call.cancel()
             self._term.close_allocator()
             stream.close()
+
+    async def _receive(
+        self, call: grpc.aio.StreamStreamCall[allocator.SessionRequest, allocator.SessionResponse]
+    ) -> None:
+        """Take what the allocator sends until it ends the session.
+
+        Raises:
+            TimeoutError: it has sent nothing for too long.
+        """
+        now = asyncio.get_running_loop().time
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS_MAX) as silence:
+                async for response in call:
+                    silence.reschedule(now() + SILENCE_SECONDS_MAX)
+                    self._take(response)
+        except TimeoutError:
+            raise TimeoutError(f"it has sent nothing for {SILENCE_SECONDS_MAX:g} seconds") from None
 
     def _take(self, response: allocator.SessionResponse) -> None:
         for message in response.messages:
@@ -125,6 +147,12 @@ async def _explain(
             # Of the allocators, that is: the caller must not take it for a word on who leads the registries.
             raise Unavailable("the allocator of this registry leads no longer; ask again") from failure
         raise error from failure
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # Nobody cancelled this task: the session's channel was closed under the call.
+        raise Unavailable("the session with the allocator ended; ask again") from None
 
 
 async def _requests(stream: AllocatorStream) -> AsyncIterator[allocator.SessionRequest]:

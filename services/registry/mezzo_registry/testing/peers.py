@@ -16,6 +16,7 @@ from mezzo.allocator.v1 import allocator_pb2_grpc
 from mezzo.resources import Resources
 from mezzo.scheduler.v1 import scheduler_pb2 as service
 from mezzo.scheduler.v1 import scheduler_pb2_grpc
+from mezzo_chassis.rpc import EPOCH_KEY
 
 Call = scheduler.Call
 PATIENCE_SECONDS = 20.0
@@ -29,6 +30,8 @@ class PlayedAllocator(allocator_pb2_grpc.AllocatorServicer):
         self.heard: list[allocator.RegistryMessage] = []
         self._more = asyncio.Condition()
         self.sessions = 0
+        self.epochs: list[str] = []
+        """What registries said of their terms, by session."""
         self.asked: list[allocator.ExplainRequest] = []
         """What it was asked to explain."""
         self.explanations = allocator.ExplainResponse()
@@ -36,10 +39,11 @@ class PlayedAllocator(allocator_pb2_grpc.AllocatorServicer):
         """How it refuses to explain."""
 
     async def Session(  # noqa: N802  what the proto calls it
-        self, request_iterator: Any, _context: Any
+        self, request_iterator: Any, context: Any
     ) -> AsyncIterator[allocator.SessionResponse]:
         """One session."""
         self.sessions += 1
+        self.epochs.append(dict(context.invocation_metadata())[EPOCH_KEY])
         agents: dict[int, list[mesos.Resource]] = {}
         framework = 0
         async for request in request_iterator:
@@ -58,6 +62,15 @@ class PlayedAllocator(allocator_pb2_grpc.AllocatorServicer):
                 answer.allocations.cycle.number = 1
                 agents.clear()
                 yield allocator.SessionResponse(messages=[answer])
+
+    async def described(self, sessions: int = 1) -> None:
+        """Wait until so many sessions have begun with a description of the whole cluster."""
+
+        def ends() -> int:
+            return sum(one.HasField("snapshot_end") for one in self.heard)
+
+        async with asyncio.timeout(PATIENCE_SECONDS), self._more:
+            await self._more.wait_for(lambda: ends() >= sessions)
 
     async def asked_to_log(self, count: int) -> list[allocator.SetLoggingLevel]:
         """The first so many wishes for another level of logging, once they have been heard."""

@@ -1,0 +1,131 @@
+"""The session with the allocator when allocators hang, and when another one is elected."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.allocator.v1 import allocator_pb2 as allocator
+from mezzo.allocator.v1 import allocator_pb2_grpc
+from mezzo.errors import NotLeading, Unavailable
+from mezzo_chassis.leadership import Epoch, Leadership, Session
+from mezzo_chassis.leadership.newest import Newest
+from mezzo_chassis.rpc import start_server
+from mezzo_chassis.testing import AnnouncedLeader
+from mezzo_registry.adapters import allocator_session
+from mezzo_registry.adapters.sqlite_store import SqliteStore
+from mezzo_registry.core import Settings
+from mezzo_registry.metrics import RegistryMetrics
+from mezzo_registry.office import Office
+from mezzo_registry.reign import Reign
+from mezzo_registry.testing import PATIENCE_SECONDS, PlayedAllocator
+
+EPOCH = 7
+
+
+class Elected:
+    """A candidate that leads, by an election in ZooKeeper."""
+
+    def __init__(self) -> None:
+        self._newest = Newest(Leadership(Session.CONNECTED, Epoch("/mezzo/json.info_0000000007", EPOCH), standing=True))
+
+    @property
+    def leadership(self) -> Leadership:
+        return self._newest.value
+
+    def changes(self) -> AsyncIterator[Leadership]:
+        return aiter(self._newest)
+
+    async def start(self) -> None:
+        """It stands already."""
+
+    async def close(self) -> None:
+        """Nobody else waits for its office."""
+
+
+async def nothing(*_: object) -> None:
+    """Nobody is told."""
+
+
+class HangingAllocator(PlayedAllocator):
+    """Answers no question."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.was_asked = asyncio.Event()
+
+    async def Explain(self, _request: allocator.ExplainRequest, _context: object) -> allocator.ExplainResponse:
+        self.was_asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nothing sets it")
+
+
+@pytest.fixture
+async def allocators() -> AsyncIterator[dict[str, HangingAllocator]]:
+    """Two, by their addresses."""
+    async with AsyncExitStack() as stack:
+        served = {}
+        for _ in range(2):
+            played = HangingAllocator()
+            add = (allocator_pb2_grpc.add_AllocatorServicer_to_server, played)
+            server = await start_server("127.0.0.1", 0, [add], ["mezzo.allocator.v1.Allocator"])
+            stack.push_async_callback(server.stop, 0)
+            served[f"127.0.0.1:{server.port}"] = played
+        yield served
+
+
+@asynccontextmanager
+async def leading(detector: AnnouncedLeader, folder: Path) -> AsyncIterator[Office]:
+    """A registry that leads, and finds its allocator by the detector."""
+    store, office = SqliteStore(folder / "registry.sqlite"), Office()
+    await store.open()
+    reign = Reign(
+        settings=Settings(),
+        flags={},
+        first_info=mesos.MasterInfo(id="first", ip=1, port=1),
+        started_at=time.time(),
+        candidate=Elected(),
+        allocators=detector,
+        store_of=lambda _leadership: store,
+        office=office,
+        metrics=RegistryMetrics("test"),
+        announce=nothing,
+        hinder=nothing,
+    )
+    running = asyncio.create_task(reign.run())
+    try:
+        yield office
+    finally:
+        await reign.end(NotLeading())
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await store.close()
+
+
+async def test_an_allocator_that_hangs_is_left_when_another_is_elected(
+    allocators: dict[str, HangingAllocator], tmp_path: Path
+) -> None:
+    (first, hung), (second, next_one) = allocators.items()
+    detector = AnnouncedLeader(first)
+    async with leading(detector, tmp_path) as office:
+        await hung.described()
+        question = asyncio.create_task(office.term().explain(allocator.ExplainRequest()))
+        await hung.was_asked.wait()
+        detector.announce(second)
+        await next_one.described()
+        with pytest.raises(Unavailable, match="the session with the allocator ended"):
+            await asyncio.wait_for(question, PATIENCE_SECONDS)
+    assert hung.epochs == next_one.epochs == [str(EPOCH)], "by which an allocator knows a deposed registry"
+
+
+async def test_an_allocator_that_is_silent_for_too_long_gets_another_session(
+    allocators: dict[str, HangingAllocator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allocator_session, "SILENCE_SECONDS_MAX", 0.05)
+    address, silent = next(iter(allocators.items()))
+    async with leading(AnnouncedLeader(address), tmp_path):
+        await silent.described(sessions=2)
