@@ -24,6 +24,7 @@ RUN_SECONDS = (0.01, 8.0)
 RECONNECT_SECONDS = (0.05, 0.5)
 HEARTBEAT_SECONDS = 1.0
 FAILS_ONE_IN = 5
+PORT = 5051
 
 
 @dataclass(slots=True)
@@ -38,7 +39,7 @@ class Container:
 @dataclass(slots=True, eq=False)
 class Machine:
     name: str
-    port: int
+    ip: str
     clock: Clock
     random: random.Random
     resources: Resources
@@ -60,8 +61,8 @@ class Machine:
         """A new agent process reads the journal, and finds its containers."""
         self._process += 1
         process = self._process
-        info = mesos.AgentInfo(hostname=self.name, port=self.port, resources=self.resources.messages())
-        settings = Settings(work_dir=Path("/sim") / self.name, ip="127.0.0.1", port=self.port)
+        info = mesos.AgentInfo(hostname=self.name, port=PORT, resources=self.resources.messages())
+        settings = Settings(work_dir=Path("/sim") / self.name, ip=self.ip, port=PORT)
         self.core = Agent(settings, info, lambda: self.random.randbytes(16))
         self.core.restore(self.journal)
         self._inbox.clear()

@@ -35,7 +35,7 @@ def test_a_seed_decides_everything() -> None:
 def test_faults_of_every_kind_happen() -> None:
     world = World(3, tasks_per_framework=200)
     world.run(12_000)
-    assert len(world.faults) == 7
+    assert len(world.faults) == 8
 
 
 def test_an_agent_that_forgets_its_tasks_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ class World:
         self.machine_nodes = [
             Machine(
                 f"agent-{number}",
-                5051 + number,
+                f"10.0.0.{number}",
                 self.clock,
                 self._chooser(),
                 resources_of_a_machine(self.random),
@@ -205,6 +205,7 @@ class World:
                         self._break_a_connection,
                         self._hold_a_connection,
                         self._crash_an_agent,
+                        self._swap_addresses,
                         self._crash_the_leader,
                         self._depose_the_leader,
                         self._crash_the_allocator,
@@ -229,6 +230,16 @@ class World:
     def _crash_an_agent(self) -> None:
         machine = self.random.choice(self.machine_nodes)
         if machine.core is not None:  # else it is down already, and its start is on its way
+            machine.crash()
+            self.clock.after(self.random.uniform(*DOWN_SECONDS), machine.start)
+
+    def _swap_addresses(self) -> None:
+        """Two machines go down, and each comes back at the address that the other had, as pods do."""
+        one, other = self.random.sample(self.machine_nodes, 2)
+        if one.core is None or other.core is None:
+            return
+        one.ip, other.ip = other.ip, one.ip
+        for machine in (one, other):
             machine.crash()
             self.clock.after(self.random.uniform(*DOWN_SECONDS), machine.start)
 

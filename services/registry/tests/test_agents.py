@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import Conflict, InvalidRequest
 from mezzo.resources import Resources
@@ -219,6 +220,58 @@ def test_agent_that_lost_its_id_replaces_its_old_self_at_the_same_address(cluste
     cluster.disconnect(old)
     new = cluster.agent(pid="slave(1)@10.0.0.1:5051")
     assert set(cluster.registry.books.agents) == {new.id}
+
+
+def test_address_that_an_agent_left_is_free_for_another(cluster: Cluster) -> None:
+    first = cluster.agent(pid="slave(1)@10.0.0.1:7001")
+    cluster.disconnect(first)
+    first.register.pid = "slave(1)@10.0.0.1:7002"
+    cluster.come_back(first)
+    cluster.tell(events.AgentLeaving(first.session, "scaled down"))
+    second = cluster.agent(pid="slave(1)@10.0.0.1:7001")
+    assert set(cluster.registry.books.agents) == {second.id}
+
+
+def test_agent_that_moved_is_not_removed_for_the_new_agent_at_its_former_address(cluster: Cluster) -> None:
+    first, framework = cluster.agent(pid="slave(1)@10.0.0.1:7001"), cluster.framework()
+    task = cluster.running(framework, first)
+    first.register.pid = "slave(1)@10.0.0.1:7002"
+    cluster.come_back(first, tasks=[cluster.snapshot_task(framework, first, task)], frameworks=[framework.info])
+    cluster.disconnect(first)
+    second = cluster.agent(pid="slave(1)@10.0.0.1:7001")
+    assert set(cluster.registry.books.agents) == {first.id, second.id}
+    assert set(cluster.registry.books.agents[first.id].tasks) == {(framework.id, task.task_id.value)}
+    assert cluster.states(framework) == []
+
+
+@pytest.mark.parametrize("who", ["another machine", "an agent with its id", "a connected agent's twin"])
+def test_address_alone_makes_no_agent_the_successor_of_another(cluster: Cluster, who: str) -> None:
+    first, second = cluster.agent(pid="slave(1)@10.0.0.1:7001"), cluster.agent(pid="slave(1)@10.0.0.2:7001")
+    cluster.disconnect(first)
+    if who == "another machine":
+        cluster.agent(pid="slave(1)@10.0.0.1:7001", hostname="another")
+    elif who == "an agent with its id":
+        second.register.pid = "slave(1)@10.0.0.1:7001"
+        cluster.come_back(second)
+    else:
+        cluster.come_back(first)
+        cluster.agent(pid="slave(1)@10.0.0.1:7001")
+    assert {first.id, second.id} <= set(cluster.registry.books.agents)
+
+
+def test_agent_is_told_of_a_framework_that_came_back_under_a_forgotten_id(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(Settings(max_completed_frameworks=0))
+    cluster.allocator()
+    agent, framework = cluster.agent(), cluster.framework()
+    task = cluster.running(framework, agent)
+    identifier, _ = cluster.update(framework, agent, task.task_id.value, "TASK_FINISHED")
+    cluster.acknowledge(framework, agent, task.task_id.value, identifier)
+    cluster.call(framework, scheduler.Call(type=scheduler.Call.TEARDOWN))
+    framework.info.name = "another"
+    cluster.resubscribe(framework)
+    cluster.accept(framework, [cluster.offer(framework, agent)], cluster.task_info(agent, "t2"))
+    updates = [one.framework_update for one in cluster.to_agent(agent) if one.HasField("framework_update")]
+    assert [one.framework_info.name for one in updates] == ["another"]
 
 
 def test_agent_that_was_marked_gone_is_told_to_shut_down(make_cluster: MakeCluster) -> None:

@@ -20,6 +20,12 @@ from mezzo_registry.testing import Cluster, FakeAgent, FakeFramework
 
 STATES = ["TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_LOST"]
 any_index = st.integers(min_value=0, max_value=7)
+any_address = st.integers(min_value=0, max_value=3)
+
+
+def pid_of(address: int) -> str:
+    """Where an agent is reached. Addresses change hands."""
+    return f"slave(1)@10.0.0.{address}:5051"
 
 
 class ClusterMachine(RuleBasedStateMachine):
@@ -59,10 +65,11 @@ class ClusterMachine(RuleBasedStateMachine):
         self.frameworks.append(self.cluster.framework(*capabilities, failover_timeout=100.0))
 
     @precondition(lambda self: self.cluster.held_back is None)
-    @rule()
-    def agent_comes(self) -> None:
-        if len(self.agents) < 4:
-            self.agents.append(self.cluster.agent(pid=f"slave(1)@10.0.0.{len(self.agents)}:5051"))
+    @rule(address=any_address)
+    def agent_comes(self, address: int) -> None:
+        down = self.cluster.registry.books.plan.is_down("node", pid_of(address))
+        if len(self.agents) < 5 and not down:
+            self.agents.append(self.cluster.agent(pid=pid_of(address)))
 
     @rule(multi_role=st.booleans())
     def framework_comes(self, multi_role: bool) -> None:
@@ -183,8 +190,14 @@ class ClusterMachine(RuleBasedStateMachine):
     def agent_stream_breaks(self, agent: int) -> None:
         self.cluster.disconnect(self.agent_at(agent))
 
-    @rule(agent=any_index, kept=st.integers(0, 3), terminal=st.booleans(), renamed=st.booleans())
-    def agent_returns(self, agent: int, kept: int, terminal: bool, renamed: bool) -> None:
+    @rule(
+        agent=any_index,
+        kept=st.integers(0, 3),
+        terminal=st.booleans(),
+        renamed=st.booleans(),
+        address=st.none() | any_address,
+    )
+    def agent_returns(self, agent: int, kept: int, terminal: bool, renamed: bool, address: int | None) -> None:
         played, books = self.agent_at(agent), self.cluster.registry.books
         known = books.agents.get(played.id)
         state = "TASK_FAILED" if terminal else "TASK_RUNNING"
@@ -200,6 +213,8 @@ class ClusterMachine(RuleBasedStateMachine):
                 frameworks[executor.framework.id] = executor.framework.info
         if renamed:
             played.register.agent_info.hostname += "x"
+        if address is not None:
+            played.register.pid = pid_of(address)
         self.cluster.come_back(played, tasks=tasks, executors=executors.values(), frameworks=frameworks.values())
 
     @rule(agent=any_index)

@@ -237,9 +237,11 @@ class Books:
         self.agents: dict[str, Agent] = {}
         self.agents_by_number: dict[int, Agent] = {}
         self.agents_by_session: dict[int, Agent] = {}
-        self.agents_by_pid: dict[str, Agent] = {}
+        self.agents_by_pid: dict[str, dict[str, Agent]] = {}
+        """Address → the agents that registered from it last, by id. Addresses change hands, so there can be several."""
         self.unreachable: OrderedDict[str, float] = OrderedDict()
         self.unreachable_tasks: dict[str, dict[TaskKey, Task]] = {}
+        """Agent id → the tasks in the `unreachable` of their frameworks that were on it."""
         self.gone: dict[str, float] = {}
         self.recovered: set[str] = set()
         """Agents known from the store that have not come back."""
@@ -305,10 +307,20 @@ class Books:
         """Strike out an agent whose tasks, executors and offers are gone."""
         del self.agents[agent.id]
         del self.agents_by_number[agent.number]
-        if self.agents_by_pid.get(agent.pid) is agent:
-            del self.agents_by_pid[agent.pid]
+        self.set_pid(agent, "")
         self.detach_session(agent)
         self.recovered.discard(agent.id)
+
+    def set_pid(self, agent: Agent, pid: str) -> None:
+        """Record the address that the agent is reached at now, and no longer the one before. "" for none."""
+        if agent.pid:
+            before = self.agents_by_pid[agent.pid]
+            del before[agent.id]
+            if not before:
+                del self.agents_by_pid[agent.pid]
+        agent.pid = pid
+        if pid:
+            self.agents_by_pid.setdefault(pid, {})[agent.id] = agent
 
     def offerable(self, agent: Agent) -> bool:
         """Whether an agent may be offered."""
@@ -346,6 +358,9 @@ class Books:
         """
         del self.frameworks[framework.id]
         del self.frameworks_by_number[framework.number]
+        for agent in self.agents.values():
+            # Under the same id a framework may come back, once nobody remembers this one: its descriptions are others.
+            agent.told.pop(framework.id, None)
         roles = framework.roles
         _, vanished = self.set_roles(framework, ())
         framework.roles = roles
@@ -451,6 +466,19 @@ class Books:
         if not task.terminal:
             task.agent.available = task.agent.available + task.resources
             self.used.add(task.role, task.resources, -1)
+
+    def add_unreachable_task(self, task: Task) -> None:
+        """Remember a task that was struck out because its agent is out of reach."""
+        task.framework.unreachable[task.id] = task
+        self.unreachable_tasks.setdefault(task.agent.id, {})[task.key] = task
+
+    def drop_unreachable_task(self, task: Task) -> None:
+        """Forget a task that was last seen on an agent out of reach."""
+        del task.framework.unreachable[task.id]
+        of_agent = self.unreachable_tasks[task.agent.id]
+        del of_agent[task.key]
+        if not of_agent:
+            del self.unreachable_tasks[task.agent.id]
 
     def add_executor(self, executor: Executor, *, paid: bool = False) -> None:
         """Enter an executor; it holds its own resources. `paid`: out of used offers."""

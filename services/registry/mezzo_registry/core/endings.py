@@ -101,10 +101,9 @@ def become_unreachable(turn: Turn, task: Task) -> None:
     count(turn, state, status)
     statuses.remember(task, status)
     statuses.send(turn, framework, status)
-    framework.unreachable[task.id] = task
-    turn.books.unreachable_tasks.setdefault(agent.id, {})[task.key] = task
+    turn.books.add_unreachable_task(task)
     observers.task_updated(turn, task, status, observers.UNREACHABLE)
     while len(framework.unreachable) > turn.settings.max_unreachable_tasks_per_framework:
-        _, oldest = framework.unreachable.popitem(last=False)
-        turn.books.unreachable_tasks.get(oldest.agent.id, {}).pop(oldest.key, None)
+        oldest = next(iter(framework.unreachable.values()))
+        turn.books.drop_unreachable_task(oldest)
         observers.task_forgotten(turn, oldest, observers.UNREACHABLE)

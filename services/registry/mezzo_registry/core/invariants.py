@@ -1,11 +1,13 @@
 """What is always true of the books, whatever happens. Slow, and thorough: for tests and the simulator."""
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from mezzo.resources import Resources
 
 from .accounts import Sums
-from .books import Agent, Books
+from .books import Agent, Books, Task, TaskKey
 from .failures import InvariantViolation
 from .roles import contradictions
 from .states import AgentState, FrameworkState
@@ -19,22 +21,85 @@ def validate(books: Books) -> None:
     """
     for agent in books.agents.values():
         _agent(books, agent)
+    _agent_indices(books)
+    _framework_indices(books)
     _frameworks(books)
     _roles(books)
     _sums(books)
     _tasks(books)
     _offers(books)
     _inverse_offers(books)
-    _must(set(books.agents).isdisjoint(books.unreachable), "an agent is both admitted and unreachable")
-    _must(
-        books.recovered <= {agent.id for agent in books.agents.values() if agent.registered_at is None},
-        "an agent that has registered is counted as recovered",
-    )
+    _unreachable(books)
+    _observers(books)
 
 
 def _must(condition: bool, message: str) -> None:
     if not condition:
         raise InvariantViolation(message)
+
+
+def _same(index: str, found: Mapping[Any, Any], wanted: Mapping[Any, Any]) -> None:
+    """An index has what it must have: nothing less, and nothing that is stale."""
+    if found != wanted:
+        wrong = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
+        raise InvariantViolation(f"{index} is wrong about {wrong}")
+
+
+def _agent_indices(books: Books) -> None:
+    agents = books.agents.values()
+    by_pid: dict[str, dict[str, Agent]] = {}
+    for agent in agents:
+        if agent.pid:
+            by_pid.setdefault(agent.pid, {})[agent.id] = agent
+    _same("agents", books.agents, {agent.id: agent for agent in agents})
+    _same("agents_by_number", books.agents_by_number, {agent.number: agent for agent in agents})
+    _same(
+        "agents_by_session",
+        books.agents_by_session,
+        {agent.session: agent for agent in agents if agent.session is not None},
+    )
+    _same("agents_by_pid", books.agents_by_pid, by_pid)
+    never_back = {agent.id for agent in agents if agent.registered_at is None}
+    of_store = {agent.id for agent in agents if agent.state is AgentState.RECOVERED}
+    _must(of_store <= books.recovered <= never_back, f"agents {books.recovered} are counted as recovered")
+    _must(set(books.agents).isdisjoint(books.unreachable), "an agent is both admitted and unreachable")
+    _must(set(books.agents).isdisjoint(books.gone), "an agent is both admitted and gone")
+    _must(
+        books.agents_by_number.keys().isdisjoint(books.frameworks_by_number),
+        "an agent and a framework have the same number",
+    )
+
+
+def _framework_indices(books: Books) -> None:
+    frameworks = books.frameworks.values()
+    _same("frameworks", books.frameworks, {framework.id: framework for framework in frameworks})
+    _same("frameworks_by_number", books.frameworks_by_number, {one.number: one for one in frameworks})
+    _same(
+        "frameworks_by_stream",
+        books.frameworks_by_stream,
+        {one.stream_id: one for one in frameworks if one.stream_id is not None},
+    )
+    _same("completed", books.completed, {one.id: one for one in books.completed.values()})
+
+
+def _unreachable(books: Books) -> None:
+    of_agents: dict[str, dict[TaskKey, Task]] = {}
+    for framework in books.frameworks.values():
+        for task_id, task in framework.unreachable.items():
+            _must(task_id == task.id and task.framework is framework, f"task {task.id} is unreachable as {task_id}")
+            of_agents.setdefault(task.agent.id, {})[task.key] = task
+    _same("unreachable_tasks", books.unreachable_tasks, of_agents)
+
+
+def _observers(books: Books) -> None:
+    _must(books.untold.keys() <= books.observers, "a snapshot is under way for nobody")
+    told = {task for tasks in books.untold.values() for task in tasks}
+    known = {
+        task
+        for one in (*books.frameworks.values(), *books.completed.values())
+        for task in (*one.tasks.values(), *one.unreachable.values(), *one.completed)
+    }
+    _must(told <= known, f"a snapshot is to tell of forgotten tasks: {[task.id for task in told - known]}")
 
 
 def _agent(books: Books, agent: Agent) -> None:
@@ -44,13 +109,16 @@ def _agent(books: Books, agent: Agent) -> None:
         agent.available + held == agent.total,
         f"agent {agent.id}: available {agent.available} and held {held} do not add up to {agent.total}",
     )
-    _must(books.agents_by_number.get(agent.number) is agent, f"agent {agent.id} is not known by its number")
     _must(agent.state is not AgentState.REMOVED, f"agent {agent.id} is removed, but still in the books")
     _must(agent.connected <= (agent.session is not None), f"agent {agent.id} is connected without a session")
-    if agent.session is not None:
-        _must(books.agents_by_session.get(agent.session) is agent, f"agent {agent.id} is not known by its session")
     if not agent.connected:
         _must(not agent.offers, f"agent {agent.id} is offered, but {agent.state.value}")
+    _must(agent.kills.keys() <= agent.tasks.keys(), f"agent {agent.id} is to kill tasks that it does not have")
+    _must(agent.told.keys() <= books.frameworks.keys(), f"agent {agent.id} was told of frameworks that are gone")
+    _must(
+        agent.inverse_statuses.keys() <= books.frameworks.keys(),
+        f"agent {agent.id} was answered by frameworks now gone",
+    )
 
 
 def _frameworks(books: Books) -> None:
@@ -62,12 +130,9 @@ def _frameworks(books: Books) -> None:
             framework.connected == (framework.stream_id is not None),
             f"{name} is {framework.state.value}, but has a stream",
         )
-        if framework.stream_id is not None:
-            _must(
-                books.frameworks_by_stream.get(framework.stream_id) is framework, f"{name} is not known by its stream"
-            )
-        else:
+        if framework.stream_id is None:
             _must(not framework.offers, f"{name} has offers without a stream")
+        _same(f"{name}: tasks", framework.tasks, {task.id: task for task in framework.tasks.values()})
         for role in framework.roles:
             roles[role] = roles.get(role, 0) + 1
         counts: dict[str, int] = {}
@@ -115,11 +180,21 @@ def _sums(books: Books) -> None:
 
 
 def _tasks(books: Books) -> None:
-    of_agents = {(agent.id, *key) for agent in books.agents.values() for key in agent.tasks}
-    of_frameworks = {
-        (task.agent.id, *task.key) for framework in books.frameworks.values() for task in framework.tasks.values()
-    }
-    _must(of_agents == of_frameworks, f"agents and frameworks differ in tasks: {of_agents ^ of_frameworks}")
+    frameworks = books.frameworks.values()
+    _same(
+        "the tasks of agents",
+        {(agent.id, *key): task for agent in books.agents.values() for key, task in agent.tasks.items()},
+        {(task.agent.id, *task.key): task for one in frameworks for task in one.tasks.values()},
+    )
+    _same(
+        "the executors of agents",
+        {(agent.id, *key): one for agent in books.agents.values() for key, one in agent.executors.items()},
+        {
+            (agent_id, one.id, executor_id): executor
+            for one in frameworks
+            for (agent_id, executor_id), executor in one.executors.items()
+        },
+    )
     for framework in books.frameworks.values():
         for task in framework.tasks.values():
             _must(
@@ -151,12 +226,11 @@ def _inverse_offers(books: Books) -> None:
 
 def _offers(books: Books) -> None:
     for offer in books.offers.values():
-        _must(offer.id in offer.agent.offers, f"offer {offer.id} is not known to its agent")
-        _must(offer.id in offer.framework.offers, f"offer {offer.id} is not known to its framework")
         _must(bool(offer.resources), f"offer {offer.id} offers nothing")
+        _must(offer.role in offer.framework.roles, f"offer {offer.id} is for a role that its framework does not have")
+    of_agents = {key: one for agent in books.agents.values() for key, one in agent.offers.items()}
+    of_frameworks = {key: one for framework in books.frameworks.values() for key, one in framework.offers.items()}
+    _same("the offers of agents", of_agents, books.offers)
+    _same("the offers of frameworks", of_frameworks, books.offers)
     made = [offer.made_at for offer in books.offers.values()]
     _must(made == sorted(made), "offers are not in the order in which they were made")
-    _must(len(books.offers) == sum(len(agent.offers) for agent in books.agents.values()), "an agent has a stale offer")
-    _must(
-        len(books.offers) == sum(len(one.offers) for one in books.frameworks.values()), "a framework has a stale offer"
-    )

@@ -119,7 +119,9 @@ def stored(turn: Turn, event: AgentStored) -> None:
 
 def _admitted(turn: Turn, agent: Agent, session: int, register: agent_session.Register, total: Resources) -> None:
     books = turn.books
-    _replace_at_address(turn, agent, register.pid)
+    if not register.agent_info.id.value:
+        _remove_old_self(turn, register)
+    books.set_pid(agent, register.pid)
     first_time = agent.registered_at is None
     was_unreachable, agent.was_unreachable = agent.was_unreachable, False
     books.recovered.discard(agent.id)
@@ -157,16 +159,16 @@ def _greet(turn: Turn, agent: Agent, session: int) -> None:
     turn.to_agent(agent, Message(registered=registered))
 
 
-def _replace_at_address(turn: Turn, agent: Agent, pid: str) -> None:
-    """An agent that lost its id comes back at the address of its old self, which is then no more."""
-    books = turn.books
-    earlier = books.agents_by_pid.get(pid) if pid else None
-    if earlier is not None and earlier is not agent and not earlier.connected:
-        turn.counters["slave_removals/reason_registered"] += 1
-        departure.remove(turn, earlier, "another agent registered at the same address")
-    agent.pid = pid
-    if pid:
-        books.agents_by_pid[pid] = agent
+def _remove_old_self(turn: Turn, register: agent_session.Register) -> None:
+    """A new agent is at the address of one that is disconnected: the same agent, which has lost its id.
+
+    As in Mesos (`Master::registerSlave`), whose agents keep their address for life. Here addresses change hands: so it
+    is the same machine only under the same hostname, and an agent that has its id is nobody's successor.
+    """
+    for earlier in list(turn.books.agents_by_pid.get(register.pid, {}).values()):
+        if earlier.state is AgentState.DISCONNECTED and earlier.info.hostname == register.agent_info.hostname:
+            turn.counters["slave_removals/reason_registered"] += 1
+            departure.remove(turn, earlier, "a new agent registered at the same address")
 
 
 def _shutdown(session: int, reason: str) -> SendToAgent:

@@ -148,9 +148,9 @@ def _settle_task(turn: Turn, agent: Agent, framework: Framework, source: mesos.T
         reported=True,
     )
     turn.books.add_task(task)
-    missed = framework.unreachable.pop(task_id, None)
-    turn.books.unreachable_tasks.get(agent.id, {}).pop(task.key, None)
+    missed = framework.unreachable.get(task_id)
     if missed is not None:
+        turn.books.drop_unreachable_task(missed)
         observers.task_forgotten(turn, missed, observers.UNREACHABLE)
     observers.task_added(turn, task)
     if was_unreachable and not task.terminal:
@@ -167,6 +167,7 @@ def _send_again(turn: Turn, agent: Agent, again: list[tuple[Task, Executor | Non
         new = executor is not None and executor.key not in agent.executors
         needed = task.resources + executor.resources if executor is not None and new else task.resources
         if not agent.available.contains(needed):
+            agent.kills.pop(task.key, None)
             state = statuses.lost(task.framework, mesos.TASK_DROPPED)
             endings.never_started(
                 turn, task, state, Status.REASON_AGENT_RESTARTED, "the agent came back with too little for it"
@@ -185,8 +186,8 @@ def _send_again(turn: Turn, agent: Agent, again: list[tuple[Task, Executor | Non
 
 def _forget_unreachable_tasks(turn: Turn, agent: Agent) -> None:
     """Tasks that were on the agent when it became unreachable, and are not there now, have ended unseen."""
-    for task in turn.books.unreachable_tasks.pop(agent.id, {}).values():
-        task.framework.unreachable.pop(task.id, None)
+    for task in list(turn.books.unreachable_tasks.get(agent.id, {}).values()):
+        turn.books.drop_unreachable_task(task)
         observers.task_forgotten(turn, task, observers.UNREACHABLE)
         if task.framework.partition_aware:
             gone = statuses.of_task(

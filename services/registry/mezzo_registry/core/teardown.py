@@ -32,7 +32,6 @@ def tear_down(turn: Turn, framework: Framework, reason: str) -> None:
     message = agent_session.RegistryMessage(shutdown_framework=shutdown)
     for agent_id in list(framework.agents):
         turn.to_agent(books.agents[agent_id], message)
-        books.agents[agent_id].told.pop(framework.id, None)
     for task in list(framework.tasks.values()):
         if task.terminal:
             endings.complete(turn, task)
@@ -63,10 +62,9 @@ def tear_down(turn: Turn, framework: Framework, reason: str) -> None:
 
 
 def _forget_unreachable(turn: Turn, framework: Framework) -> None:
-    for task in framework.unreachable.values():
-        turn.books.unreachable_tasks.get(task.agent.id, {}).pop(task.key, None)
+    for task in list(framework.unreachable.values()):
+        turn.books.drop_unreachable_task(task)
         observers.task_forgotten(turn, task, observers.UNREACHABLE)
-    framework.unreachable.clear()
 
 
 def _remember(turn: Turn, framework: Framework) -> None:
