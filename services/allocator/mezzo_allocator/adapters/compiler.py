@@ -47,8 +47,11 @@ def compile_loops(cache: Path | None = None) -> Loops:
     The functions of the kernel are taken as they are; only the names by which they call each other are bound to the
     compiled forms, so there is one source for both.
     """
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(version_folder(cache or cache_folder())))
+    folder = os.environ.setdefault("NUMBA_CACHE_DIR", str(version_folder(cache or cache_folder())))
     import numba
+
+    # The variable is read when numba is imported, and somebody may have done that before.
+    numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]
 
     # Without reference counts, which numba would otherwise touch for each array at each call: the caller holds all of
     # them, and nothing is allocated. It makes the loop four times as fast.
