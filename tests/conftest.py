@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from mezzo_chassis.testing import ZooKeeperServer, zookeeper_missing
 from tests.cluster import Cluster
 
 # What `make test` unpacked rather than installed.
@@ -18,11 +17,3 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One of each service, without ZooKeeper; shared by the tests of a module."""
     with Cluster(tmp_path_factory.mktemp("cluster")) as running:
         yield running
-
-
-@pytest.fixture
-def zookeeper(tmp_path: Path) -> Iterator[ZooKeeperServer]:
-    if missing := zookeeper_missing():
-        pytest.skip(missing)
-    with ZooKeeperServer(tmp_path / "zookeeper") as server:
-        yield server

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from mezzo_allocator.config import Config, minimum
 from mezzo_allocator.core.policy import Sorter
 from mezzo_chassis.config import load
 from mezzo_chassis.leadership import ALLOCATORS_FOLDER, Detector, ZooKeeperUrl
-from mezzo_chassis.testing import ServiceProcess, ZooKeeperServer, free_port, free_ports, zookeeper_missing
+from mezzo_chassis.testing import ServiceProcess, ZooKeeperServer, free_port, free_ports
 
 LEADER_SECONDS_MAX = 30.0
 
@@ -66,15 +65,6 @@ def test_flags_are_read_as_mesos_writes_them() -> None:
     assert config.fair_sharing_excluded_resource_names == {"gpus", "fpgas"}
     assert minimum("") == ()
     assert minimum("disk:100;mem:32") == ((("disk", 100_000), ("mem", 32_000)),)
-
-
-@pytest.fixture
-def zookeeper(tmp_path: Path) -> Iterator[ZooKeeperServer]:
-    missing = zookeeper_missing()
-    if missing:
-        pytest.skip(missing)
-    with ZooKeeperServer(tmp_path / "zookeeper") as server:
-        yield server
 
 
 def answer(port: int) -> grpc.StatusCode:

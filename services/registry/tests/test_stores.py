@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -21,12 +21,6 @@ from mezzo_registry.ports import Deposed, Store, StoreError
 
 PATIENCE_SECONDS = 20.0
 needs_zookeeper = pytest.mark.skipif(zookeeper_missing() is not None, reason=zookeeper_missing() or "")
-
-
-@pytest.fixture(scope="module")
-def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeperServer]:
-    with ZooKeeperServer(tmp_path_factory.mktemp("zookeeper")) as server:
-        yield server
 
 
 async def leads(contender: Contender) -> Leadership:

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Self
 
+from kazoo.client import KazooClient
+
 from mezzo_chassis.testing.ports import free_port
 from mezzo_chassis.testing.processes import START_SECONDS_MAX, ServiceProcess
 
@@ -35,6 +37,9 @@ class ZooKeeperServer:
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
+        self.chroot = ""
+        self.disturbed = False
+        """Whether it was ever killed or paused."""
         self._folder = folder
         (folder / "data").mkdir(parents=True, exist_ok=True)
         configuration = folder / "zoo.cfg"
@@ -58,10 +63,23 @@ class ZooKeeperServer:
 
     @property
     def hosts(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        """Where kazoo finds it, with the chroot if there is one."""
+        return f"127.0.0.1:{self.port}{self.chroot}"
 
     def url(self, path: str = "/mezzo") -> str:
         return f"zk://{self.hosts}{path}"
+
+    def change_root(self, chroot: str) -> None:
+        """From now on everything is below this node, which is made."""
+        self.chroot = ""
+        client = KazooClient(hosts=self.hosts)
+        client.start(START_SECONDS_MAX)
+        try:
+            client.ensure_path(chroot)
+        finally:
+            client.stop()
+            client.close()
+        self.chroot = chroot
 
     def start(self) -> Self:
         self.process.start()
@@ -79,10 +97,12 @@ class ZooKeeperServer:
         return False
 
     def kill(self) -> None:
+        self.disturbed = True
         self.process.kill()
 
     def pause(self) -> None:
         """Leave every session suspended."""
+        self.disturbed = True
         self.process.pause()
 
     def resume(self) -> None:
