@@ -29,9 +29,9 @@ def exactly_once(framework: Framework) -> None:
 @pytest.mark.parametrize("victim", ["agent-0", "registry-0", "allocator-0", "gateway-0"])
 async def test_short_tasks_all_end_exactly_once_when_this_is_killed(victim: str, mortal: Cluster) -> None:
     async with Framework(HttpTransport(mortal.url)) as framework:
-        for _ in range(250):
+        for _ in range(40):
             framework.add("sleep 0.05", "cpus:0.05;mem:8")
-        await framework.until(lambda: sum(bool(job.end) for job in framework.jobs.values()) > 40)
+        await framework.until(lambda: sum(bool(job.end) for job in framework.jobs.values()) > 10)
         process = mortal.nodes[victim].process
         await asyncio.to_thread(process.kill)
         await asyncio.to_thread(process.start)
@@ -92,12 +92,14 @@ async def test_tasks_of_an_agent_that_was_cut_off_are_unreachable_and_run_on_whe
 async def test_the_next_registry_takes_over_and_nothing_is_lost(zookeeper: ZooKeeperServer, tmp_path: Path) -> None:
     with Cluster(tmp_path / "c", registries=3, allocators=2, agents=2, zookeeper=zookeeper) as cluster:
         async with Framework(HttpTransport(cluster.url)) as framework:
-            for _ in range(150):
+            for _ in range(60):
                 framework.add("sleep 0.1", "cpus:0.1;mem:8")
             await framework.until(lambda: sum(bool(job.end) for job in framework.jobs.values()) > 30)
             for service in ("registry", "allocator"):
                 leader = await asyncio.to_thread(cluster.leading, service)
                 await asyncio.to_thread(leader.process.kill)
+            for _ in range(20):
+                framework.add("sleep 0.1", "cpus:0.1;mem:8")
             await framework.finish(120)
             exactly_once(framework)
             assert framework.subscriptions >= 2

@@ -20,7 +20,7 @@ from tests.mezzo_command import MezzoCommand
 from tests.observability.dashboards import Asked, asked
 from tests.observability.prometheus import SCRAPE_SECONDS, WINDOW, Prometheus, prometheus_missing
 from tests.observability.prose import RUNBOOKS, shell_lines
-from tests.observability.rules import Rule, alerts, promtool_tests, rules
+from tests.observability.rules import alerts, promtool_tests, rules
 from tests.polling import eventually
 
 pytestmark = pytest.mark.timeout(300)
@@ -44,6 +44,14 @@ HTTP_COMMAND = re.compile(r"curl -si? http://(gateway|agent):505[01](/[\w/]+)")
 RUNBOOK_LINES = [(page.stem, line) for page in sorted(RUNBOOKS.glob("*.md")) for line in shell_lines(page.read_text())]
 GREPS = [(page, *found.groups()) for page, line in RUNBOOK_LINES if (found := METRICS_COMMAND.search(line))]
 ASKS = [(page, *found.groups()) for page, line in RUNBOOK_LINES if (found := HTTP_COMMAND.search(line))]
+
+every_dashboard = pytest.mark.parametrize("dashboard", sorted({question.dashboard for question in ALL_ASKED}))
+every_service = pytest.mark.parametrize("service", sorted({host for _, host, _, _ in GREPS}))
+
+
+def asked_by(dashboard: str) -> list[Asked]:
+    """What the panels of a dashboard ask for."""
+    return [question for question in ALL_ASKED if question.dashboard == dashboard]
 
 
 @pytest.fixture(scope="module")
@@ -126,40 +134,48 @@ async def finite_numbers(prometheus: Prometheus, expression: str) -> list[float]
     return [number for number in numbers if math.isfinite(number)]
 
 
-@pytest.mark.parametrize("question", ALL_ASKED, ids=str)
-async def test_every_panel_has_an_answer(question: Asked, prometheus: Prometheus) -> None:
-    numbers = await finite_numbers(prometheus, question.as_sent(WINDOW))
-    if (question.dashboard, question.panel) in EMPTY_WHEN_ALL_IS_WELL:
-        assert not numbers
-    else:
-        assert numbers, question.expression
+@every_dashboard
+async def test_every_panel_has_an_answer(dashboard: str, prometheus: Prometheus) -> None:
+    wrong = []
+    for question in asked_by(dashboard):
+        numbers = await finite_numbers(prometheus, question.as_sent(WINDOW))
+        if bool(numbers) == ((question.dashboard, question.panel) in EMPTY_WHEN_ALL_IS_WELL):
+            wrong.append(f"{question}: {question.expression} gave {len(numbers)} numbers")
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("selector", sorted({one for each in ALL_ASKED for one in each.selectors()}))
-async def test_every_series_that_a_panel_asks_for_exists(selector: str, prometheus: Prometheus) -> None:
-    # `or vector(0)` answers for what was never there, too.
-    if any(part in selector for part in ONLY_WHEN_IT_HAPPENS):
-        # The services tell of the metric nevertheless: in OpenMetrics without the end of its name.
-        assert selector.partition("{")[0].removesuffix("_total") in await prometheus.get("metadata")
-    else:
-        assert await prometheus.get("series", **{"match[]": Asked("", "", selector).as_sent(WINDOW)})
+@every_dashboard
+async def test_every_series_that_a_panel_asks_for_exists(dashboard: str, prometheus: Prometheus) -> None:
+    known = await prometheus.get("metadata")
+    missing = []
+    for selector in sorted({one for question in asked_by(dashboard) for one in question.selectors()}):
+        # `or vector(0)` answers for what was never there, too.
+        if any(part in selector for part in ONLY_WHEN_IT_HAPPENS):
+            # The services tell of the metric nevertheless: in OpenMetrics without the end of its name.
+            found = selector.partition("{")[0].removesuffix("_total") in known
+        else:
+            found = bool(await prometheus.get("series", **{"match[]": Asked("", "", selector).as_sent(WINDOW)}))
+        if not found:
+            missing.append(selector)
+    assert not missing, "\n".join(missing)
 
 
-@pytest.mark.parametrize("alert", alerts(), ids=str)
-async def test_the_series_that_an_alert_is_tried_with_are_like_those_of_a_cluster(
-    alert: Rule, prometheus: Prometheus
-) -> None:
-    tried = {series["series"] for test in promtool_tests(alert)["tests"] for series in test["input_series"]}
-    for series in tried:
-        name, _, conditions = series.partition("{")
-        labels = set(re.findall(r"(\w+)=", conditions))
-        there = await prometheus.get("series", **{"match[]": name})
-        assert any(labels - PROMETHEUS_OWN == one.keys() - PROMETHEUS_OWN for one in there), series
+async def test_the_series_that_alerts_are_tried_with_are_like_those_of_a_cluster(prometheus: Prometheus) -> None:
+    unlike = []
+    for alert in alerts():
+        tried = {series["series"] for test in promtool_tests(alert)["tests"] for series in test["input_series"]}
+        for series in sorted(tried):
+            name, _, conditions = series.partition("{")
+            labels = set(re.findall(r"(\w+)=", conditions))
+            there = await prometheus.get("series", **{"match[]": name})
+            if not any(labels - PROMETHEUS_OWN == one.keys() - PROMETHEUS_OWN for one in there):
+                unlike.append(f"{alert}: {series}")
+    assert not unlike, "\n".join(unlike)
 
 
-@pytest.mark.parametrize("rule", [rule for _, rule in ALL_RULES], ids=str)
-async def test_every_rule_can_be_asked(rule: Rule, prometheus: Prometheus) -> None:
-    await prometheus.now(rule.expression)
+async def test_every_rule_can_be_asked(prometheus: Prometheus) -> None:
+    for _, rule in ALL_RULES:
+        await prometheus.now(rule.expression)
 
 
 async def test_no_alert_fires_while_all_is_well(prometheus: Prometheus) -> None:
@@ -179,24 +195,32 @@ async def test_each_rule_is_evaluated_without_an_error(prometheus: Prometheus) -
     assert not [each for each in found if each[1] != "ok"]
 
 
-@pytest.mark.parametrize(("page", "host", "port", "pattern"), GREPS)
-async def test_what_a_runbook_looks_for_in_the_metrics_is_there(
-    page: str, host: str, port: str, pattern: str, prometheus: Prometheus
-) -> None:
-    assert port == METRICS_PORTS[host]
-    async with aiohttp.ClientSession() as http, http.get(prometheus.cluster.nodes[f"{host}-0"].metrics) as response:
+@every_service
+async def test_what_runbooks_look_for_in_the_metrics_is_there(service: str, prometheus: Prometheus) -> None:
+    async with aiohttp.ClientSession() as http, http.get(prometheus.cluster.nodes[f"{service}-0"].metrics) as response:
         lines = (await response.text()).splitlines()
-    for alternative in pattern.split("|"):
-        assert any(re.search(alternative, line) for line in lines), alternative
+    missing = []
+    for page, host, port, pattern in GREPS:
+        if host != service:
+            continue
+        if port != METRICS_PORTS[host]:
+            missing.append(f"{page}: port {port} of {host}")
+        wanted = pattern.split("|")
+        missing += [f"{page}: {one}" for one in wanted if not any(re.search(one, line) for line in lines)]
+    assert not missing, "\n".join(missing)
 
 
-@pytest.mark.parametrize(("page", "host", "path"), ASKS)
-async def test_what_a_runbook_asks_for_is_answered(page: str, host: str, path: str, prometheus: Prometheus) -> None:
-    node = prometheus.cluster.nodes[f"{host}-0"]
-    async with aiohttp.ClientSession() as http, http.get(f"http://{node.http}{path}") as response:
-        assert response.status not in (404, 501)
+async def test_what_runbooks_ask_for_is_answered(prometheus: Prometheus) -> None:
+    unanswered = []
+    async with aiohttp.ClientSession() as http:
+        for page, host, path in ASKS:
+            async with http.get(f"http://{prometheus.cluster.nodes[f'{host}-0'].http}{path}") as response:
+                if response.status in (404, 501):
+                    unanswered.append(f"{page}: {host}{path}: {response.status}")
+    assert not unanswered, "\n".join(unanswered)
 
 
-@pytest.mark.parametrize("record", [rule for is_alert, rule in ALL_RULES if not is_alert], ids=str)
-async def test_what_is_recorded_is_there(record: Rule, prometheus: Prometheus) -> None:
-    assert await finite_numbers(prometheus, record.name)
+async def test_what_is_recorded_is_there(prometheus: Prometheus) -> None:
+    records = [rule for is_alert, rule in ALL_RULES if not is_alert]
+    missing = [record.name for record in records if not await finite_numbers(prometheus, record.name)]
+    assert not missing, "\n".join(missing)
