@@ -7,8 +7,25 @@
 The same client speaks gRPC to a registry, or Mesos' v1 HTTP API to a gateway or a Mesos master.
 """
 
-from mezzo.scheduler.client import SchedulerClient
-from mezzo.scheduler.detection import DetectingTransport, Detector
-from mezzo.scheduler.transport import GrpcTransport, HttpTransport, Transport
+from typing import TYPE_CHECKING
+
+from mezzo.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from mezzo.scheduler.client import SchedulerClient
+    from mezzo.scheduler.detection import DetectingTransport, Detector
+    from mezzo.scheduler.transport import GrpcTransport, HttpTransport, Transport
 
 __all__ = ["DetectingTransport", "Detector", "GrpcTransport", "HttpTransport", "SchedulerClient", "Transport"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "DetectingTransport": "detection",
+        "Detector": "detection",
+        "GrpcTransport": "transport",
+        "HttpTransport": "transport",
+        "SchedulerClient": "client",
+        "Transport": "transport",
+    },
+)
