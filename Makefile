@@ -13,7 +13,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1mmake %-11s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # ---------------------------------------------------------------------------------------------------- install
 
@@ -54,10 +54,24 @@ format: .venv/installed ## Format the code and mend what can be mended
 	@ruff format $(SOURCES)
 	@ruff check --fix $(SOURCES)
 
+# Files of tests are spread over the cores; those of one file share a cluster.
+PYTEST := $(PYTHON) -m pytest -n $(or $(WORKERS),auto) --dist loadfile
+
 .PHONY: test
-test: .venv/installed ## Install what the tests need, and run them all (ARGS=… for pytest)
+test: .venv/installed ## Install what the tests need, and run all but the soak tests (ARGS=… for pytest, WORKERS=… processes)
 	@sh scripts/install-test-programs.sh
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTEST) -m 'not soak' --durations=20 $(ARGS)
+
+.PHONY: test-quick
+test-quick: .venv/installed ## Run the unit tests, the chart's tests, and one cluster: for the loop of editing
+	@$(PYTEST) -m 'not soak' sdk services tests/charts/test_flags.py tests/charts/test_kubernetes.py tests/docs tests/parity \
+		tests/integration/test_tasks.py $(ARGS)
+
+.PHONY: soak
+soak: .venv/installed ## Run what takes long: Compose with a real Docker engine, and many seeds of the simulator
+	@sh scripts/install-test-programs.sh
+	@$(PYTHON) -m pytest -m soak $(ARGS)
+	@$(PYTHON) -m tests.simulation --seed=1000 --seeds=$(or $(SEEDS),100) --steps=$(or $(STEPS),20000)
 
 .PHONY: sim
 sim: .venv/installed ## Run the simulator: make sim SEED=7 STEPS=20000

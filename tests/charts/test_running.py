@@ -57,6 +57,8 @@ class Confined(Cluster):
         process = super()._process(name, node)
         if name.startswith("agent"):
             process.command = [*self.prefix, *process.command]
+            # What takes capabilities away is executed itself.
+            process.module = ""
         return process
 
 

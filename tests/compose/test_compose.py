@@ -96,12 +96,14 @@ def test_whatever_can_be_set_is_in_the_example_with_its_default() -> None:
     assert example == used
 
 
+@pytest.mark.soak
 def test_images_are_small_and_run_as_nobody(engine: Engine) -> None:
     for service, most in SIZES_MAX_BYTES.items():
         assert engine.size_bytes(f"mezzo-{service}") <= most
         assert engine.run("docker", "run", "--rm", "--entrypoint=id", f"mezzo-{service}", "-u") == "10001"
 
 
+@pytest.mark.soak
 def test_an_image_tells_its_commit(engine: Engine) -> None:
     for service in ("registry", "allocator", "gateway", "agent"):
         told = engine.run("docker", "run", "--rm", f"mezzo-{service}", "--version")
@@ -113,6 +115,7 @@ def test_an_image_tells_its_commit(engine: Engine) -> None:
         assert f"(commit {labelled})" in told
 
 
+@pytest.mark.soak
 def test_tasks_run_through_the_gateways_before_and_after_a_leader_is_killed(project: Project) -> None:
     api = f"127.0.0.1:{project.port}"
     mezzo = MezzoCommand(api)
