@@ -13,6 +13,8 @@ from mezzo.resources import Resources
 
 ContainerId = str
 
+REASON_CHARACTERS_MAX = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerConfig:
@@ -92,11 +94,17 @@ class LaunchError(Exception):
         self.message = message
 
 
+def reason_of(error: BaseException) -> str:
+    """What to say of an error that no one foresaw: its type too, since the text alone may say nothing."""
+    text = str(error)
+    return f"{type(error).__name__}: {text}"[:REASON_CHARACTERS_MAX] if text else type(error).__name__
+
+
 class Containerizer(Protocol):
     """Runs containers that outlive the agent process."""
 
     async def launch(self, config: ContainerConfig) -> Launched:
-        """Fetch the URIs into the sandbox and start the process; raises `LaunchError`.
+        """Fetch the URIs into the sandbox and start the process; raises `LaunchError`, whatever it was that failed.
 
         Everything that is needed to find the container again is on disk before its process starts.
         """
@@ -115,7 +123,7 @@ class Containerizer(Protocol):
         ...
 
     async def destroy(self, container_id: ContainerId) -> None:
-        """End everything that runs in it."""
+        """End everything that runs in it. One that is unknown, or has ended, is no error."""
         ...
 
     def forget(self, container_id: ContainerId) -> None:

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import cast
 
+import grpc
 import pytest
 
 from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, CallStreamRequest, CallStreamResponse
+from mezzo.scheduler.v1.scheduler_pb2_grpc import SchedulerStub
 from mezzo_gateway.adapters.calls import CallLost, CallPipeline, CallStream
 
 
@@ -43,3 +45,12 @@ async def test_a_call_fails_whenever_the_gateway_ends_beside_the_stream(turns: i
 
     with pytest.raises(CallLost):
         await asyncio.wait_for(call, timeout=60)
+
+
+async def test_a_call_on_a_closed_channel_fails() -> None:
+    channel = grpc.aio.insecure_channel("127.0.0.1:1")
+    pipeline = CallPipeline(SchedulerStub(channel).CallStream)
+    await channel.close()
+
+    with pytest.raises(CallLost, match="closed"):
+        await asyncio.wait_for(pipeline.call(CallRequest()), timeout=60)

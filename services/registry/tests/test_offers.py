@@ -305,6 +305,8 @@ def change(path: str, value: object) -> Callable[[mesos.TaskInfo], None]:
         (change("container.type", mesos.ContainerInfo.DOCKER), "container.docker"),
         (lambda info: setattr(info.limits["disk"], "value", 1), "limits['disk']"),
         (lambda info: setattr(info.limits["cpus"], "value", 0.5), "limits['cpus']"),
+        (lambda info: setattr(info.limits["mem"], "value", 1e308), "limits['mem']"),
+        (lambda info: setattr(info.limits["mem"], "value", float("nan")), "limits['mem']"),
         (lambda info: info.labels.labels.add(key="k", value="x" * 300_000), "labels.labels"),
     ],
 )

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.errors import NotFound
+from mezzo.resources import Resources
 from mezzo.task_states import TERMINAL
 from mezzo_agent.adapters.executor_streams import ExecutorStreams
 from mezzo_agent.core.effects import (
@@ -31,8 +32,11 @@ from mezzo_agent.core.effects import (
     WatchContainer,
 )
 from mezzo_agent.core.events import ContainerEnded, ContainerNotStarted, ContainerStarted, Event, Timer, TimerFired
-from mezzo_agent.ports import ContainerConfig, ContainerId, Containerizer, LaunchError, Termination
+from mezzo_agent.ports import ContainerConfig, ContainerId, Containerizer, LaunchError, Termination, reason_of
+from mezzo_agent.retries import retry
 from mezzo_chassis.log import get_logger
+
+UNKNOWN_CONTAINER = "The containerizer does not know the container: nothing of it runs"
 
 log = get_logger(__name__)
 
@@ -46,7 +50,10 @@ class Observer(Protocol):
 
 
 class Performer:
-    """Never waits: containers are seen to by tasks of their own, messages are queued."""
+    """Never waits: containers are seen to by tasks of their own, messages are queued.
+
+    Every launch, watch and destroy ends in an event, whatever the containerizer raises: the core waits for that alone.
+    """
 
     def __init__(
         self,
@@ -62,11 +69,13 @@ class Performer:
         self._streams = streams
         self._send = send
         self._discard = discard
-        self._end = end
+        self._end_agent = end
         self._observer = observer
         self._post: Callable[[Event], None] = _unbound
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        # Containers whose end a task of ours is going to report.
+        self._watched: set[ContainerId] = set()
 
     def report_to(self, post: Callable[[Event], None]) -> None:
         """Where the outcome of effects goes. Before any effect."""
@@ -102,23 +111,25 @@ class Performer:
 
     @perform.register
     def _(self, effect: LaunchContainer) -> None:
+        self._watched.add(effect.config.container_id)
         self._spawn(self._launch(effect.config))
 
     @perform.register
     def _(self, effect: WatchContainer) -> None:
+        self._watched.add(effect.container_id)
         self._spawn(self._watch(effect.container_id))
 
     @perform.register
     def _(self, effect: KillContainer) -> None:
-        self._spawn(self._attempt("kill", self._containerizer.kill(effect.container_id, effect.signal)))
+        self._spawn(self._kill(effect.container_id, effect.signal))
 
     @perform.register
     def _(self, effect: DestroyContainer) -> None:
-        self._spawn(self._attempt("destroy", self._destroy(effect.container_id)))
+        self._spawn(self._destroy(effect.container_id))
 
     @perform.register
     def _(self, effect: UpdateContainer) -> None:
-        self._spawn(self._attempt("update", self._containerizer.update(effect.container_id, effect.resources)))
+        self._spawn(self._update(effect.container_id, effect.resources))
 
     @perform.register
     def _(self, effect: ForgetContainer) -> None:
@@ -140,7 +151,7 @@ class Performer:
 
     @perform.register
     def _(self, effect: EndAgent) -> None:
-        self._end(effect)
+        self._end_agent(effect)
 
     def _cancel(self, timer: Timer) -> None:
         handle = self._timers.pop(timer, None)
@@ -161,35 +172,77 @@ class Performer:
         try:
             launched = await self._containerizer.launch(config)
         except LaunchError as error:
-            self._observer.launched(time.perf_counter() - began, failed=True)
-            log.info("launch failed", container_id=config.container_id, reason=error.message)
-            self._post(ContainerNotStarted(config.container_id, error.reason, error.message))
+            failure = error
+        except Exception as error:
+            log.exception("launch failed in an unforeseen way", container_id=config.container_id)
+            await self._end(config.container_id)  # nothing says how far it came
+            failure = LaunchError(mesos.TaskStatus.REASON_CONTAINER_LAUNCH_FAILED, reason_of(error))
+        else:
+            self._observer.launched(time.perf_counter() - began, failed=False)
+            self._post(ContainerStarted(launched.container_id, launched.pid))
+            await self._watch(config.container_id)
             return
-        self._observer.launched(time.perf_counter() - began, failed=False)
-        self._post(ContainerStarted(launched.container_id, launched.pid))
-        await self._watch(config.container_id)
-
-    async def _destroy(self, container_id: ContainerId) -> None:
-        began = time.perf_counter()
-        await self._containerizer.destroy(container_id)
-        self._observer.destroyed(time.perf_counter() - began)
+        self._observer.launched(time.perf_counter() - began, failed=True)
+        log.info("launch failed", container_id=config.container_id, reason=failure.message)
+        self._watched.discard(config.container_id)
+        self._post(ContainerNotStarted(config.container_id, failure.reason, failure.message))
 
     async def _watch(self, container_id: ContainerId) -> None:
         try:
             termination = await self._containerizer.wait(container_id)
         except NotFound as error:
-            log.error("lost sight of a container", container_id=container_id, error=str(error))
-            termination = Termination(None, f"The agent lost sight of the container: {error}")
+            log.error("container not found while waiting for its end", container_id=container_id, error=str(error))
+            termination = Termination(None, UNKNOWN_CONTAINER)
+        except Exception as error:
+            log.exception("cannot wait for a container", container_id=container_id)
+            await self._end(container_id)
+            termination = _lost(f"cannot wait for the container: {reason_of(error)}")
+        self._ended(container_id, termination)
+
+    async def _kill(self, container_id: ContainerId, signal: int) -> None:
+        """Where it fails, the core destroys the container when the grace period is over."""
+        try:
+            await self._containerizer.kill(container_id, signal)
+        except NotFound:
+            self._ended_unless_watched(container_id)
+        except Exception:
+            log.exception("cannot signal a container", container_id=container_id, signal=signal)
+
+    async def _destroy(self, container_id: ContainerId) -> None:
+        began = time.perf_counter()
+        failure = await self._end(container_id)
+        if failure is not None:
+            self._ended(container_id, _lost(f"cannot destroy the container: {reason_of(failure)}"))
+            return
+        self._observer.destroyed(time.perf_counter() - began)
+        self._ended_unless_watched(container_id)
+
+    async def _end(self, container_id: ContainerId) -> Exception | None:
+        return await retry(lambda: self._containerizer.destroy(container_id), "destroy", container_id)
+
+    def _ended_unless_watched(self, container_id: ContainerId) -> None:
+        """Nothing runs under this id. If a task of ours watches the container, that one knows how it ended."""
+        if container_id not in self._watched:
+            self._ended(container_id, Termination(None, UNKNOWN_CONTAINER))
+
+    def _ended(self, container_id: ContainerId, termination: Termination) -> None:
+        self._watched.discard(container_id)
         self._post(ContainerEnded(container_id, termination))
 
-    async def _attempt(self, what: str, work: Coroutine[Any, Any, None]) -> None:
-        """A container that has ended meanwhile is no error: ContainerEnded is on its way."""
+    async def _update(self, container_id: ContainerId, resources: Resources) -> None:
+        """Nothing waits for it."""
         try:
-            await work
+            await self._containerizer.update(container_id, resources)
         except NotFound as error:
-            log.debug("nothing to do", what=what, reason=str(error))
+            log.debug("no container to update", reason=str(error))
         except Exception:
-            log.exception("cannot act on a container", what=what)
+            log.exception("cannot update a container", container_id=container_id)
+
+
+def _lost(why: str) -> Termination:
+    """Of a container that may run on: the agent could do nothing about it. Mesos' agent says it with this reason."""
+    reason = mesos.TaskStatus.REASON_EXECUTOR_TERMINATED
+    return Termination(None, f"Abnormal executor termination: {why}", reason)
 
 
 def _tell(update: session.TaskUpdate) -> None:

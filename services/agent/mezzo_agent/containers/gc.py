@@ -5,8 +5,10 @@ less. Source: docs/configuration/agent.md of apache/mesos, --gc_delay and --gc_d
 """
 
 import asyncio
+import errno
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -18,6 +20,10 @@ import structlog
 from mezzo_agent.containers import sandbox
 
 _log = structlog.get_logger(__name__)
+
+RM = "/bin/rm"
+RM_CHARACTERS_MAX = 1000
+"""Of its complaints: it has one for each file."""
 
 
 def maximum_age_secs(gc_delay_secs: float, disk_headroom: float, disk_usage: float) -> float:
@@ -101,15 +107,27 @@ class GarbageCollector:
         return removed
 
 
-def _remove(path: Path) -> OSError | None:
+def _remove(path: Path) -> Exception | None:
     """Removes a folder with all that is in it, following no link. Returns what kept it from doing so."""
     try:
         with suppress(FileNotFoundError):
-            shutil.rmtree(path)
-    except OSError as error:
+            _remove_tree(path)
+        sandbox.prune(path)
+    except Exception as error:  # noqa: BLE001  what a task left must not end the agent
         return error
-    sandbox.prune(path)
     return None
+
+
+def _remove_tree(path: Path) -> None:
+    try:
+        shutil.rmtree(path)
+    except (RecursionError, OSError) as error:
+        # rmtree goes down with a call and a descriptor for each level, and a task may have made thousands.
+        if isinstance(error, OSError) and error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        done = subprocess.run([RM, "-rf", "--", path], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise OSError(done.stderr.strip()[:RM_CHARACTERS_MAX]) from None
 
 
 def disk_usage(path: Path) -> float:

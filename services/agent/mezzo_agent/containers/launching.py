@@ -135,6 +135,9 @@ class Launcher:
                 packet = self._reports.recv(REPORT_BYTES_MAX)
             except BlockingIOError:
                 return
+            except OSError as error:
+                _log.warning("cannot read the launcher's reports", error=str(error))
+                packet = b""
             if not packet:
                 self._no_more_reports()
                 return

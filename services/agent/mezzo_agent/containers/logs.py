@@ -224,9 +224,13 @@ class LogRotation:
             await asyncio.to_thread(self.check, list(self._watched.values()))
 
     def check(self, watched: list[tuple[Path, ProcessId]]) -> None:
+        """Never raises: one file that cannot be rotated must not keep the others from it."""
         for sandbox, monitor in watched:
             for name, limit in self._limits.items():
-                self._check_file(sandbox, name, limit, monitor)
+                try:
+                    self._check_file(sandbox, name, limit, monitor)
+                except Exception:  # noqa: BLE001  the others are still to be looked at
+                    _log.exception("log rotation failed in an unforeseen way", sandbox=str(sandbox), name=name)
 
     def _check_file(self, sandbox: Path, name: str, limit: LogLimit, monitor: ProcessId) -> None:
         try:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from uuid import UUID
 
 import structlog
 
@@ -27,9 +28,10 @@ from mezzo_agent.containers.command import InvalidCommand, program_of, rlimits_o
 from mezzo_agent.containers.fetcher import Fetcher, FetchError
 from mezzo_agent.containers.launching import LauncherDied, Launchers, Order, StartError
 from mezzo_agent.containers.logs import LogRotation
-from mezzo_agent.containers.runtime import Exit, Processes, RuntimeFolder
+from mezzo_agent.containers.processes import NO_PROCESS
+from mezzo_agent.containers.runtime import DamagedFile, Exit, Processes, RuntimeFolder
 from mezzo_agent.containers.sandbox import InvalidName
-from mezzo_agent.containers.supervision import Supervision
+from mezzo_agent.containers.supervision import Supervision, kill_orphans
 from mezzo_agent.containers.usage import Allowance, UsageMeter
 from mezzo_agent.containers.users import Credentials, UnknownUser, current_user
 from mezzo_agent.ports import (
@@ -40,7 +42,9 @@ from mezzo_agent.ports import (
     RecoveredContainer,
     RecoveredState,
     Termination,
+    reason_of,
 )
+from mezzo_agent.retries import retry
 
 _log = structlog.get_logger(__name__)
 
@@ -49,6 +53,7 @@ ENDED_CONTAINERS_MAX = 1000
 LAUNCH_ATTEMPTS_MAX = 3
 REBOOTED = "the machine was restarted while the task ran, or the agent's runtime_dir is not that of its last run"
 NEVER_STARTED = "the agent died before the task was started"
+DAMAGED = "what the agent wrote down about the container is damaged, so it has been killed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +70,12 @@ class _Record:
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        record: dict[str, Any] = json.loads(data)
-        return cls(record["container_id"], Path(record["sandbox"]), Allowance(**record["allowance"]))
+        """Raises DamagedFile."""
+        try:
+            record: dict[str, Any] = json.loads(data)
+            return cls(record["container_id"], Path(record["sandbox"]), Allowance(**record["allowance"]))
+        except (ValueError, LookupError, TypeError) as error:
+            raise DamagedFile(f"the record of a container cannot be read: {reason_of(error)}") from None
 
 
 @dataclass(slots=True, eq=False)
@@ -74,7 +83,7 @@ class _Container:
     id: ContainerId
     folder: RuntimeFolder
     sandbox: Path
-    allowance: Allowance
+    allowance: Allowance = field(default_factory=Allowance)
     termination: asyncio.Future[Termination] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     starting: asyncio.Task[Processes] | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -127,19 +136,20 @@ class PosixContainerizer:
             sandbox.check_name("container", config.container_id)
         except InvalidName as error:
             raise _launch_error(str(error)) from None
-        allowance = Allowance.of(config.resources, config.limits)
         folder = RuntimeFolder.of_launch(self._runtime_dir, config.container_id)
-        container = _Container(config.container_id, folder, config.sandbox, allowance)
+        container = _Container(config.container_id, folder, config.sandbox)
         self._containers[container.id] = container
         container.starting = asyncio.create_task(self._start(container, config))
         try:
             processes = await container.starting
             self._supervise(container, processes)
         except BaseException as error:
-            await self._undo(container)
+            left = await self._undo(container)
             message = _why_not(error)
             if message is None:
                 raise
+            if left is not None:
+                message += f"; what was left of it could not be removed: {reason_of(left)}"
             raise _launch_error(message) from error
         finally:
             container.starting = None
@@ -147,6 +157,7 @@ class PosixContainerizer:
         return Launched(container.id, processes.task.pid)
 
     async def _start(self, container: _Container, config: ContainerConfig) -> Processes:
+        container.allowance = Allowance.of(config.resources, config.limits)
         program, argv = program_of(config.command)
         rlimits = rlimits_of(config.container.rlimit_info) if config.container is not None else ()
         credentials = await self._credentials(config.user)
@@ -182,8 +193,18 @@ class PosixContainerizer:
             raise
         self.counts.fetches_succeeded += 1
 
-    async def _undo(self, container: _Container) -> None:
-        """Makes sure that a container whose launch has failed neither runs nor ever will."""
+    async def _undo(self, container: _Container) -> Exception | None:
+        """Makes sure that a container whose launch has failed neither runs nor ever will.
+
+        Returns what kept it from that: the next agent destroys what is left, as it does what nobody asks for.
+        """
+        failure = await retry(lambda: self._remove_unstarted(container), "undo launch", container.id)
+        if failure is not None:
+            self.counts.destroy_errors += 1
+        del self._containers[container.id]
+        return failure
+
+    async def _remove_unstarted(self, container: _Container) -> None:
         with suppress(FileNotFoundError):  # it had not come as far as a folder
             if not container.folder.abandon():
                 processes = container.folder.processes()
@@ -192,7 +213,6 @@ class PosixContainerizer:
                     await supervision.destroy()
                     await supervision.wait()
             container.folder.remove()
-        del self._containers[container.id]
 
     # --- what becomes of it
 
@@ -202,7 +222,12 @@ class PosixContainerizer:
         container.supervising = asyncio.create_task(self._see_out(container, container.supervision))
 
     async def _see_out(self, container: _Container, supervision: Supervision) -> None:
-        found = await supervision.wait()
+        try:
+            found = await supervision.wait()
+        except Exception as error:  # noqa: BLE001  whoever waits for the container must learn of its end
+            _log.exception("cannot find out how a container ended", container_id=container.id)
+            self.counts.destroy_errors += 1
+            found = Exit(None, f"the agent could not find out how the task ended: {reason_of(error)}")
         if supervision.survivors:
             self.counts.destroy_errors += 1
         self._end(container, Termination(found.wait_status, found.message))
@@ -244,7 +269,11 @@ class PosixContainerizer:
         if container is not None and container.termination.done():
             del self._containers[container_id]
             self._ended.pop(container_id, None)
-            container.folder.remove()
+            try:
+                container.folder.remove()
+            except OSError as error:
+                # The next agent removes what is left of it.
+                _log.warning("cannot remove a runtime folder", folder=str(container.folder.path), error=str(error))
 
     # --- what is known of it
 
@@ -286,11 +315,16 @@ class PosixContainerizer:
         self._runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self._fetcher.open()
         wanted = set(checkpointed)
-        same_boot = runtime.same_boot(self._runtime_dir)
+        same_boot = self._same_boot()
         found = dict.fromkeys(wanted, RecoveredState.UNKNOWN)
         orphans = []
         for folder in runtime.containers(self._runtime_dir):
-            container_id, state = self._take_up(folder, same_boot)
+            try:
+                container_id, state = self._take_up(folder, same_boot)
+            except (DamagedFile, FileNotFoundError) as error:
+                _log.error("damaged runtime folder", folder=str(folder.path), error=str(error))
+                container_id, state = folder.container_id, RecoveredState.ENDED
+                await self._end_damaged(folder, same_boot, str(error))
             if container_id in wanted:
                 found[container_id] = state
             else:
@@ -300,13 +334,22 @@ class PosixContainerizer:
         self._rotating = asyncio.create_task(self._logs.run())
         return {container_id: await self._recovered(container_id, state) for container_id, state in found.items()}
 
+    def _same_boot(self) -> bool:
+        try:
+            return runtime.same_boot(self._runtime_dir)
+        except DamagedFile as error:
+            # Then the processes decide: a pid with its start time is hardly given again, even after a restart.
+            _log.warning("cannot tell whether the machine was restarted", error=str(error))
+            return True
+
     def _take_up(self, folder: RuntimeFolder, same_boot: bool) -> tuple[ContainerId, RecoveredState]:
+        """Raises DamagedFile or FileNotFoundError, with nothing done."""
         record = _Record.decode(folder.record())
-        container = _Container(record.container_id, folder, record.sandbox, record.allowance)
-        self._containers[container.id] = container
         processes = folder.processes()
         if processes is None and not folder.abandon():
             processes = folder.processes()  # an order that was on its way has been obeyed just now
+        container = _Container(record.container_id, folder, record.sandbox, record.allowance)
+        self._containers[container.id] = container
         if processes is None:
             self._end(container, Termination(None, NEVER_STARTED))
             return container.id, RecoveredState.UNKNOWN
@@ -317,6 +360,18 @@ class PosixContainerizer:
             return container.id, RecoveredState.ENDED
         self._supervise(container, processes)
         return container.id, RecoveredState.RUNNING
+
+    async def _end_damaged(self, folder: RuntimeFolder, same_boot: bool, why: str) -> None:
+        folder.abandon()
+        try:
+            processes = folder.processes() if same_boot else None
+        except DamagedFile:
+            processes = None
+        task = NO_PROCESS if processes is None else processes.task
+        await asyncio.to_thread(kill_orphans, task, _mark_of(folder.container_id))
+        container = _Container(folder.container_id, folder, folder.path)
+        self._containers[container.id] = container
+        self._end(container, Termination(None, f"{DAMAGED}: {why}"))
 
     async def _recovered(self, container_id: ContainerId, state: RecoveredState) -> RecoveredContainer:
         container = self._containers.get(container_id)
@@ -346,6 +401,17 @@ class PosixContainerizer:
         await self._fetcher.close()
 
 
+def _mark_of(container_id: ContainerId) -> str:
+    """What the environment of a container's processes holds when its sandbox is not known: the end of that path.
+
+    Only an id that nobody else uses will do; for any other nothing is searched.
+    """
+    try:
+        return f"/{UUID(container_id)}\0"
+    except ValueError:
+        return ""
+
+
 def _why_not(error: BaseException) -> str | None:
     """What to say of a launch that failed; None if it is not the launch that failed, but we or our caller."""
     if isinstance(error, asyncio.CancelledError):
@@ -354,6 +420,9 @@ def _why_not(error: BaseException) -> str | None:
         return None if cancelled else "the container was destroyed before its task had started"
     if isinstance(error, (InvalidCommand, UnknownUser, FetchError, StartError, LauncherDied, OSError)):
         return str(error)
+    if isinstance(error, Exception):
+        _log.error("launch failed in an unforeseen way", exc_info=error)
+        return reason_of(error)
     return None
 
 

@@ -54,6 +54,10 @@ class ProcessId:
         return True
 
 
+NO_PROCESS = ProcessId(-1, 0)
+"""Names none, no group and no session."""
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """One line of /proc/<pid>/stat: times in clock ticks; `waited_*` are those of children that were waited for."""

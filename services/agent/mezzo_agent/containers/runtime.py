@@ -5,11 +5,16 @@
         processes     made by the monitor before the task's program runs: see launcher.py
         exit          written by the monitor when the task has ended
 
+Files carry a checksum in their first line, since the next agent acts on what they say: what does not match it is told
+from what is not there. Files of agents that wrote none are read as they are.
+
 It lies outside the sandbox, where no task can write (mode 0700). `<launch>` is a random word: should a container of the
 same id be launched again, an order for the first one that is still on its way finds no folder any more.
 """
 
 import os
+import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -19,6 +24,26 @@ from mezzo_agent.containers.processes import ProcessId
 
 _ABANDONED = "abandoned"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_CHECKSUM = b"crc32 "
+
+
+class DamagedFile(ValueError):
+    """What an earlier agent or a monitor wrote cannot be read any more; the message names the file."""
+
+
+def _sealed(data: bytes) -> bytes:
+    return b"%s%08x\n%s" % (_CHECKSUM, zlib.crc32(data), data)
+
+
+def _unsealed(path: Path) -> bytes:
+    """Raises DamagedFile, and OSError where there is no file."""
+    data = path.read_bytes()
+    if not data.startswith(_CHECKSUM):
+        return data
+    line, _, body = data.partition(b"\n")
+    if line != b"%s%08x" % (_CHECKSUM, zlib.crc32(body)):
+        raise DamagedFile(f"{path} does not match its checksum")
+    return body
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +55,7 @@ class Processes:
 
     @classmethod
     def parse(cls, target: str) -> Self:
-        """Reads `<monitor pid>.<start time>-<task pid>.<start time>`. Raises ValueError."""
+        """Read `<monitor pid>.<start time>-<task pid>.<start time>`. Raises ValueError."""
         monitor, task = (ProcessId(*map(int, name.split("."))) for name in target.split("-"))
         return cls(monitor, task)
 
@@ -49,6 +74,10 @@ class RuntimeFolder:
 
     path: Path
 
+    @property
+    def container_id(self) -> str:
+        return self.path.name.rpartition("@")[0]
+
     @classmethod
     def of_launch(cls, runtime_dir: Path, container_id: str) -> Self:
         """The folder of a launch that is about to be made; it is not there yet."""
@@ -58,24 +87,30 @@ class RuntimeFolder:
         """Makes the folder with its record, at once or not at all."""
         new = self.path.with_name(f".new-{self.path.name}")
         new.mkdir(mode=0o700, parents=True)
-        (new / "container").write_bytes(record)
+        (new / "container").write_bytes(_sealed(record))
         new.rename(self.path)
 
     def record(self) -> bytes:
-        return (self.path / "container").read_bytes()
+        """Raises DamagedFile, and OSError where there is none."""
+        return _unsealed(self.path / "container")
 
     def replace_record(self, record: bytes) -> None:
         new = self.path / "container.new"
-        new.write_bytes(record)
+        new.write_bytes(_sealed(record))
         new.replace(self.path / "container")
 
     def processes(self) -> Processes | None:
-        """None if the container never ran."""
+        """None if the container never ran. Raises DamagedFile."""
         try:
             target = os.readlink(self.path / "processes")
         except FileNotFoundError:
             return None
-        return None if target == _ABANDONED else Processes.parse(target)
+        if target == _ABANDONED:
+            return None
+        try:
+            return Processes.parse(target)
+        except (ValueError, TypeError):
+            raise DamagedFile(f"{self.path}/processes leads to '{target}'") from None
 
     def abandon(self) -> bool:
         """Makes sure that a container that has not started never will. False if a monitor has been faster."""
@@ -91,7 +126,10 @@ class RuntimeFolder:
             status, _, message = os.readlink(self.path / "exit").partition("\n")
         except FileNotFoundError:
             return None
-        return Exit(None if status == "-" else int(status), message)
+        try:
+            return Exit(None if status == "-" else int(status), message)
+        except ValueError:
+            return Exit(None, f"the wait status of the task is damaged: {self.path}/exit leads to '{status}'")
 
     def remove(self) -> None:
         """Forgets the container. It moves out of sight first, so that half a folder is never taken for a container."""
@@ -116,19 +154,23 @@ def containers(runtime_dir: Path) -> list[RuntimeFolder]:
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in sorted(os.listdir(root)):
         if name.startswith((".new-", ".old-")):
-            _remove(str(root / name))
-    return [RuntimeFolder(root / name) for name in sorted(os.listdir(root))]
+            with suppress(OSError):  # it is in nobody's way, and counts for nothing
+                _remove(str(root / name))
+    return [RuntimeFolder(root / name) for name in sorted(os.listdir(root)) if not name.startswith(".")]
 
 
 def same_boot(runtime_dir: Path) -> bool:
-    """Whether the machine has not been restarted since `remember_boot`. Pids and start times say nothing after that."""
+    """Whether the machine has not been restarted since `remember_boot`. Pids and start times say nothing after that.
+
+    Raises DamagedFile.
+    """
     try:
-        return (runtime_dir / "boot_id").read_text() == BOOT_ID.read_text()
+        return _unsealed(runtime_dir / "boot_id") == BOOT_ID.read_bytes()
     except FileNotFoundError:
         return False
 
 
 def remember_boot(runtime_dir: Path) -> None:
     new = runtime_dir / "boot_id.new"
-    new.write_text(BOOT_ID.read_text())
+    new.write_bytes(_sealed(BOOT_ID.read_bytes()))
     new.replace(runtime_dir / "boot_id")

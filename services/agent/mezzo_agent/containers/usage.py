@@ -9,6 +9,7 @@ from typing import Self
 
 from mesos.v1.mesos_pb2 import ResourceStatistics
 from mezzo.resources import Resources
+from mezzo.resources.scalar import SCALAR_MAX
 from mezzo_agent.containers.processes import PAGE_BYTES, TICKS_PER_SECOND, Process, ProcessTable
 
 MEGABYTE = 1 << 20
@@ -36,10 +37,15 @@ class Allowance:
         mem_limit = finite.get("mem", None if "mem" in limits else mem)
         return cls(
             cpus=resources.cpus,
-            mem_bytes=None if mem is None else int(mem * MEGABYTE),
+            mem_bytes=None if mem is None else _bytes(mem),
             cpus_limit=finite.get("cpus"),
-            mem_limit_bytes=None if mem_limit is None else int(mem_limit * MEGABYTE),
+            mem_limit_bytes=None if mem_limit is None else _bytes(mem_limit),
         )
+
+
+def _bytes(megabytes: float) -> int:
+    """Within the 64 bits of ResourceStatistics: admission refuses more, but an older agent's journal may hold it."""
+    return int(min(max(0.0, megabytes), SCALAR_MAX) * MEGABYTE)
 
 
 class UsageMeter:

@@ -9,6 +9,7 @@ from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
 from mezzo.errors import InvalidRequest
 from mezzo.resources import Resources
+from mezzo.resources.limits import check_limits
 from mezzo_agent.containers.sandbox import InvalidName, check_name
 from mezzo_agent.core import environment
 from mezzo_agent.core.books import Books
@@ -182,6 +183,7 @@ def check(info: mesos.TaskInfo, executor: mesos.ExecutorInfo | None) -> None:
         else:
             check_name("task", info.task_id.value)
         Resources.of(info.resources)
+        check_limits(info.limits, "task.limits")
         environment.variables(info.command)
     except InvalidName as error:
         raise InvalidRequest("task.task_id" if executor is None else "executor.executor_id", str(error)) from None

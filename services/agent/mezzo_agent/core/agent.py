@@ -13,7 +13,7 @@ from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
 from mezzo_agent.core import invariants, recovery, registration
 from mezzo_agent.core.admission import Admission
 from mezzo_agent.core.books import Books, Settings
-from mezzo_agent.core.effects import DiscardSandbox, Effect, EndAgent, ForgetContainer, SendToRegistry
+from mezzo_agent.core.effects import DestroyContainer, DiscardSandbox, Effect, EndAgent, ForgetContainer, SendToRegistry
 from mezzo_agent.core.events import (
     ContainerEnded,
     ContainerNotStarted,
@@ -142,6 +142,8 @@ class Agent:
             self._supervision.started(subject, event.pid)
         elif isinstance(subject, Executor):
             subject.pid = event.pid
+        else:  # given up while it was being launched
+            self.books.emit(DestroyContainer(event.container_id))
 
     @_handle.register
     def _(self, event: ContainerNotStarted) -> None:
@@ -162,6 +164,8 @@ class Agent:
         elif isinstance(subject, Executor):
             self._executors.ended(subject, event.termination)
             self._close(subject)
+        else:  # given up, or destroyed as the one above
+            self.books.emit(ForgetContainer(event.container_id))
 
     @_handle.register
     def _(self, event: ContainersRecovered) -> None:

@@ -1,4 +1,5 @@
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,25 @@ async def test_a_path_that_cannot_be_removed_is_counted_and_the_rest_goes_on(tmp
     collector.schedule_all([a_file, good])
     assert await collector.collect(disk_usage=0.0) == [good]
     assert (collector.counts.succeeded, collector.counts.failed, collector.counts.pending) == (1, 1, 0)
+
+
+async def test_a_sandbox_deeper_than_any_stack_is_removed(tmp_path: Path) -> None:
+    deep = folder(tmp_path / "deep", modified=1.0)
+    below = os.open(deep, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=below)
+        next_one = os.open("d", os.O_RDONLY, dir_fd=below)
+        os.close(below)
+        below = next_one
+    os.close(below)
+    os.utime(deep, (1.0, 1.0))
+    collector = GarbageCollector(gc_delay_secs=0.0, disk_headroom=0.0)
+    collector.schedule(deep)
+    try:
+        assert await collector.collect(disk_usage=0.0) == [deep]
+        assert not deep.exists()
+    finally:
+        subprocess.run(["/bin/rm", "-rf", deep], check=True)  # noqa: ASYNC221  pytest cannot remove it either
 
 
 def test_a_path_that_does_not_exist_is_no_garbage(tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ async def test_no_line_of_a_fast_writer_is_lost_or_doubled(
         pytest.skip("this file system cannot collapse a range")
     config = configure(argv=(sys.executable, ["python", "-I", "-S", "-c", WRITER]))
     await containers.launch(config)
+    containers._logs.forget(config.container_id)  # it keeps fewer files
     (folder,) = (runtime_dir / "containers").iterdir()
     processes = RuntimeFolder(folder).processes()
     assert processes is not None

@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,28 @@ async def test_a_sandbox_that_cannot_be_made_is_a_launch_error(
     config.sandbox.write_text("a file is in the way")
     with pytest.raises(LaunchError, match=str(config.sandbox)):
         await containers.launch(config)
+
+
+async def test_a_launch_that_fails_in_an_unforeseen_way_is_a_launch_error_and_leaves_nothing(
+    containers: PosixContainerizer, configure: Configure, runtime_dir: Path
+) -> None:
+    config = configure("true", environment={"NAME": object()})  # type: ignore[dict-item]
+    with pytest.raises(LaunchError, match="ValueError: unmarshallable object") as raised:
+        await containers.launch(config)
+    assert raised.value.reason == mesos.TaskStatus.REASON_CONTAINER_LAUNCH_FAILED
+    with pytest.raises(NotFound):
+        await containers.wait(config.container_id)
+    assert list((runtime_dir / "containers").iterdir()) == []
+
+
+@pytest.mark.parametrize("megabytes", [1e308, -1.0])
+async def test_a_limit_that_no_agent_admits_any_more_harms_nothing(
+    containers: PosixContainerizer, configure: Configure, megabytes: float
+) -> None:
+    config = replace(configure("sleep 1000"), limits={"mem": megabytes})
+    await containers.launch(config)
+    assert (await containers.usage(config.container_id)).HasField("mem_limit_bytes")
+    await containers.destroy(config.container_id)
 
 
 @pytest.mark.parametrize("name", ["../outside", "a/b", ".."])

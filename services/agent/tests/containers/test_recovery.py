@@ -9,9 +9,11 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from mezzo.errors import NotFound
 from mezzo_agent.containers.launching import Order, StartError
 from mezzo_agent.containers.posix import PosixContainerizer
 from mezzo_agent.containers.processes import ProcessId, read_process
@@ -309,6 +311,92 @@ async def test_after_a_restart_of_the_machine_no_pid_is_believed(
         running.monitor.signal(signal.SIGTERM)
         await until(lambda: not running.monitor.exists())
         await containers.close()
+
+
+def flip_a_bit(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def damage_record(folder: RuntimeFolder) -> None:
+    flip_a_bit(folder.path / "container")
+
+
+def lose_record(folder: RuntimeFolder) -> None:
+    (folder.path / "container").unlink()
+
+
+def empty_record(folder: RuntimeFolder) -> None:
+    (folder.path / "container").write_bytes(b"")
+
+
+def damage_processes(folder: RuntimeFolder) -> None:
+    (folder.path / "processes").unlink()
+    (folder.path / "processes").symlink_to("12.34-5b.67")
+
+
+@pytest.mark.parametrize("damage", [damage_record, lose_record, empty_record, damage_processes])
+async def test_a_damaged_runtime_folder_ends_its_own_container_and_no_other(
+    doomed: AgentProcess,
+    agent: Agent,
+    runtime_dir: Path,
+    until: Until,
+    tmp_path: Path,
+    damage: Callable[[RuntimeFolder], None],
+) -> None:
+    name, other = str(uuid4()), str(uuid4())
+    pids = await doomed.launch(**{name: DAEMON + "sleep 1000", other: "sleep 1000"})
+    marker = tmp_path / "work/runs" / name / "daemon"
+    await until(lambda: marker.exists() and marker.read_text() != "")
+    daemon = read_process(int(marker.read_text()))
+    assert daemon is not None
+    processes = processes_of(runtime_dir, name)
+    await doomed.kill()
+    damage(folder_of(runtime_dir, name))
+    async with successor(agent, name, other) as (containers, found):
+        assert found[name].state == RecoveredState.ENDED
+        assert found[name].termination is not None
+        assert "damaged" in found[name].termination.message
+        assert not processes.task.exists()
+        assert not daemon.id.exists()
+        assert found[other] == RecoveredContainer(other, RecoveredState.RUNNING, pids[other])
+        await until(lambda: not processes.monitor.exists())
+        containers.forget(name)
+
+
+async def test_a_boot_id_that_is_damaged_ends_no_container(
+    doomed: AgentProcess, agent: Agent, runtime_dir: Path
+) -> None:
+    pids = await doomed.launch(task="sleep 1000")
+    await doomed.kill()
+    flip_a_bit(runtime_dir / "boot_id")
+    async with successor(agent, "task") as (_, found):
+        assert found["task"] == RecoveredContainer("task", RecoveredState.RUNNING, pids["task"])
+
+
+async def test_an_exit_status_that_is_damaged_is_no_status(runtime_dir: Path) -> None:
+    folder = RuntimeFolder.of_launch(runtime_dir, "c1")
+    folder.create(b"")
+    (folder.path / "exit").symlink_to("25f\n")
+    found = folder.exit()
+    assert found is not None
+    assert found.wait_status is None
+    assert "damaged" in found.message
+
+
+async def test_a_runtime_folder_that_cannot_be_removed_ends_neither_this_agent_nor_the_next(
+    containers: PosixContainerizer, configure: Configure, agent: Agent, runtime_dir: Path
+) -> None:
+    config = configure("true")
+    await containers.launch(config)
+    await containers.wait(config.container_id)
+    (folder_of(runtime_dir, config.container_id).path / "in the way").mkdir()
+    containers.forget(config.container_id)
+    with pytest.raises(NotFound):
+        await containers.wait(config.container_id)
+    async with successor(agent) as (_, found):
+        assert found == {}
 
 
 async def test_an_exit_status_that_cannot_be_written_at_once_is_written_later(

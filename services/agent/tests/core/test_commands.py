@@ -323,3 +323,10 @@ def test_without_a_session_nothing_is_sent_and_everything_comes_with_the_next(ag
     assert not register.executors
     agent.hear(registered=session.Registered(agent_id=mesos.AgentID(value="S0")))
     assert names(agent.acknowledge_all()) == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
+
+
+def test_container_that_was_given_up_is_destroyed_if_it_starts_after_all_and_forgotten_when_it_ends(agent):
+    agent.tell(happened.ContainerStarted("given up", 77))
+    assert agent.effects == [DestroyContainer("given up")]
+    agent.end("given up")
+    assert agent.effects == [ForgetContainer("given up")]

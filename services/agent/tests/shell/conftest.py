@@ -205,9 +205,13 @@ class ScriptedRegistry(service.AgentSessionServicer):
     def run(self, task: mesos.TaskInfo, framework_id: str = "F1") -> None:
         self.send(run_task=session.RunTask(framework_id=mesos.FrameworkID(value=framework_id), task=task))
 
-    def kill(self, task_id: str, framework_id: str = "F1") -> None:
-        ids = {"framework_id": mesos.FrameworkID(value=framework_id), "task_id": mesos.TaskID(value=task_id)}
-        self.send(kill_task=session.KillTask(**ids))
+    def kill(self, task_id: str, framework_id: str = "F1", grace_seconds: float | None = None) -> None:
+        message = session.KillTask(
+            framework_id=mesos.FrameworkID(value=framework_id), task_id=mesos.TaskID(value=task_id)
+        )
+        if grace_seconds is not None:
+            message.kill_policy.grace_period.nanoseconds = round(grace_seconds * 1e9)
+        self.send(kill_task=message)
 
     def states(self, task_id: str) -> list[str]:
         """Every state that was reported of a task, in order; repetitions of one update count once."""

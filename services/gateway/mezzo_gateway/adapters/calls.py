@@ -73,25 +73,28 @@ class CallPipeline:
             self._task = None
 
     async def _run(self) -> None:
-        stream = self._open_stream()
-        reader = asyncio.create_task(self._read(stream))
-        reader.add_done_callback(lambda _: self._wake.set())
+        """Whatever ends it, the calls under way are told."""
         reason = CallLost("the registry ended the stream of calls")
         try:
-            await self._write(stream, reader)
+            await self._exchange(self._open_stream())
         except grpc.aio.AioRpcError as error:
             # Also of one that leads no longer: its successor is found by following, not by what it says here.
             reason = CallLost(str(error_of(error)))
-        except asyncio.InvalidStateError as error:
-            # The stream ended between the last result and this message.
+        except (asyncio.InvalidStateError, grpc.aio.UsageError) as error:
+            # The stream ended between the last result and this message, or its channel was closed before.
             reason = CallLost(str(error))
+        finally:
+            self._fail(reason)
+
+    async def _exchange(self, stream: CallStream) -> None:
+        reader = asyncio.create_task(self._read(stream))
+        reader.add_done_callback(lambda _: self._wake.set())
+        try:
+            await self._write(stream, reader)
         finally:
             stream.cancel()
             reader.cancel()
-            try:
-                await asyncio.gather(reader, return_exceptions=True)
-            finally:
-                self._fail(reason)
+            await asyncio.gather(reader, return_exceptions=True)
 
     async def _write(self, stream: CallStream, reader: asyncio.Task[None]) -> None:
         while not reader.done():

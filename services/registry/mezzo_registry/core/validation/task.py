@@ -1,20 +1,17 @@
 """Tasks and executors that a framework wants started: what can be said of them before looking at the offer."""
 
-import math
 from collections.abc import Sequence
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.errors import InvalidRequest
 from mezzo.resources import Resources
+from mezzo.resources.limits import check_limits
 from mezzo_registry.core import resource_forms
 
 from .checks import check_check, check_health_check
 from .commands import check_command, check_container
 from .identifiers import check_identifier
 from .labels import check_labels
-
-LIMITABLE = ("cpus", "mem")
-"""The resources that a task may go above its share of."""
 
 
 def check_task(task: mesos.TaskInfo, agent_id: str, role: str, field: str) -> Resources:
@@ -78,10 +75,9 @@ def check_revocable(resources: Resources, field: str) -> None:
 
 
 def _check_limits(task: mesos.TaskInfo, resources: Resources, field: str) -> None:
+    check_limits(task.limits, field)
     for name, limit in task.limits.items():
-        if name not in LIMITABLE:
-            raise InvalidRequest(f"{field}['{name}']", f"only {' and '.join(LIMITABLE)} can have limits")
-        if math.isnan(limit.value) or limit.value * 1000 < resources.get(name):
+        if limit.value * 1000 < resources.get(name):
             raise InvalidRequest(
                 f"{field}['{name}']", f"is {limit.value:g}, less than the {resources.get(name) / 1000:g} asked for"
             )

@@ -1,0 +1,202 @@
+"""What is begun ends in an event, whatever the containerizer raises: a whole agent, whose containerizer fails."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.errors import NotFound
+from mezzo_agent import retries
+from mezzo_agent.adapters.executor_streams import ExecutorStreams
+from mezzo_agent.adapters.performer import UNKNOWN_CONTAINER, Performer
+from mezzo_agent.core.effects import DestroyContainer, KillContainer, WatchContainer
+from mezzo_agent.core.events import ContainerEnded
+from mezzo_agent.metrics import AgentMetrics
+from mezzo_agent.ports import Termination
+
+ERRORS = [OverflowError("int too large"), RuntimeError(), ValueError("x" * 5000), KeyError("who"), NotFound("what")]
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(retries, "PAUSE_SECONDS_MIN", 0.0)
+
+
+def last_status(registry, task_id="t1"):
+    statuses = [each.task_update.status for each in registry.heard if each.HasField("task_update")]
+    return [status for status in statuses if status.task_id.value == task_id][-1]
+
+
+def raises(error):
+    async def failing(*_):
+        raise error
+
+    return failing
+
+
+@pytest.fixture
+async def started(agent, registry, tasks):
+    """A task of a framework that is told of TASK_KILLING runs."""
+    registry.add_framework("F1", capabilities=[mesos.FrameworkInfo.Capability(type="TASK_KILLING_STATE")])
+    registry.run(tasks.command("t1"))
+    await registry.until_state("t1", "TASK_RUNNING")
+    return agent
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+async def test_launch_that_raises_anything_fails_the_task(agent, containers, registry, tasks, error):
+    containers.launch = raises(error)
+    registry.add_framework()
+    registry.run(tasks.command("t1"))
+    await registry.until_state("t1", "TASK_FAILED")
+    status = last_status(registry)
+    assert status.reason == mesos.TaskStatus.REASON_CONTAINER_LAUNCH_FAILED
+    assert type(error).__name__ in status.message
+    assert len(status.message) <= 1000
+
+
+async def test_executor_whose_launch_raises_anything_is_over_with_its_tasks(agent, containers, registry, tasks):
+    containers.launch = raises(OverflowError())
+    registry.add_framework()
+    registry.run(tasks.executor("t1"))
+    await registry.until_state("t1", "TASK_FAILED")
+    await registry.until(lambda: any(each.HasField("executor_exited") for each in registry.heard))
+
+
+async def test_what_a_launch_left_when_it_raised_is_destroyed(agent, containers, registry, tasks):
+    launch = containers.launch
+
+    async def half_launched(config):
+        await launch(config)
+        raise OverflowError
+
+    containers.launch = half_launched
+    registry.add_framework()
+    registry.run(tasks.command("t1"))
+    await registry.until_state("t1", "TASK_FAILED")
+    assert containers.running() == []
+
+
+async def test_watch_that_raises_ends_the_container_and_the_task(agent, containers, registry, tasks):
+    containers.wait = raises(OSError(24, "Too many open files"))
+    registry.add_framework()
+    registry.run(tasks.command("t1"))
+    await registry.until_state("t1", "TASK_FAILED")
+    assert "Too many open files" in last_status(registry).message
+    assert containers.running() == []
+
+
+async def test_destroy_that_fails_for_a_moment_is_tried_again(started, containers, registry):
+    destroy, attempts = containers.destroy, []
+
+    async def destroy_the_third_time(container_id):
+        attempts.append(container_id)
+        if len(attempts) < 3:
+            raise OSError(24, "Too many open files")
+        await destroy(container_id)
+
+    containers.kill = raises(OSError(24, "Too many open files"))
+    containers.destroy = destroy_the_third_time
+    registry.kill("t1", grace_seconds=0.0)
+    await registry.until_state("t1", "TASK_KILLED")
+    assert len(attempts) == 3
+
+
+async def test_container_that_cannot_be_destroyed_fails_its_task_and_says_why(started, containers, registry):
+    attempts = []
+
+    async def destroy(container_id):
+        attempts.append(container_id)
+        raise RuntimeError("the kernel does not listen")
+
+    containers.destroy = destroy
+    containers.kill = raises(RuntimeError())
+    registry.kill("t1", grace_seconds=0.0)
+    await registry.until_state("t1", "TASK_FAILED")
+    assert registry.states("t1")[-2:] == ["TASK_KILLING", "TASK_FAILED"]
+    assert last_status(registry).message.endswith("RuntimeError: the kernel does not listen")
+    assert len(attempts) == retries.ATTEMPTS_MAX
+
+
+async def test_destroy_that_hangs_counts_as_failed(started, containers, registry, monkeypatch):
+    monkeypatch.setattr(retries, "ATTEMPT_SECONDS_MAX", 0.01)
+
+    async def hang(_):
+        await asyncio.Event().wait()
+
+    containers.kill = raises(RuntimeError())
+    containers.destroy = hang
+    registry.kill("t1", grace_seconds=0.0)
+    await registry.until_state("t1", "TASK_FAILED")
+    assert "no success within" in last_status(registry).message
+
+
+async def test_container_that_the_containerizer_does_not_know_any_more_has_ended(started, containers, registry):
+    """Recovered as running, and gone when the agent begins to wait for it."""
+    await started.stop()
+    recover = containers.recover
+
+    async def recover_and_forget(checkpointed):
+        recovered = await recover(checkpointed)
+        containers.terminations.clear()
+        return recovered
+
+    containers.recover = recover_and_forget
+    await started.start()
+    await registry.until_state("t1", "TASK_FAILED")
+    assert "does not know the container" in last_status(registry).message
+
+
+async def test_agent_told_to_leave_leaves_though_a_launch_raised(agent, containers, registry, tasks):
+    containers.launch = raises(OverflowError())
+    registry.add_framework()
+    registry.run(tasks.command("t1"))
+    await registry.until_state("t1", "TASK_STARTING")
+    registry.send(shutdown={"reason": "the test"})
+    await registry.until(lambda: any(each.HasField("leave") for each in registry.heard))
+    await agent.ended()
+
+
+async def test_launch_that_raises_after_a_restart_fails_the_task(agent, containers, registry, tasks):
+    """The agent died between the journal and the launch: the next one launches, and that fails."""
+    never = asyncio.Event()
+
+    async def launch_that_hangs(_):
+        await never.wait()
+
+    containers.launch = launch_that_hangs
+    registry.add_framework()
+    registry.run(tasks.command("t1"))
+    await registry.until_state("t1", "TASK_STARTING")
+    await agent.stop()
+    containers.launch = raises(OverflowError("int too large"))
+    await agent.start()
+    await registry.until_state("t1", "TASK_FAILED")
+    assert "OverflowError" in last_status(registry).message
+
+
+async def test_limit_without_sense_is_refused_by_name(agent, registry, tasks):
+    registry.add_framework()
+    task = tasks.command("t1")
+    task.limits["mem"].value = 1e308
+    registry.run(task)
+    await registry.until_state("t1", "TASK_ERROR")
+    assert "task.limits['mem']" in last_status(registry).message
+
+
+@pytest.mark.parametrize(
+    "effect", [KillContainer("lost", 15), KillContainer("lost", 9), DestroyContainer("lost"), WatchContainer("lost")]
+)
+async def test_to_kill_or_destroy_or_watch_an_unknown_container_is_to_learn_that_it_has_ended(containers, effect):
+    events: asyncio.Queue[object] = asyncio.Queue()
+    performer = Performer(
+        containers, ExecutorStreams(), send=print, discard=print, end=print, observer=AgentMetrics("0")
+    )
+    performer.report_to(events.put_nowait)
+    performer.perform(effect)
+    async with asyncio.timeout(20):
+        event = await events.get()
+    assert event == ContainerEnded("lost", Termination(None, UNKNOWN_CONTAINER))
+    await performer.close()
