@@ -6,13 +6,15 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from mezzo.errors import MezzoError, NotLeading
+from mezzo.errors import InvalidRequest, MezzoError, NotLeading
 from mezzo_chassis import errors
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.listening import check_port_is_free
@@ -138,7 +140,9 @@ class _Around(grpc.aio.ServerInterceptor):
             return handler
         _, service, method = handler_call_details.method.split("/")
         given = dict(handler_call_details.invocation_metadata or ()).get(CORRELATION_KEY)
-        around = _Call(self._metrics, service, method, given)
+        around = _Call(
+            self._metrics, service, method, given, parsed=_all_parsed if handler.request_streaming else _parsed
+        )
         make = {
             (False, False): grpc.unary_unary_rpc_method_handler,
             (False, True): grpc.unary_stream_rpc_method_handler,
@@ -150,15 +154,57 @@ class _Around(grpc.aio.ServerInterceptor):
         answer: Any = around.stream if inspect.isasyncgenfunction(behaviour) else around.unary
         return make(
             answer(behaviour),
-            request_deserializer=handler.request_deserializer,
+            request_deserializer=_tolerant(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Unparsable:
+    """What stands for a message that could not be parsed."""
+
+    reason: str
+
+
+def _tolerant(deserializer: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """A deserializer that raises nothing: gRPC would answer INTERNAL, and log a traceback for a client's mistake."""
+    if deserializer is None:
+        return None
+
+    def deserialize(data: bytes) -> Any:
+        try:
+            return deserializer(data)
+        except (DecodeError, ValueError) as error:
+            return _Unparsable(str(error))
+
+    return deserialize
+
+
+async def _all_parsed(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _parsed(request)
+
+
+def _parsed(request: Any) -> Any:
+    if isinstance(request, _Unparsable):
+        raise InvalidRequest("", f"the message cannot be parsed: {request.reason}")
+    return request
 
 
 class _Call:
     """One call, seen from outside its handler."""
 
-    def __init__(self, metrics: RpcMetrics | None, service: str, method: str, correlation_id: Any) -> None:
+    def __init__(
+        self,
+        metrics: RpcMetrics | None,
+        service: str,
+        method: str,
+        correlation_id: Any,
+        *,
+        parsed: Callable[[Any], Any],
+    ) -> None:
+        """`parsed` makes of the request what the handler gets."""
+        self._parsed = parsed
         self._metrics = metrics
         self._labels = (service, method)
         self._correlation_id = correlation_id if isinstance(correlation_id, str) else None
@@ -168,7 +214,7 @@ class _Call:
         async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             self._begin()
             try:
-                response = await behaviour(request, context)
+                response = await behaviour(self._parsed(request), context)
             except BaseException as error:
                 await self._fail(error, context)
                 raise
@@ -181,7 +227,7 @@ class _Call:
         async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             self._begin()
             try:
-                async for response in behaviour(request, context):
+                async for response in behaviour(self._parsed(request), context):
                     yield response
             except BaseException as error:
                 await self._fail(error, context)

@@ -213,6 +213,25 @@ async def test_a_method_that_is_none_leaves_no_trace_in_the_metrics(
     assert b"Frob" not in generate_latest(metrics)
 
 
+async def test_a_message_that_cannot_be_parsed_is_the_callers_mistake(
+    channel: grpc.aio.Channel, metrics: CollectorRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    kill_task: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{NAME}/KillTask")
+    watch: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(f"/{NAME}/Watch")
+    check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
+    reflect: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    )
+    for call in (kill_task(b"\xff"), watch(b"\xff").read(), check(b"\xff"), reflect(iter([b"\xff"])).read()):
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await call
+        assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "cannot be parsed" in (failed.value.details() or "")
+    assert not caplog.records
+    labels = {"rpc_service": NAME, "method": "KillTask", "code": "INVALID_ARGUMENT"}
+    assert metrics.get_sample_value("mezzo_test_rpc_handled_total", labels) == 1
+
+
 async def test_messages_of_many_megabytes_pass_and_larger_ones_are_refused(channel: grpc.aio.Channel) -> None:
     request = operator_pb2.KillTaskRequest()
     request.framework_id.value = "x" * (8 * 2**20)
