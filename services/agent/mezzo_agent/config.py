@@ -66,6 +66,10 @@ class Config:
     port: int = flag("5051", "Where HTTP is served: executors, operators, the older endpoints.", parse=port_number)
     grpc_port: int = flag("5056", "Where the executor API is served by gRPC.", parse=port_number)
     metrics_port: int = flag("9063", "Where Prometheus finds the metrics.", parse=port_number)
+    max_connections: int = flag(10_000, "HTTP connections that may be open at once; more get 503.", parse=count)
+    max_connections_per_peer: int = flag(
+        5_000, "HTTP connections that one address may have open at once; more get 503.", parse=count
+    )
     hostname: str = flag("", "The name under which others reach this machine; its own name when empty.")
     advertise_ip: str = flag(
         "", "The IPv4 address that executors and the registry are told; --ip when empty.", parse=ipv4

@@ -18,7 +18,7 @@ from mezzo_agent.core import Agent
 from mezzo_agent.core.holdings import held
 from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState
 from mezzo_agent.ports import Containerizer
-from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, ProcessMetrics, RpcMetrics
+from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, HttpMetrics, ProcessMetrics, RpcMetrics
 
 Numbers = dict[str, float]
 
@@ -103,6 +103,7 @@ class AgentMetrics:
         self.registry = CollectorRegistry()
         self.process = ProcessMetrics(self.registry, "agent", version)
         self.rpc = RpcMetrics(self.registry, "agent")
+        self.http = HttpMetrics(self.registry, "agent")
         self._events = Counter("mezzo_agent_events_total", "Events that the core handled.", registry=self.registry)
         self._turns = self._seconds("turn_duration", "How long a turn took: decide, write to disk, act.")
         launches = self._seconds(

@@ -17,6 +17,7 @@ from mezzo_agent.http.sandboxes import SandboxTree
 from mezzo_agent.machine import Machine
 from mezzo_agent.metrics import AgentMetrics
 from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.http.connections import ConnectionLimits
 from mezzo_chassis.http.site import Site, start_site, start_unix_site
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.metrics import start_exporter
@@ -35,6 +36,7 @@ class Servers:
         self._gate = Gate()
         self._tree = SandboxTree(self._gate, config.work_dir)
         self._verbosity = Verbosity(config.log_level)
+        self._limits = ConnectionLimits(total=config.max_connections, per_peer=config.max_connections_per_peer)
         self._sites: list[Site] = []
         self._grpc: Server | None = None
         self.http_port = 0
@@ -45,7 +47,9 @@ class Servers:
         config, gate = self._config, self._gate
         try:
             application = routes(gate, self._tree, self._verbosity, config.as_mesos_flags()).application()
-            site = await start_site(application, config.ip, config.port)
+            site = await start_site(
+                application, config.ip, config.port, limits=self._limits, metrics=self._metrics.http
+            )
             self._sites.append(site)
             self.http_port = site.port
             if config.domain_socket is not None:
@@ -60,10 +64,9 @@ class Servers:
             await self.close()
             raise
 
-    @staticmethod
-    async def _listen_on(application: web.Application, path: Path) -> Site:
+    async def _listen_on(self, application: web.Application, path: Path) -> Site:
         try:
-            return await start_unix_site(application, path)
+            return await start_unix_site(application, path, limits=self._limits, metrics=self._metrics.http)
         except OSError as error:
             raise StartupError(Exit.UNWRITABLE, f"--domain_socket: cannot listen on {path}: {error}") from None
 

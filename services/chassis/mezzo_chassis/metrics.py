@@ -19,6 +19,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from mezzo_chassis import outbox
+from mezzo_chassis.http.connections import DROP_REASONS
+from mezzo_chassis.http.routes import Routes
 from mezzo_chassis.http.site import Site, start_site
 
 LOOP_LAG_INTERVAL_SECONDS = 0.5
@@ -126,13 +128,32 @@ class RpcMetrics:
         )
 
 
+class HttpMetrics:
+    """The connections of a service's HTTP server."""
+
+    def __init__(self, registry: CollectorRegistry, service: str) -> None:
+        prefix = f"mezzo_{service}_http"
+        self.connections = Gauge(f"{prefix}_connections", "HTTP connections that are open.", registry=registry)
+        self.dropped = Counter(
+            f"{prefix}_connections_dropped_total",
+            "HTTP connections refused or ended by a limit: on their number, on time, or on bytes.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in DROP_REASONS:
+            self.dropped.labels(reason)
+
+
 async def start_exporter(host: str, port: int, registry: CollectorRegistry) -> Site:
     """Serve the registry's metrics at `/metrics`. Raises `StartupError` where the port is in use."""
 
     async def metrics(request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        try:
+            encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        except (TypeError, ValueError):  # versions and parameters that make no sense
+            encode, content_type = choose_encoder("")
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})
 
-    application = web.Application()
-    application.router.add_get("/metrics", metrics)
-    return await start_site(application, host, port)
+    routes = Routes(r"mezzo")
+    routes.add("/metrics", metrics, ("GET", "HEAD"))
+    return await start_site(routes.application(), host, port)

@@ -12,6 +12,7 @@ from mezzo_chassis.build import Build
 from mezzo_chassis.certificates import server_context
 from mezzo_chassis.config import as_text, load
 from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.http.connections import ConnectionLimits
 from mezzo_chassis.http.site import Site as HttpServer
 from mezzo_chassis.http.site import start_site
 from mezzo_chassis.leadership import detector_of
@@ -96,7 +97,14 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
         agents = await stack.enter_async_context(Agents(config.agent_timeout))
         gateway = Gateway(config, agents)
         detector = detector_of(config.master, session_timeout_seconds=config.zk_session_timeout)
-        server = await start_site(gateway.site.application(config.max_body_size), config.ip, config.port, context)
+        server = await start_site(
+            gateway.site.application(config.max_body_size, config.max_total_body_size),
+            config.ip,
+            config.port,
+            context,
+            limits=ConnectionLimits(total=config.max_connections, per_peer=config.max_connections_per_peer),
+            metrics=gateway.metrics.http,
+        )
         stack.push_async_callback(server.stop)
         gateway.site.own_addresses = own_addresses(config, server)
         rpc_metrics = RpcMetrics(gateway.metrics.registry, SERVICE)

@@ -45,6 +45,15 @@ class Config:
     )
     heartbeat_interval: float = flag("15secs", "Pause between heartbeats on operators' event streams.", parse=interval)
     max_body_size: int = flag("64MB", "The largest request body that is read.", parse=byte_count)
+    max_total_body_size: int = flag(
+        "256MB",
+        "The bodies of all requests that are being answered may have so many bytes together; more get 503.",
+        parse=byte_count,
+    )
+    max_connections: int = flag(10_000, "HTTP connections that may be open at once; more get 503.", parse=count)
+    max_connections_per_peer: int = flag(
+        5_000, "HTTP connections that one address may have open at once; more get 503.", parse=count
+    )
     max_operator_event_stream_subscribers: int = flag(
         1000, "How many operators' event streams may be open at once.", parse=count
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from mezzo_chassis.metrics import HttpMetrics
+
 # Seconds. The fast end is where scheduler calls and /health belong.
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
@@ -13,6 +15,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.http = HttpMetrics(self.registry, "gateway")
         self.requests = Counter(
             "mezzo_gateway_http_requests_total",
             "HTTP requests answered. Streams are counted when they end.",

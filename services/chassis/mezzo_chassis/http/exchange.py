@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, Message
 
 from mezzo import jsonpb, recordio
 from mezzo.errors import InvalidRequest
+from mezzo_chassis.http.bodies import read_body
 
 JSON: Final = "application/json"
 PROTOBUF: Final = "application/x-protobuf"
@@ -59,7 +60,7 @@ async def read_message(request: web.Request, message_class: type[M]) -> M:
         raise InvalidRequest("Content-Type", "the header is required")
     if content_type not in FORMATS:
         raise unsupported_media_type(content_type)
-    body = await request.read()
+    body = await read_body(request)
     if content_type == JSON:
         return jsonpb.parse(message_class, body)
     return parse_protobuf(message_class, body)

@@ -10,14 +10,31 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import HttpVersion11, hdrs, web
 
-from mezzo.errors import MezzoError
+from mezzo.errors import InvalidRequest, MezzoError
 from mezzo_chassis.errors import http_status
+from mezzo_chassis.http.bodies import BODY_MEMORY, REQUEST_BYTES_MAX, TOTAL_BYTES_MAX, BodyMemory, release_body
 from mezzo_chassis.log import bind_correlation_id, get_logger
 
 CORRELATION_HEADER = "X-Correlation-Id"
 READ = ("GET", "HEAD", "POST")
 POST = ("POST",)
-REQUEST_BYTES_MAX = 16 * 1024 * 1024
+# What is read of requests. Other headers may be of any kind: proxies and browsers put into them what they like.
+HEADERS_READ = (
+    hdrs.ACCEPT,
+    hdrs.ACCEPT_ENCODING,
+    hdrs.AUTHORIZATION,
+    hdrs.CONTENT_ENCODING,
+    hdrs.CONTENT_TYPE,
+    hdrs.HOST,
+    hdrs.ORIGIN,
+    hdrs.RANGE,
+    hdrs.REFERER,
+    "Message-Accept",
+    "Message-Content-Type",
+    "Mesos-Stream-Id",
+)
+
+_PLAIN_TEXT = {hdrs.CONTENT_TYPE: "text/plain; charset=utf-8"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -42,9 +59,15 @@ class Routes:
         self._below.append((prefix, tuple(methods), handler))
         self._below.sort(key=lambda each: -len(each[0]))
 
-    def application(self, request_bytes_max: int = REQUEST_BYTES_MAX) -> web.Application:
-        """An application that answers by this table."""
+    def application(
+        self, request_bytes_max: int = REQUEST_BYTES_MAX, total_bytes_max: int = TOTAL_BYTES_MAX
+    ) -> web.Application:
+        """An application that answers by this table.
+
+        The body of a request may have `request_bytes_max`, and those of all that are being answered `total_bytes_max`.
+        """
         application = web.Application(client_max_size=request_bytes_max, middlewares=[around])
+        application[BODY_MEMORY] = BodyMemory(max(request_bytes_max, total_bytes_max))
         application.on_response_prepare.append(_complete_head)
         application.router.add_route("*", "/{path:.*}", self._dispatch)
         return application
@@ -89,6 +112,7 @@ async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
     """A correlation id around every request, and a plain text answer for everything that goes wrong."""
     correlation_id = bind_correlation_id(request.headers.get(CORRELATION_HEADER))
     try:
+        _check_is_text(request)
         response = await handler(request)
     except ConnectionResetError:
         # The client went away while it was answered.
@@ -102,13 +126,38 @@ async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
             error.headers[CORRELATION_HEADER] = correlation_id
             raise
         response = _refusal(request, error)
+    finally:
+        release_body(request)
     if not response.prepared:
         response.headers[CORRELATION_HEADER] = correlation_id
     return response
 
 
+def _check_is_text(request: web.Request) -> None:
+    """Refuse a request of which a part that is read is not UTF-8: it could be neither compared, sent on nor logged."""
+    for name in HEADERS_READ:
+        value = request.headers.get(name)
+        if value is not None and not _is_text(value):
+            raise InvalidRequest(name, "the header is not UTF-8")
+    if not _is_text(request.path_qs):
+        raise InvalidRequest("", "the request's path is not UTF-8")
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be encoded again; bytes that are no UTF-8 were kept as surrogates."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def _refusal(request: web.Request, error: Exception) -> web.Response:
     if isinstance(error, MezzoError):
-        return web.Response(status=http_status(error), text=str(error))
+        return text_response(http_status(error), str(error))
     log.error("request failed", path=request.path, exc_info=error)
-    return web.Response(status=500, text=f"{type(error).__name__}: {error}")
+    return text_response(500, f"{type(error).__name__}: {error}")
+
+
+def text_response(status: int, text: str) -> web.Response:
+    """A plain text answer. What cannot be encoded, because it repeats a client's input, is escaped."""
+    return web.Response(status=status, body=text.encode(errors="backslashreplace"), headers=_PLAIN_TEXT)

@@ -9,12 +9,17 @@ import os
 import socket
 import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.http.connections import DEFAULT_LIMITS, ConnectionLimits, Connections
 from mezzo_chassis.listening import cannot_listen
+
+if TYPE_CHECKING:
+    from mezzo_chassis.metrics import HttpMetrics
 
 SHUTDOWN_SECONDS = 1.0
 BACKLOG = 1024
@@ -23,45 +28,63 @@ BACKLOG = 1024
 class Site:
     """A server on a port or a Unix socket; made by `start_site` or `start_unix_site`."""
 
-    def __init__(self, runner: web.AppRunner) -> None:
+    def __init__(self, runner: web.AppRunner, listener: asyncio.Server) -> None:
         self._runner = runner
+        self._listener = listener
 
     @property
     def port(self) -> int:
         """The port that it listens on."""
-        return int(self._runner.addresses[0][1])
+        return int(self._listener.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
+        self._listener.close()
         await self._runner.cleanup()
 
 
-async def start_site(application: web.Application, host: str, port: int, context: ssl.SSLContext | None = None) -> Site:
+async def start_site(
+    application: web.Application,
+    host: str,
+    port: int,
+    context: ssl.SSLContext | None = None,
+    *,
+    limits: ConnectionLimits = DEFAULT_LIMITS,
+    metrics: HttpMetrics | None = None,
+) -> Site:
     """Serve on `host:port` (0: any free port), with TLS where there is a `context`.
 
     Raises `StartupError` naming the port that is in use, and by whom.
     """
-    runner = await _runner(application)
+    runner, connections = await _prepare(application, limits, metrics)
+    loop = asyncio.get_running_loop()
     try:
-        await web.TCPSite(runner, host, port, backlog=BACKLOG, ssl_context=context).start()
+        listener = await loop.create_server(connections, host, port, backlog=BACKLOG, ssl=context)
     except OSError as error:
         await runner.cleanup()
         raise cannot_listen(host, port, error) from None
-    return Site(runner)
+    return Site(runner, listener)
 
 
-async def start_unix_site(application: web.Application, path: Path) -> Site:
+async def start_unix_site(
+    application: web.Application,
+    path: Path,
+    *,
+    limits: ConnectionLimits = DEFAULT_LIMITS,
+    metrics: HttpMetrics | None = None,
+) -> Site:
     """Serve on a Unix socket that every user may connect to; what an earlier process left there is removed."""
     if await asyncio.to_thread(_answers, path):
         raise StartupError(Exit.PORT_IN_USE, f"{path} is in use by another process")
-    runner = await _runner(application)
+    runner, connections = await _prepare(application, limits, metrics)
+    loop = asyncio.get_running_loop()
     try:
         _make_room(path)
-        await web.UnixSite(runner, str(path), backlog=BACKLOG).start()
+        listener = await loop.create_unix_server(connections, str(path), backlog=BACKLOG)
         os.chmod(path, 0o666)  # noqa: S103  executors run as other users; each has a token of its own
     except OSError as error:
         await runner.cleanup()
         raise StartupError(Exit.UNWRITABLE, f"{path} cannot be listened on: {error.strerror or error}") from None
-    return Site(runner)
+    return Site(runner, listener)
 
 
 def _answers(path: Path) -> bool:
@@ -86,8 +109,11 @@ class _NotOfClients(logging.Filter):
 logging.getLogger("aiohttp.server").addFilter(_NotOfClients())
 
 
-async def _runner(application: web.Application) -> web.AppRunner:
+async def _prepare(
+    application: web.Application, limits: ConnectionLimits, metrics: HttpMetrics | None
+) -> tuple[web.AppRunner, Connections]:
     # A client that goes away cancels what it asked for: its stream ends at once.
-    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS, access_log=None)
+    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
-    return runner
+    assert runner.server is not None
+    return runner, Connections(runner.server, limits, metrics)

@@ -8,6 +8,7 @@ from aiohttp import web
 from google.protobuf.message import Message
 
 from mezzo import recordio
+from mezzo_chassis.http.bodies import release_body
 from mezzo_chassis.http.exchange import Format
 
 
@@ -21,6 +22,7 @@ class RecordStream:
 
     async def begin(self, request: web.Request) -> None:
         """Send the head of the answer."""
+        release_body(request)
         await self.response.prepare(request)
 
     async def write(self, messages: Iterable[Message]) -> None:

@@ -10,7 +10,8 @@ from aiohttp import hdrs, web
 
 from mezzo.errors import MezzoError, NotLeading
 from mezzo_chassis.errors import http_status
-from mezzo_chassis.http.routes import READ, Handler, Routes
+from mezzo_chassis.http.bodies import TOTAL_BYTES_MAX
+from mezzo_chassis.http.routes import READ, Handler, Routes, text_response
 from mezzo_chassis.log import get_logger
 from mezzo_gateway.metrics import Metrics
 
@@ -36,13 +37,13 @@ class Site:
     # Those that clients may know this gateway by ("host:port"): nobody is sent to where they are.
     own_addresses: frozenset[str] = field(default_factory=frozenset)
 
-    def application(self, body_bytes_max: int) -> web.Application:
+    def application(self, body_bytes_max: int, total_body_bytes_max: int = TOTAL_BYTES_MAX) -> web.Application:
         """The application that serves it."""
         routes = Routes("master")
         for path, endpoint in self.endpoints:
             add = routes.add_below if endpoint.below else routes.add
             add(path, self._around(endpoint), endpoint.methods)
-        return routes.application(body_bytes_max)
+        return routes.application(body_bytes_max, total_body_bytes_max)
 
     def _around(self, endpoint: Endpoint) -> Handler:
         """The endpoint, measured; where only the leader could have answered, the client is sent there."""
@@ -73,7 +74,7 @@ class Site:
         except MezzoError as error:
             status = http_status(error)
             log.info("refused", path=request.path, status=int(status), reason=str(error))
-            return web.Response(status=status, text=str(error))
+            return text_response(status, str(error))
 
     def _elsewhere(self, request: web.Request, leader: str | None) -> web.Response:
         """Send the client to the leader, unless that is here, or nobody leads."""
