@@ -156,6 +156,14 @@ the like) is not there: a label for each task is what makes a Prometheus fall ov
 /monitor/statistics` of each agent, and `GET /metrics/snapshot` of gateways and agents has all of Mesos' own names,
 for those who would rather go on with mesos_exporter itself.
 
+`/metrics/snapshot` alone has the metrics of single frameworks and roles:
+
+- `master/frameworks/<name>/<id>/…` of up to 200 frameworks; `master/frameworks_without_metrics` says how many are left
+  out, and `--publish_per_framework_metrics=false` of the registry leaves out all;
+- `allocator/mesos/roles/<role>/…`, `allocator/mesos/quota/roles/<role>/…` and
+  `allocator/mesos/offer_filters/roles/<role>/…` of up to 1000 roles each; `allocator/mesos/roles_without_metrics` and
+  `allocator/mesos/quota/roles_without_metrics` say how many are left out.
+
 Of the names that mesos_exporter reads from `/metrics/snapshot`, these are left out: `registrar/log/…` and
 `overlay/log/…` (there is no replicated log), `containerizer/mesos/filesystem/containers_new_rootfs` and
 `…/provisioner/bind/remove_rootfs_errors` (there are no images yet), and `slave/tasks_error` (which Mesos' agents do not

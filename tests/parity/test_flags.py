@@ -65,7 +65,6 @@ LEFT_OUT_BY_MASTER = OF_LIBPROCESS | {
     "the store's time-outs are constants; every write is stored before it is acted upon": words("""
         registry_fetch_timeout registry_store_timeout registry_strict
     """),
-    "metrics of single frameworks are not published": words("publish_per_framework_metrics"),
     "no web interface is served from files": words("webui_dir"),
 }
 LEFT_OUT_BY_AGENT = OF_LIBPROCESS | {

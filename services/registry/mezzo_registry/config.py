@@ -139,6 +139,9 @@ class Config:
         parse=role_weights,
         show=lambda weights: ",".join(f"{role}={weight:g}" for role, weight in weights),
     )
+    publish_per_framework_metrics: bool = flag(
+        True, "Whether /metrics/snapshot has the metrics of each framework. Prometheus never finds these."
+    )
     registry_max_agent_count: int = flag("102400", "Of more unreachable agents the oldest are forgotten.", parse=count)
     log_level: str = flag("info", "debug, info, warning or error.", parse=one_of(*LEVELS))
     log_format: str = flag("auto", "json, console, or auto: console on a terminal.", parse=one_of(*FORMATS))
@@ -171,5 +174,6 @@ class Config:
                 self.offer_constraints_re2_max_mem, self.offer_constraints_re2_max_program_size
             ),
             require_agent_domain=self.require_agent_domain,
+            publish_per_framework_metrics=self.publish_per_framework_metrics,
             registry_max_agent_count=self.registry_max_agent_count,
         )

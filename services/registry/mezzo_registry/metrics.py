@@ -4,7 +4,7 @@ import re
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -167,9 +167,15 @@ class RegistryMetrics:
         }
         for samples in (self._state_store, self._runs, self._latencies):
             numbers.update(samples.numbers())
-        for role, count in self._filters.items():
+        return numbers
+
+    def by_role(self) -> dict[str, float]:
+        """What the allocator said last of each role, under Mesos' names; at most `ROLES_MAX` roles."""
+        omitted = sum(max(0, len(each) - core_measures.ROLES_MAX) for each in (self._filters, self._shares))
+        numbers = {"allocator/mesos/roles_without_metrics": float(omitted)}
+        for role, count in islice(self._filters.items(), core_measures.ROLES_MAX):
             numbers[f"allocator/mesos/offer_filters/roles/{role}/active"] = float(count)
-        for role, share in self._shares.items():
+        for role, share in islice(self._shares.items(), core_measures.ROLES_MAX):
             numbers[f"allocator/mesos/roles/{role}/shares/dominant"] = share
         return numbers
 

@@ -134,10 +134,12 @@ class Term:
         """The store can be written again."""
         self._may_write.set()
 
-    def measure(self) -> dict[str, float]:
-        """The core and the loop in numbers, by Mesos' names."""
-        numbers = self.core.measure(now=time.time())
+    def measure(self, *, in_full: bool = False) -> dict[str, float]:
+        """The core and the loop in numbers, by Mesos' names; with those of single frameworks and roles if `in_full`."""
+        numbers = self.core.measure(now=time.time(), in_full=in_full)
         numbers.update(self._metrics.numbers(len(self._inbox), len(self._to_store)))
+        if in_full:
+            numbers.update(self._metrics.by_role())
         return numbers
 
     # --- events -------------------------------------------------------------------------------------------------------
@@ -404,6 +406,7 @@ class Term:
         interval = self.core.settings.scheduler_heartbeat_interval
         for slot in itertools.cycle(range(HEARTBEAT_SLOTS)):
             await asyncio.sleep(interval / HEARTBEAT_SLOTS)
-            for stream in self._frameworks.values():
+            for stream_id, stream in self._frameworks.items():
                 if stream.number % HEARTBEAT_SLOTS == slot:
                     stream.send(heartbeat)
+                    self.core.heartbeat_sent(stream_id)

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from mesos.v1.scheduler.scheduler_pb2 import Call
-from mezzo_registry.core import events
+from mezzo.allocator.v1 import allocator_pb2 as allocator
+from mezzo_registry.core import events, measures
 from mezzo_registry.core.offer_ages import OfferAges
-from mezzo_registry.metrics import CoreCollector
+from mezzo_registry.metrics import CoreCollector, RegistryMetrics
 from mezzo_registry.office import Office
 from mezzo_registry.testing import Cluster
 
@@ -84,6 +86,31 @@ def test_messages_are_told_by_kind_and_by_whether_they_made_sense(cluster: Clust
     assert told(cluster, "messages_total", kind="status_update") == 1
     assert told(cluster, "checked_messages_total", kind="status_updates", outcome="valid") == 1
     assert told(cluster, "checked_messages_total", kind="status_updates", outcome="invalid") == 0
+
+
+def test_what_the_allocator_says_of_roles_is_told_up_to_a_number_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measures, "ROLES_MAX", 2)
+    metrics = RegistryMetrics("0.1.0")
+    shares = {"a": 0.25, "b": 0.5, "c": 1.0}
+    metrics.cycle(allocator.Cycle(active_filters={"a": 3}, dominant_shares=shares))
+    told = metrics.by_role()
+    assert told["allocator/mesos/offer_filters/roles/a/active"] == 3
+    of_roles = {name: value for name, value in told.items() if name.endswith("/shares/dominant")}
+    assert len(of_roles) == 2
+    assert all(shares[name.split("/")[3]] == value for name, value in of_roles.items())
+    assert told["allocator/mesos/roles_without_metrics"] == 1
+    assert not [name for name in metrics.numbers(0, 0) if "/roles/" in name], (
+        "Prometheus' exporter asks for these alone"
+    )
+
+
+def test_prometheus_finds_nothing_of_single_frameworks(cluster: Cluster) -> None:
+    framework = cluster.framework()
+    scraped = CollectorRegistry()
+    scraped.register(CoreCollector(Led(cluster)))
+    samples = [str(sample) for metric in scraped.collect() for sample in metric.samples]
+    assert samples
+    assert not [sample for sample in samples if framework.id in sample]
 
 
 def test_nothing_is_told_while_nobody_leads() -> None:

@@ -1,5 +1,6 @@
 """mezzo.operator.v1.Operator: observers of the state, and the calls of operators."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from mezzo_registry.streams import Overflow, Watcher
 from mezzo_registry.term import Term
 
 NANOSECONDS = 1e9
+METRICS_PER_SLICE = 1000
+"""Metrics written into an answer without a break: some milliseconds."""
 
 log = get_logger(__name__)
 
@@ -66,7 +69,7 @@ class Operators(operator_pb2_grpc.OperatorServicer):
         if response is None:
             return service.CallResponse()
         if response.type == master.Response.GET_METRICS:
-            response = _all_metrics(term.measure())
+            response = await _all_metrics(term.measure(in_full=True))
         return service.CallResponse(response=response)
 
     def _logging_level(self) -> master.Response:
@@ -101,9 +104,12 @@ class Operators(operator_pb2_grpc.OperatorServicer):
         return service.ExplainResponse(explanations=answer.explanations)
 
 
-def _all_metrics(numbers: dict[str, float]) -> master.Response:
-    """What the core measures, and what the loop around it does."""
+async def _all_metrics(numbers: dict[str, float]) -> master.Response:
+    """What the core measures, and what the loop around it does; made in slices, since there may be thousands."""
     response = master.Response(type=master.Response.GET_METRICS)
-    for name, value in sorted(numbers.items()):
+    response.get_metrics.SetInParent()
+    for position, (name, value) in enumerate(numbers.items(), 1):
         response.get_metrics.metrics.add(name=name, value=value)
+        if position % METRICS_PER_SLICE == 0:
+            await asyncio.sleep(0)
     return response

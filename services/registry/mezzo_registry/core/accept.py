@@ -84,6 +84,7 @@ def accept(turn: Turn, framework: Framework, call: scheduler.Call.Accept) -> Non
         return
     pool = _take(turn, framework, accepted)
     for index, operation in enumerate(call.operations):
+        framework.counts.operations[operation.type] += 1
         if operation.type == Operation.LAUNCH:
             for number, task in enumerate(operation.launch.task_infos):
                 launch.launch(turn, pool, task, f"accept.operations[{index}].launch.task_infos[{number}]")
@@ -169,7 +170,10 @@ def answer_operation(
     agent_id: str,
 ) -> None:
     """Say what became of an operation: to the framework when it gave it an id, and to the log."""
-    turn.counters[f"operations/{mesos.OperationState.Name(state).lower().removeprefix('operation_')}"] += 1
+    outcome = mesos.OperationState.Name(state).lower().removeprefix("operation_")
+    for kind in ("", f"{Operation.Type.Name(operation.type).lower()}/"):
+        turn.counters[f"operations/{kind}{outcome}"] += 1
+        turn.counters[f"operations/{kind}total"] += 1
     turn.warn("operation not done", framework_id=framework.id, operation_id=operation.id.value, why=why)
     if not operation.HasField("id"):
         return

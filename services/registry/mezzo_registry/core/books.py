@@ -17,6 +17,7 @@ from mezzo.task_states import TERMINAL
 
 from .accounts import Sums
 from .failures import InvalidTransition
+from .framework_metrics import FrameworkCounts
 from .maintenance import Plan
 from .offer_ages import OfferAges
 from .roles import Configuration
@@ -127,6 +128,7 @@ class Framework:
     """By agent id."""
     agents: dict[str, int] = field(default_factory=dict)
     """Agent id → how many of its tasks and executors are there."""
+    counts: FrameworkCounts = field(default_factory=FrameworkCounts)
 
     @property
     def id(self) -> str:
@@ -431,6 +433,7 @@ class Books:
         self.task_states[task.state] += 1
         self._count(task.framework, task.agent, 1)
         if not task.terminal:
+            task.framework.counts.tasks[task.state] += 1
             self.used.add(task.role, task.resources)
             if not paid:
                 task.agent.available = task.agent.available - task.resources
@@ -440,6 +443,9 @@ class Books:
         assert state not in TERMINAL
         self.task_states[task.state] -= 1
         self.task_states[state] += 1
+        counts = task.framework.counts.tasks
+        counts[task.state] -= 1
+        counts[state] += 1
         task.state = state
 
     def end_task(self, task: Task, state: "mesos.TaskState.ValueType") -> None:
@@ -452,6 +458,7 @@ class Books:
             raise InvalidTransition("task", task.id, mesos.TaskState.Name(task.state), mesos.TaskState.Name(state))
         self.task_states[task.state] -= 1
         self.task_states[state] += 1
+        task.framework.counts.tasks[task.state] -= 1
         task.state = state
         task.agent.available = task.agent.available + task.resources
         self.used.add(task.role, task.resources, -1)
@@ -464,6 +471,7 @@ class Books:
         task.agent.kills.pop(task.key, None)
         self._count(task.framework, task.agent, -1)
         if not task.terminal:
+            task.framework.counts.tasks[task.state] -= 1
             task.agent.available = task.agent.available + task.resources
             self.used.add(task.role, task.resources, -1)
 

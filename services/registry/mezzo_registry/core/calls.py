@@ -24,6 +24,7 @@ def called(turn: Turn, event: FrameworkCalled) -> None:
     """A framework made a call: carry it out, or refuse it and change nothing."""
     try:
         framework, handler = _admit(turn, event)
+        framework.counts.calls[event.call.type] += 1
         handler(turn, framework, event.call)
     except MezzoError as error:
         turn.counters["calls_refused"] += 1

@@ -10,13 +10,20 @@ from .turn import Turn
 
 
 def count(turn: Turn, state: "mesos.TaskState.ValueType", status: mesos.TaskStatus) -> None:
-    """Count an ending under Mesos' names."""
+    """Count an ending under Mesos' names; of a task that was never in the books, too."""
     name = STATE_NAMES[state]
     turn.counters[f"tasks_{name}"] += 1
     if status.HasField("reason"):
         source = mesos.TaskStatus.Source.Name(status.source).lower()
         reason = mesos.TaskStatus.Reason.Name(status.reason).lower()
         turn.counters[f"task_{name}/{source}/{reason}"] += 1
+
+
+def count_of_task(turn: Turn, task: Task, state: "mesos.TaskState.ValueType", status: mesos.TaskStatus) -> None:
+    """Count the ending of a task that was in the books, among its framework's as well."""
+    count(turn, state, status)
+    if state in TERMINAL:
+        task.framework.counts.tasks[state] += 1
 
 
 def end(
@@ -32,7 +39,7 @@ def end(
     if not task.terminal:
         turn.books.end_task(task, state)
         allocator_messages.recovered(turn, task.framework, task.agent, task.role, task.resources)
-        count(turn, state, status)
+        count_of_task(turn, task, state, status)
     statuses.remember(task, status)
     statuses.send(turn, task.framework, status)
     complete(turn, task)
@@ -49,7 +56,7 @@ def never_started(
     status = statuses.of_task(turn, task, state, reason, message)
     task.state = state
     task.launch = None
-    count(turn, state, status)
+    count_of_task(turn, task, state, status)
     statuses.remember(task, status)
     statuses.send(turn, task.framework, status)
     _remember(turn, task.framework, task)
@@ -98,7 +105,7 @@ def become_unreachable(turn: Turn, task: Task) -> None:
     task.state = state
     task.launch = None
     task.pending = None
-    count(turn, state, status)
+    count_of_task(turn, task, state, status)
     statuses.remember(task, status)
     statuses.send(turn, framework, status)
     turn.books.add_unreachable_task(task)

@@ -140,6 +140,7 @@ def _subscribe_again(
     """A framework comes back, or another of its schedulers takes over: one stream, and no offers from before."""
     if framework.stream_id is not None:
         turn.books.frameworks_by_stream.pop(framework.stream_id, None)
+        framework.counts.events[Event.ERROR] += 1
         _turn_away(turn, framework.stream_id, "Framework failed over: another stream of it was opened")
         framework.stream_id = None
     for offer in list(framework.offers.values()):
@@ -170,6 +171,7 @@ def _connect(
     framework.client_address = event.client_address
     framework.suppressed = set(subscribe.suppressed_roles)
     framework.constraints = _constraints(subscribe)
+    framework.counts.calls[scheduler.Call.SUBSCRIBE] += 1
     turn.books.frameworks_by_stream[event.stream_id] = framework
     subscribed = Event(type=Event.SUBSCRIBED)
     subscribed.subscribed.framework_id.value = framework.id
@@ -252,6 +254,7 @@ def stream_closed(turn: Turn, event: FrameworkStreamClosed) -> None:
         return
     framework.stream_id = None
     framework.move(FrameworkState.DISCONNECTED)
+    framework.counts.offers_rescinded += len(framework.offers)  # as Mesos counts them
     for offer in list(framework.offers.values()):
         offers.remove(turn, offer, offers.Outcome.WITHDRAWN)
     inverse_offers.take_back(turn, framework.inverse_offers.values())

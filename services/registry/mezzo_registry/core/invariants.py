@@ -4,13 +4,17 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from mesos.v1 import mesos_pb2 as mesos
 from mezzo.resources import Resources
+from mezzo.task_states import TERMINAL
 
 from .accounts import Sums
 from .books import Agent, Books, Task, TaskKey
 from .failures import InvariantViolation
 from .roles import contradictions
 from .states import AgentState, FrameworkState
+
+ACTIVE_STATES = [state for state in mesos.TaskState.values() if state not in TERMINAL]
 
 
 def validate(books: Books) -> None:
@@ -175,6 +179,11 @@ def _sums(books: Books) -> None:
             offered.add(offer.role, offer.resources)
     states = Counter(task.state for one in books.frameworks.values() for task in one.tasks.values())
     _must(states == +books.task_states, f"tasks are counted as {books.task_states}, but are {states}")
+    for framework in books.frameworks.values():
+        counted = framework.counts.tasks
+        active = Counter(task.state for task in framework.tasks.values() if not task.terminal)
+        shown = {state: counted[state] for state in ACTIVE_STATES if counted[state]}
+        _must(active == shown, f"framework {framework.id}: tasks are counted as {shown}, but are {active}")
     _must(used == books.used, f"{books.used} are counted as used, but {used} are")
     _must(offered == books.offered, f"{books.offered} are counted as offered, but {offered} are")
 

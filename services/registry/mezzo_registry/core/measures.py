@@ -1,11 +1,12 @@
 """The registry in numbers, under the names that Mesos' master gave them in /metrics/snapshot."""
 
 from collections import Counter
+from itertools import islice
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.resources import Quantities
 
-from . import accounts
+from . import accounts, consumption, framework_metrics
 from .books import Books
 from .states import STATE_NAMES, AgentState, FrameworkState
 from .turn import Turn
@@ -79,15 +80,39 @@ COUNTED = (
 )
 """Counters that are told even while they are zero; some always are, since nobody sends such messages here."""
 
+ROLES_MAX = 1000
+"""Roles whose quota, consumption, share or filters are published; of each the first so many."""
+ROLES_OMITTED = "allocator/mesos/quota/roles_without_metrics"
+"""How many roles are left out for that, in consumption and in quota."""
+QUOTA = "allocator/mesos/quota/roles/"
+_OUTCOMES = (
+    "total",
+    "pending",
+    "recovering",
+    "unreachable",
+    "finished",
+    "failed",
+    "error",
+    "dropped",
+    "gone_by_operator",
+)
+_OPERATIONS = (
+    "reserve/", "unreserve/", "create/", "destroy/", "grow_volume/", "shrink_volume/", "create_disk/", "destroy_disk/",
+)  # fmt: skip
+OPERATIONS = tuple(f"operations/{kind}{outcome}" for kind in ("", *_OPERATIONS) for outcome in _OUTCOMES)
+"""Counters of offer operations other than launches."""
 THOUSANDTHS = 1000
 RESOURCES = ("cpus", "gpus", "mem", "disk")
 ACTIVE_STATES = (mesos.TASK_STAGING, mesos.TASK_STARTING, mesos.TASK_RUNNING, mesos.TASK_KILLING)
 
 
-def measure(turn: Turn) -> dict[str, float]:
-    """All numbers, by name. Walks the agents and frameworks, but no tasks."""
+def measure(turn: Turn, *, in_full: bool = False) -> dict[str, float]:
+    """All numbers, by name; with those of single frameworks, roles and kinds of operations if `in_full`.
+
+    Walks the agents and frameworks, but no tasks.
+    """
     books = turn.books
-    numbers = {f"master/{name}": 0.0 for name in COUNTED}
+    numbers = {f"master/{name}": 0.0 for name in (*COUNTED, *(OPERATIONS if in_full else ()))}
     for name, count in turn.counters.items():
         numbers[f"master/{name}"] = float(count)
     numbers["master/elected"] = 1.0
@@ -98,7 +123,10 @@ def measure(turn: Turn) -> dict[str, float]:
     numbers.update(_frameworks(books))
     numbers.update(_tasks(books))
     numbers.update(_resources(books))
-    numbers.update(_quotas(books))
+    if in_full:
+        numbers.update(_quotas(books))
+        if turn.settings.publish_per_framework_metrics:
+            numbers.update(framework_metrics.measure(books))
     return numbers
 
 
@@ -150,16 +178,22 @@ def _resources(books: Books) -> dict[str, float]:
 
 
 def _quotas(books: Books) -> dict[str, float]:
-    """By role with quota and resource: what it is guaranteed, what it may have, and what it has or is offered."""
-    numbers: dict[str, float] = {}
-    if not books.configuration.quotas:
+    """By role and resource: what it consumes; and of a role with quota what it is guaranteed, what it may have and what
+    it has or is offered. At most `ROLES_MAX` of each.
+    """
+    consumed, quotas = consumption.consumptions(books), books.configuration.quotas
+    numbers = {ROLES_OMITTED: float(max(0, len(consumed) - ROLES_MAX) + max(0, len(quotas) - ROLES_MAX))}
+    for role, amounts in islice(consumed.items(), ROLES_MAX):
+        for name, amount in amounts.items():
+            numbers[f"{QUOTA}{role}/resources/{name}/consumed"] = amount / THOUSANDTHS
+    if not quotas:
         return numbers
     used, offered = accounts.up_the_tree(books.used.firm), accounts.up_the_tree(books.offered.firm)
-    for role, one in books.configuration.quotas.items():
+    for role, one in islice(quotas.items(), ROLES_MAX):
         held = used.get(role, Quantities.EMPTY) + offered.get(role, Quantities.EMPTY)
-        for kind, amounts in (("guarantee", one.guarantees), ("limit", one.limits)):
-            for name, amount in amounts.items():
-                prefix = f"allocator/mesos/quota/roles/{role}/resources/{name}"
+        for kind, bounds in (("guarantee", one.guarantees), ("limit", one.limits)):
+            for name, amount in bounds.items():
+                prefix = f"{QUOTA}{role}/resources/{name}"
                 numbers[f"{prefix}/{kind}"] = amount / THOUSANDTHS
                 numbers[f"{prefix}/offered_or_allocated"] = held.get(name) / THOUSANDTHS
     return numbers

@@ -91,6 +91,7 @@ def _make(turn: Turn, allocation: allocator.Allocation) -> Offer | None:
     _fill(offer)
     books.add_offer(offer)
     turn.counters["offers_sent"] += 1
+    framework.counts.offers_sent += 1
     if not books.offer_timer_runs:
         _watch_oldest(turn)
     return offer
@@ -137,6 +138,13 @@ def remove(turn: Turn, offer: Offer, outcome: Outcome, filters: mesos.Filters | 
 def closed(turn: Turn, offer: Offer, outcome: Outcome) -> None:
     """What has to be done for every offer that is no longer out, however it ended."""
     turn.counters[f"offers_{outcome.value}"] += 1
+    counts = offer.framework.counts
+    if outcome is Outcome.ACCEPTED:
+        counts.offers_accepted += 1
+    elif outcome is Outcome.DECLINED:
+        counts.offers_declined += 1
+    elif outcome is not Outcome.WITHDRAWN:
+        counts.offers_rescinded += 1
     turn.books.offer_ages[outcome.value].add(turn.now - offer.made_at)
     observers.offer_removed(turn, offer)
 

@@ -88,10 +88,16 @@ class Registry:
                 lines.append(f"{at:.3f} {text[:STORY_LINE_CHARACTERS_MAX]}")
         return tuple(lines[-STORY_LINES_MAX:])
 
-    def measure(self, *, now: float) -> dict[str, float]:
-        """The registry in numbers, by Mesos' names."""
+    def measure(self, *, now: float, in_full: bool = False) -> dict[str, float]:
+        """The registry in numbers, by Mesos' names; with those of single frameworks and roles if `in_full`."""
         self._turn.now = now
-        return measures.measure(self._turn)
+        return measures.measure(self._turn, in_full=in_full)
+
+    def heartbeat_sent(self, stream_id: str) -> None:
+        """A heartbeat was sent on a framework's stream: the one event that is not the core's."""
+        framework = self._turn.books.frameworks_by_stream.get(stream_id)
+        if framework is not None:
+            framework.counts.events[frameworks.HEARTBEAT.type] += 1
 
     def oldest_offer_seconds(self, *, now: float) -> float:
         """For how long the oldest offer has been out; 0 when none is."""

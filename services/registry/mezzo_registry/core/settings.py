@@ -76,6 +76,7 @@ class Settings:
     offer_constraints: RegexLimits = DEFAULT_LIMITS
     """What a regular expression in offer constraints may cost."""
     require_agent_domain: bool = False
+    publish_per_framework_metrics: bool = True
     weights: Mapping[str, float] = field(default_factory=dict)
     """Role → weight, where the store has no weights at all."""
 

@@ -50,6 +50,7 @@ class Turn:
     def to_framework(self, framework: Framework, event: scheduler.Event) -> None:
         """Send to a framework; without a stream it learns what it missed when it reconciles."""
         if framework.stream_id is not None:
+            framework.counts.events[event.type] += 1
             self.effects.append(effects.SendToFramework(framework.stream_id, event))
 
     def to_allocator(self, message: allocator.RegistryMessage) -> None:

@@ -64,7 +64,7 @@ def _take_in(turn: Turn, task: Task, status: mesos.TaskStatus, update: agent_ses
             turn.books.end_task(task, latest)
             task.agent.kills.pop(task.key, None)
             allocator_messages.recovered(turn, task.framework, task.agent, task.role, task.resources)
-            endings.count(turn, latest, update.latest if update.HasField("latest") else status)
+            endings.count_of_task(turn, task, latest, update.latest if update.HasField("latest") else status)
         else:
             turn.books.move_task(task, latest)
     if status.state in TERMINAL and task.pending is None:
