@@ -6,6 +6,10 @@ import threading
 class TooLarge(Exception):
     """More came than was allowed."""
 
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(f"it has more than {bytes_max} bytes")
+        self.bytes_max = bytes_max
+
 
 class Unwanted(Exception):
     """Whoever wanted the result has been cancelled."""
@@ -25,4 +29,4 @@ class Budget:
             raise Unwanted
         self.spent += count
         if self.spent > self._bytes_max:
-            raise TooLarge(f"it has more than {self._bytes_max} bytes")
+            raise TooLarge(self._bytes_max)

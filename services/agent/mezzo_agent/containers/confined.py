@@ -36,6 +36,7 @@ class ConfinedFolder:
 
     def __init__(self, path: Path) -> None:
         self._root = os.open(path, _FOLDER)
+        self.folders_made = 0
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +113,7 @@ class ConfinedFolder:
         folder = os.dup(self._root)
         for step in parts:
             try:
-                below = _open_or_make(folder, step)
+                below = self._open_or_make(folder, step)
             except OSError as error:
                 if error.errno in (errno.ELOOP, errno.ENOTDIR):
                     raise OutsideError(f"'{'/'.join(parts)}' leads through '{step}', which is not a folder") from None
@@ -121,6 +122,14 @@ class ConfinedFolder:
                 os.close(folder)
             folder = below
         return folder
+
+    def _open_or_make(self, folder: int, name: str) -> int:
+        try:
+            return os.open(name, _FOLDER, dir_fd=folder)
+        except FileNotFoundError:
+            os.mkdir(name, 0o755, dir_fd=folder)
+            self.folders_made += 1
+            return os.open(name, _FOLDER, dir_fd=folder)
 
 
 def check_link(parts: Sequence[str], target: str) -> None:
@@ -134,14 +143,6 @@ def check_link(parts: Sequence[str], target: str) -> None:
         climbs += 1
     if climbs > len(parts) - 1 or ".." in steps[climbs:]:
         raise OutsideError(f"the link '{where}' leads, or may lead, out of the sandbox, to '{target}'")
-
-
-def _open_or_make(folder: int, name: str) -> int:
-    try:
-        return os.open(name, _FOLDER, dir_fd=folder)
-    except FileNotFoundError:
-        os.mkdir(name, 0o755, dir_fd=folder)
-        return os.open(name, _FOLDER, dir_fd=folder)
 
 
 def _unlink(folder: int, name: str) -> None:

@@ -22,11 +22,12 @@ import structlog
 
 from mesos.v1.mesos_pb2 import CommandInfo
 from mezzo.confidential import without_credentials
-from mezzo_agent.containers.archives import ArchiveError, is_archive, unpack
+from mezzo_agent.containers.archives import ArchiveError, is_archive, shown
 from mezzo_agent.containers.budget import Budget, TooLarge
 from mezzo_agent.containers.confined import ConfinedFolder, OutsideError, parts_of
 from mezzo_agent.containers.fetcher_cache import CacheBypass, FetcherCache
 from mezzo_agent.containers.identity import FileWorker
+from mezzo_agent.containers.unpacking import Unpacker, UnpackLimits
 from mezzo_agent.containers.users import Credentials
 
 _log = structlog.get_logger(__name__)
@@ -35,6 +36,7 @@ CHUNK_BYTES = 1 << 20
 FETCH_BYTES_MAX = 64 << 30
 """The most that one URI may bring into a sandbox, as it comes and again unpacked."""
 REDIRECTS_MAX = 20
+NAME_BYTES_MAX = 255
 
 
 class FetchError(Exception):
@@ -48,22 +50,23 @@ class FetchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a URI leads: a URL for the HTTP client, or a file of this machine. `name` is what it is called."""
+    """Where a URI leads: a URL for the HTTP client, or a file of this machine."""
 
-    name: str
     url: str | None = None
     file: Path | None = None
 
 
 def locate(uri: str, frameworks_home: Path | None) -> Source:
     """Raises FetchError for a URI that nothing here can follow."""
+    if "\0" in (unquote(uri) if uri.startswith("file:") else uri):
+        raise FetchError(uri, "it has a null character")
     if "://" not in uri:
         path = Path(uri)
         if not path.is_absolute():
             if frameworks_home is None:
                 raise FetchError(uri, "it is a relative path, and --frameworks_home is not set")
             path = frameworks_home / path
-        return Source(_name(uri, uri), file=path)
+        return Source(file=path)
     try:
         parts = urlsplit(uri)
     except ValueError as error:
@@ -71,19 +74,30 @@ def locate(uri: str, frameworks_home: Path | None) -> Source:
     if parts.scheme in ("http", "https"):
         if not parts.hostname:
             raise FetchError(uri, "it names no host")
-        return Source(_name(uri, parts.path), url=uri)
+        return Source(url=uri)
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost"):
             raise FetchError(uri, f"files of the host '{parts.netloc}' cannot be read from here")
-        local = unquote(uri.removeprefix("file://").removeprefix(parts.netloc))
-        return Source(_name(uri, local), file=Path(local))
+        return Source(file=Path(unquote(uri.removeprefix("file://").removeprefix(parts.netloc))))
     raise FetchError(uri, f"the scheme '{parts.scheme}' is not known here; http, https and file are")
 
 
-def _name(uri: str, path: str) -> str:
-    name = path.rstrip("/").rpartition("/")[2]
-    if name in ("", ".", "..") or path.endswith("/"):
+def name_of(uri: str) -> str:
+    """What a file is called in the sandbox unless its `output_file` says so: what follows the URI's last slash.
+
+    As in Mesos a query belongs to the name, and with it to the question whether this is an archive. Raises FetchError.
+    Source: Fetcher::basename in src/slave/containerizer/fetcher.cpp of apache/mesos.
+    """
+    path = uri.partition("://")[2] if "://" in uri else uri
+    _, slash, name = path.rpartition("/")
+    if uri.startswith("file://"):
+        name = unquote(name)
+    if name in ("", ".", "..") or ("://" in uri and not slash):
         raise FetchError(uri, "its path names no file")
+    if len(os.fsencode(name)) > NAME_BYTES_MAX:
+        raise FetchError(
+            uri, f"what follows its last slash is no name for a file: it has more than {NAME_BYTES_MAX} bytes"
+        )
     return name
 
 
@@ -97,11 +111,13 @@ class Fetcher:
         stall_timeout_secs: float,
         frameworks_home: Path | None = None,
         bytes_max: int = FETCH_BYTES_MAX,
+        unpack_limits: UnpackLimits | None = None,
     ) -> None:
         self._cache = FetcherCache(cache_dir, cache_bytes_max)
         self._stall_timeout_secs = stall_timeout_secs
         self._frameworks_home = frameworks_home
         self._bytes_max = bytes_max
+        self._unpacker = Unpacker(unpack_limits or UnpackLimits(bytes_max))
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -125,7 +141,7 @@ class Fetcher:
         async with FileWorker(credentials) as worker:
             for uri in uris:
                 try:
-                    await self._fetch_one(uri, worker, sandbox, user)
+                    await self._fetch_one(uri, worker, sandbox, user, credentials)
                 except FetchError as error:
                     await worker.run(_note, sandbox, str(error))
                     raise
@@ -135,11 +151,13 @@ class Fetcher:
                     raise failure from error
                 await worker.run(_note, sandbox, f"fetched '{without_credentials(uri.value)}'")
 
-    async def _fetch_one(self, uri: CommandInfo.URI, worker: FileWorker, sandbox: Path, user: str) -> None:
-        source = locate(uri.value, self._frameworks_home)
+    async def _fetch_one(
+        self, uri: CommandInfo.URI, worker: FileWorker, sandbox: Path, user: str, credentials: Credentials | None
+    ) -> None:
+        source = locate(uri.value.lstrip(), self._frameworks_home)
         if uri.output_file.startswith("/"):
             raise FetchError(uri.value, f"its output_file '{uri.output_file}' is an absolute path")
-        target = uri.output_file or source.name
+        target = uri.output_file or name_of(uri.value)
         delivery = _Delivery(sandbox, parts_of(target), uri.executable, uri.extract)
 
         async def size() -> int | None:
@@ -156,7 +174,10 @@ class Fetcher:
             try:
                 async with self._cache.hold(user, uri.value, size, download) as cached:
                     with cached.open("rb") as file:
-                        await worker.run(delivery.from_cache, file, self._budget(worker))
+                        if delivery.unpacks:
+                            await self._unpack(file.fileno(), delivery, credentials)
+                        else:
+                            await worker.run(delivery.copy, file, Budget(self._bytes_max, worker.unwanted))
                     return
             except CacheBypass as bypass:
                 _log.info("fetching without the cache", uri=without_credentials(uri.value), reason=str(bypass))
@@ -165,17 +186,25 @@ class Fetcher:
             await self._transfer(source, worker, descriptor, self._bytes_max)
         finally:
             os.close(descriptor)
-        await worker.run(delivery.unpack_in_place, self._budget(worker))
+        if delivery.unpacks:
+            descriptor = await worker.run(delivery.open)
+            try:
+                await self._unpack(descriptor, delivery, credentials)
+            finally:
+                os.close(descriptor)
 
-    def _budget(self, worker: FileWorker) -> Budget:
-        return Budget(self._bytes_max, worker.unwanted)
+    async def _unpack(self, archive: int, delivery: "_Delivery", credentials: Credentials | None) -> None:
+        await self._unpacker.unpack(archive, "/".join(delivery.target), delivery.sandbox, credentials)
 
     async def _size(self, source: Source, worker: FileWorker) -> int | None:
         """How many bytes the source has, or None if it does not say."""
         if source.file is not None:
             return await worker.run(_file_size, source.file)
         try:
-            async with self._http().head(str(source.url), allow_redirects=True, max_redirects=REDIRECTS_MAX) as answer:
+            async with (
+                self._progress(),
+                self._http().head(str(source.url), allow_redirects=True, max_redirects=REDIRECTS_MAX) as answer,
+            ):
                 return (answer.content_length or None) if answer.ok else None
         except (aiohttp.ClientError, TimeoutError):
             return None  # the download itself will say what is wrong
@@ -185,13 +214,23 @@ class Fetcher:
         if source.file is not None:
             await worker.run(_copy_file, source.file, out, budget)
             return budget.spent
-        async with self._http().get(str(source.url), max_redirects=REDIRECTS_MAX) as answer:
+        async with self._progress():
+            answer = await self._http().get(str(source.url), max_redirects=REDIRECTS_MAX)
+        async with answer:
             if answer.status != 200:
-                raise FetchError(str(source.url), f"the server answered {answer.status} {answer.reason}")
-            async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
+                raise FetchError(str(source.url), f"the server answered {answer.status} {shown(answer.reason or '')}")
+            while chunk := await self._next_chunk(answer):
                 budget.spend(len(chunk))
                 await worker.run(_write_all, out, chunk)
         return budget.spent
+
+    async def _next_chunk(self, answer: aiohttp.ClientResponse) -> bytes:
+        async with self._progress():
+            return await answer.content.read(CHUNK_BYTES)
+
+    def _progress(self) -> asyncio.Timeout:
+        """What must come to an end: the session's own timeouts are content with bytes that are none of the file's."""
+        return asyncio.timeout(self._stall_timeout_secs)
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -219,33 +258,23 @@ class _Delivery:
     extract: bool
 
     @property
-    def _unpacks(self) -> bool:
+    def unpacks(self) -> bool:
         return self.extract and not self.executable and is_archive(self.target[-1])
 
     def create(self) -> int:
         with ConfinedFolder(self.sandbox) as inside:
             return inside.create_file(self.target, 0o755 if self.executable else 0o644)
 
-    def unpack_in_place(self, budget: Budget) -> None:
-        if not self._unpacks:
-            return
+    def open(self) -> int:
         with ConfinedFolder(self.sandbox) as inside:
-            descriptor = inside.open_file(self.target)
-        with open(descriptor, "rb") as file:
-            self._unpack(file, budget)
+            return inside.open_file(self.target)
 
-    def from_cache(self, file: IO[bytes], budget: Budget) -> None:
-        if self._unpacks:
-            self._unpack(file, budget)
-            return
+    def copy(self, file: IO[bytes], budget: Budget) -> None:
         descriptor = self.create()
         try:
             _copy(file.fileno(), descriptor, budget)
         finally:
             os.close(descriptor)
-
-    def _unpack(self, file: IO[bytes], budget: Budget) -> None:
-        unpack(file, "/".join(self.target), self.sandbox, budget)
 
 
 def _open_source(path: Path) -> int:
@@ -301,4 +330,9 @@ def _reason(error: Exception, stall_timeout_secs: float) -> str:
         return f"nothing has come for {stall_timeout_secs:g} seconds"
     if isinstance(error, OSError) and error.strerror and not isinstance(error, aiohttp.ClientError):
         return f"{error.strerror}: '{error.filename}'" if error.filename else error.strerror
+    if isinstance(error, aiohttp.TooManyRedirects):
+        last = error.history[-1].headers.get("Location", "")
+        return f"it was redirected {len(error.history)} times, {REDIRECTS_MAX} at most are followed: to '{shown(last)}'"
+    if isinstance(error, aiohttp.NonHttpUrlClientError):
+        return f"it was redirected to '{shown(str(error))}', which is not HTTP"
     return str(error) or type(error).__name__

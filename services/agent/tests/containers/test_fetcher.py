@@ -1,4 +1,6 @@
 import asyncio
+import contextlib
+import gzip
 import os
 import stat
 import tarfile
@@ -13,9 +15,10 @@ from aiohttp import web
 
 from mesos.v1.mesos_pb2 import CommandInfo
 from mezzo_agent.containers.budget import Budget
-from mezzo_agent.containers.fetcher import Fetcher, FetchError, locate
+from mezzo_agent.containers.fetcher import Fetcher, FetchError, locate, name_of
 from mezzo_agent.containers.identity import FileWorker
 from mezzo_agent.containers.posix import PosixContainerizer
+from mezzo_agent.containers.unpacking import UnpackLimits
 from mezzo_agent.containers.users import Credentials
 from mezzo_agent.ports import ContainerConfig, LaunchError
 
@@ -38,7 +41,9 @@ class Server:
         app.router.add_get("/slow", self._slow, allow_head=False)
         app.router.add_get("/chunked", self._chunked, allow_head=False)
         app.router.add_get("/moved", self._moved)
-        app.router.add_get("/{name}", self._file)
+        app.router.add_get("/round", self._round)
+        app.router.add_get("/away", self._away)
+        app.router.add_get("/{name:.*}", self._file)
         self._runner = web.AppRunner(app, shutdown_timeout=0)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -58,6 +63,12 @@ class Server:
 
     async def _moved(self, _: web.Request) -> web.Response:
         raise web.HTTPFound("/file")
+
+    async def _round(self, request: web.Request) -> web.Response:
+        raise web.HTTPFound(f"/round?{len(request.query_string) * 'x'}x")
+
+    async def _away(self, _: web.Request) -> web.Response:
+        raise web.HTTPFound("file:///etc/passwd")
 
     async def _chunked(self, request: web.Request) -> web.StreamResponse:
         self.downloads["chunked"] += 1
@@ -121,16 +132,69 @@ async def test_a_file_comes_over_http_and_the_owner_reads_so_in_stderr(
     fetcher: Fetcher, server: Server, sandbox: Path
 ) -> None:
     server.files["file"] = os.urandom(50_000)
-    await fetch(fetcher, sandbox, uri(f"{server.url}/file?token=x"))
+    await fetch(fetcher, sandbox, uri(f"{server.url}/file"))
     assert (sandbox / "file").read_bytes() == server.files["file"]
     assert (sandbox / "file").stat().st_mode & 0o777 == 0o644
-    assert f"fetched '{server.url}/file?token=x'" in (sandbox / "stderr").read_text()
+    assert f"fetched '{server.url}/file'" in (sandbox / "stderr").read_text()
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("http://host/a/file", "file"),
+        ("http://host/file?token=x", "file?token=x"),
+        ("http://host/file.tgz?at=a/b", "b"),
+        ("http://host/file#part", "file#part"),
+        ("http://host/with%20space", "with%20space"),
+        ("file:///with%20space", "with space"),
+        ("/a/file?x", "file?x"),
+        ("file", "file"),
+    ],
+)
+def test_a_file_is_called_by_what_follows_the_last_slash_of_its_uri(value: str, name: str) -> None:
+    assert name_of(value) == name
+
+
+async def test_a_query_belongs_to_the_name_and_decides_whether_it_is_an_archive(
+    fetcher: Fetcher, server: Server, sandbox: Path
+) -> None:
+    server.files["a.tar.gz"] = tar(inner=b"x")
+    await fetch(fetcher, sandbox, uri(f"{server.url}/a.tar.gz?token=x"))
+    assert sorted(os.listdir(sandbox)) == ["a.tar.gz?token=x", "stderr"]
+    await fetch(fetcher, sandbox, uri(f"{server.url}/a.tar.gz?token={'x' * 300}", output_file="a.tar.gz"))
+    assert (sandbox / "inner").read_bytes() == b"x"
+
+
+async def test_a_uri_without_a_name_is_fetched_to_its_output_file(
+    fetcher: Fetcher, server: Server, sandbox: Path
+) -> None:
+    server.files[""] = b"the front page"
+    await fetch(fetcher, sandbox, uri(f"{server.url}/", output_file="index.html"))
+    assert (sandbox / "index.html").read_bytes() == b"the front page"
 
 
 async def test_redirections_are_followed(fetcher: Fetcher, server: Server, sandbox: Path) -> None:
     server.files["file"] = b"here"
     await fetch(fetcher, sandbox, uri(f"{server.url}/moved"))
     assert (sandbox / "moved").read_bytes() == b"here"
+
+
+@pytest.mark.parametrize("cache", [False, True])
+async def test_redirections_without_an_end_are_counted(
+    fetcher: Fetcher, server: Server, sandbox: Path, cache: bool
+) -> None:
+    complaint = (
+        f"cannot fetch '{server.url}/round': it was redirected 20 times, 20 at most are followed: to '/round.x{{20}}'"
+    )
+    with pytest.raises(FetchError, match=complaint):
+        await fetch(fetcher, sandbox, uri(f"{server.url}/round", cache=cache))
+
+
+async def test_a_redirection_to_a_file_of_the_agent_is_not_followed(
+    fetcher: Fetcher, server: Server, sandbox: Path
+) -> None:
+    with pytest.raises(FetchError, match=r"/away': it was redirected to 'file:///etc/passwd', which is not HTTP$"):
+        await fetch(fetcher, sandbox, uri(f"{server.url}/away"))
 
 
 async def test_files_of_this_machine_come_by_uri_and_by_path(fetcher: Fetcher, sandbox: Path, tmp_path: Path) -> None:
@@ -169,11 +233,19 @@ async def test_a_relative_path_starts_at_frameworks_home(tmp_path: Path, sandbox
         ("http://[bad/file", "IPv6"),
         ("file://elsewhere/file", "host 'elsewhere'"),
         ("/some/..", "names no file"),
+        ("http://host/file?folder=/", "names no file"),
+        ("http://host/file?" + "x" * 300, "more than 255 bytes"),
+        ("/etc/pass\0wd", "a null character"),
+        ("file:///etc/pass%00wd", "a null character"),
     ],
 )
 def test_a_uri_that_cannot_be_followed_is_named_with_the_reason(value: str, complaint: str) -> None:
-    with pytest.raises(FetchError) as raised:
+    def follow() -> None:
         locate(value, None)
+        name_of(value)
+
+    with pytest.raises(FetchError) as raised:
+        follow()
     assert value in str(raised.value)
     assert complaint in str(raised.value)
 
@@ -202,6 +274,50 @@ async def test_a_download_that_stalls_is_given_up(server: Server, sandbox: Path,
     fetcher = Fetcher(tmp_path / "cache", 0, stall_timeout_secs=0.05)
     with pytest.raises(FetchError, match=r"nothing has come for 0\.05 seconds"):
         await fetch(fetcher, sandbox, uri(f"{server.url}/slow"))
+    await fetcher.close()
+
+
+ENDLESS = {
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+    "a chunk's head": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;a=", b"x" * 1000),
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+async def test_an_answer_that_goes_on_without_a_byte_of_the_file_is_given_up(
+    sandbox: Path, tmp_path: Path, what: str
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head, rest = ENDLESS[what]
+        with contextlib.suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head)
+            while True:
+                writer.write(rest)
+                await writer.drain()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    fetcher = Fetcher(tmp_path / "cache", 0, stall_timeout_secs=0.2)
+    async with server:
+        with pytest.raises(FetchError, match=r"nothing has come for 0\.2 seconds"):
+            await fetch(fetcher, sandbox, uri(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/file"))
+        await fetcher.close()
+
+
+async def test_an_archive_that_asks_for_too_much_memory_is_an_error_that_names_the_uri(
+    server: Server, sandbox: Path, tmp_path: Path
+) -> None:
+    name = tarfile.TarInfo("././@LongLink")
+    name.size, name.type = 64 << 20, tarfile.GNUTYPE_LONGNAME
+    server.files["a.tar.gz"] = gzip.compress(name.tobuf(tarfile.GNU_FORMAT) + bytes(name.size), 1)
+    limits = UnpackLimits(bytes_max=1 << 20, memory_bytes_max=32 << 20)
+    fetcher = Fetcher(tmp_path / "cache", 1 << 20, stall_timeout_secs=30, unpack_limits=limits)
+    await fetcher.open()
+    for cache in (False, True):
+        with pytest.raises(
+            FetchError, match=f"{server.url}/a.tar.gz': the archive needs more than 33554432 bytes of mem"
+        ):
+            await fetch(fetcher, sandbox, uri(f"{server.url}/a.tar.gz", cache=cache))
     await fetcher.close()
 
 
