@@ -1,67 +1,42 @@
 """The journal: what the agent has to know after `kill -9` at any instant.
 
-    <work_dir>/meta/lock            held by the agent process that uses this work_dir
-    <work_dir>/meta/journal.<n>     the records; of several the highest number counts
+    <work_dir>/meta/lock                    held by the agent process that uses this work_dir
+    <work_dir>/meta/journal.<n>             the records; of several the highest number counts
+    <work_dir>/meta/journal.<n>-torn        copy of a file that ended with an append that was not finished
+    <work_dir>/meta/journal.<n>-damaged     copy of a file that cannot be read to its end, or of one before it
 
-A file is a magic line, and then frames: the length of the record and its CRC-32, four bytes each, little endian, and
-the record, a serialised mezzo.agent.v1.CheckpointRecord. It is only ever appended to, and replaced as a whole by a
-shorter one that leads to the same state.
+The file is only ever appended to, and replaced as a whole by a shorter one that leads to the same state. What stands in
+it is told in journal_format.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
+import itertools
 import os
-import zlib
+import re
+import shutil
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
-
 from mezzo.agent.v1.checkpoint_pb2 import CheckpointRecord
+from mezzo_agent.adapters import journal_format
 from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.log import get_logger
 
-MAGIC = b"mezzo agent journal 1\n"
-HEAD_BYTES = 8
-RECORD_BYTES_MAX = 64 << 20
 REWRITE_BYTES_MIN = 8 << 20
 """The journal is not rewritten before it has grown by this much, and by as much again as its last rewriting had."""
+COPIES_MAX = 5
+"""How many torn or damaged files are kept; the oldest go first."""
+_COPY = re.compile(r"journal\.\d+-(torn|damaged)(-\d+)?")
+
+log = get_logger(__name__)
 
 
 class DamagedJournal(Exception):
-    """Something in the middle of the journal cannot be read; its end merely torn off is no damage."""
-
-
-def frame(record: bytes) -> bytes:
-    return len(record).to_bytes(4, "little") + zlib.crc32(record).to_bytes(4, "little") + record
-
-
-def read(data: bytes) -> tuple[list[CheckpointRecord], int, str]:
-    """The records, how many bytes are good, and what is wrong with the rest ("" if it is merely torn off)."""
-    if not data.startswith(MAGIC):
-        torn = MAGIC.startswith(data)
-        later = data.startswith(MAGIC[: MAGIC.index(b"1")])
-        damage = "a later version of Mezzo wrote it" if later else "it is no journal of an agent"
-        return [], 0, "" if torn else damage
-    records: list[CheckpointRecord] = []
-    position = len(MAGIC)
-    while True:
-        head = data[position : position + HEAD_BYTES]
-        length, checksum = int.from_bytes(head[:4], "little"), int.from_bytes(head[4:], "little")
-        end = position + HEAD_BYTES + length
-        if len(head) < HEAD_BYTES or end > len(data):
-            return records, position, ""
-        body = data[position + HEAD_BYTES : end]
-        if length == 0 or zlib.crc32(body) != checksum:
-            last = end == len(data) or not any(data[position:])
-            return records, position, "" if last else f"the record at byte {position} does not match its checksum"
-        try:
-            records.append(CheckpointRecord.FromString(body))
-        except DecodeError:
-            return records, position, f"the record at byte {position} is no checkpoint"
-        position = end
+    """Something that was on the disk once cannot be read; its end merely torn off is no damage."""
 
 
 class Journal:
@@ -73,8 +48,11 @@ class Journal:
         self._file = -1
         self._lock = -1
         self._number = 0
+        self._salt = b""
         self._good_bytes = 0
         self._base_bytes = 0
+        # An append failed, and what it wrote is still there.
+        self._unclean = False
 
     def open(self, *, strict: bool) -> tuple[list[CheckpointRecord], str]:
         """Read what an earlier process left; also what is damaged, where `strict` is off.
@@ -96,7 +74,8 @@ class Journal:
                 f"{error}; with --strict=false the agent goes on with what is good, and loses the rest",
             ) from None
         except OSError as error:
-            raise StartupError(Exit.UNWRITABLE, f"cannot use {self._meta}: {error.strerror}") from None
+            what = error.filename or self._meta
+            raise StartupError(Exit.UNWRITABLE, f"cannot use {what}: {error.strerror}") from None
 
     def _open(self, strict: bool) -> tuple[list[CheckpointRecord], str]:
         found = sorted(
@@ -108,22 +87,49 @@ class Journal:
             self._create([])
             return [], ""
         self._number, path = found[-1]
-        records, good, damage = read(path.read_bytes())
+        contents = journal_format.read(path.read_bytes())
+        damage = f"{path} is damaged: {contents.damage}" if contents.damage else ""
+        if damage and strict:
+            raise DamagedJournal(damage)
         if damage:
-            damage = f"{path} is damaged: {damage}"
-            if strict:
-                raise DamagedJournal(damage)
-            path.with_suffix(f".{self._number}-damaged").write_bytes(path.read_bytes())
-        if good == 0:
-            self._create([])
+            # The files before it were to be removed: what they hold is in this one, where that can be read.
+            for _, each in found:
+                self._keep(each, "damaged")
+        elif contents.torn_bytes:
+            copy = self._keep(path, "torn")
+            log.warning(
+                "the journal ends with an append that was not finished",
+                journal=str(path),
+                torn_bytes=contents.torn_bytes,
+                copy=str(copy),
+            )
+        if damage or contents.torn_bytes or contents.version != journal_format.VERSION:
+            self._create(contents.records)
         else:
             self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            os.ftruncate(self._file, good)
-            os.lseek(self._file, good, os.SEEK_SET)
-            self._good_bytes = self._base_bytes = good
+            self._salt = contents.salt
+            self._good_bytes = self._base_bytes = contents.good_bytes
         for _, old in found[:-1]:
             old.unlink()
-        return records, damage
+        return contents.records, damage
+
+    def _keep(self, path: Path, what: str) -> Path:
+        """A copy of the file beside it; returns its name. The oldest copies are removed."""
+        for number in itertools.count(1):
+            copy = path.with_name(f"{path.name}-{what}" + (f"-{number}" if number > 1 else ""))
+            try:
+                _copy(path, copy)
+            except FileExistsError:
+                if copy.samefile(path):
+                    break  # by an agent that died just afterwards
+            else:
+                break
+        _sync_folder(self._meta)
+        copies = [each for each in self._meta.iterdir() if _COPY.fullmatch(each.name)]
+        copies.sort(key=lambda each: (each.stat().st_ctime_ns, each.name))
+        for old in copies[:-COPIES_MAX]:
+            old.unlink()
+        return copy
 
     @property
     def grown(self) -> bool:
@@ -132,44 +138,47 @@ class Journal:
 
     async def commit(self, records: Sequence[CheckpointRecord]) -> None:
         """Return when they are on the disk, all of them. Raises OSError, and then none of them is."""
-        data = b"".join(frame(record.SerializeToString()) for record in records)
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._append, data)
+        bodies = list(journal_format.appends(records))
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._append, bodies)
 
     async def rewrite(self, records: Iterable[CheckpointRecord]) -> None:
         """Replace the whole by a shorter journal. Raises OSError, and then the old one stays."""
-        frames = [frame(record.SerializeToString()) for record in records]
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._create, frames)
+        snapshot = list(records)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._create, snapshot)
 
-    def _append(self, data: bytes) -> None:
-        try:
-            _write_all(self._file, data)
-            os.fdatasync(self._file)
-        except OSError:
-            # Half a record in the middle would be damage.
+    def _append(self, bodies: Iterable[bytes]) -> None:
+        if self._unclean:
             os.ftruncate(self._file, self._good_bytes)
-            os.lseek(self._file, self._good_bytes, os.SEEK_SET)
-            raise
-        self._good_bytes += len(data)
+        self._unclean = True  # half a frame in the middle would be damage
+        position = self._good_bytes
+        for body in bodies:
+            frame = journal_format.frame(body, self._salt, position)
+            _write_all(self._file, frame, position)
+            os.fdatasync(self._file)
+            position += len(frame)
+        self._good_bytes = position
+        self._unclean = False
 
-    def _create(self, frames: Iterable[bytes]) -> None:
+    def _create(self, records: Iterable[CheckpointRecord]) -> None:
         """Start the next file: it counts from the moment it has its name."""
-        data = MAGIC + b"".join(frames)
+        data, salt = journal_format.new_file(records)
         path = self._meta / f"journal.{self._number + 1}"
         new = self._meta / f"{path.name}.new"
         file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            _write_all(file, data)
+            _write_all(file, data, 0)
             os.fsync(file)
             new.rename(path)
             _sync_folder(self._meta)
         except OSError:
             os.close(file)
             new.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)  # or it would count at the next start
             raise
         if self._file >= 0:
             os.close(self._file)
         (self._meta / f"journal.{self._number}").unlink(missing_ok=True)
-        self._file = file
+        self._file, self._salt, self._unclean = file, salt, False
         self._number += 1
         self._good_bytes = self._base_bytes = len(data)
 
@@ -186,10 +195,28 @@ class Journal:
         self._file = self._lock = -1
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def _copy(path: Path, copy: Path) -> None:
+    """Raises FileExistsError. A second name costs nothing, and works on a full disk; some file systems have none."""
+    try:
+        os.link(path, copy)
+    except FileExistsError:
+        raise
+    except OSError:
+        with open(copy, "xb", opener=_private) as target, path.open("rb") as source:
+            shutil.copyfileobj(source, target)
+            target.flush()
+            os.fsync(target.fileno())
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _write_all(descriptor: int, data: bytes, position: int) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        written = os.pwrite(descriptor, view, position)
+        view, position = view[written:], position + written
 
 
 def _sync_folder(folder: Path) -> None:
