@@ -90,7 +90,28 @@ log_format: use logs.format
 {{- $_ := set $flags "work_dir" $own.workDir }}
 {{- $_ := set $flags "resources" $own.offers }}
 {{- end }}
-{{- mergeOverwrite $flags (deepCopy $own.flags) | toPrettyJson }}
+{{- $merged := mergeOverwrite $flags (deepCopy $own.flags) }}
+{{- if eq .component "gateway" }}
+{{- $_ := set $merged "allowed_hosts" (include "mezzo.allowedHosts" .root) }}
+{{- end }}
+{{- $merged | toPrettyJson }}
+{{- end }}
+
+{{/* Names by which clients reach the gateways: those of their Service and of the Ingress, and those in gateway.flags. */}}
+{{- define "mezzo.allowedHosts" -}}
+{{- $service := include "mezzo.component" (dict "root" . "component" "gateway") }}
+{{- $names := list (printf "%s.%s" $service .Release.Namespace) (printf "%s.%s.svc" $service .Release.Namespace) }}
+{{- if .Values.ingress.enabled }}
+{{- range .Values.ingress.hosts }}
+{{- with .host }}
+{{- $names = append $names . }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with index .Values.gateway.flags "allowed_hosts" }}
+{{- $names = append $names . }}
+{{- end }}
+{{- join "," (uniq $names) }}
 {{- end }}
 
 {{/* A ConfigMap with them. */}}

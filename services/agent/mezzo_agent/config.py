@@ -11,6 +11,7 @@ from mezzo import domains, durations
 from mezzo.confidential import SECRET
 from mezzo_chassis.config import as_text, byte_count, count, duration, flag, folder, fraction, interval, ipv4, one_of
 from mezzo_chassis.config import port as port_number
+from mezzo_chassis.http.browsers import host_names
 from mezzo_chassis.leadership import ZooKeeperUrl, master, master_text
 from mezzo_chassis.log import FORMATS, LEVELS
 
@@ -66,6 +67,13 @@ class Config:
     port: int = flag("5051", "Where HTTP is served: executors, operators, the older endpoints.", parse=port_number)
     grpc_port: int = flag("5056", "Where the executor API is served by gRPC.", parse=port_number)
     metrics_port: int = flag("9063", "Where Prometheus finds the metrics.", parse=port_number)
+    allowed_hosts: tuple[str, ...] = flag(
+        "",
+        "Names by which clients reach this agent beside its own, with commas between: mezzo.example, .example for "
+        "all below it, or * for any. Requests to other public names get 421; pages from these hosts may change things.",
+        parse=host_names,
+        show=",".join,
+    )
     max_connections: int = flag(10_000, "HTTP connections that may be open at once; more get 503.", parse=count)
     max_connections_per_peer: int = flag(
         5_000, "HTTP connections that one address may have open at once; more get 503.", parse=count

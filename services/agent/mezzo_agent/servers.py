@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from aiohttp import web
 
 from mezzo.executor.v1 import executor_pb2_grpc
 from mezzo_agent import __version__
+from mezzo_agent.adapters.detection import hostname
 from mezzo_agent.adapters.grpc_executor import SERVICE, ExecutorService
 from mezzo_agent.config import Config
 from mezzo_agent.gate import Gate
@@ -17,6 +19,7 @@ from mezzo_agent.http.sandboxes import SandboxTree
 from mezzo_agent.machine import Machine
 from mezzo_agent.metrics import AgentMetrics
 from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.http.browsers import EVERY_HOST, AllowedHosts
 from mezzo_chassis.http.connections import ConnectionLimits
 from mezzo_chassis.http.site import Site, start_site, start_unix_site
 from mezzo_chassis.log import get_logger
@@ -46,14 +49,17 @@ class Servers:
         """Raises `StartupError` naming the port that is in use."""
         config, gate = self._config, self._gate
         try:
-            application = routes(gate, self._tree, self._verbosity, config.as_mesos_flags()).application()
+            names = (hostname(config), config.advertise_ip, socket.gethostname())
+            hosts = AllowedHosts.of(config.allowed_hosts, *names)
+            table = routes(gate, self._tree, self._verbosity, config.as_mesos_flags())
+            application = table.application(hosts=hosts)
             site = await start_site(
                 application, config.ip, config.port, limits=self._limits, metrics=self._metrics.http
             )
             self._sites.append(site)
             self.http_port = site.port
             if config.domain_socket is not None:
-                application = executor_routes(gate).application()
+                application = executor_routes(gate).application(hosts=EVERY_HOST)
                 self._sites.append(await self._listen_on(application, config.domain_socket))
             self._sites.append(await start_exporter(config.ip, config.metrics_port, self._metrics.registry))
             servicer = (executor_pb2_grpc.add_ExecutorServicer_to_server, ExecutorService(gate))

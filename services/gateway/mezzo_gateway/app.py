@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from mezzo_chassis.build import Build
 from mezzo_chassis.certificates import server_context
 from mezzo_chassis.config import as_text, load
 from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.http.browsers import AllowedHosts
 from mezzo_chassis.http.connections import ConnectionLimits
 from mezzo_chassis.http.site import Site as HttpServer
 from mezzo_chassis.http.site import start_site
@@ -96,6 +98,8 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
     async with AsyncExitStack() as stack:
         agents = await stack.enter_async_context(Agents(config.agent_timeout))
         gateway = Gateway(config, agents)
+        names = (config.hostname, config.advertise_ip, socket.gethostname(), await asyncio.to_thread(socket.getfqdn))
+        gateway.site.hosts = AllowedHosts.of(config.allowed_hosts, *names)
         detector = detector_of(config.master, session_timeout_seconds=config.zk_session_timeout)
         server = await start_site(
             gateway.site.application(config.max_body_size, config.max_total_body_size),

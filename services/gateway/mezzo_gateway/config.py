@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mezzo_chassis.config import byte_count, count, duration, flag, folder, interval, one_of
 from mezzo_chassis.config import port as port_number
+from mezzo_chassis.http.browsers import host_names
 from mezzo_chassis.leadership import ZooKeeperUrl, master, master_text
 from mezzo_chassis.log import FORMATS, LEVELS
 
@@ -49,6 +50,13 @@ class Config:
         "256MB",
         "The bodies of all requests that are being answered may have so many bytes together; more get 503.",
         parse=byte_count,
+    )
+    allowed_hosts: tuple[str, ...] = flag(
+        "",
+        "Names by which clients reach this gateway beside its own, with commas between: mezzo.example, .example for "
+        "all below it, or * for any. Requests to other public names get 421; pages from these hosts may change things.",
+        parse=host_names,
+        show=",".join,
     )
     max_connections: int = flag(10_000, "HTTP connections that may be open at once; more get 503.", parse=count)
     max_connections_per_peer: int = flag(

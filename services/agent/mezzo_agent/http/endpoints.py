@@ -34,7 +34,7 @@ def routes(gate: Gate, tree: FileTree, verbosity: Verbosity, flags: Mapping[str,
     table.add("/health", endpoints.health)
     table.add("/flags", endpoints.flags)
     table.add("/version", endpoints.version)
-    table.add("/logging/toggle", endpoints.logging_toggle)
+    table.add("/logging/toggle", endpoints.logging_toggle, get_changes=True)
     table.add("/metrics/snapshot", endpoints.metrics)
     table.add("/system/stats.json", endpoints.system_stats)
     files = FilesApi(tree)

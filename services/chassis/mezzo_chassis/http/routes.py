@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 
 from aiohttp import HttpVersion11, hdrs, web
 
 from mezzo.errors import InvalidRequest, MezzoError
 from mezzo_chassis.errors import http_status
 from mezzo_chassis.http.bodies import BODY_MEMORY, REQUEST_BYTES_MAX, TOTAL_BYTES_MAX, BodyMemory, release_body
+from mezzo_chassis.http.browsers import DEFAULT_HOSTS, AllowedHosts, check_host, check_origin
 from mezzo_chassis.log import bind_correlation_id, get_logger
 
 CORRELATION_HEADER = "X-Correlation-Id"
@@ -41,31 +43,46 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Route:
+    methods: tuple[str, ...]
+    handler: Handler
+    get_changes: bool
+
+
 class Routes:
     """A table of paths, and the one handler that dispatches by it."""
 
     def __init__(self, prefix: str) -> None:
         """Leave a first part of paths out of account that matches the pattern `prefix`, such as `master`."""
-        self._exact: dict[str, tuple[tuple[str, ...], Handler]] = {}
-        self._below: list[tuple[str, tuple[str, ...], Handler]] = []
+        self._exact: dict[str, _Route] = {}
+        self._below: list[tuple[str, _Route]] = []
+        self._hosts = AllowedHosts()
         self._prefix = re.compile(rf"/{prefix}(?=/|\Z)")
 
-    def add(self, path: str, handler: Handler, methods: Iterable[str] = READ) -> None:
-        """Answer exactly this path, however it is written."""
-        self._exact[path] = (tuple(methods), handler)
+    def add(self, path: str, handler: Handler, methods: Iterable[str] = READ, *, get_changes: bool = False) -> None:
+        """Answer exactly this path, however it is written. `get_changes` says that even a GET changes something."""
+        self._exact[path] = _Route(tuple(methods), handler, get_changes)
 
-    def add_below(self, prefix: str, handler: Handler, methods: Iterable[str] = READ) -> None:
+    def add_below(
+        self, prefix: str, handler: Handler, methods: Iterable[str] = READ, *, get_changes: bool = False
+    ) -> None:
         """Answer every path that begins with `prefix` and is not in the table itself; the longest prefix wins."""
-        self._below.append((prefix, tuple(methods), handler))
+        self._below.append((prefix, _Route(tuple(methods), handler, get_changes)))
         self._below.sort(key=lambda each: -len(each[0]))
 
     def application(
-        self, request_bytes_max: int = REQUEST_BYTES_MAX, total_bytes_max: int = TOTAL_BYTES_MAX
+        self,
+        request_bytes_max: int = REQUEST_BYTES_MAX,
+        total_bytes_max: int = TOTAL_BYTES_MAX,
+        hosts: AllowedHosts = DEFAULT_HOSTS,
     ) -> web.Application:
         """An application that answers by this table.
 
         The body of a request may have `request_bytes_max`, and those of all that are being answered `total_bytes_max`.
+        `hosts` are the names that requests may be sent to.
         """
+        self._hosts = hosts
         application = web.Application(client_max_size=request_bytes_max, middlewares=[around])
         application[BODY_MEMORY] = BodyMemory(max(request_bytes_max, total_bytes_max))
         application.on_response_prepare.append(_complete_head)
@@ -79,29 +96,33 @@ class Routes:
             shortened = shortened.removesuffix(".json")
         return shortened
 
-    def _find(self, path: str) -> tuple[tuple[str, ...], Handler] | None:
+    def _find(self, path: str) -> _Route | None:
         normal = self.normalise(path)
         if normal in self._exact:
             return self._exact[normal]
-        for prefix, methods, handler in self._below:
+        for prefix, route in self._below:
             if normal == prefix or normal.startswith(f"{prefix}/"):
-                return methods, handler
+                return route
         return None
 
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
-        found = self._find(request.path)
-        if found is None:
+        check_host(request, self._hosts)
+        route = self._find(request.path)
+        if route is None:
             raise web.HTTPNotFound(text="404 Not Found.")
-        methods, handler = found
-        if request.method not in methods:
-            allowed = ", ".join(methods)
+        if request.method not in route.methods:
+            allowed = ", ".join(route.methods)
             text = f"405 Method Not Allowed. This path takes {allowed}, not {request.method}."
-            raise web.HTTPMethodNotAllowed(request.method, methods, text=text)
-        return await handler(request)
+            raise web.HTTPMethodNotAllowed(request.method, route.methods, text=text)
+        # Scripts are read across origins: so is an answer that is one.
+        check_origin(request, self._hosts, also_get=route.get_changes or "jsonp" in request.query)
+        return await route.handler(request)
 
 
 async def _complete_head(request: web.Request, response: web.StreamResponse) -> None:
     """What the head of every answer has in common."""
+    # Otherwise a browser may take what a task wrote for a page or a script, whatever it is called here.
+    response.headers["X-Content-Type-Options"] = "nosniff"
     if request.version < HttpVersion11 and hdrs.CONTENT_LENGTH not in response.headers:
         # Only the end of the connection says where such an answer ends: it is not kept open, whatever the client asks.
         response.force_close()

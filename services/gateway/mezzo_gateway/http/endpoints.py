@@ -144,7 +144,7 @@ def endpoints(
         ("/redirect", Endpoint("redirect", small.redirect)),
         ("/metrics/snapshot", Endpoint("metrics", small.metrics_snapshot)),
         ("/system/stats", Endpoint("stats", small.system_stats)),
-        ("/logging/toggle", Endpoint("logging", small.logging_toggle)),
+        ("/logging/toggle", Endpoint("logging", small.logging_toggle, get_changes=True)),
         ("/weights", Endpoint("weights", small.weights, (*GET, hdrs.METH_PUT))),
         (QUOTA_PATH, Endpoint("quota", small.quota)),
         (QUOTA_PATH, Endpoint("quota", writes.remove_quota, (hdrs.METH_DELETE,), below=True)),

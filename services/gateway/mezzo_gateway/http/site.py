@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from mezzo.errors import MezzoError, NotLeading
 from mezzo_chassis.errors import http_status
 from mezzo_chassis.http.bodies import TOTAL_BYTES_MAX
+from mezzo_chassis.http.browsers import DEFAULT_HOSTS, AllowedHosts
 from mezzo_chassis.http.routes import READ, Handler, Routes, text_response
 from mezzo_chassis.log import get_logger
 from mezzo_gateway.metrics import Metrics
@@ -26,6 +27,8 @@ class Endpoint:
     handler: Handler
     methods: Iterable[str] = READ
     below: bool = False
+    # Whether even a GET changes something.
+    get_changes: bool = False
 
 
 @dataclass(slots=True)
@@ -36,14 +39,15 @@ class Site:
     metrics: Metrics
     # Those that clients may know this gateway by ("host:port"): nobody is sent to where they are.
     own_addresses: frozenset[str] = field(default_factory=frozenset)
+    hosts: AllowedHosts = DEFAULT_HOSTS
 
     def application(self, body_bytes_max: int, total_body_bytes_max: int = TOTAL_BYTES_MAX) -> web.Application:
         """The application that serves it."""
         routes = Routes("master")
         for path, endpoint in self.endpoints:
             add = routes.add_below if endpoint.below else routes.add
-            add(path, self._around(endpoint), endpoint.methods)
-        return routes.application(body_bytes_max, total_body_bytes_max)
+            add(path, self._around(endpoint), endpoint.methods, get_changes=endpoint.get_changes)
+        return routes.application(body_bytes_max, total_body_bytes_max, self.hosts)
 
     def _around(self, endpoint: Endpoint) -> Handler:
         """The endpoint, measured; where only the leader could have answered, the client is sent there."""
