@@ -10,12 +10,14 @@ from aiohttp import web
 
 from mesos.v1.agent import agent_pb2 as agent
 from mesos.v1.master import master_pb2 as master
-from mezzo import errors, jsonpb, recordio
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo import errors, http, jsonpb, recordio
 from mezzo.allocator.v1.allocator_pb2 import Explanation
 from mezzo.http import JSON, PROTOBUF
 from mezzo.operator import AgentOperator, MasterOperator, RegistryOperator
 from mezzo.operator.v1 import operator_pb2 as wire
 from mezzo.operator.v1 import operator_pb2_grpc as wire_grpc
+from mezzo.scheduler import HttpTransport
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -100,6 +102,49 @@ async def test_a_master_that_is_cut_off_is_unavailable(serve_http: Serve) -> Non
     async with MasterOperator(await serve_http(cut_off)) as operator:
         with pytest.raises(errors.Unavailable):
             await anext(operator.events())
+
+
+@pytest.mark.parametrize("heartbeats", [0, 3])
+async def test_a_master_that_falls_silent_is_unavailable(
+    serve_http: Serve, heartbeats: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that hangs closes no connection."""
+    monkeypatch.setattr(http, "CALL_SECONDS_MAX", 0.05)
+
+    async def hang(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        if heartbeats:
+            greeting = master.Event(type=master.Event.SUBSCRIBED)
+            greeting.subscribed.heartbeat_interval_seconds = 0.01
+            await response.write(recordio.encode(greeting.SerializeToString()))
+        for _ in range(heartbeats):
+            heartbeat = master.Event(type=master.Event.HEARTBEAT)
+            await response.write(recordio.encode(heartbeat.SerializeToString()))
+        await asyncio.Event().wait()
+        raise AssertionError("nothing sets it")
+
+    async with MasterOperator(await serve_http(hang)) as operator:
+        events = operator.events()
+        expected = [master.Event.SUBSCRIBED, *[master.Event.HEARTBEAT] * heartbeats] if heartbeats else []
+        assert [(await anext(events)).type for _ in expected] == expected
+        with pytest.raises(errors.Unavailable, match=r"has been silent for 0\.05 s"):
+            await anext(events)
+
+
+async def test_a_stream_whose_head_does_not_come_is_unavailable(
+    serve_http: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "CALL_SECONDS_MAX", 0.05)
+
+    async def hang(_request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError("nothing sets it")
+
+    transport = HttpTransport(await serve_http(hang))
+    with pytest.raises(errors.Unavailable, match="does not answer: TimeoutError"):
+        await anext(transport.subscribe(scheduler.Call(type=scheduler.Call.SUBSCRIBE)))
+    await transport.close()
 
 
 async def test_leaving_ends_the_subscription(serve_http: Serve) -> None:

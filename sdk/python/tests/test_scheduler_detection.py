@@ -23,14 +23,18 @@ class Registry(wire_grpc.SchedulerServicer):
     def __init__(self) -> None:
         self.framework_ids: list[str] = []
         self.calls: asyncio.Queue[v1.Call] = asyncio.Queue()
-        self.stepping_down = asyncio.Event()
+        self.more: asyncio.Queue[v1.Event | None] = asyncio.Queue()
+
+    def step_down(self) -> None:
+        self.more.put_nowait(None)
 
     async def Subscribe(self, request: wire.SubscribeRequest, context: Any) -> AsyncIterator[wire.SubscribeResponse]:
         self.framework_ids.append(request.call.framework_id.value)
         event = v1.Event(type=v1.Event.SUBSCRIBED)
         event.subscribed.framework_id.value = "F1"
         yield wire.SubscribeResponse(stream_id="S1", events=[event])
-        await self.stepping_down.wait()
+        while (later := await self.more.get()) is not None:
+            yield wire.SubscribeResponse(events=[later])
 
     async def Call(self, request: wire.CallRequest, context: Any) -> wire.CallResponse:
         raise AssertionError("no call here is answered by a message")
@@ -51,9 +55,12 @@ class Announcements:
         self.address: str | None = None
         self.asked = asyncio.Event()
         self._announced = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def announce(self, address: str | None) -> None:
         self.address = address
+        self._changed.set()
+        self._changed = asyncio.Event()
         if address is None:
             self._announced.clear()
         else:
@@ -62,6 +69,12 @@ class Announcements:
     async def leader(self) -> str:
         self.asked.set()
         await self._announced.wait()
+        assert self.address is not None
+        return self.address
+
+    async def successor(self, address: str) -> str:
+        while self.address in (None, address):
+            await self._changed.wait()
         assert self.address is not None
         return self.address
 
@@ -111,7 +124,7 @@ async def test_it_goes_to_the_next_leader_with_its_id_and_its_calls(
     await scheduler.kill("T1")
     announcements.announce(None)
     following = asyncio.ensure_future(anext(events))
-    first.stepping_down.set()
+    first.step_down()
     announcements.announce(second_address)
     assert (await following).type == v1.Event.SUBSCRIBED
     assert second.framework_ids == ["F1"]
@@ -121,6 +134,41 @@ async def test_it_goes_to_the_next_leader_with_its_id_and_its_calls(
     assert first.calls.empty()
 
 
+async def test_it_leaves_a_leader_that_hangs_when_another_is_announced(
+    announcements: Announcements, scheduler: SchedulerClient, serve_grpc: Serve
+) -> None:
+    hung, hung_address = await lead(serve_grpc)
+    following, following_address = await lead(serve_grpc)
+    announcements.announce(hung_address)
+    events = scheduler.events()
+    await anext(events)
+    again = asyncio.ensure_future(anext(events))
+    announcements.announce(None)
+    announcements.announce(hung_address)
+    await asyncio.sleep(0)
+    announcements.announce(following_address)
+    assert (await again).type == v1.Event.SUBSCRIBED
+    assert (hung.framework_ids, following.framework_ids) == ([""], ["F1"])
+    await scheduler.kill("T1")
+    assert (await following.calls.get()).kill.task_id.value == "T1"
+
+
+async def test_a_subscription_outlives_the_means_to_find_out_who_leads(
+    announcements: Announcements, serve_grpc: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(_address: str) -> str:
+        raise errors.Unavailable("no connection to ZooKeeper")
+
+    monkeypatch.setattr(announcements, "successor", lost)
+    registry, address = await lead(serve_grpc)
+    announcements.announce(address)
+    async with SchedulerClient(DetectingTransport(announcements, GrpcTransport), INFO) as scheduler:
+        events = scheduler.events()
+        await anext(events)
+        registry.more.put_nowait(v1.Event(type=v1.Event.RESCIND))
+        assert (await anext(events)).type == v1.Event.RESCIND
+
+
 async def test_a_leader_that_only_hung_up_is_asked_again(
     announcements: Announcements, scheduler: SchedulerClient, serve_grpc: Serve
 ) -> None:
@@ -128,7 +176,7 @@ async def test_a_leader_that_only_hung_up_is_asked_again(
     announcements.announce(address)
     events = scheduler.events()
     await anext(events)
-    registry.stepping_down.set()
+    registry.step_down()
     await anext(events)
     assert registry.framework_ids == ["", "F1"]
 

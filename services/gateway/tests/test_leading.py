@@ -11,6 +11,7 @@ import pytest
 
 from mezzo.operator.v1.operator_pb2 import StateChange
 from mezzo_chassis.leadership import LeaderInfo
+from mezzo_gateway.adapters import registry as registry_adapter
 from mezzo_gateway.state.copy import Applied
 from mezzo_gateway.testing.changes import FRAMEWORK_ID, agent_changed, master, snapshot
 from mezzo_gateway.testing.client import PATIENCE_SECONDS, GatewayClient
@@ -20,6 +21,7 @@ READS = ["/state", "/slaves", "/frameworks", "/tasks", "/roles", "/state-summary
 SCHEDULER = "/api/v1/scheduler"
 SUBSCRIBE = {"type": "SUBSCRIBE", "subscribe": {"framework_info": {"user": "root", "name": "x"}}}
 REVIVE = {"type": "REVIVE", "framework_id": {"value": FRAMEWORK_ID}}
+UPDATE_WEIGHTS = {"type": "UPDATE_WEIGHTS", "update_weights": {"weight_infos": [{"role": "web", "weight": 2.0}]}}
 WITH_STREAM = {"Content-Type": "application/json", "Mesos-Stream-Id": "s"}
 ELSEWHERE = "10.0.0.7:5050"
 
@@ -169,6 +171,56 @@ async def test_a_new_leader_is_followed_and_the_old_one_left(
         assert (await lone_gateway.get("/slaves")).headers["Mezzo-Stale"]
     finally:
         await other.stop()
+
+
+class Hang:
+    """A registry's work that never ends."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self._began = asyncio.Condition()
+
+    async def __call__(self) -> None:
+        async with self._began:
+            self.calls += 1
+            self._began.notify_all()
+        await asyncio.Event().wait()
+
+    async def until(self, calls: int) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS), self._began:
+            await self._began.wait_for(lambda: self.calls >= calls)
+
+
+async def test_calls_under_way_at_a_leader_that_hangs_end_when_another_is_elected(
+    lone_gateway: GatewayClient, registry: ScriptedRegistry, leaders: Leaders
+) -> None:
+    leaders.elect(registry.address)
+    await lone_gateway.applied()
+    registry.before_results = hang = Hang()
+    stored = asyncio.create_task(lone_gateway.operator(UPDATE_WEIGHTS))
+    revived = asyncio.create_task(lone_gateway.post(SCHEDULER, REVIVE, WITH_STREAM))
+    await hang.until(calls=2)
+    other = ScriptedRegistry()
+    await other.start()
+    try:
+        leaders.elect(other.address)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert (await stored).status == 503
+            with pytest.raises(aiohttp.ClientConnectionError):
+                await revived
+        assert (await lone_gateway.applied()).replaced
+        assert (await lone_gateway.post(SCHEDULER, REVIVE, WITH_STREAM)).status == 202
+        assert len(other.calls) == 1
+    finally:
+        await other.stop()
+
+
+async def test_an_operator_does_not_wait_for_ever_for_a_registry_that_hangs(
+    gateway: GatewayClient, registry: ScriptedRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_adapter, "CALL_SECONDS_MAX", 0.05)
+    registry.before_results = Hang()
+    assert (await gateway.operator(UPDATE_WEIGHTS)).status == 503
 
 
 async def test_a_registry_that_does_not_lead_points_to_the_one_that_does(

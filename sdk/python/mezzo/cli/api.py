@@ -5,6 +5,7 @@ Importing this takes longer than all else that a verb does: `mezzo.cli.asking` d
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -105,7 +106,10 @@ class Api:
     async def stream(self, path: str, **query: str) -> AsyncIterator[bytes]:
         """The answer's body in pieces, as they come, for as long as they come."""
         no_limit = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_SECONDS)
-        async with self._session.get(f"{self._url}{path}", params=query, timeout=no_limit) as response:
+        # The body may take as long as it likes, the head may not.
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            response = await self._session.get(f"{self._url}{path}", params=query, timeout=no_limit)
+        async with response:
             await _raise_for(response)
             async for piece in response.content.iter_any():
                 yield piece

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
@@ -76,12 +77,14 @@ class Endpoint:
     ) -> AsyncGenerator[tuple[aiohttp.ClientResponse, list[M]]]:
         """Make a call that is answered by a stream, and yield the events as they come, with the answer's head.
 
-        The head comes first, without events. The connection is closed with the generator. Raises a `MezzoError`.
+        The head comes first, without events. The connection is closed with the generator. Raises a `MezzoError`;
+        `Unavailable` also where no head comes within `CALL_SECONDS_MAX`.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS_MAX)
         decoder = recordio.Decoder()
         with self._failures():
-            response = await self._post(call, headers or {}, timeout)
+            async with asyncio.timeout(CALL_SECONDS_MAX):
+                response = await self._post(call, headers or {}, timeout)
             with self._open(response):
                 yield response, []
                 async for piece in response.content.iter_any():
@@ -134,7 +137,7 @@ class Endpoint:
             yield
         except (aiohttp.ClientError, TimeoutError) as failure:
             url, self._leader_url = self._leader_url or self.url, None
-            raise errors.Unavailable(f"{url} does not answer: {failure or type(failure).__name__}") from None
+            raise errors.Unavailable(f"{url} does not answer: {str(failure) or type(failure).__name__}") from None
         except recordio.RecordIOError as error:
             raise errors.InternalError(f"the answer is no stream of records: {error}") from None
         except errors.Unavailable:

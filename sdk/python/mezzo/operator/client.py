@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import Self
+from typing import Final, Self, TypeVar
 
 import aiohttp
 import grpc
@@ -13,9 +14,14 @@ from mesos.v1.agent import agent_pb2 as agent
 from mesos.v1.master import master_pb2 as master
 from mezzo import http, rpc
 from mezzo.allocator.v1.allocator_pb2 import Explanation
-from mezzo.errors import InternalError
+from mezzo.errors import InternalError, Unavailable
 from mezzo.operator.v1 import operator_pb2 as wire
 from mezzo.operator.v1 import operator_pb2_grpc as wire_grpc
+
+# A stream that is silent for so many heartbeats is broken: a server that hangs closes no connection.
+HEARTBEATS_MISSED_MAX: Final = 5
+
+P = TypeVar("P")
 
 
 class _HttpOperator:
@@ -57,12 +63,27 @@ class MasterOperator(_HttpOperator):
         return response
 
     async def events(self) -> AsyncGenerator[master.Event]:
-        """SUBSCRIBE: the whole state, then what changes. Ends when the stream ends; raises `MezzoError`."""
+        """SUBSCRIBE: the whole state, then what changes, and heartbeats. Ends when the stream ends.
+
+        Raises `MezzoError`; `Unavailable` when the stream breaks, or so many heartbeats are missing.
+        """
         call = master.Call(type=master.Call.SUBSCRIBE)
+        silence_seconds_max = http.CALL_SECONDS_MAX
         async with contextlib.aclosing(self._endpoint.stream(call, master.Event)) as pieces:
-            async for _, events in pieces:
-                for event in events:
+            while (piece := await _next(pieces, silence_seconds_max)) is not None:
+                for event in piece[1]:
+                    if event.subscribed.heartbeat_interval_seconds:
+                        silence_seconds_max = HEARTBEATS_MISSED_MAX * event.subscribed.heartbeat_interval_seconds
                     yield event
+
+
+async def _next(pieces: AsyncGenerator[P], silence_seconds_max: float) -> P | None:
+    """The next piece of a stream; None at its end. Raises `Unavailable` where it falls silent."""
+    try:
+        async with asyncio.timeout(silence_seconds_max):
+            return await anext(pieces, None)
+    except TimeoutError:
+        raise Unavailable(f"the stream has been silent for {silence_seconds_max:g} s") from None
 
 
 class AgentOperator(_HttpOperator):
@@ -96,14 +117,15 @@ class RegistryOperator:
 
     async def call(self, call: master.Call) -> master.Response:
         """Make a call of Mesos' v1 operator API. Raises `MezzoError`."""
-        return (await rpc.answer(self._stub().Call(wire.CallRequest(call=call)))).response
+        request = wire.CallRequest(call=call)
+        return (await rpc.answer(self._stub().Call(request, timeout=http.CALL_SECONDS_MAX))).response
 
     async def kill_task(self, framework_id: str, task_id: str) -> None:
         """Kill a task of any framework. Raises `NotFound`."""
         request = wire.KillTaskRequest()
         request.framework_id.value = framework_id
         request.task_id.value = task_id
-        await rpc.answer(self._stub().KillTask(request))
+        await rpc.answer(self._stub().KillTask(request, timeout=http.CALL_SECONDS_MAX))
 
     async def explain(self, framework_id: str = "", role: str = "", agent_id: str = "") -> list[Explanation]:
         """Why the framework (every one) is offered what it is in the role (in each), on the agent (on all of them).
@@ -112,7 +134,8 @@ class RegistryOperator:
         allocator leads.
         """
         request = wire.ExplainRequest(framework_id=framework_id, role=role, agent_id=agent_id)
-        return list((await rpc.answer(self._stub().Explain(request))).explanations)
+        answer = await rpc.answer(self._stub().Explain(request, timeout=http.CALL_SECONDS_MAX))
+        return list(answer.explanations)
 
     async def watch(self) -> AsyncGenerator[wire.StateChange]:
         """The cluster's state, then each change. Ends when the stream ends; raises `MezzoError` when it breaks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
@@ -18,9 +19,17 @@ class Detector(Protocol):
         """The leader's address; waits until there is one. Raises `Unavailable` where it cannot be found out."""
         ...
 
+    async def successor(self, address: str) -> str:
+        """The leader's address, once another leads than the one at `address`; waits for that. Raises `Unavailable`."""
+        ...
+
 
 class DetectingTransport:
-    """A transport to whoever leads when a subscription begins: `DetectingTransport(detector, GrpcTransport)`."""
+    """A transport to whoever leads: `DetectingTransport(detector, GrpcTransport)`.
+
+    A subscription ends with `Unavailable` as soon as another leads than it began with: a leader that hangs, or is cut
+    off, closes no connection.
+    """
 
     def __init__(self, detector: Detector, connect: Callable[[str], Transport]) -> None:
         """`connect` makes the transport to an address that the detector gave; they have to agree on its form."""
@@ -33,9 +42,22 @@ class DetectingTransport:
     async def subscribe(self, call: v1.Call) -> AsyncGenerator[list[v1.Event]]:
         """See `Transport`."""
         leader = await self._found()
-        async with contextlib.aclosing(leader.subscribe(call)) as stream:
-            async for events in stream:
-                yield events
+        superseded = asyncio.create_task(self._superseded(self._address))
+        try:
+            async with contextlib.aclosing(leader.subscribe(call)) as stream:
+                while (events := await _next(stream, superseded)) is not None:
+                    yield events
+        finally:
+            superseded.cancel()
+            await asyncio.gather(superseded, return_exceptions=True)
+
+    async def _superseded(self, address: str) -> str:
+        try:
+            return await self._detector.successor(address)
+        except Unavailable:
+            # Nothing is known of another leader: the one that answers is stayed with.
+            await asyncio.Event().wait()
+            raise
 
     async def _found(self) -> Transport:
         address = await self._detector.leader()
@@ -61,3 +83,16 @@ class DetectingTransport:
         self._closed = True
         if self._leader is not None:
             await self._leader.close()
+
+
+async def _next(stream: AsyncGenerator[list[v1.Event]], superseded: asyncio.Task[str]) -> list[v1.Event] | None:
+    """The next events; None at the end of the stream. Raises `Unavailable` once another leads."""
+    reading = asyncio.ensure_future(anext(stream, None))
+    try:
+        await asyncio.wait({reading, superseded}, return_when=asyncio.FIRST_COMPLETED)
+        if reading.done():
+            return reading.result()
+        raise Unavailable(f"another leads: {superseded.result()}")
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)

@@ -81,7 +81,7 @@ class GrpcTransport:
         """See `Transport`."""
         if call.type in ANSWERED:
             request = wire.CallRequest(stream_id=self._stream_id, call=call)
-            return (await rpc.answer(self._stub().Call(request))).response
+            return (await rpc.answer(self._stub().Call(request, timeout=http.CALL_SECONDS_MAX))).response
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._exchange(self._stub()), name="scheduler calls")
         self._number += 1
@@ -89,7 +89,11 @@ class GrpcTransport:
         request = wire.CallRequest(stream_id=self._stream_id, call=call)
         self._waiting.append((wire.NumberedCall(number=self._number, call=request), answered))
         self._wake.set()
-        await answered
+        try:
+            async with asyncio.timeout(http.CALL_SECONDS_MAX):
+                await answered
+        except TimeoutError:
+            raise Unavailable(f"no answer within {http.CALL_SECONDS_MAX:g} s") from None
         return None
 
     async def _exchange(self, stub: wire_grpc.SchedulerAsyncStub) -> None:

@@ -85,4 +85,6 @@ class Agents:
         try:
             return await self._session.request(method, f"http://{address}{path}", **options)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Unavailable(f"the agent at {address} cannot be reached: {error or type(error).__name__}") from None
+            raise Unavailable(
+                f"the agent at {address} cannot be reached: {str(error) or type(error).__name__}"
+            ) from None

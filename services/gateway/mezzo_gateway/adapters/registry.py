@@ -42,6 +42,9 @@ if TYPE_CHECKING:  # the generated stubs for type checkers alone
 RETRY_SECONDS_MIN = 0.05
 RETRY_SECONDS_MAX = 1.0
 RETRY_JITTER = 0.5
+# For a registry to answer a call of an operator. Some are stored first, which waits while ZooKeeper is away; a registry
+# whose process has stopped is given up sooner, by gRPC's keepalive or the next election.
+CALL_SECONDS_MAX = 60.0
 
 log = get_logger(__name__)
 
@@ -122,21 +125,21 @@ class Registry:
         """A call of the v1 operator API that the registry answers; an empty response where Mesos' has no body."""
         request = OperatorCallRequest(call=call)
         with _refusals():
-            answer = await self._live().operator.Call(request, metadata=metadata())
+            answer = await self._live().operator.Call(request, metadata=metadata(), timeout=CALL_SECONDS_MAX)
         return answer.response
 
     async def explain(self, framework_id: str, role: str, agent_id: str) -> ExplainResponse:
         """Why frameworks are offered what they are; each argument narrows it, unless it is empty."""
         request = ExplainRequest(framework_id=framework_id, role=role, agent_id=agent_id)
         with _refusals():
-            return await self._live().operator.Explain(request, metadata=metadata())
+            return await self._live().operator.Explain(request, metadata=metadata(), timeout=CALL_SECONDS_MAX)
 
     async def kill_task(self, framework_id: str, task_id: str) -> None:
         """Kill a task of any framework."""
         request = KillTaskRequest()
         request.framework_id.value, request.task_id.value = framework_id, task_id
         with _refusals():
-            await self._live().operator.KillTask(request, metadata=metadata())
+            await self._live().operator.KillTask(request, metadata=metadata(), timeout=CALL_SECONDS_MAX)
 
     def _live(self) -> _Connection:
         """The connection. Raises NotLeading with the address that answers HTTP for the leader, where that is known."""

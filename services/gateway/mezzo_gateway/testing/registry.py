@@ -171,6 +171,7 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
         self._note_correlation(context)
         if isinstance(request, OperatorCallRequest):
             self.operator_calls.append(request.call)
+            await self.before_results()
             response = self.on_operator_call(request.call)
             if isinstance(response, MezzoError):
                 raise response
