@@ -11,7 +11,8 @@ import mezzo_allocator.config
 import mezzo_gateway.config
 import mezzo_registry.config
 
-PAGE = Path(__file__).parents[2] / "docs/operations/migration.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/operations/migration.md"
 FLAGS = {
     service: {field.name for field in dataclasses.fields(config)}
     for service, config in {
@@ -41,6 +42,32 @@ def test_flags_are_given_to_who_has_them(flags: str, who: str, how: str) -> None
     wanted = names(how)[:1] if how.startswith("`--") else names(flags)
     for service, has in services.items():
         assert set(wanted) <= has, service
+
+
+def frameworks() -> list[list[str]]:
+    """Framework, version, what it speaks, whether it works, and why."""
+    table = PAGE.read_text().partition("| framework | version | speaks | works | why |")[2].partition("\n\n")[0]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table.splitlines()[2:]]
+
+
+@pytest.mark.parametrize("row", frameworks(), ids=lambda row: f"{row[0]} {row[1]}")
+def test_a_framework_is_said_to_work_only_where_a_test_runs_it(row: list[str]) -> None:
+    _, _, speaks, works, why = row
+    assert works in ("tested", "expected", "no")
+    if speaks == "v0":
+        assert works == "no"
+    if works == "tested":
+        for path, test in re.findall(r"`(tests/compat/\S+?)::(\w+)`", why) or [("no", "test")]:
+            assert f"def {test}(" in (ROOT / path).read_text(), why
+    else:
+        assert "tests/" not in why
+
+
+def test_the_readme_says_at_its_beginning_what_is_not_served() -> None:
+    first = (ROOT / "README.md").read_text().split("\n\n")[1]
+    assert "libmesos" in first
+    assert "docs/operations/migration.md#frameworks" in first
+    assert "\n## Frameworks\n" in PAGE.read_text()
 
 
 def test_nobody_has_what_is_said_to_be_gone() -> None:
