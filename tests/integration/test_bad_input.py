@@ -163,9 +163,19 @@ async def test_a_refusal_names_the_field(body: dict[str, Any], field: str, calle
     assert await caller.facts() == before
 
 
-async def test_a_framework_nobody_knows_is_named(caller: Caller) -> None:
-    status, text = await caller.call({"type": "REVIVE", "framework_id": {"value": "nobody"}})
-    assert (status, "framework_id" in text, "nobody" in text) == (400, True, True)
+async def test_a_framework_nobody_knows_cannot_be_found(caller: Caller) -> None:
+    answer = await caller.call({"type": "REVIVE", "framework_id": {"value": "nobody"}})
+    assert answer == (400, "Framework cannot be found")
+
+
+async def test_a_framework_that_describes_itself_anew_is_answered_with_200_and_one_with_foreign_roles_with_202(
+    caller: Caller,
+) -> None:
+    info = {"id": {"value": caller.framework_id}, "user": "", "name": "renamed"}
+    update = {"type": "UPDATE_FRAMEWORK", "update_framework": {"framework_info": info}}
+    assert await caller.call(update) == (200, "")
+    for kind in ("REVIVE", "SUPPRESS"):
+        assert await caller.call({"type": kind, kind.lower(): {"roles": ["another"]}}) == (202, "")
 
 
 async def test_a_stream_that_is_not_ones_own_is_refused_and_the_framework_goes_on(caller: Caller) -> None:

@@ -112,6 +112,16 @@ async def test_a_call_reaches_the_registry_with_its_stream_and_is_accepted(
     assert call.call.type == Call.REVIVE
 
 
+async def test_an_update_of_the_framework_is_answered_once_the_registry_has_applied_it(
+    gateway: GatewayClient, registry: ScriptedRegistry
+) -> None:
+    call = {"type": "UPDATE_FRAMEWORK", "framework_id": {"value": FRAMEWORK_ID}, "update_framework": {}}
+    call["update_framework"] = {"framework_info": {"id": {"value": FRAMEWORK_ID}, "user": "root", "name": "anew"}}
+    answer = await gateway.post(PATH, call, WITH_STREAM)
+    assert (answer.status, answer.body) == (200, b"")
+    assert [each.call.update_framework.framework_info.name for each in registry.calls] == ["anew"]
+
+
 async def test_calls_take_effect_in_the_order_in_which_they_were_made(
     gateway: GatewayClient, registry: ScriptedRegistry
 ) -> None:

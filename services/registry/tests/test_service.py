@@ -160,7 +160,7 @@ async def test_call_with_a_wrong_stream_is_an_invalid_argument(registry: Service
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await framework.call(Call(type=Call.REVIVE), stream_id="another")
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert (refused.value.details() or "").startswith("stream_id: ")
+    assert (refused.value.details() or "").startswith("The stream ID 'another' included in this request didn't match")
     framework.cancel()
 
 

@@ -45,13 +45,13 @@ class SchedulerApi:
         if call.type == Call.SUBSCRIBE:
             form = answer_format(request)
             if stream_id is not None:
-                raise InvalidRequest(STREAM_ID_HEADER, "a call that subscribes must not name a stream")
+                raise InvalidRequest("", f"Subscribe calls should not include the '{STREAM_ID_HEADER}' header")
             await self._wait_for_a_leader()
             return await self._subscribe(request, call, form)
         if not call.HasField("framework_id"):
             raise InvalidRequest("framework_id", "is required")
         if stream_id is None:
-            raise InvalidRequest(STREAM_ID_HEADER, "the header is required for every call but SUBSCRIBE")
+            raise InvalidRequest("", f"All non-subscribe calls should include the '{STREAM_ID_HEADER}' header")
         return await self._call(request, CallRequest(stream_id=stream_id, call=call))
 
     async def _wait_for_a_leader(self) -> None:
@@ -75,8 +75,8 @@ class SchedulerApi:
         except (NotFound, Conflict) as error:
             # Mesos knows no 404 and no 409 here: a framework or a stream that is not there is a wrong call.
             raise InvalidRequest("", str(error)) from None
-        # As Mesos answers every call; what it brings about comes as events.
-        return web.Response(status=202)
+        # As Mesos answers: what a call brings about comes as events, save for this one, which is applied by now.
+        return web.Response(status=200 if call.call.type == Call.UPDATE_FRAMEWORK else 202)
 
     async def _subscribe(self, request: web.Request, call: Call, form: Format) -> web.StreamResponse:
         peer = request.transport and request.transport.get_extra_info("peername")

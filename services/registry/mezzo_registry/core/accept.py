@@ -13,7 +13,7 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.errors import InvalidRequest, LimitExceeded
 from mezzo.resources import Resources
 
-from . import allocator_messages, endings, launch, offers, statuses
+from . import allocator_messages, endings, launch, mesos_messages, offers, statuses
 from .books import Agent, Framework, Offer
 from .settings import OFFERS_PER_CALL_MAX, TASKS_PER_CALL_MAX
 from .turn import Turn
@@ -99,26 +99,24 @@ def accept(turn: Turn, framework: Framework, call: scheduler.Call.Accept) -> Non
 
 def _valid_offers(turn: Turn, framework: Framework, call: scheduler.Call.Accept) -> list[Offer]:
     if not call.offer_ids:
-        raise InvalidRequest("accept.offer_ids", "names no offer")
+        raise InvalidRequest("", mesos_messages.NO_OFFERS)
     found: list[Offer] = []
     seen: set[str] = set()
-    for index, offer_id in enumerate(call.offer_ids):
-        field = f"accept.offer_ids[{index}]"
+    for offer_id in call.offer_ids:
         if offer_id.value in seen:
-            raise InvalidRequest(field, f"offer {offer_id.value} is named twice")
+            raise InvalidRequest("", mesos_messages.offer_duplicate(offer_id.value))
         seen.add(offer_id.value)
         offer = turn.books.offers.get(offer_id.value)
         if offer is None:
-            raise InvalidRequest(field, f"offer {offer_id.value} is no longer valid")
+            raise InvalidRequest("", mesos_messages.offer_invalid(offer_id.value))
         if offer.framework is not framework:
-            raise InvalidRequest(field, f"offer {offer_id.value} was made to another framework")
+            owner = offer.framework
+            raise InvalidRequest("", mesos_messages.offer_of_another(offer.id, owner.id, framework.id))
         first = found[0] if found else offer
         if offer.agent is not first.agent:
-            raise InvalidRequest(
-                field, f"offers of two agents, {first.agent.id} and {offer.agent.id}, cannot be combined"
-            )
+            raise InvalidRequest("", mesos_messages.offers_of_two_agents(offer.id, offer.agent.id, first.agent.id))
         if offer.role != first.role:
-            raise InvalidRequest(field, f"offers for two roles, '{first.role}' and '{offer.role}', cannot be combined")
+            raise InvalidRequest("", mesos_messages.offers_for_two_roles(offer.id, offer.role, first.role))
         found.append(offer)
     return found
 
@@ -146,13 +144,20 @@ def _refuse_all(turn: Turn, framework: Framework, call: scheduler.Call.Accept, w
     for task in _tasks(call):
         status = statuses.status(
             turn, task.task_id.value, state, Status.REASON_INVALID_OFFERS,
-            f"task launched with invalid offers: {why}", task.agent_id.value,
+            mesos_messages.INVALID_OFFERS.format(why), task.agent_id.value,
         )  # fmt: skip
         endings.count(turn, state, status)
         statuses.send(turn, framework, status)
     for operation in call.operations:
         if operation.type not in (Operation.LAUNCH, Operation.LAUNCH_GROUP):
-            answer_operation(turn, framework, operation, mesos.OPERATION_DROPPED, f"invalid offers: {why}", "")
+            answer_operation(
+                turn,
+                framework,
+                operation,
+                mesos.OPERATION_DROPPED,
+                mesos_messages.OPERATION_INVALID_OFFERS.format(why),
+                "",
+            )
 
 
 def _not_done(turn: Turn, pool: Pool, operation: mesos.Offer.Operation) -> None:

@@ -1,23 +1,36 @@
 """The calls of frameworks: who may make them, whether they are whole, and who carries them out."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.allocator.v1.allocator_pb2 import InverseOfferAnswered as Answered
 from mezzo.errors import Forbidden, InvalidRequest, LimitExceeded, MezzoError
 
-from . import accept, allocator_messages, frameworks, inverse_offers, offers, reconciliation, teardown, updates
+from . import (
+    accept,
+    allocator_messages,
+    frameworks,
+    inverse_offers,
+    mesos_messages,
+    offers,
+    reconciliation,
+    teardown,
+    updates,
+)
 from .books import Framework
 from .effects import Refuse
 from .events import FrameworkCalled
 from .settings import OFFERS_PER_CALL_MAX
 from .turn import Turn
-from .validation.roles import check_roles
 from .validation.wholeness import check_whole
 
 Call = scheduler.Call
 Handler = Callable[[Turn, Framework, scheduler.Call], None]
+
+STREAM_ID_SHOWN_MAX = 100
+"""Characters of a foreign stream id in an error."""
+ROLE_SHOWN_MAX = 100
+"""Characters of a foreign role in a log line."""
 
 
 def called(turn: Turn, event: FrameworkCalled) -> None:
@@ -50,13 +63,13 @@ def _admit(turn: Turn, event: FrameworkCalled) -> tuple[Framework, Handler]:
         raise InvalidRequest(field, f"must be set for a call of type {Call.Type.Name(call.type)}")
     framework = turn.books.frameworks.get(call.framework_id.value)
     if framework is None:
-        raise InvalidRequest("framework_id.value", f"there is no framework '{call.framework_id.value}'")
+        raise InvalidRequest("", mesos_messages.FRAMEWORK_NOT_FOUND)
     if framework.stream_id is None:
-        raise Forbidden(f"framework '{framework.id}' is not subscribed")
+        raise Forbidden(mesos_messages.FRAMEWORK_NOT_SUBSCRIBED)
     if not event.stream_id:
-        raise InvalidRequest("stream_id", "must be set")
+        raise InvalidRequest("", mesos_messages.STREAM_ID_MISSING)
     if event.stream_id != framework.stream_id:
-        raise InvalidRequest("stream_id", f"is not that of the subscription of framework '{framework.id}'")
+        raise InvalidRequest("", mesos_messages.stream_id_differs(event.stream_id[:STREAM_ID_SHOWN_MAX], framework.id))
     return framework, handler
 
 
@@ -110,21 +123,29 @@ def _answer_inverse(
 
 def _revive(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
     turn.counters["messages_revive_offers"] += 1
-    _check_own_roles(framework, call.revive.roles, "revive.roles")
-    frameworks.revive(turn, framework, call.revive.roles)
+    if _has_roles(turn, framework, call.revive.roles, "REVIVE"):
+        frameworks.revive(turn, framework, call.revive.roles)
 
 
 def _suppress(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
     turn.counters["messages_suppress_offers"] += 1
-    _check_own_roles(framework, call.suppress.roles, "suppress.roles")
-    frameworks.suppress(turn, framework, call.suppress.roles)
+    if _has_roles(turn, framework, call.suppress.roles, "SUPPRESS"):
+        frameworks.suppress(turn, framework, call.suppress.roles)
 
 
-def _check_own_roles(framework: Framework, roles: Any, field: str) -> None:
-    check_roles(roles, field)
-    for index, role in enumerate(roles):
-        if role not in framework.roles:
-            raise InvalidRequest(f"{field}[{index}]", f"the framework does not have the role '{role}'")
+def _has_roles(turn: Turn, framework: Framework, roles: Sequence[str], call: str) -> bool:
+    """Whether the framework has all these roles. A call that names another is dropped whole, as in Mesos."""
+    foreign = next((role for role in roles if role not in framework.roles), None)
+    if foreign is None:
+        return True
+    turn.counters["dropped_messages"] += 1
+    turn.warn(
+        "call dropped",
+        call=call,
+        framework_id=framework.id,
+        reason=f"not one of its roles: {foreign[:ROLE_SHOWN_MAX]!r}",
+    )
+    return False
 
 
 def _kill(turn: Turn, framework: Framework, call: scheduler.Call) -> None:

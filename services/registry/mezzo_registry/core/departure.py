@@ -4,7 +4,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 
-from . import allocator_messages, endings, inverse_offers, observers, offers, records, statuses
+from . import allocator_messages, endings, inverse_offers, mesos_messages, observers, offers, records, statuses
 from .books import Agent
 from .effects import CloseAgentSession, Persist, SendToAgent
 from .events import AgentDisconnected, AgentLeaving, AgentMarkedUnreachable, TimerFired
@@ -132,7 +132,8 @@ def leaving(turn: Turn, event: AgentLeaving) -> None:
     agent = turn.books.agents_by_session.get(event.session)
     if agent is not None:
         turn.counters["slave_removals/reason_unregistered"] += 1
-        remove(turn, agent, event.reason or "the agent left")
+        turn.note("agent leaves", agent_id=agent.id, reason=event.reason)
+        remove(turn, agent, mesos_messages.CAUSE_UNREGISTERED)
 
 
 def remove(turn: Turn, agent: Agent, reason: str) -> None:
@@ -153,7 +154,7 @@ def remove(turn: Turn, agent: Agent, reason: str) -> None:
                 task,
                 state,
                 mesos.TaskStatus.REASON_AGENT_REMOVED,
-                f"agent {agent.info.hostname} was removed: {reason}",
+                mesos_messages.agent_removed(agent.info.hostname, reason),
             )
     turn.order(Persist(records.remove(agent.id)))
     _strike_out(turn, agent)

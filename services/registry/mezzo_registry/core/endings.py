@@ -3,7 +3,7 @@
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.task_states import TERMINAL
 
-from . import allocator_messages, observers, statuses
+from . import allocator_messages, mesos_messages, observers, statuses
 from .books import Framework, Task
 from .states import STATE_NAMES
 from .turn import Turn
@@ -97,7 +97,7 @@ def become_unreachable(turn: Turn, task: Task) -> None:
         task,
         state,
         mesos.TaskStatus.REASON_AGENT_REMOVED,
-        f"agent {agent.info.hostname} has been silent for too long",
+        mesos_messages.AGENT_UNREACHABLE,
     )
     status.unreachable_time.CopyFrom(statuses.time_info(turn.now))
     turn.books.drop_task(task)

@@ -7,7 +7,7 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.errors import InvalidRequest
 from mezzo.resources import Form
 
-from . import allocator_messages, inverse_offers, observers, offers, statuses
+from . import allocator_messages, inverse_offers, mesos_messages, observers, offers, statuses
 from .books import Framework
 from .effects import CloseFrameworkStream, Refuse, SendToFramework
 from .events import FrameworkStreamClosed, FrameworkSubscribing
@@ -71,11 +71,11 @@ def _check_call(call: scheduler.Call) -> None:
 def _check_subscription(turn: Turn, subscribe: scheduler.Call.Subscribe) -> None:
     info, field = subscribe.framework_info, "subscribe.framework_info"
     check_framework_info(info, field)
+    if info.id.value in turn.books.completed:
+        raise InvalidRequest("", mesos_messages.FRAMEWORK_REMOVED)
     check_suppressed_roles(subscribe.suppressed_roles, info, "subscribe.suppressed_roles")
     limits = turn.settings.offer_constraints
     check_offer_constraints(subscribe.offer_constraints, info, "subscribe.offer_constraints", limits)
-    if info.id.value in turn.books.completed:
-        raise InvalidRequest(f"{field}.id.value", f"the framework '{info.id.value}' was removed")
     known = turn.books.frameworks.get(info.id.value)
     if known is not None and known.registered_at is not None:
         check_principal(known.info, info, field)
@@ -141,7 +141,7 @@ def _subscribe_again(
     if framework.stream_id is not None:
         turn.books.frameworks_by_stream.pop(framework.stream_id, None)
         framework.counts.events[Event.ERROR] += 1
-        _turn_away(turn, framework.stream_id, "Framework failed over: another stream of it was opened")
+        _turn_away(turn, framework.stream_id, mesos_messages.FRAMEWORK_FAILED_OVER)
         framework.stream_id = None
     for offer in list(framework.offers.values()):
         offers.remove(turn, offer, offers.Outcome.WITHDRAWN)

@@ -6,7 +6,7 @@ As with roles, a call is checked against what will be planned once everything or
 from mesos.v1.master import master_pb2 as master
 from mezzo.errors import InvalidRequest, LimitExceeded
 
-from . import allocator_messages, departure, offers, records
+from . import allocator_messages, departure, mesos_messages, offers, records
 from .books import Agent
 from .effects import Answer, Persist
 from .events import MaintenanceStored
@@ -112,7 +112,7 @@ def stored(turn: Turn, event: MaintenanceStored) -> None:
     for agent in list(books.agents.values()):
         hostname, pid = agent.info.hostname, agent.pid
         if event.plan.is_down(hostname, pid):
-            departure.remove(turn, agent, "maintenance of its machine has begun")
+            departure.remove(turn, agent, mesos_messages.CAUSE_MACHINE_DOWN)
         elif event.plan.unavailability(hostname, pid) != before.unavailability(hostname, pid):
             _replanned(turn, agent)
     turn.note("maintenance planned", machines=sum(1 for _ in event.plan.machines()), down=len(event.plan.down))

@@ -9,7 +9,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.errors import LimitExceeded
 
-from . import statuses
+from . import mesos_messages, statuses
 from .books import Framework, Task
 from .settings import TASKS_PER_CALL_MAX
 from .states import AgentState
@@ -51,14 +51,14 @@ def answer_one(turn: Turn, framework: Framework, task_id: str, agent_id: str) ->
     if agent is not None and agent.state is AgentState.REGISTERING:
         return
     if agent is not None:
-        state, message = mesos.TASK_GONE, "Reconciliation: its agent does not know the task"
+        state, message = mesos.TASK_GONE, mesos_messages.RECONCILED_UNKNOWN_TO_AGENT
     elif agent_id in books.unreachable:
         _answer_unreachable(turn, framework, task_id, agent_id)
         return
     elif agent_id in books.gone:
-        state, message = mesos.TASK_GONE_BY_OPERATOR, "Reconciliation: its agent was marked gone"
+        state, message = mesos.TASK_GONE_BY_OPERATOR, mesos_messages.RECONCILED_GONE
     else:
-        state, message = mesos.TASK_UNKNOWN, "Reconciliation: nobody knows the task"
+        state, message = mesos.TASK_UNKNOWN, mesos_messages.RECONCILED_UNKNOWN
     made = statuses.status(turn, task_id, statuses.lost(framework, state), REASON, message, agent_id)
     statuses.send(turn, framework, made)
 
@@ -90,25 +90,26 @@ def reconcile_operations(
 def _of_operation(turn: Turn, agent_id: str) -> tuple["mesos.OperationState.ValueType", str]:
     books = turn.books
     if agent_id in books.recovered or (not agent_id and books.recovered):
-        return mesos.OPERATION_RECOVERING, "Reconciliation: its agent has not come back since the election"
+        return mesos.OPERATION_RECOVERING, mesos_messages.OPERATION_AGENT_RECOVERED
     if agent_id in books.unreachable:
-        return mesos.OPERATION_UNREACHABLE, "Reconciliation: its agent is out of reach"
+        return mesos.OPERATION_UNREACHABLE, mesos_messages.OPERATION_UNREACHABLE
     if agent_id in books.gone:
-        return mesos.OPERATION_GONE_BY_OPERATOR, "Reconciliation: its agent was marked gone"
-    return mesos.OPERATION_UNKNOWN, "Reconciliation: nobody knows the operation"
+        return mesos.OPERATION_GONE_BY_OPERATOR, mesos_messages.OPERATION_GONE
+    if agent_id in books.agents:
+        return mesos.OPERATION_UNKNOWN, mesos_messages.OPERATION_UNKNOWN
+    unknown = mesos_messages.OPERATION_AND_AGENT_UNKNOWN if agent_id else mesos_messages.OPERATION_WITHOUT_AGENT
+    return mesos.OPERATION_UNKNOWN, unknown
 
 
 def _answer_known(turn: Turn, framework: Framework, task: Task) -> None:
     """The state that the framework has been told, if an update is on its way; else the newest."""
     state = task.pending.state if task.pending is not None else task.state
-    statuses.send(
-        turn, framework, statuses.of_task(turn, task, state, REASON, "Reconciliation: newest state of the task")
-    )
+    statuses.send(turn, framework, statuses.of_task(turn, task, state, REASON, mesos_messages.RECONCILED_LATEST))
 
 
 def _answer_unreachable(turn: Turn, framework: Framework, task_id: str, agent_id: str) -> None:
     state = statuses.lost(framework, mesos.TASK_UNREACHABLE)
-    made = statuses.status(turn, task_id, state, REASON, "Reconciliation: its agent is out of reach", agent_id)
+    made = statuses.status(turn, task_id, state, REASON, mesos_messages.RECONCILED_UNREACHABLE, agent_id)
     since = turn.books.unreachable.get(agent_id)
     if since is not None:
         made.unreachable_time.CopyFrom(statuses.time_info(since))

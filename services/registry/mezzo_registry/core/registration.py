@@ -10,7 +10,7 @@ from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import Conflict, InvalidRequest
 from mezzo.resources import Resources
 
-from . import allocator_messages, departure, observers, offers, records, settlement
+from . import allocator_messages, departure, mesos_messages, observers, offers, records, settlement
 from .books import Agent
 from .effects import CloseAgentSession, Persist, SendToAgent
 from .events import AgentHeard, AgentRegistering, AgentStored
@@ -19,7 +19,6 @@ from .turn import Turn
 from .validation.agent import check_domain, check_register
 
 Message = agent_session.RegistryMessage
-DOWN = "this machine is down for maintenance"
 
 
 def registering(turn: Turn, event: AgentRegistering) -> None:
@@ -36,16 +35,16 @@ def registering(turn: Turn, event: AgentRegistering) -> None:
         turn.order(CloseAgentSession(event.session, error))
         return
     if agent_id in books.gone:
-        turn.order(_shutdown(event.session, "this agent was marked gone; it may come back under a new id"))
+        turn.order(_shutdown(event.session, mesos_messages.AGENT_GONE))
         turn.order(CloseAgentSession(event.session))
         return
     known = books.agents.get(agent_id)
     if books.plan.is_down(register.agent_info.hostname, register.pid):
         turn.warn("agent of a machine in maintenance refused", hostname=register.agent_info.hostname, agent_id=agent_id)
-        turn.order(_shutdown(event.session, DOWN))
+        turn.order(_shutdown(event.session, mesos_messages.MACHINE_IS_DOWN))
         turn.order(CloseAgentSession(event.session))
         if known is not None and known.state is AgentState.RECOVERED:
-            departure.remove(turn, known, DOWN)
+            departure.remove(turn, known, mesos_messages.CAUSE_MACHINE_DOWN)
         return
     if known is not None:
         _returning(turn, event, known, total)
@@ -109,7 +108,7 @@ def stored(turn: Turn, event: AgentStored) -> None:
         return
     if turn.books.plan.is_down(event.register.agent_info.hostname, event.register.pid):
         # It went down while the agent was admitted, and was known by an address that the agent had yet to bring.
-        departure.remove(turn, agent, DOWN)
+        departure.remove(turn, agent, mesos_messages.CAUSE_MACHINE_DOWN)
         return
     total = check_register(event.register)
     agent.info.CopyFrom(event.register.agent_info)
@@ -168,7 +167,7 @@ def _remove_old_self(turn: Turn, register: agent_session.Register) -> None:
     for earlier in list(turn.books.agents_by_pid.get(register.pid, {}).values()):
         if earlier.state is AgentState.DISCONNECTED and earlier.info.hostname == register.agent_info.hostname:
             turn.counters["slave_removals/reason_registered"] += 1
-            departure.remove(turn, earlier, "a new agent registered at the same address")
+            departure.remove(turn, earlier, mesos_messages.CAUSE_SAME_ADDRESS)
 
 
 def _shutdown(session: int, reason: str) -> SendToAgent:

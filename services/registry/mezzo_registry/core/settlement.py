@@ -12,7 +12,7 @@ from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.resources import Resources
 from mezzo.task_states import TERMINAL
 
-from . import departure, endings, frameworks, observers, resource_forms, statuses
+from . import departure, endings, frameworks, mesos_messages, observers, resource_forms, statuses
 from .books import Agent, Executor, ExecutorKey, Framework, Task, TaskKey
 from .turn import Turn
 
@@ -83,7 +83,7 @@ def _missing_tasks(turn: Turn, agent: Agent, reported: dict[TaskKey, mesos.Task]
             again.append((task, executor))
         else:
             state = statuses.lost(task.framework, mesos.TASK_DROPPED)
-            endings.end(turn, task, state, Status.REASON_RECONCILIATION, "the agent came back without this task")
+            endings.end(turn, task, state, Status.REASON_RECONCILIATION, mesos_messages.TASK_UNKNOWN_TO_AGENT)
     return again
 
 
@@ -155,7 +155,7 @@ def _settle_task(turn: Turn, agent: Agent, framework: Framework, source: mesos.T
     observers.task_added(turn, task)
     if was_unreachable and not task.terminal:
         back = statuses.of_task(
-            turn, task, task.state, Status.REASON_AGENT_REREGISTERED, "the agent that was unreachable came back"
+            turn, task, task.state, Status.REASON_AGENT_REREGISTERED, mesos_messages.AGENT_REREGISTERED
         )
         statuses.send(turn, framework, back)
 
@@ -191,6 +191,6 @@ def _forget_unreachable_tasks(turn: Turn, agent: Agent) -> None:
         observers.task_forgotten(turn, task, observers.UNREACHABLE)
         if task.framework.partition_aware:
             gone = statuses.of_task(
-                turn, task, mesos.TASK_GONE, Status.REASON_RECONCILIATION, "the agent came back without this task"
+                turn, task, mesos.TASK_GONE, Status.REASON_RECONCILIATION, mesos_messages.RECONCILED_UNKNOWN_TO_AGENT
             )
             statuses.send(turn, task.framework, gone)

@@ -3,7 +3,7 @@
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 
-from . import allocator_messages, endings, inverse_offers, observers, offers
+from . import allocator_messages, endings, inverse_offers, mesos_messages, observers, offers
 from .books import Framework
 from .effects import CloseFrameworkStream
 from .events import TimerFired
@@ -41,7 +41,7 @@ def tear_down(turn: Turn, framework: Framework, reason: str) -> None:
                 task,
                 mesos.TASK_KILLED,
                 mesos.TaskStatus.REASON_FRAMEWORK_REMOVED,
-                f"framework {framework.id} was removed: {reason}",
+                mesos_messages.framework_removed(framework.id),
             )
     _forget_unreachable(turn, framework)
     for executor in list(framework.executors.values()):
