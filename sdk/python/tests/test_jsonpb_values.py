@@ -6,6 +6,7 @@ but for numbers that a field cannot hold: Mesos casts them to whatever comes out
 
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -171,7 +172,7 @@ MAP = {
     '{"cpus": {"value": 2}}': {"cpus": 2.0},
     '{"cpus": {"value": "Infinity"}}': {"cpus": math.inf},
     '[{"cpus": {"value": 2}}, {"mem": {"value": 3}}, {"cpus": {"value": 1}}]': {"cpus": 1.0, "mem": 3.0},
-    '{"cpus": null}': Refused(r"\[\"cpus\"\]\.value: is required"),
+    '{"cpus": null}': Refused(r"\[cpus\]\.value: is required"),
     '{"cpus": 2}': Refused(r"\[cpus\]: expected an object, found a number"),
     '{"cpus": {"value": true}}': Refused(r"\[cpus\]\.value: expected a number, found a boolean"),
     '"cpus"': Refused("expected an object, found 'cpus'"),
@@ -295,3 +296,30 @@ def test_errors_do_not_repeat_what_was_sent() -> None:
         with pytest.raises(jsonpb.JsonError) as raised:
             jsonpb.parse(message_class, json.dumps(document))
         assert len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("message", "path"),
+    [
+        (mesos.Label(), "key"),
+        (scheduler.Call(accept=scheduler.Call.Accept(offer_ids=[A, mesos.OfferID()])), "accept.offer_ids[1].value"),
+        (mesos.TaskStatus(task_id=mesos.TaskID(), state=mesos.TASK_RUNNING), "task_id.value"),
+        (mesos.Labels(labels=[mesos.Label(key="a"), mesos.Label(value="b")]), "labels[1].key"),
+    ],
+)
+def test_a_required_field_that_is_missing_is_named(message: Message, path: str) -> None:
+    with pytest.raises(jsonpb.JsonError) as raised:
+        jsonpb.check_initialized(message)
+    assert str(raised.value) == f"{path}: is required"
+
+
+def test_of_many_required_fields_that_are_missing_one_is_looked_for() -> None:
+    """It takes 2 bytes of protobuf to miss one, and 100 of memory to tell each."""
+    accept = scheduler.Call.Accept.FromString(b"\x0a\x00" * 100_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(jsonpb.JsonError, match=r"^offer_ids\[0\]\.value: is required$"):
+            jsonpb.check_initialized(accept)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

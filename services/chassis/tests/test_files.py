@@ -13,6 +13,7 @@ from aiohttp import web
 from yarl import URL
 
 from mezzo.errors import Forbidden, InvalidRequest, NotFound
+from mezzo_chassis.http import file_tree
 from mezzo_chassis.http.download import attachment, send_file
 from mezzo_chassis.http.files import READ_BYTES_MAX, FilesApi, FileTree, text_of
 from mezzo_chassis.http.routes import Routes
@@ -109,6 +110,18 @@ async def test_links_within_a_sandbox_are_followed(sandbox: Path, tree: FileTree
     (sandbox / "runs" / "latest").symlink_to(sandbox / "runs" / "1")
     assert tree.read("/sandbox/runs/latest/stdout", 0, None) == (b"first", 5)
     assert [entry.path for entry in tree.browse("/sandbox/runs/latest/")] == ["/sandbox/runs/latest/stdout"]
+
+
+async def test_a_folder_of_too_many_entries_is_not_listed(
+    sandbox: Path, tree: FileTree, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_tree, "FOLDER_ENTRIES_MAX", 3)
+    for name in ("a", "b"):
+        (sandbox / name).touch()
+    assert len(tree.browse("/sandbox")) == 3
+    (sandbox / "c").touch()
+    async with client.get("/files/browse", params={"path": "/sandbox"}) as response:
+        assert (response.status, await response.text()) == (400, "path: /sandbox has more than 3 entries")
 
 
 class Raced(FileTree):

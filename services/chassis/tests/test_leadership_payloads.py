@@ -74,12 +74,18 @@ def test_a_service_without_http_is_known_by_its_grpc_address_alone() -> None:
         ({"address": None, "hostname": "h", "port": 5050}, "h:5050"),
         ({"hostname": "h"}, None),
         ({"port": 5050}, None),
+        ({"address": "h:80", "hostname": "h", "port": 5050}, "h:5050"),
+        ({"address": ["h"], "hostname": ["h"], "port": 5050}, None),
+        ({"hostname": "h", "port": "5050"}, None),
+        ({"hostname": 5, "port": 5050}, None),
     ],
 )
 def test_a_leaders_http_address_is_the_best_that_its_node_tells(info: dict[str, object], address: str | None) -> None:
     assert LeaderInfo("10.0.0.1:5060", info).http_address == address
 
 
-@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b'{"hostname":"other"}', b'{"grpc_address":5}'])
+@pytest.mark.parametrize(
+    "payload", [b"", b"{", b"[]", b"[" * 100_000, b"\xff", b'{"hostname":"other"}', b'{"grpc_address":5}']
+)
 def test_a_node_that_is_not_of_mezzo_names_no_leader(payload: bytes) -> None:
     assert LeaderInfo.parse(payload) is None

@@ -45,7 +45,11 @@ class Config:
         "10secs", "How long ZooKeeper keeps a session without a sign of life.", parse=interval
     )
     heartbeat_interval: float = flag("15secs", "Pause between heartbeats on operators' event streams.", parse=interval)
-    max_body_size: int = flag("64MB", "The largest request body that is read.", parse=byte_count)
+    max_body_size: int = flag(
+        "16MB",
+        "The largest request body that is read, decompressed. Small messages in protobuf take 25 times that of memory.",
+        parse=byte_count,
+    )
     max_total_body_size: int = flag(
         "256MB",
         "The bodies of all requests that are being answered may have so many bytes together; more get 503.",

@@ -17,6 +17,7 @@ import aiohttp
 import orjson
 import typer
 
+from mezzo.answers import read_answer, read_refusal
 from mezzo.cli.asking import (
     ACTIVE_STATES,
     EXIT_INTERRUPTED,
@@ -47,7 +48,7 @@ class Api:
             await _raise_for(response)
             self._warn_of_age(response)
             try:
-                return await response.json(content_type=None)
+                return orjson.loads(await read_answer(response))
             except ValueError:
                 raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is no gateway: it answers no JSON") from None
 
@@ -132,7 +133,7 @@ class Api:
 
 async def _raise_for(response: aiohttp.ClientResponse) -> None:
     if response.status >= 400:
-        text = (await response.text()).strip()
+        text = (await read_refusal(response)).strip()
         raise ApiError(response.status, _told(text) or f"{response.status} {response.reason}")
 
 

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from yarl import URL
 
 from mezzo import errors, jsonpb, recordio
+from mezzo.answers import read_answer, read_refusal
 
 JSON: Final = "application/json"
 PROTOBUF: Final = "application/x-protobuf"
@@ -69,7 +70,7 @@ class Endpoint:
         with self._failures():
             response = await self._post(call, headers or {}, timeout)
             async with response:
-                body = await response.read()
+                body = await read_answer(response)
             return _decode(answer_class, body, self.content_type) if body else None
 
     async def stream(
@@ -125,7 +126,7 @@ class Endpoint:
                 self._leader_url = _redirected(url, response.headers["Location"])
             elif response.status >= HTTPStatus.MULTIPLE_CHOICES:
                 async with response:
-                    raise error_of(response.status, await response.text(errors="replace"))
+                    raise error_of(response.status, await read_refusal(response))
             else:
                 return response
         raise errors.Unavailable(f"{self.url} redirects for ever")

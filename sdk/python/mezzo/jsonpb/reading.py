@@ -23,7 +23,7 @@ before it is read, because what is deeper than protobuf's parser goes could be w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import orjson
@@ -98,8 +98,31 @@ def from_dict(message_class: type[M], value: Any) -> M:
 def check_initialized(message: Message) -> None:
     """Raise a `JsonError` naming the first required field, if any, that is missing anywhere in the message."""
     if not message.IsInitialized():
-        missing = message.FindInitializationErrors()  # type: ignore[attr-defined]
-        raise JsonError(missing[0] if missing else "", "is required")
+        raise JsonError(_first_missing(message), "is required")
+
+
+def _first_missing(message: Message) -> str:
+    """The path of a required field that is not set. Protobuf's own would list them all, however many there are."""
+    for field in message.DESCRIPTOR.fields:
+        if field.is_required and not message.HasField(field.name):
+            return field.name
+    for field, value in message.ListFields():
+        for place, child in _children(field, value):
+            if not child.IsInitialized():
+                return f"{field.name}{place}.{_first_missing(child)}"
+    raise AssertionError(f"nothing that {message.DESCRIPTOR.full_name} requires is missing")
+
+
+def _children(field: FieldDescriptor, value: Any) -> Iterable[tuple[str, Message]]:
+    if field.message_type is None:
+        return ()
+    if compiling.is_map(field):
+        if field.message_type.fields_by_name["value"].message_type is None:
+            return ()
+        return ((f"[{_shortened(str(key))}]", child) for key, child in value.items())
+    if field.is_repeated:
+        return ((f"[{index}]", child) for index, child in enumerate(value))
+    return (("", value),)
 
 
 class _Readers(dict[type[Message], Reader]):

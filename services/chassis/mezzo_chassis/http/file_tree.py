@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +20,8 @@ from mezzo.errors import Forbidden, InvalidRequest, NotFound
 
 READ_BYTES_MAX = 16 * 4096
 """Of a file in one answer: sixteen pages, as in Mesos (src/files/files.cpp). Whoever wants more asks again."""
+FOLDER_ENTRIES_MAX = 100_000
+"""Of a folder that is listed: each takes half a kilobyte here, and whoever runs in a sandbox may make millions."""
 
 # Searched, not read, where the system knows the difference.
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -92,7 +95,10 @@ class FileTree:
         raise NotFound("")
 
     def browse(self, virtual: str) -> list[Entry]:
-        """What is in a folder, by name; a file is the only entry of itself."""
+        """What is in a folder, by name; a file is the only entry of itself.
+
+        Raises `InvalidRequest` for a folder of more than `FOLDER_ENTRIES_MAX` entries.
+        """
         path = self.resolve(virtual)
         shown = "/" + virtual.strip("/")
         with _refusals(virtual):
@@ -101,7 +107,10 @@ class FileTree:
             status = os.fstat(descriptor)
             if not stat.S_ISDIR(status.st_mode):
                 return [Entry(shown, status)]
-            return sorted(_entries(descriptor, shown), key=lambda entry: entry.path)
+            entries = list(islice(_entries(descriptor, shown), FOLDER_ENTRIES_MAX + 1))
+            if len(entries) > FOLDER_ENTRIES_MAX:
+                raise InvalidRequest("path", f"{virtual} has more than {FOLDER_ENTRIES_MAX} entries")
+            return sorted(entries, key=lambda entry: entry.path)
         finally:
             os.close(descriptor)
 

@@ -52,7 +52,8 @@ class LeaderInfo:
         """`host:port` of the HTTP API that it advertises."""
         if not self.master_info:
             return None
-        known = self.master_info.get("address") or {}
-        host = known.get("hostname") or known.get("ip") or self.master_info.get("hostname")
-        port = known.get("port") or self.master_info.get("port")
-        return f"{host}:{port}" if host and port else None
+        told = self.master_info.get("address")
+        address = told if isinstance(told, dict) else {}
+        host = address.get("hostname") or address.get("ip") or self.master_info.get("hostname")
+        port = address.get("port") or self.master_info.get("port")
+        return f"{host}:{port}" if isinstance(host, str) and host and type(port) is int else None

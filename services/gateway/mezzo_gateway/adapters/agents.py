@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Self
 
 import aiohttp
+from google.protobuf.message import DecodeError
 
 from mesos.v1.agent.agent_pb2 import Call as AgentCall
 from mesos.v1.agent.agent_pb2 import Response as AgentResponse
 from mezzo.errors import InvalidRequest, NotFound, Unavailable
 from mezzo_chassis.http.exchange import PROTOBUF
+
+ANSWER_BYTES_MAX = 64 * 1024 * 1024
+"""Of an agent's answer to a call: as large as a message of gRPC."""
+REASON_CHARS_MAX = 1000
+"""Of an agent's refusal, that is passed on."""
+_NUMBER = re.compile(r"[0-9]{1,19}")
 
 # Connections to one agent at once; more requests wait.
 CONNECTIONS_PER_AGENT_MAX = 16
@@ -59,10 +67,13 @@ class Agents:
         headers = {"Content-Type": PROTOBUF, "Accept": PROTOBUF}
         body = call.SerializeToString()
         async with await self._send("POST", address, "/api/v1", data=body, headers=headers) as answer:
-            content = await answer.read()
+            content = await _read(answer, address, ANSWER_BYTES_MAX)
             if answer.status == HTTPStatus.OK:
-                return AgentResponse.FromString(content)
-            reason = content.decode(errors="replace")
+                try:
+                    return AgentResponse.FromString(content)
+                except DecodeError:
+                    raise Unavailable(f"the agent at {address} does not answer in protobuf") from None
+            reason = content.decode(errors="replace")[:REASON_CHARS_MAX]
             if answer.status == HTTPStatus.NOT_FOUND:
                 raise NotFound(reason)
             if answer.status == HTTPStatus.BAD_REQUEST:
@@ -76,9 +87,9 @@ class Agents:
             if answer.status == HTTPStatus.NOT_FOUND:
                 raise NotFound(f"there is no file {path}")
             told = [answer.headers.get(name, "") for name in (LOG_POSITION_HEADER, LOG_END_HEADER)]
-            if answer.status != HTTPStatus.OK or not all(number.isdigit() for number in told):
+            if answer.status != HTTPStatus.OK or not all(map(_NUMBER.fullmatch, told)):
                 raise Unavailable(f"the agent at {address} answered {answer.status} for a part of {path}")
-            return LogPart(await answer.read(), int(told[0]), int(told[1]))
+            return LogPart(await _read(answer, address, length), int(told[0]), int(told[1]))
 
     async def _send(self, method: str, address: str, path: str, **options: Any) -> aiohttp.ClientResponse:
         assert self._session is not None, "used before it was entered"
@@ -88,3 +99,18 @@ class Agents:
             raise Unavailable(
                 f"the agent at {address} cannot be reached: {str(error) or type(error).__name__}"
             ) from None
+
+
+async def _read(answer: aiohttp.ClientResponse, address: str, bytes_max: int) -> bytes:
+    """The body of an agent's answer. Raises Unavailable for one that breaks off, or is larger than it may be."""
+    pieces = []
+    size = 0
+    try:
+        async for piece in answer.content.iter_any():
+            size += len(piece)
+            if size > bytes_max:
+                raise Unavailable(f"the agent at {address} answers with more than {bytes_max} bytes")
+            pieces.append(piece)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise Unavailable(f"the agent at {address} broke off: {str(error) or type(error).__name__}") from None
+    return b"".join(pieces)
