@@ -217,6 +217,7 @@ def test_single_frameworks_and_roles_are_told_when_asked_for_and_as_the_flag_say
         ("it's_(1)*.!-", "it's_(1)*.!-"),
         ("ü", "%C3%BC"),
         ("100%", "100%25"),
+        ("x" * 10**6, "x" * framework_metrics.NAME_CHARACTERS_MAX),
     ],
 )
 def test_names_are_encoded_as_mesos_does(name: str, encoded: str) -> None:

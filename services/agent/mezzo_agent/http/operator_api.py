@@ -25,7 +25,7 @@ from mezzo_chassis.http.exchange import (
     read_first_record,
     read_message,
 )
-from mezzo_chassis.http.files import FileTree, empty_not_found
+from mezzo_chassis.http.files import FileTree, empty_not_found, without_scheme
 from mezzo_chassis.verbosity import Verbosity
 
 _Call = agent_api.Call
@@ -127,14 +127,14 @@ class OperatorApi:
         self._verbosity.raise_to(asked.level, asked.duration.nanoseconds / 1e9)
 
     async def _list_files(self, call: agent_api.Call) -> agent_api.Response:
-        entries = await asyncio.to_thread(self._tree.browse, call.list_files.path)
+        entries = await asyncio.to_thread(self._tree.browse, without_scheme(call.list_files.path))
         files = _Response.ListFiles(file_infos=[entry.message() for entry in entries])
         return _Response(type=_Response.LIST_FILES, list_files=files)
 
     async def _read_file(self, call: agent_api.Call) -> agent_api.Response:
         asked = call.read_file
         length = asked.length if asked.HasField("length") else None
-        data, size = await asyncio.to_thread(self._tree.read, asked.path, asked.offset, length)
+        data, size = await asyncio.to_thread(self._tree.read, without_scheme(asked.path), asked.offset, length)
         return _Response(type=_Response.READ_FILE, read_file=_Response.ReadFile(size=size, data=data))
 
     async def _get_state(self, _: agent_api.Call) -> agent_api.Response:

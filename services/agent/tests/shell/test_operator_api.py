@@ -47,7 +47,7 @@ async def test_protobuf_is_answered_in_protobuf(busy, http):
 async def test_sandbox_is_found_by_both_of_its_names(call, containers):
     sandbox = containers.configs[containers.of_task("t1")].sandbox
     (sandbox.parent / "latest").symlink_to(sandbox.name)
-    for folder in (str(sandbox), "/frameworks/F1/executors/t1/runs/latest"):
+    for folder in (str(sandbox), f"file://{sandbox}", "/frameworks/F1/executors/t1/runs/latest"):
         status, listed = await call("LIST_FILES", of={"path": folder})
         assert status == 200
         assert [each["path"].rpartition("/")[2] for each in listed["file_infos"]] == ["stdout"]

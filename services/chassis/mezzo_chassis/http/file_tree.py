@@ -30,6 +30,11 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO}
 
 
+def without_scheme(path: str) -> str:
+    """A path that may be written as a `file://` URI: so in all calls and endpoints of Mesos that name a file."""
+    return path.removeprefix("file://")
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A file or folder, by the path under which it is shown."""

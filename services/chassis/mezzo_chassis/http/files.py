@@ -12,7 +12,7 @@ from aiohttp import web
 from mezzo.errors import InvalidRequest, NotFound
 from mezzo_chassis.http.download import send_file
 from mezzo_chassis.http.exchange import json_response
-from mezzo_chassis.http.file_tree import READ_BYTES_MAX, Entry, FileTree
+from mezzo_chassis.http.file_tree import READ_BYTES_MAX, Entry, FileTree, without_scheme
 
 __all__ = [
     "READ_BYTES_MAX",
@@ -23,6 +23,7 @@ __all__ = [
     "required_path",
     "text_of",
     "whole_number",
+    "without_scheme",
 ]
 
 # Of what JSON and protobuf can hold.
@@ -81,8 +82,8 @@ def text_of(part: bytes) -> str:
 
 
 def required_path(request: web.Request) -> str:
-    """The `path` in the query; a `file://` before it is left out, as in Mesos. Raises `InvalidRequest`."""
-    path = request.query.get("path", "").removeprefix("file://")
+    """The `path` in the query. Raises `InvalidRequest`."""
+    path = without_scheme(request.query.get("path", ""))
     if not path:
         raise InvalidRequest("", "Expecting 'path=value' in query.")  # Mesos' words
     return path

@@ -24,6 +24,8 @@ that have ended last.
 """
 ROLES_PER_FRAMEWORK_MAX: Final = 50
 """Roles of one framework whose metrics are published."""
+NAME_CHARACTERS_MAX: Final = 255
+"""Of a framework's name, which stands in every metric of it, once for each; the id tells those apart that are cut."""
 OMITTED: Final = "master/frameworks_without_metrics"
 """How many frameworks are left out for the first limit."""
 
@@ -80,8 +82,8 @@ def measure(books: Books) -> dict[str, float]:
 
 
 def prefix_of(info: mesos.FrameworkInfo) -> str:
-    """`master/frameworks/<name>/<id>/`, the name percent-encoded as Mesos does it."""
-    name = quote(info.name, safe="!'()*").replace("~", "%7E")
+    """`master/frameworks/<name>/<id>/`, the name percent-encoded as Mesos does it, and cut where it is very long."""
+    name = quote(info.name[:NAME_CHARACTERS_MAX], safe="!'()*").replace("~", "%7E")
     return f"master/frameworks/{name}/{info.id.value}/"
 
 
