@@ -296,8 +296,8 @@ def invalid_volumes() -> dict[str, mesos.Resource]:
     shared = disk()
     shared.shared.SetInParent()
     return {
-        r"disk.persistence.id: '' cannot name a folder": nameless,
-        r"disk.persistence.id: '../x' cannot name a folder": foreign,
+        r"disk.persistence.id: must not be empty": nameless,
+        r"disk.persistence.id: '../x' contains invalid characters": foreign,
         r"disk.persistence: .* must be of reserved disk": unreserved,
         r"disk.persistence: .* cannot be revocable": revocable,
         r"disk.volume: is required": unmounted,

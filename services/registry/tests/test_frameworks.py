@@ -175,6 +175,14 @@ def subscribe_call(**fields: object) -> scheduler.Call:
     return call
 
 
+@pytest.mark.parametrize("framework_id", ["€" * 200, "x" * 256, "a/b", "..", "a\nb"])
+def test_framework_with_an_id_that_no_folder_could_have_gets_an_error(cluster: Cluster, framework_id: str) -> None:
+    stream_id = cluster.subscribe(cluster.framework_info(id=mesos.FrameworkID(value=framework_id)))
+    (event,) = cluster.on_stream(stream_id)
+    assert event.type == Event.ERROR
+    assert event.error.message.startswith("subscribe.framework_info.id.value: ")
+
+
 def test_subscription_with_two_different_ids_is_refused(cluster: Cluster) -> None:
     call = subscribe_call()
     call.framework_id.value = "a"

@@ -291,6 +291,8 @@ def change(path: str, value: object) -> Callable[[mesos.TaskInfo], None]:
         (change("task_id.value", ""), "task_id.value"),
         (change("task_id.value", ".."), "task_id.value"),
         (change("task_id.value", "x" * 256), "task_id.value"),
+        (change("task_id.value", "€" * 200), "task_id.value"),
+        (change("command.value", "a\0b"), "command.value"),
         (change("agent_id.value", "other"), "agent_id.value"),
         (change("kill_policy.grace_period.nanoseconds", -1), "kill_policy.grace_period"),
         (change("max_completion_time.nanoseconds", -1), "max_completion_time"),

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from itertools import pairwise
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo.errors import InvalidRequest
 from mezzo.resources import ranges as rangesets
 from mezzo.resources.disk import Source
 from mezzo.resources.kind import Kind
 from mezzo.resources.ranges import Ranges
 from mezzo.resources.scalar import THOUSANDTHS, ResourceError, to_thousandths
 from mezzo.resources.value import amount_of
-
-# A volume's id becomes the name of a folder on the agent.
-_NO_FOLDER = re.compile(r"\.{0,2}\Z|.*[/\\\x00-\x1f\x7f]", re.DOTALL)
-VOLUME_ID_CHARACTERS_MAX = 255
+from mezzo.validation.identifiers import check_id
 
 
 def validate(messages: Iterable[mesos.Resource], field: str = "resources") -> None:
@@ -47,6 +44,8 @@ def _check(message: mesos.Resource) -> Kind:
         _check_disjoint(message.ranges, amount)
     if kind.name == "gpus" and to_thousandths(message.scalar.value) % THOUSANDTHS:
         raise ResourceError("scalar.value", f"{message.scalar.value:g} is no whole number of gpus")
+    if message.HasField("provider_id"):
+        _check_id(message.provider_id.value, "provider_id.value")
     if message.HasField("disk"):
         _check_disk(message, kind)
     if kind.shared and not kind.persistent_volume:
@@ -64,6 +63,13 @@ def _check_disjoint(ranges: mesos.Value.Ranges, joined: Ranges) -> None:
             raise ResourceError(f"ranges.range[{max(first, second)}]", f"overlaps range[{min(first, second)}]")
 
 
+def _check_id(value: str, field: str) -> None:
+    try:
+        check_id(value, field)
+    except InvalidRequest as error:
+        raise ResourceError(error.field, error.message) from None
+
+
 def _check_disk(message: mesos.Resource, kind: Kind) -> None:
     disk = message.disk
     if kind.name != "disk" or kind.value_type != mesos.Value.SCALAR:
@@ -74,9 +80,7 @@ def _check_disk(message: mesos.Resource, kind: Kind) -> None:
         if disk.HasField("volume"):
             raise ResourceError("disk.volume", "only persistent volumes can be mounted")
         return
-    volume_id = disk.persistence.id
-    if _NO_FOLDER.match(volume_id) or len(volume_id) > VOLUME_ID_CHARACTERS_MAX:
-        raise ResourceError("disk.persistence.id", f"{volume_id[:VOLUME_ID_CHARACTERS_MAX]!r} cannot name a folder")
+    _check_id(disk.persistence.id, "disk.persistence.id")
     if not kind.reservations:
         raise ResourceError("disk.persistence", "a persistent volume must be of reserved disk")
     if kind.revocable:

@@ -21,8 +21,9 @@ from uuid import UUID
 import structlog
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo.errors import NotFound
+from mezzo.errors import InvalidRequest, NotFound
 from mezzo.resources import Resources
+from mezzo.validation.identifiers import check_id
 from mezzo_agent.containers import runtime, sandbox
 from mezzo_agent.containers.command import InvalidCommand, program_of, rlimits_of
 from mezzo_agent.containers.fetcher import Fetcher, FetchError
@@ -30,7 +31,6 @@ from mezzo_agent.containers.launching import LauncherDied, Launchers, Order, Sta
 from mezzo_agent.containers.logs import LogRotation
 from mezzo_agent.containers.processes import NO_PROCESS
 from mezzo_agent.containers.runtime import DamagedFile, Exit, Processes, RuntimeFolder
-from mezzo_agent.containers.sandbox import InvalidName
 from mezzo_agent.containers.supervision import Supervision, kill_orphans
 from mezzo_agent.containers.usage import Allowance, UsageMeter
 from mezzo_agent.containers.users import Credentials, UnknownUser, current_user
@@ -132,11 +132,12 @@ class PosixContainerizer:
         """See `Containerizer`. Several at a time are launched side by side."""
         if config.container_id in self._containers:
             raise _launch_error(f"there is a container '{config.container_id}' already")
-        try:
-            sandbox.check_name("container", config.container_id)
-        except InvalidName as error:
-            raise _launch_error(str(error)) from None
         folder = RuntimeFolder.of_launch(self._runtime_dir, config.container_id)
+        try:
+            check_id(config.container_id, "container_id")
+            check_id(runtime.new_name(folder.path), "container_id")
+        except InvalidRequest as error:
+            raise _launch_error(str(error)) from None
         container = _Container(config.container_id, folder, config.sandbox)
         self._containers[container.id] = container
         container.starting = asyncio.create_task(self._start(container, config))

@@ -68,6 +68,11 @@ class Exit:
     message: str
 
 
+def new_name(folder: Path) -> str:
+    """The name of a container's folder while it is being made: the longest that it has."""
+    return f".new-{folder.name}"
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimeFolder:
     """One container's folder. Every method touches the disk, and only a little: none is slow enough for a thread."""
@@ -85,7 +90,7 @@ class RuntimeFolder:
 
     def create(self, record: bytes) -> None:
         """Makes the folder with its record, at once or not at all."""
-        new = self.path.with_name(f".new-{self.path.name}")
+        new = self.path.with_name(new_name(self.path))
         new.mkdir(mode=0o700, parents=True)
         (new / "container").write_bytes(_sealed(record))
         new.rename(self.path)

@@ -13,24 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
+from mezzo.validation.identifiers import check_id
 from mezzo_agent.containers.users import Credentials
 
 LATEST = "latest"
 RUNS = "runs"
 SANDBOX_MODE = 0o750
-NAME_BYTES_MAX = 255
 
 # Sandboxes are removed in another thread than they are made in: no folder may go while one is being made in it.
 _layout = threading.Lock()
 
 
-class InvalidName(ValueError):
-    """An id that cannot be the name of a folder."""
-
-
 @dataclass(frozen=True, slots=True)
 class SandboxName:
-    """The four ids that say whose sandbox it is."""
+    """The four ids that say whose sandbox it is. Raises `InvalidRequest` for one that cannot name a folder."""
 
     agent: str
     framework: str
@@ -39,7 +35,7 @@ class SandboxName:
 
     def __post_init__(self) -> None:
         for what in self.__slots__:
-            check_name(what, getattr(self, what))
+            check_id(getattr(self, what), f"{what}_id")
 
     def path(self, work_dir: Path) -> Path:
         return runs(work_dir, self.agent, self.framework, self.executor) / self.container
@@ -48,16 +44,6 @@ class SandboxName:
     def virtual_path(self) -> str:
         """The stable name of the executor's newest sandbox in /files, whatever the agent and the container are."""
         return f"/frameworks/{self.framework}/executors/{self.executor}/runs/{LATEST}"
-
-
-def check_name(what: str, name: str) -> None:
-    """Raises InvalidName for a name that would lead elsewhere, or that no file system takes."""
-    if not name or name in {".", ".."}:
-        raise InvalidName(f"the {what} id '{name}' cannot name a folder")
-    if "/" in name or "\0" in name:
-        raise InvalidName(f"the {what} id '{name}' contains a slash or a null character")
-    if len(os.fsencode(name)) > NAME_BYTES_MAX:
-        raise InvalidName(f"the {what} id '{name[:32]}…' is longer than {NAME_BYTES_MAX} bytes")
 
 
 def runs(work_dir: Path, agent: str, framework: str, executor: str) -> Path:

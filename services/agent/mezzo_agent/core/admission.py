@@ -10,7 +10,8 @@ from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
 from mezzo.errors import InvalidRequest
 from mezzo.resources import Resources
 from mezzo.resources.limits import check_limits
-from mezzo_agent.containers.sandbox import InvalidName, check_name
+from mezzo.validation.commands import check_command, check_container
+from mezzo.validation.identifiers import check_executor_id, check_framework_id, check_task_id
 from mezzo_agent.core import environment
 from mezzo_agent.core.books import Books
 from mezzo_agent.core.executors import Executors
@@ -56,6 +57,7 @@ class Admission:
         if not infos:
             return
         try:
+            check_framework_id(framework_id, "framework_id")
             for info in infos:
                 check(info, executor_info)
         except InvalidRequest as error:
@@ -67,10 +69,9 @@ class Admission:
             reason = _Status.REASON_EXECUTOR_TERMINATED
             self._refuse(framework, infos, state, reason, f"Executor '{executor.id}' is terminating")
             return
-        clash = next((info.task_id.value for info in infos if info.task_id.value in framework.executors), None)
-        if executor_info is None and clash is not None:
-            message = f"task.task_id: an executor of the id '{clash}' runs already"
-            self._refuse(framework, infos, mesos.TASK_ERROR, _Status.REASON_TASK_INVALID, message)
+        clash = _clash(framework, executor_info, infos)
+        if clash is not None:
+            self._refuse(framework, infos, mesos.TASK_ERROR, _Status.REASON_TASK_INVALID, clash)
             return
         self._books.persist_framework(framework)
         if executor_info is None:
@@ -94,8 +95,7 @@ class Admission:
         group: int,
     ) -> None:
         new = executor is None
-        if executor is None:
-            executor = self._new_executor(framework, executor_info)
+        executor = executor or self._new_executor(framework, executor_info)
         supervised = executor.kind is ExecutorKind.POD
         tasks = [
             self._enter(framework, executor, info, self._books.new_container_id() if supervised else None, group)
@@ -111,7 +111,7 @@ class Admission:
 
     def _new_executor(self, framework: Framework, executor_info: mesos.ExecutorInfo) -> Executor:
         books = self._books
-        kind = ExecutorKind.POD if executor_info.type == mesos.ExecutorInfo.DEFAULT else ExecutorKind.CUSTOM
+        kind = _kind(executor_info)
         info = mesos.ExecutorInfo()
         info.CopyFrom(executor_info)
         info.framework_id.value = framework.id
@@ -174,21 +174,37 @@ class Admission:
             self._books.send(session.AgentMessage(task_update=update))
 
 
+def _kind(info: mesos.ExecutorInfo) -> ExecutorKind:
+    return ExecutorKind.POD if info.type == mesos.ExecutorInfo.DEFAULT else ExecutorKind.CUSTOM
+
+
+def _clash(
+    framework: Framework, executor_info: mesos.ExecutorInfo | None, infos: Sequence[mesos.TaskInfo]
+) -> str | None:
+    """What else runs under an id that the tasks, or their executor, would have; None where nothing does."""
+    if executor_info is None:
+        for info in infos:
+            if info.task_id.value in framework.executors:
+                return f"task.task_id.value: an executor with the id '{info.task_id.value}' is running"
+        return None
+    running = framework.executors.get(executor_info.executor_id.value)
+    if running is None or running.kind is _kind(executor_info):
+        return None
+    return f"executor.executor_id.value: an executor of another type with the id '{running.id}' is running"
+
+
 def check(info: mesos.TaskInfo, executor: mesos.ExecutorInfo | None) -> None:
-    """Whether the agent can run it at all; the registry has looked at the rest. Raises `InvalidRequest`."""
-    try:
-        if executor is not None:
-            check_name("executor", executor.executor_id.value)
-            environment.variables(executor.command)
-        else:
-            check_name("task", info.task_id.value)
-        Resources.of(info.resources)
-        check_limits(info.limits, "task.limits")
-        environment.variables(info.command)
-    except InvalidName as error:
-        raise InvalidRequest("task.task_id" if executor is None else "executor.executor_id", str(error)) from None
-    except environment.UnresolvedSecret as error:
-        raise InvalidRequest("", str(error)) from None
+    """Whether the agent can run it at all, by the rules that the registry has too. Raises `InvalidRequest`."""
+    check_task_id(info.task_id, "task.task_id")
+    Resources.of(info.resources, "task.resources")
+    check_limits(info.limits, "task.limits")
+    check_command(info.command, "task.command")
+    environment.check_secrets(info.command, "task.command")
+    if executor is not None:
+        check_executor_id(executor.executor_id, "executor.executor_id")
+        Resources.of(executor.resources, "executor.resources")
+        check_command(executor.command, "executor.command")
+        environment.check_secrets(executor.command, "executor.command")
     if info.HasField("container"):
         _check_container(info.container, "task.container")
     if executor is not None and executor.HasField("container"):
@@ -204,6 +220,7 @@ def check(info: mesos.TaskInfo, executor: mesos.ExecutorInfo | None) -> None:
 
 def _check_container(container: mesos.ContainerInfo, field: str) -> None:
     """A task that asks for an image or a volume must not run without it. Raises `InvalidRequest`."""
+    check_container(container, field)
     if container.type == mesos.ContainerInfo.DOCKER:
         raise InvalidRequest(f"{field}.type", "this agent has no containerizer for DOCKER")
     if container.mesos.HasField("image"):

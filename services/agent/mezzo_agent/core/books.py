@@ -123,7 +123,7 @@ class Books:
         return (self.new_id() + self.new_id()).hex()
 
     def sandbox(self, framework_id: str, executor_id: str, container_id: ContainerId) -> Path:
-        """Raises InvalidName for an id that cannot name a folder."""
+        """Raises `InvalidRequest` for an id that cannot name a folder."""
         return SandboxName(self.agent_id, framework_id, executor_id, container_id).path(self.settings.work_dir)
 
     def framework_of(self, task: Task) -> Framework:

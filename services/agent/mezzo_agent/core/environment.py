@@ -11,12 +11,9 @@ from pathlib import Path
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import durations
+from mezzo.errors import InvalidRequest
 from mezzo_agent.core.books import Books
 from mezzo_agent.core.model import Executor, ExecutorKind, Framework, Task
-
-
-class UnresolvedSecret(ValueError):
-    """A variable refers to a secret of a kind that this agent cannot look up."""
 
 
 def of_task(books: Books, framework: Framework, executor: Executor, task: Task) -> dict[str, str]:
@@ -91,15 +88,18 @@ def task_sandbox(executor: Executor, container_id: str) -> Path:
 
 
 def variables(command: mesos.CommandInfo) -> dict[str, str]:
-    """The variables that a command brings itself. Raises `UnresolvedSecret`."""
+    """The variables that a command brings itself; those that `check_secrets` has admitted."""
     return {
-        each.name: _secret(each, number) if each.type == each.SECRET else each.value
-        for number, each in enumerate(command.environment.variables)
+        each.name: each.secret.value.data.decode("utf-8", errors="surrogateescape")
+        if each.type == each.SECRET
+        else each.value
+        for each in command.environment.variables
     }
 
 
-def _secret(variable: mesos.Environment.Variable, number: int) -> str:
-    if variable.secret.type != mesos.Secret.VALUE:
-        field = f"command.environment.variables[{number}].secret"
-        raise UnresolvedSecret(f"{field}: no resolver for secrets by reference is configured")
-    return variable.secret.value.data.decode("utf-8", errors="surrogateescape")
+def check_secrets(command: mesos.CommandInfo, field: str) -> None:
+    """Refuse variables with secrets of a kind that this agent cannot look up. Raises `InvalidRequest`."""
+    for number, each in enumerate(command.environment.variables):
+        if each.type == each.SECRET and each.secret.type != mesos.Secret.VALUE:
+            where = f"{field}.environment.variables[{number}].secret"
+            raise InvalidRequest(where, "no resolver for secrets by reference is configured")

@@ -163,7 +163,7 @@ async def test_a_limit_that_no_agent_admits_any_more_harms_nothing(
 async def test_a_container_id_that_leads_elsewhere_is_refused(
     containers: PosixContainerizer, configure: Configure, name: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(LaunchError, match="container id"):
+    with pytest.raises(LaunchError, match="container_id: "):
         await containers.launch(configure("true", container_id=name))
     assert not (tmp_path / "runtime" / "outside").exists()
 

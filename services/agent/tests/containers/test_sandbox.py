@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from mezzo.errors import InvalidRequest
 from mezzo_agent.containers import sandbox as sandboxes
-from mezzo_agent.containers.sandbox import InvalidName, SandboxName, point_latest, real_path
+from mezzo_agent.containers.sandbox import SandboxName, point_latest, real_path
 
 
 def name(container: str = "c1") -> SandboxName:
@@ -61,9 +62,9 @@ def test_a_link_that_a_task_put_in_the_way_is_not_followed(tmp_path: Path) -> No
     assert list(elsewhere.iterdir()) == []
 
 
-@pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "nul\0", "x" * 256])
+@pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "nul\0", "x" * 256, "€" * 86])
 def test_an_id_that_would_lead_elsewhere_is_refused(bad: str) -> None:
-    with pytest.raises(InvalidName):
+    with pytest.raises(InvalidRequest, match="executor_id"):
         SandboxName("agent", "fw", bad, "c1")
 
 

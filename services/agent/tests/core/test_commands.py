@@ -255,7 +255,7 @@ def test_task_that_cannot_run_is_refused_and_the_refusal_is_kept_until_acknowled
     agent.run(tasks.command("a/b"))
     (status,) = agent.updates()
     assert (status.state, status.reason) == (mesos.TASK_ERROR, _Status.REASON_TASK_INVALID)
-    assert status.message.startswith("task.task_id: ")
+    assert status.message.startswith("task.task_id.value: ")
     assert agent.launched() == []
     again = agent.restart()
     again.tell(happened.ContainersRecovered({}))
@@ -293,7 +293,7 @@ def test_secret_is_resolved_by_value_and_refused_by_reference(agent, tasks):
     (status,) = agent.updates()
     assert (status.state, status.message.partition(":")[0]) == (
         mesos.TASK_ERROR,
-        "command.environment.variables[0].secret",
+        "task.command.environment.variables[0].secret",
     )
 
 

@@ -344,3 +344,18 @@ def test_executors_are_part_of_the_snapshot(running):
     (register,) = running.sent("register")
     assert [(each.executor_id.value, each.framework_id.value) for each in register.executors] == [("E1", "F1")]
     assert register.tasks[0].executor_id.value == "E1"
+
+
+def test_executor_with_the_id_of_a_running_command_is_refused(agent, tasks):
+    agent.run_command("E1")
+    agent.run(tasks.executor("t2", executor_id="E1"))
+    (status,) = agent.updates()
+    assert (status.state, status.reason) == (mesos.TASK_ERROR, _Status.REASON_TASK_INVALID)
+    assert status.message.startswith("executor.executor_id.value: ")
+
+
+def test_task_of_a_framework_whose_id_can_name_no_folder_is_refused(agent, tasks):
+    agent.add_framework("€" * 200)
+    agent.run(tasks.command("t1"), "€" * 200)
+    (status,) = agent.updates()
+    assert (status.state, status.message.partition(": ")[0]) == (mesos.TASK_ERROR, "framework_id.value")

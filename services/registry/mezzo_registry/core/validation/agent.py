@@ -5,9 +5,9 @@ from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import InvalidRequest
 from mezzo.resources import Resources
 from mezzo.task_states import TERMINAL
+from mezzo.validation.identifiers import check_agent_id, check_executor_id, check_framework_id, check_task_id
 from mezzo_registry.core import process_ids, resource_forms
 
-from .identifiers import check_identifier
 from .wholeness import check_whole
 
 
@@ -26,7 +26,7 @@ def check_register(register: agent_session.Register) -> Resources:
     if register.pid and process_ids.parse(register.pid) is None:
         raise InvalidRequest("register.pid", f"'{register.pid[:100]}' is not like slave(1)@10.0.0.7:5051")
     if info.id.value:
-        check_identifier(info.id.value, "register.agent_info.id.value")
+        check_agent_id(info.id, "register.agent_info.id")
     elif register.tasks or register.executors:
         raise InvalidRequest("register.tasks", "an agent without an id cannot have tasks or executors")
     resource_forms.value_of(info.resources, "register.agent_info.resources")
@@ -57,7 +57,7 @@ def check_domain(agent: mesos.AgentInfo, registry: mesos.MasterInfo, *, required
 def _check_frameworks(register: agent_session.Register) -> set[str]:
     frameworks = set()
     for index, framework in enumerate(register.frameworks):
-        check_identifier(framework.id.value, f"register.frameworks[{index}].id.value")
+        check_framework_id(framework.id, f"register.frameworks[{index}].id")
         frameworks.add(framework.id.value)
     return frameworks
 
@@ -67,7 +67,7 @@ def _check_holdings(register: agent_session.Register, total: Resources, framewor
     seen_tasks, seen_executors = set(), set()
     for index, task in enumerate(register.tasks):
         field = f"register.tasks[{index}]"
-        check_identifier(task.task_id.value, f"{field}.task_id.value")
+        check_task_id(task.task_id, f"{field}.task_id")
         if task.framework_id.value not in frameworks:
             raise InvalidRequest(f"{field}.framework_id.value", f"'{task.framework_id.value}' is not in 'frameworks'")
         if task.agent_id.value != register.agent_info.id.value:
@@ -81,7 +81,7 @@ def _check_holdings(register: agent_session.Register, total: Resources, framewor
             parts.append(resources)
     for index, executor in enumerate(register.executors):
         field = f"register.executors[{index}]"
-        check_identifier(executor.executor_id.value, f"{field}.executor_id.value")
+        check_executor_id(executor.executor_id, f"{field}.executor_id")
         if executor.framework_id.value not in frameworks:
             raise InvalidRequest(
                 f"{field}.framework_id.value", f"'{executor.framework_id.value}' is not in 'frameworks'"

@@ -2,8 +2,7 @@
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.errors import InvalidRequest
-
-from .commands import check_command
+from mezzo.validation.commands import check_command
 
 
 def check_check(check: mesos.CheckInfo, field: str) -> None:

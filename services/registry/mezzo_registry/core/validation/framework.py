@@ -8,9 +8,9 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.errors import InvalidRequest
 from mezzo.offer_constraints import RegexLimits, compile_constraints
 from mezzo.resources import UNRESERVED_ROLE, check_role
+from mezzo.validation.identifiers import check_framework_id, check_text
 from mezzo_registry.core.settings import FAILOVER_TIMEOUT_SECONDS_MAX
 
-from .identifiers import check_identifier
 from .labels import check_labels
 from .roles import check_roles
 
@@ -36,7 +36,8 @@ def check_framework_info(info: mesos.FrameworkInfo, field: str) -> None:
         InvalidRequest: its roles, id, failover time-out, offer filters or labels make no sense.
     """
     if info.id.value:
-        check_identifier(info.id.value, f"{field}.id.value")
+        check_framework_id(info.id, f"{field}.id")
+    check_text(info.user, f"{field}.user")
     if has_capability(info, Capability.MULTI_ROLE):
         if info.HasField("role"):
             raise InvalidRequest(f"{field}.role", "must not be set by a framework with MULTI_ROLE, which has 'roles'")

@@ -6,11 +6,11 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.errors import InvalidRequest
 from mezzo.resources import Resources
 from mezzo.resources.limits import check_limits
+from mezzo.validation.commands import check_command, check_container
+from mezzo.validation.identifiers import check_executor_id, check_task_id
 from mezzo_registry.core import resource_forms
 
 from .checks import check_check, check_health_check
-from .commands import check_command, check_container
-from .identifiers import check_identifier
 from .labels import check_labels
 
 
@@ -20,7 +20,7 @@ def check_task(task: mesos.TaskInfo, agent_id: str, role: str, field: str) -> Re
     Raises:
         InvalidRequest: with the first field that is wrong.
     """
-    check_identifier(task.task_id.value, f"{field}.task_id.value")
+    check_task_id(task.task_id, f"{field}.task_id")
     if task.agent_id.value != agent_id:
         raise InvalidRequest(
             f"{field}.agent_id.value", f"is '{task.agent_id.value}', but the offers are of agent '{agent_id}'"
@@ -99,7 +99,7 @@ def check_executor(executor: mesos.ExecutorInfo, framework_id: str, role: str, f
     Raises:
         InvalidRequest: with the first field that is wrong.
     """
-    check_identifier(executor.executor_id.value, f"{field}.executor_id.value")
+    check_executor_id(executor.executor_id, f"{field}.executor_id")
     if executor.HasField("framework_id") and executor.framework_id.value != framework_id:
         raise InvalidRequest(
             f"{field}.framework_id.value", f"is '{executor.framework_id.value}', but the framework is '{framework_id}'"
