@@ -47,6 +47,8 @@ from mezzo_registry.reign import Reign
 
 logger = log.get_logger(__name__)
 
+PAUSE_PART_MAX = 2 / 3
+"""Of the session time-out. ZooKeeper has received something within a third of it: a shorter pause ends no session."""
 SERVICES = ("mezzo.scheduler.v1.Scheduler", "mezzo.agent.v1.AgentSession", "mezzo.operator.v1.Operator")
 """Below the registries' path in ZooKeeper, where allocators stand for election."""
 
@@ -108,6 +110,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
             announce=LeaderNode(candidate, info.id, address).announce,
             hinder=health.hinder,
             white_list=white_list,
+            pause_seconds_max=config.zk_session_timeout * PAUSE_PART_MAX if config.zk is not None else None,
         )
         finding: list[Candidate | LeaderDetector] = [allocators, candidate]
         if registries is not None:

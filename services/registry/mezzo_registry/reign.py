@@ -12,6 +12,7 @@ from mezzo.errors import NotLeading
 from mezzo_chassis.leadership import Candidate, LeaderDetector, Leadership
 from mezzo_chassis.lifecycle import freeze_gc
 from mezzo_chassis.log import get_logger
+from mezzo_chassis.pauses import PauseDetector
 from mezzo_registry import __version__
 from mezzo_registry.adapters.allocator_session import AllocatorSession
 from mezzo_registry.adapters.white_list import WhiteList
@@ -45,7 +46,9 @@ class Reign:
         announce: Callable[[mesos.MasterInfo, Leadership], Awaitable[None]],
         hinder: Callable[[bool], Awaitable[None]],
         white_list: WhiteList | None = None,
+        pause_seconds_max: float | None = None,
     ) -> None:
+        """`pause_seconds_max`: a process that was paused for longer may have lost its session, and ends its term."""
         self._settings = settings
         self._flags = flags
         self._next_info = first_info
@@ -56,6 +59,7 @@ class Reign:
         self._office = office
         self._metrics = metrics
         self._white_list = white_list
+        self._pause_seconds_max = pause_seconds_max
         self._announce = announce
         self._hinder = hinder
         self._term: Term | None = None
@@ -130,7 +134,8 @@ class Reign:
             elected_at=time.time(),
             flags=self._flags,
         )
-        term = Term(Registry(identity, self._settings), store, self._metrics)
+        pauses = PauseDetector(self._pause_seconds_max) if self._pause_seconds_max is not None else None
+        term = Term(Registry(identity, self._settings), store, self._metrics, pauses)
         first: list[events.Event] = [records.elected(tables)]
         if self._white_list is not None:
             first.append(events.WhiteListRead(self._white_list.hostnames))

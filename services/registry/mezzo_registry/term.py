@@ -19,6 +19,7 @@ from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.errors import MezzoError, NotLeading, Unavailable
 from mezzo_chassis.log import get_logger
+from mezzo_chassis.pauses import PauseDetector
 from mezzo_registry.core import Registry, effects, events
 from mezzo_registry.metrics import RegistryMetrics
 from mezzo_registry.ports import Store
@@ -50,8 +51,12 @@ class Barrier:
 class Term:
     """A registry that leads, from its election until it is deposed."""
 
-    def __init__(self, core: Registry, store: Store, metrics: RegistryMetrics) -> None:
+    def __init__(
+        self, core: Registry, store: Store, metrics: RegistryMetrics, pauses: PauseDetector | None = None
+    ) -> None:
+        """With `pauses`, the term ends when the process was paused: another may have been elected meanwhile."""
         self.core = core
+        self._pauses = pauses
         self._store = store
         self._metrics = metrics
         self._inbox: deque[events.Event | Barrier] = deque()
@@ -97,7 +102,8 @@ class Term:
     async def run(self) -> None:
         """Lead until cancelled, or until the store says that another leads. Streams are closed at the end."""
         tasks = [
-            asyncio.create_task(work) for work in (self._write_to_store(), self._beat_agents(), self._beat_frameworks())
+            asyncio.create_task(work)
+            for work in (self._write_to_store(), self._beat_agents(), self._beat_frameworks(), self._look_for_pauses())
         ]
         try:
             await asyncio.gather(*tasks)
@@ -219,6 +225,8 @@ class Term:
             if isinstance(event, Barrier):
                 self._open(event)
                 continue
+            if self._pauses is not None and self._pauses.overdue and self._was_paused(self._pauses):
+                return
             self._handled = event
             try:
                 for effect in handle(event, now=now):
@@ -232,6 +240,15 @@ class Term:
         self._turn_waits = bool(inbox)
         if inbox:
             asyncio.get_running_loop().call_soon(self._take_turn, context=self._context)
+
+    def _was_paused(self, pauses: PauseDetector) -> bool:
+        """Whether this process was paused for too long. That ends the term; ZooKeeper says whether there is another."""
+        seconds = pauses.check()
+        if not seconds:
+            return False
+        log.warning("the process was paused; the term ends, since another may lead by now", paused_seconds=seconds)
+        self.end(NotLeading())
+        return True
 
     def _open(self, barrier: Barrier) -> None:
         """Nothing but the calls before it was refused since the barrier before."""
@@ -387,6 +404,14 @@ class Term:
                 await self._store.write(groups)
                 self._metrics.stored(groups, time.perf_counter() - started)
                 self.tell_all(effect.then for effect in taken if effect.then is not None)
+
+    async def _look_for_pauses(self) -> None:
+        if self._pauses is None:
+            return
+        while True:
+            await asyncio.sleep(self._pauses.check_interval_seconds)
+            if self._was_paused(self._pauses):
+                return
 
     async def _beat_agents(self) -> None:
         heartbeat = agent_session.RegistryMessage(heartbeat=agent_session.Heartbeat())
