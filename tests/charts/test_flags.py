@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mezzo_agent.machine import base_environment
+from mezzo_agent.app import settings
 from mezzo_chassis.config import environment_name, load
 from tests.charts.helm import CHART, Manifest, needs_helm
 from tests.charts.manifests import named, of_kind, pods
@@ -156,7 +156,6 @@ def test_frameworks_are_told_the_address_of_the_gateways(case: Path, manifests: 
 def test_tasks_inherit_nothing_that_the_chart_tells_agents(
     manifests: list[Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in list(os.environ):
-        monkeypatch.delenv(name)
-    configuration(manifests, "agent", tmp_path, monkeypatch)
-    assert base_environment(None).keys() == {"PATH"}
+    config, _ = configuration(manifests, "agent", tmp_path, monkeypatch)
+    named = config.executor_environment_variables or {}
+    assert settings(config, 5051).base_environment.keys() == {"PATH", *named}

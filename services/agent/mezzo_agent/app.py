@@ -12,8 +12,8 @@ from mezzo_agent.adapters.registry_session import RegistrySession
 from mezzo_agent.config import Config
 from mezzo_agent.containers import factory
 from mezzo_agent.containers.gc import GarbageCollector
-from mezzo_agent.core import Settings
-from mezzo_agent.machine import Machine, base_environment
+from mezzo_agent.core import Settings, environment
+from mezzo_agent.machine import Machine
 from mezzo_agent.metrics import AgentMetrics
 from mezzo_agent.ports import Containerizer
 from mezzo_agent.servers import Servers
@@ -111,7 +111,7 @@ def settings(config: Config, http_port: int, grpc_port: int | None = None) -> Se
         version=__version__,
         mesos_version=MESOS_VERSION,
         switch_user=config.switch_user,
-        base_environment=base_environment(config.executor_environment_variables),
+        base_environment=environment.base(config.executor_environment_variables),
         executor_registration_timeout=config.executor_registration_timeout,
         executor_reregistration_timeout=config.executor_reregistration_timeout,
         executor_shutdown_grace_period=config.executor_shutdown_grace_period,

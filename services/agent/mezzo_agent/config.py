@@ -119,7 +119,8 @@ class Config:
     disk_watch_interval: float = flag("1mins", "How often the disk is looked at.", parse=interval)
     executor_environment_variables: dict[str, str] | None = flag(  # noqa: RUF009  fields are made by it
         None,
-        "A JSON object: the environment of tasks and executors, instead of the agent's own.",
+        "A JSON object of variables for every task and executor. They get nothing of the agent's own environment: "
+        "PATH, unless it is named here, is /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin.",
         parse=environment,
         show=names_alone,
     )

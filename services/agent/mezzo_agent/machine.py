@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from pathlib import Path
 from uuid import uuid4
@@ -174,16 +173,3 @@ class Machine:
         await self._performer.close()
         await self.containerizer.close()
         self._journal.close()
-
-
-def base_environment(configured: dict[str, str] | None) -> dict[str, str]:
-    """What every task finds in its environment: as the flag says, or the agent's own without the agent's flags."""
-    if configured is not None:
-        return dict(configured)
-    own = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("MESOS_", "LIBPROCESS_", "MEZZO_", "NOTIFY_SOCKET", "LISTEN_"))
-    }
-    own.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-    return own

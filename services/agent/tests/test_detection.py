@@ -12,6 +12,7 @@ from mezzo.resources import Resources
 from mezzo_agent.adapters import detection
 from mezzo_agent.app import settings
 from mezzo_agent.config import Config
+from mezzo_agent.core import environment
 from mezzo_chassis.config import as_text, load
 from mezzo_chassis.errors import Exit, StartupError
 
@@ -64,14 +65,18 @@ def test_executors_are_told_the_advertised_address(tmp_path):
     assert settings(config(tmp_path, ip="127.0.0.1"), 4711).endpoint == "127.0.0.1:4711"
 
 
-def test_tasks_do_not_see_what_is_the_agents_alone(tmp_path, monkeypatch):
-    for name in ("MEZZO_AGENT_MASTER", "MESOS_SANDBOX", "LIBPROCESS_PORT"):
+def test_tasks_see_nothing_of_the_agents_own_environment(tmp_path, monkeypatch):
+    for name in ("MEZZO_AGENT_MASTER", "LIBPROCESS_PORT", "AWS_SECRET_ACCESS_KEY", "MAKEFLAGS", "HOME"):
         monkeypatch.setenv(name, "x")
-    monkeypatch.setenv("GREETING", "hello")
-    environment = settings(config(tmp_path), 1).base_environment
-    assert environment["GREETING"] == "hello"
-    assert not [name for name in environment if name.startswith(("MEZZO_", "MESOS_", "LIBPROCESS_"))]
-    assert settings(config(tmp_path, executor_environment_variables={"A": "b"}), 1).base_environment == {"A": "b"}
+    monkeypatch.setenv("PATH", "/somebody/.venv/bin:/bin")
+    assert settings(config(tmp_path), 1).base_environment == {"PATH": environment.DEFAULT_PATH}
+
+
+def test_tasks_get_the_variables_of_the_flag_and_a_path_if_it_names_none(tmp_path):
+    named = config(tmp_path, executor_environment_variables={"A": "b"})
+    assert settings(named, 1).base_environment == {"A": "b", "PATH": environment.DEFAULT_PATH}
+    with_path = config(tmp_path, executor_environment_variables={"A": "b", "PATH": "/opt/bin"})
+    assert settings(with_path, 1).base_environment == {"A": "b", "PATH": "/opt/bin"}
 
 
 def test_flags_are_those_of_mesos_in_its_own_forms(monkeypatch):

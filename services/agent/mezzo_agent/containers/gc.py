@@ -125,7 +125,7 @@ def _remove_tree(path: Path) -> None:
         # rmtree goes down with a call and a descriptor for each level, and a task may have made thousands.
         if isinstance(error, OSError) and error.errno not in (errno.EMFILE, errno.ENFILE):
             raise
-        done = subprocess.run([RM, "-rf", "--", path], capture_output=True, text=True, check=False)
+        done = subprocess.run([RM, "-rf", "--", path], capture_output=True, text=True, check=False, env={})
         if done.returncode != 0:
             raise OSError(done.stderr.strip()[:RM_CHARACTERS_MAX]) from None
 

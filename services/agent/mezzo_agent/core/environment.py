@@ -1,4 +1,4 @@
-"""The environment of a container: what Mesos promises to tasks and executors.
+"""The environment of a container: what Mesos promises to tasks and executors, and nothing else.
 
 Source: docs/app-framework-development-guide.md and docs/executor-http-api.md of apache/mesos; the names and forms are
 those that executors in the wild read.
@@ -6,7 +6,7 @@ those that executors in the wild read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mesos.v1 import mesos_pb2 as mesos
@@ -14,6 +14,17 @@ from mezzo import durations
 from mezzo.errors import InvalidRequest
 from mezzo_agent.core.books import Books
 from mezzo_agent.core.model import Executor, ExecutorKind, Framework, Task
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def base(configured: Mapping[str, str] | None) -> dict[str, str]:
+    """What every task and executor finds: what --executor_environment_variables says, and a PATH if it says none.
+
+    Nothing of the agent's own environment, where credentials may be. Source: executorEnvironment() of apache/mesos,
+    src/slave/slave.cpp, since 1.0.
+    """
+    return {"PATH": DEFAULT_PATH, **(configured or {})}
 
 
 def of_task(books: Books, framework: Framework, executor: Executor, task: Task) -> dict[str, str]:

@@ -16,7 +16,8 @@ KILLS = 6
 
 
 @pytest.fixture
-def process(tmp_path, registry):
+def process(tmp_path, registry, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the agent's")
     port, grpc_port, metrics_port = free_ports(3)
     flags = {
         "master": f"127.0.0.1:{registry.port}",
@@ -72,6 +73,23 @@ async def test_command_runs_and_its_output_is_in_the_sandbox(running, registry, 
         if each.HasField("task_update") and each.task_update.status.state == mesos.TASK_FAILED
     ]
     assert last.message == "Command exited with status 3"
+
+
+async def test_command_has_what_mesos_documents_in_its_environment_and_nothing_else(running, registry, tasks):
+    task = command(tasks, "t1", "/usr/bin/env")
+    task.command.shell = False
+    task.command.arguments.append("env")
+    task.command.environment.variables.add(name="GREETING", value="hello")
+    registry.run(task)
+    await registry.until_state("t1", "TASK_FINISHED")
+    output = (running.sandboxes / "t1" / "runs" / "latest" / "stdout").read_text()
+    names = {line.partition("=")[0] for line in output.splitlines()}
+    assert names == {
+        *("PATH", "GREETING", "MESOS_TASK_ID", "MESOS_EXECUTOR_ID", "MESOS_FRAMEWORK_ID", "MESOS_ALLOCATION_ROLE"),
+        *("MESOS_DIRECTORY", "MESOS_SANDBOX", "MESOS_CONTAINER_IP", "MESOS_CHECKPOINT"),
+        *("MESOS_SLAVE_ID", "MESOS_SLAVE_PID", "MESOS_AGENT_ENDPOINT"),
+    }
+    assert "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n" in output
 
 
 async def test_command_that_cannot_be_fetched_fails_with_the_reason(running, registry, tasks):
