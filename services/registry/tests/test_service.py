@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,12 @@ async def start(config: Config) -> tuple[Lifecycle, "asyncio.Task[None]"]:
 @pytest.fixture
 async def registry(tmp_path: Path) -> AsyncIterator[Service]:
     """A registry with a SQLite store and an allocator."""
+    async with serving(tmp_path) as service:
+        yield service
+
+
+@asynccontextmanager
+async def serving(work_dir: Path, **flags: Any) -> AsyncIterator[Service]:
     played = PlayedAllocator()
     allocator_server = await start_server(
         "127.0.0.1",
@@ -61,7 +68,8 @@ async def registry(tmp_path: Path) -> AsyncIterator[Service]:
         grpc_port=free_port(),
         metrics_port=free_port(),
         allocator=("127.0.0.1", allocator_server.port),
-        work_dir=tmp_path,
+        work_dir=work_dir,
+        **flags,
     )
     life, running = await start(config)
     async with open_channel(f"127.0.0.1:{config.grpc_port}") as channel:
@@ -239,13 +247,28 @@ async def test_observer_sees_a_snapshot_and_then_each_change(registry: Service) 
     await agent.end()
 
 
-async def test_metrics_have_the_names_of_mesos(registry: Service) -> None:
-    agent, framework, _ = await cluster_of_two(registry)
+async def metrics_of(registry: Service) -> dict[str, float]:
     request = operator.CallRequest()
     request.call.type = master.Call.GET_METRICS
     request.call.get_metrics.SetInParent()
     response = await registry.operators.Call(request, timeout=PATIENCE_SECONDS)
-    numbers = {one.name: one.value for one in response.response.get_metrics.metrics}
+    return {one.name: one.value for one in response.response.get_metrics.metrics}
+
+
+async def test_each_heartbeat_of_a_framework_is_counted(tmp_path: Path) -> None:
+    async with serving(tmp_path, scheduler_heartbeat_interval=0.05) as registry:
+        framework = PlayedFramework(registry.channel)
+        await framework.subscribed()
+        for _ in range(3):  # the first is a part of the subscription
+            await framework.hear("HEARTBEAT")
+        numbers = await metrics_of(registry)
+        assert numbers[f"master/frameworks/test/{framework.id}/events/heartbeat"] >= 3
+        framework.cancel()
+
+
+async def test_metrics_have_the_names_of_mesos(registry: Service) -> None:
+    agent, framework, _ = await cluster_of_two(registry)
+    numbers = await metrics_of(registry)
     assert numbers["master/slaves_active"] == 1
     assert numbers["master/frameworks_active"] == 1
     assert numbers["master/cpus_total"] == 4
