@@ -68,6 +68,10 @@ def test_the_image_that_helm_test_runs_has_what_the_command_mezzo_needs() -> Non
 
 
 def known(path: str) -> bool:
+    """Whether values.yaml has it, or, of a service's flags, which it does not list, the schema."""
+    service, flags, name = path.partition(".flags.")
+    if flags:
+        return name in SCHEMA["properties"][service]["properties"]["flags"]["properties"]
     where: Any = VALUES
     for name in path.split("."):
         if not isinstance(where, dict) or name not in where:
