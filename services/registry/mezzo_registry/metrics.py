@@ -174,7 +174,7 @@ class RegistryMetrics:
         omitted = sum(max(0, len(each) - core_measures.ROLES_MAX) for each in (self._filters, self._shares))
         numbers = {"allocator/mesos/roles_without_metrics": float(omitted)}
         for role, count in islice(self._filters.items(), core_measures.ROLES_MAX):
-            numbers[f"allocator/mesos/offer_filters/roles/{role}/active"] = float(count)
+            numbers[f"{core_measures.FILTERS}{role}/active"] = float(count)
         for role, share in islice(self._shares.items(), core_measures.ROLES_MAX):
             numbers[f"allocator/mesos/roles/{role}/shares/dominant"] = share
         return numbers

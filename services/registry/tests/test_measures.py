@@ -196,6 +196,13 @@ def test_roles_beyond_the_limit_are_left_out_and_counted(cluster: Cluster, monke
     assert numbers["allocator/mesos/quota/roles_without_metrics"] == 1
 
 
+def test_a_role_without_refusals_has_none(cluster: Cluster) -> None:
+    cluster.framework("MULTI_ROLE", roles=["a", "b"])
+    numbers = cluster.registry.measure(now=cluster.now, in_full=True)
+    filters = {name: value for name, value in numbers.items() if name.startswith(measures.FILTERS)}
+    assert filters == {f"allocator/mesos/offer_filters/roles/{role}/active": 0.0 for role in ("a", "b")}
+
+
 def test_single_frameworks_and_roles_are_told_when_asked_for_and_as_the_flag_says(make_cluster: MakeCluster) -> None:
     def names(cluster: Cluster, *, in_full: bool) -> list[str]:
         cluster.allocator()

@@ -85,6 +85,7 @@ ROLES_MAX = 1000
 ROLES_OMITTED = "allocator/mesos/quota/roles_without_metrics"
 """How many roles are left out for that, in consumption and in quota."""
 QUOTA = "allocator/mesos/quota/roles/"
+FILTERS = "allocator/mesos/offer_filters/roles/"
 _OUTCOMES = (
     "total",
     "pending",
@@ -125,6 +126,8 @@ def measure(turn: Turn, *, in_full: bool = False) -> dict[str, float]:
     numbers.update(_resources(books))
     if in_full:
         numbers.update(_quotas(books))
+        # The allocator names the roles that have some.
+        numbers.update((f"{FILTERS}{role}/active", 0.0) for role in islice(books.roles, ROLES_MAX))
         if turn.settings.publish_per_framework_metrics:
             numbers.update(framework_metrics.measure(books))
     return numbers
