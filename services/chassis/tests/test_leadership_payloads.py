@@ -78,6 +78,12 @@ def test_a_service_without_http_is_known_by_its_grpc_address_alone() -> None:
         ({"address": ["h"], "hostname": ["h"], "port": 5050}, None),
         ({"hostname": "h", "port": "5050"}, None),
         ({"hostname": 5, "port": 5050}, None),
+        ({"address": {"ip": "fd00::1", "port": 80}}, "[fd00::1]:80"),
+        # Clients are sent there by a header.
+        ({"hostname": "h/path?", "port": 5050}, None),
+        ({"hostname": "h\r\nSet-Cookie: x", "port": 5050}, None),
+        ({"hostname": "user@h", "port": 5050}, None),
+        ({"hostname": "h", "port": 70000}, None),
     ],
 )
 def test_a_leaders_http_address_is_the_best_that_its_node_tells(info: dict[str, object], address: str | None) -> None:

@@ -287,6 +287,36 @@ def test_agent_without_a_hostname_is_refused(cluster: Cluster) -> None:
     assert cluster.registry.books.agents == {}
 
 
+@pytest.mark.parametrize(
+    "pid",
+    [
+        "slave(1)@10.0.0.1:5051/admin?x=",
+        "slave(1)@10.0.0.1/admin#:5051",
+        "slave(1)@10.0.0.1?:5051",
+        "slave(1)@user:secret@10.0.0.1:5051",
+        "slave(1)/../x@10.0.0.1:5051",
+        "slave(1)@10.0.0.1:5051\r\n",
+        "10.0.0.1:5051",
+    ],
+)
+def test_agent_whose_address_is_more_than_a_host_and_a_port_is_refused(cluster: Cluster, pid: str) -> None:
+    cluster.connect(cluster.register_message(pid=pid))
+    assert refused_field(cluster) == "register.pid"
+
+
+@pytest.mark.parametrize(
+    "hostname", ["node/path", "node?x", "user@node", "node:80", "<b>node", "a node", "node\r\nX: y"]
+)
+def test_agent_whose_hostname_is_none_is_refused(cluster: Cluster, hostname: str) -> None:
+    cluster.connect(cluster.register_message(hostname=hostname))
+    assert refused_field(cluster) == "register.agent_info.hostname"
+
+
+@pytest.mark.parametrize("hostname", ["node", "node_1.rack-2.example.", "10.0.0.1", "fd00::1"])
+def test_agent_is_taken_by_every_kind_of_hostname(cluster: Cluster, hostname: str) -> None:
+    assert cluster.agent(hostname=hostname, pid="slave(1)@[fd00::1]:5051").id
+
+
 def test_agent_with_negative_resources_is_refused(cluster: Cluster) -> None:
     register = cluster.register_message()
     register.total_resources[0].scalar.value = -1

@@ -13,6 +13,8 @@ from urllib.parse import quote
 from aiohttp import hdrs, web
 
 PIECE_BYTES = 256 * 1024
+STALL_SECONDS_MAX = 60.0
+"""For a client to read the next piece of a file: it keeps an open file, or a connection to an agent, from others."""
 # Printable ASCII, but quotes and backslashes, which end or escape a quoted string, slashes, which name a folder, and
 # percent signs, which some browsers decode: RFC 6266, appendix D.
 _NOT_PLAIN = re.compile(r"[^ -~]|[\"\\/%]")
@@ -27,29 +29,47 @@ async def send_file(request: web.Request, file: BinaryIO, name: str) -> web.Stre
     size = os.fstat(file.fileno()).st_size
     part = _part(request, size)
     start, stop = part or (0, size)
-    response = web.StreamResponse(status=HTTPStatus.PARTIAL_CONTENT if part else HTTPStatus.OK)
-    response.content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    status = HTTPStatus.PARTIAL_CONTENT if part else HTTPStatus.OK
+    response = web.StreamResponse(status=status, headers=attachment_headers(name))
     response.content_length = stop - start
-    response.headers[hdrs.ACCEPT_RANGES] = "bytes"
-    response.headers[hdrs.CONTENT_DISPOSITION] = attachment(name)
     if part:
         response.headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{stop - 1}/{size}"
     await response.prepare(request)
     if request.method != hdrs.METH_HEAD:
-        await _send(response, file, start, stop)
+        await _send(request, response, file, start, stop)
     await response.write_eof()
     return response
 
 
-async def _send(response: web.StreamResponse, file: BinaryIO, start: int, stop: int) -> None:
+async def _send(request: web.Request, response: web.StreamResponse, file: BinaryIO, start: int, stop: int) -> None:
     await asyncio.to_thread(file.seek, start)
     left = stop - start
     while left:
         piece = await asyncio.to_thread(file.read, min(PIECE_BYTES, left))
         if not piece:
             raise ConnectionAbortedError("the file became shorter while it was sent")
-        await response.write(piece)
+        await write_piece(request, response, piece)
         left -= len(piece)
+
+
+async def write_piece(request: web.Request, response: web.StreamResponse, piece: bytes) -> None:
+    """Send a part of an answer. Raises `ConnectionResetError` where the client has stopped reading."""
+    try:
+        async with asyncio.timeout(STALL_SECONDS_MAX):
+            await response.write(piece)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()  # closing it would wait for the client
+        raise ConnectionResetError(f"the client has read nothing for {STALL_SECONDS_MAX:g} seconds") from None
+
+
+def attachment_headers(name: str) -> dict[str, str]:
+    """The head of a file that is to be saved, whatever it is: no browser shows it as a page of this server."""
+    return {
+        hdrs.ACCEPT_RANGES: "bytes",
+        hdrs.CONTENT_DISPOSITION: attachment(name),
+        hdrs.CONTENT_TYPE: mimetypes.guess_type(name)[0] or "application/octet-stream",
+    }
 
 
 def _part(request: web.Request, size: int) -> tuple[int, int] | None:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo import jsonpb
+from mezzo import addresses, jsonpb
 
 GRPC_ADDRESS_KEY = "grpc_address"
 # Below the registries' folder. There are clients that take its first child for the leading master, so that everything
@@ -53,7 +53,11 @@ class LeaderInfo:
         if not self.master_info:
             return None
         told = self.master_info.get("address")
-        address = told if isinstance(told, dict) else {}
-        host = address.get("hostname") or address.get("ip") or self.master_info.get("hostname")
-        port = address.get("port") or self.master_info.get("port")
-        return f"{host}:{port}" if isinstance(host, str) and host and type(port) is int else None
+        known = told if isinstance(told, dict) else {}
+        host = known.get("hostname") or known.get("ip") or self.master_info.get("hostname")
+        port = known.get("port") or self.master_info.get("port")
+        if not isinstance(host, str) or type(port) is not int:
+            return None
+        # Clients are sent there by a header: what is no address is none at all.
+        address = addresses.of(host, port)
+        return None if address is None else str(address)

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
+from pathlib import PurePosixPath
 
 import aiohttp
+import orjson
 from aiohttp import hdrs, web
 
 from mesos.v1.agent.agent_pb2 import Call as AgentCall
 from mesos.v1.master.master_pb2 import Call, Response
-from mezzo.errors import NotFound
+from mezzo import addresses
+from mezzo.errors import NotFound, Unavailable
+from mezzo_chassis.http.download import attachment_headers, write_piece
+from mezzo_chassis.http.exchange import json_bytes_response, json_response
 from mezzo_chassis.http.files import empty_not_found, required_path
+from mezzo_chassis.http.routes import text_response
 from mezzo_chassis.log import get_logger
-from mezzo_gateway.adapters.agents import Agents
+from mezzo_gateway.adapters.agents import Agents, text_of
 from mezzo_gateway.http.reads import Reads
 
 # A sandbox lies below its agent's work directory: …/slaves/<agent id>/frameworks/…
 AGENT_OF_PATH = re.compile(r"(?:^|/)slaves/([^/]+)(?:/|$)")
 
-PASSED_ON = (
-    hdrs.CONTENT_TYPE,
-    hdrs.CONTENT_LENGTH,
-    hdrs.CONTENT_ENCODING,
-    hdrs.CONTENT_RANGE,
-    hdrs.CONTENT_DISPOSITION,
-)
-ASKED_WITH = (hdrs.RANGE, hdrs.ACCEPT_ENCODING)
+CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19}-[0-9]{1,19}|\*)/([0-9]{1,19}|\*)")
+REFUSAL_BYTES_MAX = 4096
 PIECE_BYTES = 64 * 1024
 
 log = get_logger(__name__)
@@ -45,23 +46,48 @@ class Files:
         self._reads = reads
         self._agents = agents
 
-    async def pass_on(self, request: web.Request) -> web.StreamResponse:
-        """Have the agent answer a `/files/…` request, and pass its answer on as it comes."""
+    async def document(self, request: web.Request) -> web.Response:
+        """`/files/browse` and `/files/read`: the agent's answer, always as JSON."""
         try:
             address = self.address_of_path(required_path(request))
         except NotFound:
             return empty_not_found()
         endpoint = request.path.rstrip("/").rpartition("/")[2].removesuffix(".json")
-        headers: dict[str, str] = {name: request.headers[name] for name in ASKED_WITH if name in request.headers}
-        headers.setdefault(hdrs.ACCEPT_ENCODING, "identity")
-        async with await self._agents.request(address, f"/files/{endpoint}", dict(request.query), headers) as answer:
-            kept = {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
-            response = web.StreamResponse(status=answer.status, headers=kept)
+        query = {name: value for name, value in request.query.items() if name != "jsonp"}
+        status, body = await self._agents.fetch(address, f"/files/{endpoint}", query)
+        if status != HTTPStatus.OK:
+            return _refusal(address, status, body)
+        if "jsonp" not in request.query:
+            return json_bytes_response(request, body)
+        try:
+            # It becomes a script: what is no JSON could be any.
+            return json_response(request, orjson.loads(body))
+        except orjson.JSONDecodeError:
+            raise Unavailable(f"the agent at {address} did not answer in JSON") from None
+
+    async def download(self, request: web.Request) -> web.StreamResponse:
+        """`/files/download`: a file of an agent, as it comes, always as an attachment."""
+        path = required_path(request)
+        try:
+            address = self.address_of_path(path)
+        except NotFound:
+            return empty_not_found()
+        headers: dict[str, str] = {hdrs.ACCEPT_ENCODING: "identity"}
+        if hdrs.RANGE in request.headers:
+            headers[hdrs.RANGE] = request.headers[hdrs.RANGE]
+        async with await self._agents.request(address, "/files/download", {"path": path}, headers) as answer:
+            if answer.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+                refusal = _refusal(address, answer.status, await answer.content.read(REFUSAL_BYTES_MAX))
+                _keep_range(answer, refusal)
+                return refusal
+            response = web.StreamResponse(status=answer.status, headers=attachment_headers(PurePosixPath(path).name))
+            response.content_length = answer.content_length
+            _keep_range(answer, response)
             await response.prepare(request)
             try:
                 if request.method != hdrs.METH_HEAD:
                     async for piece in answer.content.iter_chunked(PIECE_BYTES):
-                        await response.write(piece)
+                        await write_piece(request, response, piece)
                 await response.write_eof()
             except aiohttp.ClientError as error:
                 cut_off(request, error)
@@ -98,6 +124,21 @@ class Files:
         record = self._reads.cluster().agents.get(agent_id)
         if record is None or record.recovered:
             raise NotFound("")
-        _, at, address = record.message.pid.rpartition("@")
+        _, at, address = record.message.pid.partition("@")
         info = record.message.agent_info
-        return address if at else f"{info.hostname}:{info.port}"
+        return address if at else str(addresses.of(info.hostname, info.port) or "")
+
+
+def _refusal(address: str, status: int, body: bytes) -> web.Response:
+    """What an agent has against a request, in our own form: nothing of its head is passed on."""
+    if status == HTTPStatus.NOT_FOUND:
+        return empty_not_found()
+    if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+        return text_response(status, text_of(body))
+    raise Unavailable(f"the agent at {address} answered {status}: {text_of(body)}")
+
+
+def _keep_range(answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
+    content_range = answer.headers.get(hdrs.CONTENT_RANGE, "")
+    if CONTENT_RANGE.fullmatch(content_range):
+        response.headers[hdrs.CONTENT_RANGE] = content_range

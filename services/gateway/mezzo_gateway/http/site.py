@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import hdrs, web
 
+from mezzo import addresses
 from mezzo.errors import MezzoError, NotLeading
 from mezzo_chassis.errors import http_status
 from mezzo_chassis.http.bodies import TOTAL_BYTES_MAX
@@ -82,6 +83,6 @@ class Site:
 
     def _elsewhere(self, request: web.Request, leader: str | None) -> web.Response:
         """Send the client to the leader, unless that is here, or nobody leads."""
-        if leader is None or leader in self.own_addresses:
+        if leader is None or leader in self.own_addresses or addresses.parse(leader) is None:
             return web.Response(status=503, text="no leading registry can be reached")
         return web.Response(status=307, headers={hdrs.LOCATION: f"//{leader}{request.rel_url}"})

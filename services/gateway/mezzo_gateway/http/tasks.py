@@ -23,6 +23,7 @@ from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED
 from mezzo.task_states import TERMINAL
 from mezzo_chassis.config import boolean
 from mezzo_chassis.errors import http_status
+from mezzo_chassis.http.download import write_piece
 from mezzo_chassis.http.exchange import json_response
 from mezzo_chassis.http.files import whole_number
 from mezzo_gateway.adapters.agents import Agents
@@ -116,7 +117,7 @@ class Tasks:
 
         try:
             async for piece in self._pieces(address, path, start, length, ended):
-                await response.write(piece)
+                await write_piece(request, response, piece)
             await response.write_eof()
         except MezzoError as error:
             cut_off(request, error)

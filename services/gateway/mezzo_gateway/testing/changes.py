@@ -78,6 +78,7 @@ def agent_changed(
     resources: Iterable[Resource] | None = None,
     recovered: bool = False,
     address: str = "127.0.0.1:5051",
+    pid: str | None = None,
 ) -> StateChange:
     """An agent with two CPUs, unless other resources are named."""
     change = StateChange()
@@ -90,7 +91,7 @@ def agent_changed(
     agent.agent_info.port = int(port)
     agent.active, agent.deactivated = not recovered, False
     agent.version, changed.mezzo_version = "1.11.0", "0.1.0"
-    agent.pid = f"slave(1)@{address}"
+    agent.pid = f"slave(1)@{address}" if pid is None else pid
     agent.registered_time.nanoseconds = int(START_TIME) * NANOSECONDS
     total = [scalar("cpus", 2), scalar("mem", 1024), scalar("disk", 4096), ports(31000, 32000)]
     agent.total_resources.extend(total if resources is None else resources)

@@ -3,8 +3,10 @@
 import re
 from typing import NamedTuple
 
-PORT_MAX = 65_535
-_FORM = re.compile(r"(?P<process>[^@\s]*)@(?P<host>[^@\s]+):(?P<port>[0-9]{1,5})")
+from mezzo import addresses
+
+# It becomes the path of URLs that frameworks are offered.
+_PROCESS = re.compile(r"[A-Za-z0-9_().-]*")
 
 
 class ProcessId(NamedTuple):
@@ -17,7 +19,8 @@ class ProcessId(NamedTuple):
 
 def parse(pid: str) -> ProcessId | None:
     """None for what is none."""
-    found = _FORM.fullmatch(pid)
-    if found is None or int(found["port"]) > PORT_MAX:
+    process, at, rest = pid.partition("@")
+    address = addresses.parse(rest)
+    if not at or address is None or not _PROCESS.fullmatch(process):
         return None
-    return ProcessId(found["process"], found["host"].strip("[]"), int(found["port"]))
+    return ProcessId(process, *address)

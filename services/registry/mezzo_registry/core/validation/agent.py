@@ -1,6 +1,7 @@
 """What an agent tells of itself when it registers. One that contradicts itself is refused before it can do harm."""
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo import addresses
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import InvalidRequest
 from mezzo.resources import Resources
@@ -21,10 +22,14 @@ def check_register(register: agent_session.Register) -> Resources:
     info = register.agent_info
     if not info.hostname:
         raise InvalidRequest("register.agent_info.hostname", "must not be empty")
+    if not addresses.is_host(info.hostname):
+        raise InvalidRequest(
+            "register.agent_info.hostname", f"{info.hostname[:100]!r} is not a host name or IP address"
+        )
     if not 0 <= info.port <= 65_535:
         raise InvalidRequest("register.agent_info.port", f"is {info.port}; must be from 0 to 65535")
     if register.pid and process_ids.parse(register.pid) is None:
-        raise InvalidRequest("register.pid", f"'{register.pid[:100]}' is not like slave(1)@10.0.0.7:5051")
+        raise InvalidRequest("register.pid", f"{register.pid[:100]!r} is not like slave(1)@10.0.0.7:5051")
     if info.id.value:
         check_agent_id(info.id, "register.agent_info.id")
     elif register.tasks or register.executors:
