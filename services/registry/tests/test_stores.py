@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+import stat
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,37 @@ async def test_sqlite_file_belongs_to_one_registry(tmp_path: Path) -> None:
     assert "s.sqlite" in str(refused.value)
     await first.close()
     await second.close()
+
+
+@pytest.fixture
+def generous_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("generous_umask")
+async def test_sqlite_files_are_nobody_elses_to_read(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "registry" / "s.sqlite")
+    await store.open()
+    await store.write([[Write(ADMITTED, "S1", b"value")]])
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "registry").iterdir()}
+    assert modes == dict.fromkeys(["s.sqlite", "s.sqlite-wal", "s.sqlite-shm", "s.sqlite.lock"], 0o600)
+    assert stat.S_IMODE((tmp_path / "registry").stat().st_mode) == 0o700
+    await store.close()
+
+
+@pytest.mark.usefixtures("generous_umask")
+async def test_sqlite_files_of_an_earlier_version_are_closed_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite"
+    with contextlib.closing(sqlite3.connect(path)):
+        path.touch()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    store = SqliteStore(path)
+    await store.open()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "s.sqlite-wal").stat().st_mode) == 0o640
+    await store.close()
 
 
 def foreign(path: Path) -> None:

@@ -13,10 +13,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import grpc
 import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from mezzo import private_files
 
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 4.0
@@ -118,8 +121,7 @@ class Cluster:
 
         The ports are chosen already (`Layout.choose_ports`).
         """
-        for folder in ("logs", "registry", "agent"):
-            _make(self.layout.work_dir / folder)
+        self.make_folders()
         commands = self._commands()
         for service, flags in commands.items():
             await self._spawn(service, flags)
@@ -127,6 +129,15 @@ class Cluster:
             name = f"{service}_grpc" if service in ("gateway", "agent") else service
             await self._healthy(service, self.layout.address(name))
             started(service, self.layout.address(service))
+
+    def make_folders(self) -> None:
+        """What other users of the machine have no business with is closed to them. Raises `ClusterError`."""
+        # Tasks of root's agent run as other users, and their sandboxes lie below these two.
+        passable = 0o711 if os.geteuid() == 0 else private_files.FOLDER_MODE
+        _make(self.layout.work_dir, passable)
+        _make(self.layout.work_dir / "agent", passable)
+        _make(self.layout.work_dir / "logs", private_files.FOLDER_MODE)
+        _make(self.layout.work_dir / "registry", private_files.FOLDER_MODE)
 
     def _commands(self) -> dict[str, list[str]]:
         layout, ports = self.layout, self.layout.ports
@@ -166,7 +177,7 @@ class Cluster:
         }
 
     async def _spawn(self, service: str, flags: list[str]) -> None:
-        with self.log_of(service).open("wb") as log:
+        with self.open_log(service) as log:
             # In a session of its own: Ctrl-C reaches this process alone, which ends them in order.
             self._processes[service] = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -178,6 +189,13 @@ class Cluster:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def open_log(self, service: str) -> BinaryIO:
+        """A new log of this service."""
+        path = self.log_of(service)
+        private_files.make_file(path)
+        path.chmod(private_files.FILE_MODE)
+        return path.open("wb")
 
     def log_of(self, service: str) -> Path:
         return self.layout.work_dir / "logs" / f"{service}.log"
@@ -231,8 +249,8 @@ async def _end(process: asyncio.subprocess.Process, how: signal.Signals) -> None
         await process.wait()
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, mode: int) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_files.make_folder(folder, mode)
     except OSError as error:
         raise ClusterError(f"the folder {folder} (--work-dir) cannot be made: {error.strerror}") from None

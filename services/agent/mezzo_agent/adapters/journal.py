@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from mezzo import private_files
 from mezzo.agent.v1.checkpoint_pb2 import CheckpointRecord
 from mezzo_agent.adapters import journal_format
 from mezzo_chassis.errors import Exit, StartupError
@@ -60,7 +61,9 @@ class Journal:
         Raises `StartupError`: another agent uses this folder, it cannot be written, or (strict) it is damaged.
         """
         try:
-            self._meta.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # The users of tasks pass through the work_dir, but not through this folder.
+            self._meta.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            self._meta.mkdir(mode=private_files.FOLDER_MODE, exist_ok=True)
             self._lock = os.open(self._meta / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return self._open(strict)
@@ -202,14 +205,10 @@ def _copy(path: Path, copy: Path) -> None:
     except FileExistsError:
         raise
     except OSError:
-        with open(copy, "xb", opener=_private) as target, path.open("rb") as source:
+        with open(copy, "xb", opener=private_files.opener) as target, path.open("rb") as source:
             shutil.copyfileobj(source, target)
             target.flush()
             os.fsync(target.fileno())
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _write_all(descriptor: int, data: bytes, position: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from mezzo import private_files
 from mezzo_agent.containers.launcher import ABANDONED, ENDED, FAILED, ORDER_BYTES_MAX, STARTED
 from mezzo_agent.containers.runtime import Processes
 from mezzo_agent.containers.users import Credentials
@@ -81,7 +82,7 @@ class Launcher:
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._reports, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, self._log_file.open("ab") as log:
+        with theirs, open(self._log_file, "ab", opener=private_files.opener) as log:  # noqa: ASYNC230  once
             self._process = subprocess.Popen(  # noqa: ASYNC220  the vfork takes a millisecond, once
                 [sys.executable, "-I", "-S", str(PROGRAM), str(theirs.fileno())],
                 stdin=subprocess.PIPE,

@@ -20,6 +20,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Self
 
+from mezzo import private_files
 from mezzo_agent.containers.processes import ProcessId
 
 _ABANDONED = "abandoned"
@@ -177,5 +178,6 @@ def same_boot(runtime_dir: Path) -> bool:
 
 def remember_boot(runtime_dir: Path) -> None:
     new = runtime_dir / "boot_id.new"
-    new.write_bytes(_sealed(BOOT_ID.read_bytes()))
+    with open(new, "wb", opener=private_files.opener) as file:
+        file.write(_sealed(BOOT_ID.read_bytes()))
     new.replace(runtime_dir / "boot_id")

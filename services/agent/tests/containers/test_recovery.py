@@ -375,6 +375,21 @@ async def test_a_boot_id_that_is_damaged_ends_no_container(
         assert found["task"] == RecoveredContainer("task", RecoveredState.RUNNING, pids["task"])
 
 
+async def test_the_runtime_folder_is_nobody_elses_to_read(
+    containers: PosixContainerizer, configure: Configure, runtime_dir: Path
+) -> None:
+    before = os.umask(0)
+    try:
+        config = configure("sleep 1000")
+        await containers.launch(config)
+    finally:
+        os.umask(before)
+    for path in (runtime_dir, runtime_dir / "containers", folder_of(runtime_dir, config.container_id).path):
+        assert path.stat().st_mode & 0o777 == 0o700
+    assert (runtime_dir / "launcher.log").stat().st_mode & 0o777 == 0o600
+    assert (runtime_dir / "boot_id").stat().st_mode & 0o777 == 0o600
+
+
 async def test_an_exit_status_that_is_damaged_is_no_status(runtime_dir: Path) -> None:
     folder = RuntimeFolder.of_launch(runtime_dir, "c1")
     folder.create(b"")

@@ -235,6 +235,20 @@ def test_no_flipped_bit_of_version_1_loses_more_than_the_last_record():
         assert found.damage or (bit >= 8 * last and found.records == RECORDS[:-1] and found.torn_bytes)
 
 
+async def test_journal_and_copies_are_nobody_elses_to_read(meta):
+    before = os.umask(0)
+    try:
+        file = await write(meta, [RECORDS])
+        os.truncate(file, file.stat().st_size - 1)
+        reopen(meta)
+    finally:
+        os.umask(before)
+    assert copies(meta)
+    assert {path.stat().st_mode & 0o777 for path in meta.iterdir()} == {0o600}
+    assert meta.stat().st_mode & 0o777 == 0o700
+    assert meta.parent.stat().st_mode & 0o022 == 0
+
+
 async def test_file_of_something_else_is_refused(meta):
     meta.mkdir()
     (meta / "journal.3").write_text("something else entirely")

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TypeVar
 
+from mezzo import private_files
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_registry.core.records import TABLES, Write
 from mezzo_registry.ports import StoreError, Tables
@@ -63,12 +64,15 @@ class SqliteStore:
         return StartupError(Exit.UNWRITABLE, f"cannot use {self._path}: {error}")
 
     def _connect(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = self._path.with_name(f"{self._path.name}.lock").open("ab")
+        self._path.parent.mkdir(mode=private_files.FOLDER_MODE, parents=True, exist_ok=True)
+        lock = self._beside(".lock")
+        private_files.make_file(lock)
+        self._lock = lock.open("ab")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StartupError(Exit.UNWRITABLE, f"another registry uses {self._path}") from error
+        private_files.make_file(self._path)  # SQLite gives those that it makes beside it the same mode
         connection = sqlite3.connect(
             self._path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -77,6 +81,8 @@ class SqliteStore:
             if version > SCHEMA_VERSION:
                 raise StartupError(Exit.INCOMPATIBLE_STATE, f"{self._path} was written by a later version of Mezzo")
             self._check(connection, version)
+            for file in (self._path, lock, self._beside("-wal"), self._beside("-shm")):
+                private_files.close_to_others(file)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("BEGIN EXCLUSIVE")
@@ -87,6 +93,9 @@ class SqliteStore:
             connection.close()
             raise
         return connection
+
+    def _beside(self, ending: str) -> Path:
+        return self._path.with_name(f"{self._path.name}{ending}")
 
     def _check(self, connection: sqlite3.Connection, version: int) -> None:
         """Raise a `StartupError` for a file that is another program's, or is damaged."""
