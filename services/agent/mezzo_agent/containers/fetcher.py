@@ -25,7 +25,7 @@ from mezzo.confidential import without_credentials
 from mezzo_agent.containers.archives import ArchiveError, is_archive, shown
 from mezzo_agent.containers.budget import Budget, TooLarge
 from mezzo_agent.containers.confined import ConfinedFolder, OutsideError, parts_of
-from mezzo_agent.containers.fetcher_cache import CacheBypass, FetcherCache
+from mezzo_agent.containers.fetcher_cache import ENTRIES_MAX, CacheBypass, FetcherCache
 from mezzo_agent.containers.identity import FileWorker
 from mezzo_agent.containers.unpacking import Unpacker, UnpackLimits
 from mezzo_agent.containers.users import Credentials
@@ -112,8 +112,9 @@ class Fetcher:
         frameworks_home: Path | None = None,
         bytes_max: int = FETCH_BYTES_MAX,
         unpack_limits: UnpackLimits | None = None,
+        cache_entries_max: int = ENTRIES_MAX,
     ) -> None:
-        self._cache = FetcherCache(cache_dir, cache_bytes_max)
+        self._cache = FetcherCache(cache_dir, cache_bytes_max, cache_entries_max)
         self._stall_timeout_secs = stall_timeout_secs
         self._frameworks_home = frameworks_home
         self._bytes_max = bytes_max

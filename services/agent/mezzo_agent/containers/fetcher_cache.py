@@ -15,6 +15,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ENTRIES_MAX = 10_000
+"""Files that are kept, however small they are: each takes an inode, and a kilobyte here."""
+
 
 class CacheBypass(Exception):
     """The file cannot be kept; the message says why."""
@@ -32,9 +35,10 @@ class _Entry:
 class FetcherCache:
     """The folder belongs to the agent alone; nothing else may write to it."""
 
-    def __init__(self, folder: Path, bytes_max: int) -> None:
+    def __init__(self, folder: Path, bytes_max: int, entries_max: int = ENTRIES_MAX) -> None:
         self._folder = folder
         self._bytes_max = bytes_max
+        self._entries_max = entries_max
         self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
 
     def clear(self) -> None:
@@ -90,14 +94,20 @@ class FetcherCache:
         entry.ready = True
 
     def _make_room(self, wanted: int) -> None:
+        """Evict what is idle until a file of so many bytes fits; it has an entry already."""
         missing = self.bytes_used + wanted - self._bytes_max
-        idle = [key for key, entry in self._entries.items() if entry.users == 0]
-        if missing > sum(self._entries[key].bytes for key in idle):
+        surplus = len(self._entries) - self._entries_max
+        idle = [(key, entry.bytes) for key, entry in self._entries.items() if entry.users == 0]
+        if missing > sum(size for _, size in idle):
             raise CacheBypass(f"{wanted} bytes do not fit into the cache of {self._bytes_max} bytes")
-        for key in idle:
-            if self.bytes_used + wanted <= self._bytes_max:
+        if surplus > len(idle):
+            raise CacheBypass(f"the cache has {self._entries_max} files that are in use")
+        for key, size in idle:
+            if missing <= 0 and surplus <= 0:
                 return
             self._drop(key)
+            missing -= size
+            surplus -= 1
 
     def _drop(self, key: tuple[str, str]) -> None:
         self._entries.pop(key).path.unlink(missing_ok=True)

@@ -425,6 +425,17 @@ async def test_what_does_not_fit_into_the_cache_or_has_no_size_goes_past_it(
     assert fetcher.cache_bytes_used == 0
 
 
+async def test_small_files_are_no_more_than_the_cache_may_hold(server: Server, sandbox: Path, tmp_path: Path) -> None:
+    fetcher = Fetcher(tmp_path / "cache", 1000, stall_timeout_secs=30, cache_entries_max=2)
+    await fetcher.open()
+    server.files.update(a=b"1", b=b"2", c=b"3")
+    for name in ("a", "b", "a", "c", "a"):
+        await fetch(fetcher, sandbox, uri(f"{server.url}/{name}", cache=True))
+    assert (fetcher.cache_bytes_used, len(os.listdir(tmp_path / "cache"))) == (2, 2)
+    assert server.downloads == {"a": 1, "b": 1, "c": 1}
+    await fetcher.close()
+
+
 async def test_a_failed_download_leaves_nothing_in_the_cache_and_is_tried_again(
     fetcher: Fetcher, server: Server, sandbox: Path, tmp_path: Path
 ) -> None:
@@ -442,6 +453,25 @@ async def test_a_local_file_is_cached_too(fetcher: Fetcher, sandbox: Path, tmp_p
     (tmp_path / "file").unlink()
     await fetch(fetcher, sandbox, uri(f"{tmp_path}/file", cache=True))
     assert (sandbox / "file").read_text() == "first"
+
+
+@as_root
+@pytest.mark.parametrize("cache", [False, True])
+async def test_an_archive_is_unpacked_as_the_user(
+    root_with_groups: None, fetcher: Fetcher, server: Server, sandbox: Path, tmp_path: Path, cache: bool
+) -> None:
+    nobody = Credentials.of("nobody")
+    os.chown(sandbox, nobody.uid, nobody.gid)
+    for path in [tmp_path, *tmp_path.parents]:
+        if str(path).startswith("/tmp/"):
+            path.chmod(0o755)
+    (sandbox / "roots").mkdir()
+    server.files["a.tar.gz"] = tar(inner=b"x")
+    server.files["b.tar.gz"] = tar(**{"roots/inner": b"x"})
+    await fetcher.fetch([uri(f"{server.url}/a.tar.gz", cache=cache)], sandbox, "nobody", nobody)
+    assert (sandbox / "inner").stat().st_uid == nobody.uid
+    with pytest.raises(FetchError, match=r"b\.tar\.gz': Permission denied: 'inner'"):
+        await fetcher.fetch([uri(f"{server.url}/b.tar.gz", cache=cache)], sandbox, "nobody", nobody)
 
 
 @as_root
