@@ -6,37 +6,22 @@ import asyncio
 import uuid
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Self
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
 from mezzo.errors import Forbidden, InvalidRequest, Unavailable
-from mezzo.resources import Resources, parse
+from mezzo.resources import parse
 from mezzo.scheduler import SchedulerClient, Transport
+from mezzo.scheduler.tracker import Launch, LaunchTracker, Received
 from mezzo.task_states import TERMINAL
 
 PATIENCE_SECONDS = 90
 REFUSE_SECONDS = 0.2
 RECONCILE_SECONDS = 2.0
 
-
-@dataclass(slots=True)
-class Job:
-    """One piece of work. A launch that never reached an agent is launched again, under a new id."""
-
-    name: str
-    command: str
-    needed: Resources
-    # Changes to the task before it is launched.
-    shape: Callable[[mesos.TaskInfo], None] = lambda task: None
-    task_id: str = ""
-    statuses: list[mesos.TaskStatus] = field(default_factory=list)
-    attempts: int = 0
-
-    @property
-    def end(self) -> mesos.TaskStatus | None:
-        return next((status for status in self.statuses if status.state in TERMINAL), None)
+Job = Launch
+Shape = Callable[[mesos.TaskInfo], None]
 
 
 class Framework:
@@ -47,12 +32,13 @@ class Framework:
         if partition_aware:
             info.capabilities.add(type=mesos.FrameworkInfo.Capability.PARTITION_AWARE)
         self.client = SchedulerClient(transport, info)
+        self.tracker = LaunchTracker()
+        self._at_launch: dict[str, Shape] = {}
         self.jobs: dict[str, Job] = {}
         self.subscriptions = 0
         # What executors said, as (executor id, bytes).
         self.messages: list[tuple[str, bytes]] = []
         self.ends: dict[str, set[bytes]] = defaultdict(set)
-        self._by_task: dict[str, Job] = {}
         self._changed = asyncio.Condition()
         self._launching = asyncio.Lock()
         self._loop: asyncio.Task[None] | None = None
@@ -77,12 +63,21 @@ class Framework:
         await self.client.close()
 
     def add(
-        self, command: str, resources: str = "cpus:0.1;mem:32", shape: Callable[[mesos.TaskInfo], None] | None = None
+        self,
+        command: str,
+        resources: str = "cpus:0.1;mem:32",
+        shape: Shape = lambda task: None,
+        at_launch: Shape = lambda task: None,
     ) -> Job:
-        job = Job(f"job-{len(self.jobs)}", command, parse(resources))
-        if shape:
-            job.shape = shape
-        self.jobs[job.name] = job
+        """One more task that waits for an offer. `shape` changes it before, and `at_launch` once it has one."""
+        name = f"job-{len(self.jobs)}"
+        needed = parse(resources)
+        task = mesos.TaskInfo(name=name, agent_id=mesos.AgentID(value=""), resources=needed.messages())
+        task.task_id.value = f"{name}.{uuid.uuid4().hex[:6]}"
+        task.command.value = command
+        shape(task)
+        job = self.jobs[name] = self.tracker.add(task, needed)
+        self._at_launch[job.name] = at_launch
         return job
 
     async def until(self, condition: Callable[[], bool], seconds_max: float = PATIENCE_SECONDS) -> None:
@@ -129,55 +124,30 @@ class Framework:
             pass  # the stream that the call belonged to has ended; the next subscription settles it
 
     async def _use(self, offer: mesos.Offer) -> None:
-        free = Resources.of(offer.resources).unallocated()
-        tasks = []
-        for job in self.jobs.values():
-            if not job.task_id and free.contains(job.needed):
-                free -= job.needed
-                tasks.append(self._launch(job, offer.agent_id))
+        tasks = self.tracker.take(offer)
+        for task in tasks:
+            job = self.tracker.launch_of(task.task_id.value)
+            assert job is not None
+            self._at_launch[job.name](task)
         if tasks:
             async with self._launching:
                 await self.client.launch(offer, tasks, refuse_seconds=0)
         else:
             await self.client.decline([offer.id], REFUSE_SECONDS)
 
-    def _launch(self, job: Job, agent_id: mesos.AgentID) -> mesos.TaskInfo:
-        job.attempts += 1
-        job.task_id = f"{job.name}.{job.attempts}.{uuid.uuid4().hex[:6]}"
-        self._by_task[job.task_id] = job
-        task = mesos.TaskInfo(name=job.name, agent_id=agent_id, resources=job.needed.messages())
-        task.task_id.value = job.task_id
-        task.command.value = job.command
-        job.shape(task)
-        # Whatever it is called by now.
-        job.task_id = task.task_id.value
-        self._by_task[job.task_id] = job
-        return task
-
     def _note(self, status: mesos.TaskStatus) -> None:
-        job = self._by_task[status.task_id.value]
-        never_launched = status.reason == mesos.TaskStatus.REASON_RECONCILIATION and not job.statuses
-        if never_launched and status.state in (mesos.TASK_UNKNOWN, mesos.TASK_LOST, mesos.TASK_DROPPED):
-            # Nothing was ever heard of it: the launch went down with a registry. It may be said twice, and be of a
-            # launch that has been made up for already.
-            if status.task_id.value == job.task_id:
-                job.task_id = ""
-            return
-        known = {each.uuid for each in job.statuses if each.uuid}
-        if status.uuid and status.uuid in known:
-            return  # sent again because the acknowledgement was lost
-        if status.reason == mesos.TaskStatus.REASON_RECONCILIATION:
-            return
-        job.statuses.append(status)
-        if status.state in TERMINAL:
-            self.ends[job.name].add(status.uuid or status.SerializeToString())
+        received = self.tracker.receive(status)
+        if received is Received.NEW and status.state in TERMINAL:
+            job = self.tracker.launch_of(status.task_id.value)
+            assert job is not None
+            self.ends[job.task.name].add(status.uuid or status.SerializeToString())
 
     async def _reconcile(self) -> None:
         # Calls go over several connections: one that overtook a launch would be told that nobody knows its tasks.
         async with self._launching:
-            waiting = [(job.task_id, None) for job in self.jobs.values() if job.task_id and not job.end]
-            if waiting:
-                await self.client.reconcile(waiting)
+            unfinished = [(job.task_id, None) for job in self.tracker.unfinished()]
+            if unfinished:
+                await self.client.reconcile(unfinished)
 
     async def _reconcile_now_and_then(self) -> None:
         while True:

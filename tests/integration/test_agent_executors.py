@@ -170,13 +170,7 @@ async def test_an_executor_that_dies_takes_its_tasks_along(scene: Scene) -> None
 
 async def test_an_executor_that_does_not_leave_in_time_is_ended(scene: Scene, tmp_path: Path) -> None:
     job = scene.launch("json", "deaf")
-    shape = job.shape
-
-    def impatient(task: mesos.TaskInfo) -> None:
-        shape(task)
-        task.executor.shutdown_grace_period.nanoseconds = 200_000_000
-
-    job.shape = impatient
+    job.task.executor.shutdown_grace_period.nanoseconds = 200_000_000
     await scene.framework.job_is(job, mesos.TASK_RUNNING)
     # It waits for a file that never comes, and hears nothing meanwhile.
     await scene.tell(job, f"finish {job.task_id} {tmp_path / 'never'}")

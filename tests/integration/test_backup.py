@@ -57,4 +57,4 @@ async def test_a_store_that_was_lost_is_restored_from_a_copy_and_tasks_run_on(tm
             await framework.finish()
             assert job.end is not None
             assert job.end.state == mesos.TASK_FINISHED
-            assert len(framework.ends[job.name]) == 1
+            assert len(framework.ends[job.task.name]) == 1

@@ -33,8 +33,13 @@ class Explaining:
         verdict = next(self.verdicts, None)
         if isinstance(verdict, Exception):
             raise verdict
-        self.job.launched = verdict is None
+        if verdict is None:
+            take_offer(self.job)
         return {"explanations": [{"verdict": verdict}] if verdict else []}
+
+
+def take_offer(job: Job) -> None:
+    assert job.tracker.take(offered().offers.offers[0])
 
 
 class Subscribed:
@@ -72,7 +77,7 @@ async def test_that_nobody_can_say_why_is_a_reason_too(capsys: pytest.CaptureFix
 
 async def test_nothing_is_said_of_a_task_that_was_launched_meanwhile(capsys: pytest.CaptureFixture[str]) -> None:
     job = Job.of(WANTED)
-    job.launched = True
+    take_offer(job)
     async with asyncio.timeout(10):
         await _tell_why_it_waits(Explaining(job), Subscribed(), job, pause=0)  # type: ignore[arg-type]
     assert capsys.readouterr().err == ""
@@ -107,12 +112,14 @@ def offered() -> v1.Event:
     event = v1.Event(type=v1.Event.OFFERS)
     for name in ("O1", "O2"):
         offer = event.offers.offers.add(id=mesos.OfferID(value=name), agent_id=mesos.AgentID(value="A1"))
-        offer.resources.extend(Job.of(WANTED).needed.messages())
+        offer.resources.extend(Job.of(WANTED).launch.needed.messages())
     return event
 
 
-def update(state: mesos.TaskState.ValueType, **more: Any) -> v1.Event:
-    return v1.Event(type=v1.Event.UPDATE, update=v1.Event.Update(status=status(state, **more)))
+def update(job: Job, state: mesos.TaskState.ValueType, **more: Any) -> v1.Event:
+    told = status(state, **more)
+    told.task_id.value = job.launch.task_id
+    return v1.Event(type=v1.Event.UPDATE, update=v1.Event.Update(status=told))
 
 
 async def test_a_launch_that_went_down_with_a_registry_takes_another_offer(capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,11 +134,11 @@ async def test_a_launch_that_went_down_with_a_registry_takes_another_offer(capsy
         # What the lost call said nothing of is given back, or nothing else would be offered.
         assert registry.given_back == ["O2"]
         registry.called.clear()
-        await _handle(registry, job, update(mesos.TASK_GONE, reason=RECONCILED))  # type: ignore[arg-type]
+        await _handle(registry, job, update(job, mesos.TASK_GONE, reason=RECONCILED))  # type: ignore[arg-type]
         assert registry.given_back == ["O2", "O1"]
         assert not job.ended
         await _handle(registry, job, offered())  # type: ignore[arg-type]
-        await _handle(registry, job, update(mesos.TASK_RUNNING))  # type: ignore[arg-type]
+        await _handle(registry, job, update(job, mesos.TASK_RUNNING))  # type: ignore[arg-type]
         await asking
     assert [call for call in registry.called if call != "reconcile"] == [
         "revive", "decline", "acknowledge", "launch", "suppress", "decline", "acknowledge",
@@ -142,11 +149,11 @@ async def test_a_launch_that_went_down_with_a_registry_takes_another_offer(capsy
 async def test_a_task_that_was_heard_of_is_never_launched_again() -> None:
     job, registry = Job.of(WANTED), Losing("acknowledge")
     await _handle(registry, job, offered())  # type: ignore[arg-type]
-    await _handle(registry, job, update(mesos.TASK_RUNNING))  # type: ignore[arg-type]
-    await _handle(registry, job, update(mesos.TASK_GONE, reason=RECONCILED))  # type: ignore[arg-type]
+    await _handle(registry, job, update(job, mesos.TASK_RUNNING))  # type: ignore[arg-type]
+    await _handle(registry, job, update(job, mesos.TASK_GONE, reason=RECONCILED))  # type: ignore[arg-type]
     await _handle(registry, job, offered())  # type: ignore[arg-type]
     assert registry.called.count("launch") == 1
-    await _handle(registry, job, update(mesos.TASK_FINISHED))  # type: ignore[arg-type]
+    await _handle(registry, job, update(job, mesos.TASK_FINISHED))  # type: ignore[arg-type]
     assert job.ended
 
 

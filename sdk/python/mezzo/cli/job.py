@@ -26,9 +26,9 @@ from mezzo.cli.logs import log_path
 from mezzo.cli.run import Wanted
 from mezzo.errors import Forbidden, InvalidRequest, MezzoError, Unavailable
 from mezzo.operator.task_explanations import reason
-from mezzo.resources import ResourceError, Resources, from_thousandths, parse
+from mezzo.resources import ResourceError, from_thousandths, parse
 from mezzo.scheduler import HttpTransport, SchedulerClient
-from mezzo.task_states import TERMINAL
+from mezzo.scheduler.tracker import Launch, LaunchTracker, Received
 
 EXIT_NOT_RUN = 125
 REFUSE_SECONDS = 1.0
@@ -56,15 +56,12 @@ SOURCES = {
 class Job:
     """One command, and what has become of it."""
 
-    task: mesos.TaskInfo
-    needed: Resources
-    launched: bool = False
-    # Whether the call that launches it is still unanswered; and the offer that it takes.
+    tracker: LaunchTracker
+    launch: Launch
+    # Whether the call that launches it is still unanswered.
     launching: bool = False
-    offer_id: mesos.OfferID = field(default_factory=mesos.OfferID)
     # Offers that are of no use, and that no call has given back yet.
     unanswered: list[mesos.OfferID] = field(default_factory=list)
-    status: mesos.TaskStatus | None = None
 
     @classmethod
     def of(cls, wanted: Wanted) -> Job:
@@ -77,30 +74,22 @@ class Job:
         task = mesos.TaskInfo(name=called, agent_id=mesos.AgentID(value=""), resources=needed.messages())
         task.task_id.value = f"{(wanted.name or 'run').replace('/', '-')}-{uuid.uuid4().hex[:8]}"
         _set_command(task.command, wanted)
-        return cls(task, needed)
+        tracker = LaunchTracker()
+        return cls(tracker, tracker.add(task))
+
+    @property
+    def launched(self) -> bool:
+        """Whether it has taken an offer, as far as is known."""
+        return not self.launch.waiting
+
+    @property
+    def status(self) -> mesos.TaskStatus | None:
+        """The newest that was heard of it."""
+        return self.launch.status
 
     @property
     def ended(self) -> bool:
-        return self.status is not None and self.status.state in TERMINAL
-
-    def accept(self, offer: mesos.Offer) -> bool:
-        """Whether it takes the offer: once, and if it is large enough."""
-        if self.launched or not Resources.of(offer.resources).unallocated().contains(self.needed):
-            return False
-        self.launched = True
-        self.offer_id = offer.id
-        self.task.agent_id.CopyFrom(offer.agent_id)
-        return True
-
-    def note(self, status: mesos.TaskStatus) -> None:
-        """Note what was said of it. A launch that never reached its agent is none: it takes the next offer."""
-        nobody_has_it = status.state in (mesos.TASK_GONE, mesos.TASK_GONE_BY_OPERATOR, mesos.TASK_UNKNOWN)
-        if status.reason != mesos.TaskStatus.REASON_RECONCILIATION:
-            self.status = status
-        elif nobody_has_it and self.status is None:
-            self.launched = False
-            # It may be held still: nobody has heard that it was taken.
-            self.unanswered.append(self.offer_id)
+        return self.launch.end is not None
 
 
 def run(settings: Settings, wanted: Wanted) -> int:
@@ -118,13 +107,16 @@ def run(settings: Settings, wanted: Wanted) -> int:
 def _framework(job: Job, wanted: Wanted) -> mesos.FrameworkInfo:
     """A framework of its own, that goes with the job."""
     info = mesos.FrameworkInfo(
-        user=wanted.user, name=f"mezzo run {job.task.name}", roles=[wanted.role], failover_timeout=FAILOVER_SECONDS
+        user=wanted.user,
+        name=f"mezzo run {job.launch.task.name}",
+        roles=[wanted.role],
+        failover_timeout=FAILOVER_SECONDS,
     )
     info.capabilities.add(type=mesos.FrameworkInfo.Capability.MULTI_ROLE)
     # An agent that is out of reach for a while has not lost its task.
     info.capabilities.add(type=mesos.FrameworkInfo.Capability.PARTITION_AWARE)
     # What is smaller is not even offered; and whoever asks why nothing is offered is told what is too little.
-    needed = job.needed.scalars().quantities()
+    needed = job.launch.needed.scalars().quantities()
     if needed:
         quantities = info.offer_filters[wanted.role].min_allocatable_resources.quantities.add().quantities
         for name, thousandths in needed.items():
@@ -168,8 +160,8 @@ async def _run(settings: Settings, framework: mesos.FrameworkInfo, job: Job) -> 
                 if not job.launched:
                     note("interrupted before an offer came; nothing was launched")
                     return EXIT_INTERRUPTED
-                note(f"killing task {job.task.task_id.value}; another Ctrl-C does not wait for its end")
-                await scheduler.kill(job.task.task_id.value, job.task.agent_id.value)
+                note(f"killing task {job.launch.task_id}; another Ctrl-C does not wait for its end")
+                await scheduler.kill(job.launch.task_id, job.launch.task.agent_id.value)
                 if await _interrupted(work, interruptions):
                     return EXIT_INTERRUPTED
             await work
@@ -256,7 +248,7 @@ async def _ask_after(scheduler: SchedulerClient, job: Job, pause: float = ASK_AF
             await _give_back(scheduler, job)
             # Not while the call is under way, which would be overtaken.
             if job.launched and not job.launching:
-                await scheduler.reconcile([(job.task.task_id.value, job.task.agent_id.value)])
+                await scheduler.reconcile([(job.launch.task_id, job.launch.task.agent_id.value)])
 
 
 async def _handle(scheduler: SchedulerClient, job: Job, event: v1.Event) -> None:
@@ -274,14 +266,14 @@ async def _handle(scheduler: SchedulerClient, job: Job, event: v1.Event) -> None
 async def _answer(scheduler: SchedulerClient, job: Job, offers: Iterable[mesos.Offer]) -> None:
     taken = None
     for offer in offers:
-        if job.accept(offer):
+        if job.tracker.take(offer):
             taken = offer
         else:
             job.unanswered.append(offer.id)
     if taken is not None:
         job.launching = True
         try:
-            await scheduler.launch(taken, [job.task])
+            await scheduler.launch(taken, [job.launch.task])
         finally:
             job.launching = False
         await scheduler.suppress()
@@ -296,12 +288,13 @@ async def _give_back(scheduler: SchedulerClient, job: Job) -> None:
 
 
 async def _note(scheduler: SchedulerClient, job: Job, status: mesos.TaskStatus) -> None:
-    launched = job.launched
-    job.note(status)
-    if job.status is status and status.state == mesos.TASK_UNREACHABLE:
+    received = job.tracker.receive(status)
+    if received is Received.NEW and status.state == mesos.TASK_UNREACHABLE:
         note(f"agent {status.agent_id.value} is out of reach; waiting for it to come back")
-    if launched and not job.launched:
+    if received is Received.LAUNCH_LOST:
         note("the launch was lost on its way; waiting for another offer")
+        # It may be held still: nobody has heard that it was taken.
+        job.unanswered.append(job.launch.offer_id)
         await scheduler.revive()
         await _give_back(scheduler, job)
     await scheduler.acknowledge(status)
@@ -309,7 +302,7 @@ async def _note(scheduler: SchedulerClient, job: Job, status: mesos.TaskStatus) 
 
 async def _follow(api: Api, framework_id: str, job: Job, file: str, out: TextIO) -> None:
     """Copy what the task writes to here, until it ends; across restarts of whoever stands in between."""
-    path = log_path(framework_id, job.task.task_id.value, file)
+    path = log_path(framework_id, job.launch.task_id, file)
     offset, ended_at = 0, math.inf
     while True:
         if job.ended:
