@@ -12,6 +12,8 @@ if command -v dpkg > /dev/null; then
     command -v java > /dev/null || need default-jre-headless
     need python3-http-parser
     need procps
+    need iproute2
+    need iptables
     need xz-utils
     need bzip2
 fi

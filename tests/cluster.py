@@ -12,7 +12,7 @@ from typing import Self
 import psutil
 from kazoo.client import KazooClient
 
-from mezzo_chassis.leadership import ALLOCATORS_FOLDER, LeaderInfo
+from mezzo_chassis.leadership import ALLOCATORS_FOLDER, Detector, LeaderInfo, ZooKeeperUrl
 from mezzo_chassis.leadership.candidate import lowest
 from mezzo_chassis.testing import ServiceProcess, ZooKeeperServer, free_ports
 
@@ -62,6 +62,8 @@ class Cluster:
     agents: int = 1
     zookeeper: ZooKeeperServer | None = None
     flags: Mapping[str, Flags] = field(default_factory=dict)
+    # By the name of the node: a program, and its arguments, that starts it.
+    command_prefixes: Mapping[str, list[str]] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -102,7 +104,10 @@ class Cluster:
             **FLAGS[service],
             **self.flags.get(service, {}),
         }
-        return ServiceProcess.service(service, flags, folder=self.folder, name=name, grpc_port=node.grpc_port)
+        process = ServiceProcess.service(service, flags, folder=self.folder, name=name, grpc_port=node.grpc_port)
+        if prefix := self.command_prefixes.get(name):
+            process.module, process.command = "", [*prefix, *process.command]  # executed, not forked
+        return process
 
     def _own_flags(self, service: str, node: Node) -> dict[str, object]:
         zk = self.zookeeper.url() if self.zookeeper else None
@@ -145,6 +150,21 @@ class Cluster:
             client.close()
         assert info is not None
         return next(node for node in self.nodes.values() if node.grpc == info.grpc_address)
+
+    async def another_leads(self, service: str, than: Node) -> Node:
+        """Which registry or allocator leads, by ZooKeeper's word, once it is another than this one; waits for that."""
+        assert self.zookeeper is not None
+        url = ZooKeeperUrl.parse(self.zookeeper.url())
+        where = url if service == "registry" else url.below(ALLOCATORS_FOLDER)
+        detector = Detector(where, session_timeout_seconds=ZK_SESSION_TIMEOUT_SECONDS)
+        await detector.start()
+        try:
+            async for info in detector.changes():
+                if info is not None and info.grpc_address != than.grpc:
+                    return next(node for node in self.nodes.values() if node.grpc == info.grpc_address)
+        finally:
+            await detector.close()
+        raise AssertionError("a detector never ends")
 
     def sandbox(self, framework_id: str, executor_id: str, agent: int = 0) -> Path:
         """Where an executor, or a task without one of its own, runs or ran last."""
