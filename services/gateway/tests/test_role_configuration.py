@@ -79,6 +79,18 @@ async def test_changes_are_the_registrys_to_make(
     assert [one.type for one in registry.operator_calls] == [heard]
 
 
+async def test_a_lone_value_stands_for_a_list_of_one(gateway: GatewayClient, registry: ScriptedRegistry) -> None:
+    registry.on_operator_call = lambda _: Response()
+    weight = {"role": "ads", "weight": "2"}
+    assert (
+        await gateway.operator({"type": "UPDATE_WEIGHTS", "update_weights": {"weight_infos": weight}})
+    ).status == 200
+    assert (await gateway.post("/quota", {"role": "ads", "guarantee": INFO["guarantee"][0]})).status == 200
+    update, quota = registry.operator_calls
+    assert [(info.role, info.weight) for info in update.update_weights.weight_infos] == [("ads", 2.0)]
+    assert [each.name for each in quota.set_quota.quota_request.guarantee] == ["cpus"]
+
+
 @pytest.mark.parametrize(
     ("error", "status"), [(InvalidRequest("role", "is odd"), 400), (Conflict("the cluster is too small"), 409)]
 )

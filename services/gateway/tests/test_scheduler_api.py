@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import aiohttp
 import pytest
 
-from mesos.v1.mesos_pb2 import TASK_RUNNING
+from mesos.v1.mesos_pb2 import TASK_RUNNING, Offer
 from mesos.v1.scheduler.scheduler_pb2 import Call, Event
 from mezzo import jsonpb
 from mezzo.errors import Conflict, Forbidden, InvalidRequest, MezzoError, NotFound, Unavailable, Unimplemented
@@ -174,6 +175,31 @@ async def test_strings_stand_for_numbers_and_unknown_keys_are_passed_over(
     }
     assert (await gateway.post(PATH, call, WITH_STREAM)).status == 202
     assert registry.calls[0].call.decline.filters.refuse_seconds == 120.0
+
+
+async def test_a_lone_value_stands_for_a_list_of_one_as_dpark_sends_it(
+    gateway: GatewayClient, registry: ScriptedRegistry
+) -> None:
+    call = {
+        "type": "ACCEPT",
+        "framework_id": {"value": "F"},
+        "accept": {
+            "offer_ids": {"value": "O1"},
+            "operations": {"type": "UNRESERVE", "unreserve": {"resources": [None]}},
+            "filters": {"refuse_seconds": "Infinity"},
+        },
+    }
+    assert (await gateway.post(PATH, call, WITH_STREAM)).status == 202
+    accept = registry.calls[0].call.accept
+    assert [offer_id.value for offer_id in accept.offer_ids] == ["O1"]
+    assert [operation.type for operation in accept.operations] == [Offer.Operation.UNRESERVE]
+    assert accept.filters.refuse_seconds == math.inf
+
+
+async def test_a_list_of_what_it_cannot_hold_is_refused_with_its_place(gateway: GatewayClient) -> None:
+    call = {"type": "ACCEPT", "framework_id": {"value": "F"}, "accept": {"offer_ids": ["O1"]}}
+    answer = await gateway.post(PATH, call, WITH_STREAM)
+    assert (answer.status, answer.text) == (400, "accept.offer_ids[0]: expected an object, found 'O1'")
 
 
 async def test_a_body_that_is_too_large_is_refused(gateway: GatewayClient, registry: ScriptedRegistry) -> None:

@@ -104,6 +104,25 @@ async def test_protobuf_both_ways(launched, http, registry):
     await registry.until_state("t1", "TASK_RUNNING")
 
 
+async def test_an_update_is_read_as_generously_as_mesos_reads_it(subscribed, http, registry):
+    sent = update(
+        uuid=UUID.rstrip("="),
+        timestamp="1.5",
+        reason="REASON_OF_A_LATER_VERSION",
+        message=None,
+        labels={"labels": {"key": "a"}},
+        frob=1,
+    )
+    async with http.post(subscribed.endpoint, json=sent) as answer:
+        assert answer.status == 202, await answer.text()
+    acknowledged = await subscribed.subscription.event()
+    assert acknowledged["acknowledged"]["uuid"] == UUID
+    await registry.until_state("t1", "TASK_RUNNING")
+    status = next(each.task_update.status for each in registry.heard if each.HasField("task_update"))
+    assert not status.HasField("reason")
+    assert [label.key for label in status.labels.labels] == ["a"]
+
+
 async def test_update_is_taken_forwarded_and_acknowledged(subscribed, http, registry):
     async with http.post(subscribed.endpoint, json=update()) as answer:
         assert (answer.status, await answer.text()) == (202, "")
