@@ -126,7 +126,10 @@ class Machine:
     async def collect_garbage(self, interval_seconds: float) -> None:
         """Until cancelled."""
         while True:
-            self._disk_usage = await asyncio.to_thread(disk_usage, self.settings.work_dir)
+            try:
+                self._disk_usage = await asyncio.to_thread(disk_usage, self.settings.work_dir)
+            except OSError as error:
+                log.warning("cannot read the disk usage", work_dir=str(self.settings.work_dir), error=str(error))
             self._metrics.disk_used.set(self._disk_usage)
             await self.garbage.collect(self._disk_usage)
             await asyncio.sleep(interval_seconds)

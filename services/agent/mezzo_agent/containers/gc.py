@@ -61,16 +61,21 @@ class GarbageCollector:
     _garbage: dict[Path, float] = field(default_factory=dict)
 
     def retire(self, path: Path) -> None:
-        """The path has been in use until now, and is garbage from now on: its age begins at nothing."""
-        with suppress(FileNotFoundError):
-            os.utime(path, (self.clock(), self.clock()), follow_symlinks=False)
+        """The path has been in use until now, and is garbage from now on: its age begins at nothing. Never raises."""
+        try:
+            with suppress(FileNotFoundError):
+                os.utime(path, (self.clock(), self.clock()), follow_symlinks=False)
+        except OSError as error:
+            _log.warning("cannot mark garbage", path=str(path), error=str(error))
         self.schedule(path)
 
     def schedule(self, path: Path) -> None:
-        """The path is garbage, of the age that its modification time says. A missing one is no garbage."""
+        """The path is garbage, of the age that its modification time says. A missing one is none. Never raises."""
         try:
             self._garbage[path] = os.lstat(path).st_mtime
-        except FileNotFoundError:
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                _log.warning("cannot look at garbage", path=str(path), error=str(error))
             self._garbage.pop(path, None)
         self.counts.pending = len(self._garbage)
 

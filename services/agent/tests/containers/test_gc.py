@@ -123,6 +123,13 @@ async def test_a_sandbox_deeper_than_any_stack_is_removed(tmp_path: Path) -> Non
         subprocess.run(["/bin/rm", "-rf", deep], check=True)  # noqa: ASYNC221  pytest cannot remove it either
 
 
+def test_a_path_that_cannot_be_looked_at_is_no_garbage_and_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "a-file").write_text("")
+    collector = GarbageCollector(gc_delay_secs=0.0, disk_headroom=0.0)
+    collector.retire(tmp_path / "a-file" / "sandbox")
+    assert collector.scheduled == frozenset()
+
+
 def test_a_path_that_does_not_exist_is_no_garbage(tmp_path: Path) -> None:
     collector = GarbageCollector(gc_delay_secs=0.0, disk_headroom=0.0)
     collector.schedule(tmp_path / "nothing")
