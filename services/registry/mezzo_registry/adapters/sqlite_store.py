@@ -7,6 +7,7 @@ its own. A lock on a file beside it refuses a second registry, and leaves reader
 import asyncio
 import contextlib
 import fcntl
+import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ from typing import IO, TypeVar
 
 from mezzo import private_files
 from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.log import get_logger
+from mezzo_registry.adapters import sqlite_wal
 from mezzo_registry.core.records import TABLES, Write
 from mezzo_registry.ports import StoreError, Tables
 
@@ -31,6 +34,8 @@ CREATE TABLE IF NOT EXISTS records (
 """
 
 T = TypeVar("T")
+
+log = get_logger(__name__)
 
 
 class SqliteStore:
@@ -72,6 +77,7 @@ class SqliteStore:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StartupError(Exit.UNWRITABLE, f"another registry uses {self._path}") from error
+        self._examine_log()
         private_files.make_file(self._path)  # SQLite gives those that it makes beside it the same mode
         connection = sqlite3.connect(
             self._path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
@@ -93,6 +99,30 @@ class SqliteStore:
             connection.close()
             raise
         return connection
+
+    def _examine_log(self) -> None:
+        """Raise a `StartupError` where SQLite would drop transactions in silence; keep a copy of what it may drop."""
+        log_file = self._beside("-wal")
+        try:
+            finding = sqlite_wal.examine(log_file.read_bytes())
+        except FileNotFoundError:
+            return
+        if finding.damage:
+            raise StartupError(
+                Exit.INCOMPATIBLE_STATE,
+                f"{log_file} is damaged: {finding.damage}; restore a backup, or move it away to go on without it",
+            )
+        if finding.torn_bytes:
+            copy = self._beside("-wal-torn")
+            copy.unlink(missing_ok=True)
+            private_files.make_file(copy)
+            shutil.copyfile(log_file, copy)
+            log.warning(
+                "the store's log ends with a transaction that was not finished",
+                store=str(self._path),
+                torn_bytes=finding.torn_bytes,
+                copy=str(copy),
+            )
 
     def _beside(self, ending: str) -> Path:
         return self._path.with_name(f"{self._path.name}{ending}")
