@@ -119,11 +119,27 @@ async def test_a_page_of_another_origin_reads_what_browsers_keep_from_it(client:
         assert "Access-Control-Allow-Origin" not in response.headers
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "Text/Plain;charset=UTF-8", "multipart/form-data; boundary=x"])
-async def test_types_that_any_page_may_send_are_refused(client: aiohttp.ClientSession, content_type: str) -> None:
-    async with client.post("/teardown", data=b"{}", headers={"Content-Type": content_type}) as response:
+PAGES_TYPES = ["text/plain", "Text/Plain;charset=UTF-8", "multipart/form-data; boundary=x"]
+
+
+@pytest.mark.parametrize("content_type", PAGES_TYPES)
+@pytest.mark.parametrize("browser", [{"User-Agent": MOZILLA}, {"Sec-Fetch-Site": "same-origin"}])
+async def test_types_that_any_page_may_send_are_refused_from_browsers(
+    client: aiohttp.ClientSession, content_type: str, browser: dict[str, str]
+) -> None:
+    async with client.post("/teardown", data=b"{}", headers={"Content-Type": content_type, **browser}) as response:
         assert response.status == 415
         assert (await response.text()).startswith("Content-Type: ")
+
+
+@pytest.mark.parametrize("content_type", PAGES_TYPES)
+async def test_other_clients_may_send_what_their_library_says_of_a_string(
+    client: aiohttp.ClientSession, handlers: Handlers, content_type: str
+) -> None:
+    """As paasta_tools does, whose body aiohttp calls text/plain."""
+    async with client.post("/teardown", data=b"frameworkId=f", headers={"Content-Type": content_type}) as response:
+        assert response.status == 200
+    assert handlers.calls == 1
 
 
 @pytest.mark.parametrize(

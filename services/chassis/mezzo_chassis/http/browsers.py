@@ -18,7 +18,8 @@ from aiohttp import hdrs, web
 SAFE_METHODS: Final = (hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS)
 PRIVATE_SUFFIXES: Final = (".localhost", ".local", ".internal", ".home.arpa", ".test")
 """Of names that nobody can register, and so point at a server of somebody else: RFC 6761, 6762, 8375."""
-# A page may send these without asking the server first, and no client of Mesos does.
+# What a page may send without asking the server first. Clients that are no browsers send them as well: paasta_tools'
+# teardown is text/plain, since aiohttp says so of every string; so does JavaScript's fetch, wherever it runs.
 REFUSED_CONTENT_TYPES: Final = ("text/plain", "multipart/form-data")
 SHOWN_MAX: Final = 200
 """Characters of a client's own header that an error repeats."""
@@ -86,7 +87,7 @@ def check_origin(request: web.BaseRequest, allowed: AllowedHosts, *, also_get: b
     """Refuse what a page of another origin would change.
 
     `also_get` is for what changes something by GET as well, or is read by GET where no browser keeps it from pages.
-    Raises 403, and 415 for a content type that only pages send.
+    Raises 403, and 415 for a content type that a browser sends without having asked whether it may.
     """
     is_safe = request.method in SAFE_METHODS
     if is_safe and not also_get:
@@ -102,15 +103,24 @@ def check_origin(request: web.BaseRequest, allowed: AllowedHosts, *, also_get: b
             raise _foreign(f"{origin[:SHOWN_MAX]} is another origin")
     elif site is not None:
         raise _foreign(f"{_SEC_FETCH_SITE}: {site[:SHOWN_MAX]}")
-    elif is_safe and request.headers.get(hdrs.USER_AGENT, "").startswith("Mozilla/"):
+    elif is_safe and _says_browser(request):
         # Browsers say nothing of the page in a GET over plain HTTP, if the page does not want it.
         raise _foreign("the browser does not say of which page the request is; use another client")
 
 
 def _check_content_type(request: web.BaseRequest) -> None:
     content_type = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
-    if content_type in REFUSED_CONTENT_TYPES and request.body_exists:
+    if content_type in REFUSED_CONTENT_TYPES and request.body_exists and _is_browser(request):
         raise web.HTTPUnsupportedMediaType(text=f"Content-Type: {content_type} is not accepted")
+
+
+def _is_browser(request: web.BaseRequest) -> bool:
+    named = any(name in request.headers for name in (_SEC_FETCH_SITE, hdrs.ORIGIN, hdrs.REFERER))
+    return named or _says_browser(request)
+
+
+def _says_browser(request: web.BaseRequest) -> bool:
+    return request.headers.get(hdrs.USER_AGENT, "").startswith("Mozilla/")
 
 
 def _is_own(origin: str, request: web.BaseRequest, allowed: AllowedHosts) -> bool:
