@@ -32,6 +32,8 @@ UNCHANGEABLE = {
     "authenticate_http_frameworks": "false",
     "authenticate_http_readonly": "false",
     "authenticate_http_readwrite": "false",
+    # Of how many masters a majority must live, which PaaSTA compares with those that ZooKeeper names: one leads alone.
+    "quorum": "1",
     "recovery_agent_removal_limit": "100%",
     "root_submissions": "true",
 }
