@@ -45,15 +45,42 @@ fi
 
 sh scripts/install-helm.sh || echo "The tests of the chart that need helm are skipped"
 
-# Clients that others wrote live in an environment of their own, so that nothing of theirs mixes with ours.
-clients=.cache/clients
-if [ ! -e "$clients/installed" ] || [ tests/compat/requirements.txt -nt "$clients/installed" ]; then
-    rm -rf "$clients"
-    .venv/bin/python -m venv "$clients"
-    "$clients/bin/python" -m pip install -q --disable-pip-version-check --no-deps --ignore-requires-python \
-        --require-hashes -r tests/compat/requirements.txt
-    if [ -d /usr/lib/python3/dist-packages/http_parser ]; then
-        cp -r /usr/lib/python3/dist-packages/http_parser "$("$clients/bin/python" -c 'import site; print(site.getsitepackages()[0])')"
+# Programs that others wrote live in environments of their own, so that nothing of theirs mixes with ours or each other's.
+requirements=tests/compat/requirements
+debian_http_parser=/usr/lib/python3/dist-packages/http_parser
+site_packages() { "$1/bin/python" -c 'import site; print(site.getsitepackages()[0])'; }
+
+# Make .cache/NAME from requirements/NAME.txt: --no-deps, because the lists name all that is imported and no more.
+make_environment() {
+    case "$1" in
+    clients) # pip, because avmesos-cli asks for a newer Python than it needs, and only pip can be told so.
+        "$python" -m venv "$2" &&
+            "$2/bin/python" -m pip install -q --disable-pip-version-check --no-deps --ignore-requires-python \
+                --require-hashes -r "$requirements/$1.txt"
+        ;;
+    *)
+        .venv/bin/uv venv -q --python "$python" "$2" &&
+            .venv/bin/uv pip install -q --python "$2/bin/python" --no-deps --require-hashes -r "$requirements/build.txt" &&
+            # Unoptimized: compiling lz4 would take half a minute otherwise.
+            CFLAGS=-O0 .venv/bin/uv pip install -q --python "$2/bin/python" --no-deps --no-build-isolation \
+                --require-hashes -r "$requirements/$1.txt"
+        ;;
+    esac
+}
+
+python=.venv/bin/python
+for name in clients toil dpark paasta; do
+    environment=.cache/$name
+    lock=$(cat "$requirements/build.txt" "$requirements/$name.txt" | cksum)
+    [ "$(cat "$environment/installed" 2> /dev/null)" != "$lock" ] || continue
+    rm -rf "$environment"
+    if ! make_environment "$name" "$environment"; then
+        echo "$name cannot be installed here; the tests that need it are skipped"
+        rm -rf "$environment"
+        continue
     fi
-    touch "$clients/installed"
-fi
+    if [ -d "$debian_http_parser" ]; then
+        cp -r "$debian_http_parser" "$(site_packages "$environment")"
+    fi
+    echo "$lock" > "$environment/installed"
+done

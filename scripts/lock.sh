@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 compile() {
-    .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+    .venv/bin/uv pip compile -q --universal --python-version "${python_version:-3.11}" --generate-hashes \
         --no-emit-index-url --no-emit-find-links --no-annotate --no-header "$@"
 }
 own=""
@@ -19,3 +19,10 @@ for service in registry allocator gateway agent; do
         "services/$service/pyproject.toml" -o "services/$service/requirements.txt"
 done
 compile --constraints requirements-dev.txt deploy/images/build.in -o deploy/images/build.txt
+
+# Programs of others that tests run, and what they import: the lists are whole, and what is pinned already stays.
+for name in build toil dpark paasta; do
+    compile --no-deps "tests/compat/requirements/$name.in" -o "tests/compat/requirements/$name.txt"
+done
+# avmesos-cli asks for a newer Python than it needs.
+python_version=3.12 compile --no-deps tests/compat/requirements/clients.in -o tests/compat/requirements/clients.txt

@@ -1,35 +1,14 @@
 """Programs that others wrote, unmodified, against a real cluster."""
 
-import json
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mezzo_chassis.testing import ZooKeeperServer
 from tests.cluster import Cluster
+from tests.compat.environments import PROGRAMS, Environment
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-PYTHON = REPOSITORY / ".cache" / "clients" / "bin" / "python"
-PROGRAMS = Path(__file__).parent / "programs"
-SECONDS_MAX = 120
-
-pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="the clients are not installed: `make test` installs them")
-
-
-def run(program: str, *arguments: object) -> Any:
-    """The JSON that a program prints."""
-    command = [str(PYTHON), str(PROGRAMS / program), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def needs(module: str) -> None:
-    done = subprocess.run([str(PYTHON), "-c", f"import {module}"], capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip(f"{module} cannot be imported here: {done.stderr.decode().splitlines()[-1]}")
+CLIENTS = Environment("clients")
 
 
 def finished(prefix: str, count: int) -> dict[str, list[str]]:
@@ -37,8 +16,8 @@ def finished(prefix: str, count: int) -> dict[str, list[str]]:
 
 
 def test_pymesos_runs_commands(cluster: Cluster) -> None:
-    needs("pymesos")
-    outcome = run("pymesos_tasks.py", cluster.gateway().http, 20)
+    CLIENTS.needs("pymesos")
+    outcome = CLIENTS.answer("pymesos_tasks.py", cluster.gateway().http, 20)
     assert outcome["ended"] == finished("pymesos", 20)
     assert outcome["version"] == "1.11.0"
     # Without MULTI_ROLE nothing tells of roles.
@@ -46,17 +25,17 @@ def test_pymesos_runs_commands(cluster: Cluster) -> None:
 
 
 def test_pymesos_runs_tasks_on_an_executor_of_its_own(cluster: Cluster) -> None:
-    needs("pymesos")
-    command = f"{PYTHON} {PROGRAMS / 'pymesos_executor.py'}"
-    outcome = run("pymesos_executor_tasks.py", cluster.gateway().http, 3, command)
+    CLIENTS.needs("pymesos")
+    command = f"{CLIENTS.python} {PROGRAMS / 'pymesos_executor.py'}"
+    outcome = CLIENTS.answer("pymesos_executor_tasks.py", cluster.gateway().http, 3, command)
     assert outcome["ended"] == finished("echo", 3)
     assert outcome["data"] == {f"echo-{number}": f"did echo-{number}" for number in range(3)}
     assert outcome["messages"] == ["heard a word"]
 
 
 def test_pymesos_asks_as_an_operator(cluster: Cluster) -> None:
-    needs("pymesos")
-    answers = run("pymesos_operator.py", cluster.gateway().http, cluster.agent().http)
+    CLIENTS.needs("pymesos")
+    answers = CLIENTS.answer("pymesos_operator.py", cluster.gateway().http, cluster.agent().http)
     assert answers["master getMaster"] == ["get_master", "type"]
     assert answers["master getState"] == answers["agent getState"] == ["get_state", "type"]
     assert answers["agent getContainers"] == ["get_containers", "type"]
@@ -64,14 +43,14 @@ def test_pymesos_asks_as_an_operator(cluster: Cluster) -> None:
 
 
 def test_pymesos_finds_the_master_through_zookeeper(zookeeper: ZooKeeperServer, tmp_path: Path) -> None:
-    needs("pymesos")
+    CLIENTS.needs("pymesos")
     with Cluster(tmp_path / "cluster", zookeeper=zookeeper):
-        outcome = run("pymesos_tasks.py", zookeeper.url(), 5)
+        outcome = CLIENTS.answer("pymesos_tasks.py", zookeeper.url(), 5)
     assert outcome["ended"] == finished("pymesos", 5)
 
 
 @pytest.mark.parametrize("module", ["avmesos", "mesoshttp"])
 def test_mesos_client_runs_commands(module: str, cluster: Cluster) -> None:
-    needs(f"{module}.client")
-    outcome = run("mesos_client_tasks.py", module, cluster.url, 10)
+    CLIENTS.needs(f"{module}.client")
+    outcome = CLIENTS.answer("mesos_client_tasks.py", module, cluster.url, 10)
     assert outcome["ended"] == finished(module, 10)
