@@ -25,6 +25,8 @@ PROGRAM = Path(__file__).with_name("launcher.py")
 _INTERPRETER_VARIABLES = ("LD_LIBRARY_PATH",)
 """What an interpreter may need to start. No task sees the launcher's environment."""
 REPORT_BYTES_MAX = 1 << 16
+LAUNCH_SECS_MAX = 60.0
+"""How long a launcher may take from an order to the task's program; one that takes longer hangs, and is replaced."""
 CLOSE_SECS_MAX = 2.0
 """How long to wait for launches under way when the agent ends; what hangs then is the next agent's affair."""
 
@@ -115,7 +117,14 @@ class Launcher:
         self._pending[token] = started
         self._orders.write(message)
         try:
-            return await started
+            async with asyncio.timeout(LAUNCH_SECS_MAX):
+                return await started
+        except TimeoutError:
+            # Orders that it had not begun are given to the next one.
+            _log.error("the launcher hangs", pid=self._process.pid, pending=len(self._pending))
+            self.alive = False
+            self._process.kill()
+            raise LauncherDied(f"the launcher did not report within {LAUNCH_SECS_MAX:g} seconds") from None
         finally:
             self._pending.pop(token, None)
 

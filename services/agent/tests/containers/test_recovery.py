@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 
 from mezzo.errors import NotFound
+from mezzo_agent.containers import launching
 from mezzo_agent.containers.launching import Order, StartError
 from mezzo_agent.containers.posix import PosixContainerizer
 from mezzo_agent.containers.processes import ProcessId, read_process
@@ -185,6 +186,21 @@ async def test_launches_under_way_when_the_launcher_is_killed_are_made_by_the_ne
     os.kill((await containers._launchers.current()).pid, signal.SIGKILL)
     await asyncio.gather(*launches)
     assert {(await containers.wait(config.container_id)).wait_status for config in configs} == {3 << 8}
+
+
+async def test_launches_ordered_of_a_launcher_that_hangs_are_made_by_the_next_one(
+    containers: PosixContainerizer, configure: Configure, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await containers.launch(configure("true"))
+    launcher = await containers._launchers.current()
+    os.kill(launcher.pid, signal.SIGSTOP)
+    monkeypatch.setattr(launching, "LAUNCH_SECS_MAX", 0.2)
+    hanging = asyncio.create_task(containers.launch(configure("exit 3", container_id="hanging")))
+    await until(lambda: bool(launcher._pending))
+    monkeypatch.setattr(launching, "LAUNCH_SECS_MAX", 30.0)  # of the next one, on whatever machine
+    await hanging
+    assert await containers.wait("hanging") == Termination(3 << 8)
+    assert (await containers._launchers.current()).pid != launcher.pid
 
 
 DAEMON = "(setsid sh -c 'setsid sleep 1000 & echo $! > daemon' &) ; while [ ! -s daemon ]; do sleep 0.01; done; "
