@@ -97,6 +97,17 @@ async def test_no_flipped_bit_drops_a_transaction_silently(killed: Path) -> None
     check()
 
 
+async def test_no_flipped_bit_of_a_header_goes_unnoticed(killed: Path) -> None:
+    log = log_of(killed).read_bytes()
+    frame_bytes = FRAME_HEADER_BYTES + int.from_bytes(log[8:12], "big")
+    first_and_last = (HEADER_BYTES, len(log) - frame_bytes)
+    headers = [range(HEADER_BYTES), *(range(at, at + FRAME_HEADER_BYTES) for at in first_and_last)]
+    for byte in (byte for header in headers for byte in header):
+        for bit in range(8 * byte, 8 * byte + 8):
+            finding = examine(flipped(log, bit))
+            assert finding.damage or finding.torn_bytes
+
+
 async def test_log_cut_off_anywhere_is_torn_and_no_damage(killed: Path) -> None:
     """As a power failure may leave it."""
     log = log_of(killed).read_bytes()

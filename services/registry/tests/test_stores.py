@@ -192,10 +192,50 @@ async def test_a_file_that_is_no_store_of_this_version_is_refused_and_left_as_it
     await store.close()
 
 
+def version_1(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as store:
+        store.execute(
+            "CREATE TABLE records (bucket TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,"
+            " PRIMARY KEY (bucket, key)) WITHOUT ROWID"
+        )
+        store.execute("INSERT INTO records VALUES ('admitted', 'S1', x'0102')")
+        store.execute("PRAGMA user_version=1")
+        store.commit()
+
+
+async def test_sqlite_store_of_version_1_is_read_and_gets_checksums(tmp_path: Path) -> None:
+    version_1(tmp_path / "s.sqlite")
+    for _ in range(2):
+        store = SqliteStore(tmp_path / "s.sqlite")
+        await store.open()
+        assert (await store.open_term())[ADMITTED] == {"S1": b"\x01\x02"}
+        await store.close()
+
+
+async def test_sqlite_value_whose_bit_has_flipped_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite"
+    store = SqliteStore(path)
+    await store.open()
+    await store.write([[Write(ADMITTED, "S1", b"a value, which is long"), Write(ADMITTED, "S2", b"another")]])
+    await store.close()
+    flip(path, b"a value, which is long")
+    again = SqliteStore(path)
+    with pytest.raises(StartupError, match="'S1' of 'admitted' does not match its checksum") as refused:
+        await again.open()
+    assert refused.value.code is Exit.INCOMPATIBLE_STATE
+    await again.close()
+
+
+def flip(path: Path, value: bytes) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(value)] ^= 4
+    path.write_bytes(content)
+
+
 async def test_sqlite_group_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "s.sqlite")
     await store.open()
-    broken = Write(ADMITTED, "b", object())  # type: ignore[arg-type]
+    broken = Write(ADMITTED, None, b"2")  # type: ignore[arg-type]
     with pytest.raises(StoreError):
         await store.write([[Write(ADMITTED, "a", b"1"), broken]])
     assert (await store.open_term())[ADMITTED] == {}

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import shutil
 import sqlite3
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +22,8 @@ from mezzo_registry.adapters import sqlite_wal
 from mezzo_registry.core.records import TABLES, Write
 from mezzo_registry.ports import StoreError, Tables
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1 had no checksums."""
 BUSY_TIMEOUT_SECONDS = 2.0
 
 _SCHEMA = """
@@ -29,13 +31,24 @@ CREATE TABLE IF NOT EXISTS records (
     bucket TEXT NOT NULL,
     key TEXT NOT NULL,
     value BLOB NOT NULL,
+    checksum INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (bucket, key)
 ) WITHOUT ROWID
+"""
+
+_WRITE = """
+INSERT INTO records VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET value = excluded.value, checksum = excluded.checksum
 """
 
 T = TypeVar("T")
 
 log = get_logger(__name__)
+
+
+def checksum(bucket: str, key: str, value: bytes) -> int:
+    """Of a row: SQLite finds out that its pages do not fit together, but not that a byte of a value has changed."""
+    return zlib.crc32(f"{bucket}\0{key}\0".encode() + value)
 
 
 class SqliteStore:
@@ -82,6 +95,7 @@ class SqliteStore:
         connection = sqlite3.connect(
             self._path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
         )
+        connection.create_function("checksum", 3, checksum, deterministic=True)
         try:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version > SCHEMA_VERSION:
@@ -93,6 +107,9 @@ class SqliteStore:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("BEGIN EXCLUSIVE")
             connection.execute(_SCHEMA)
+            if version == 1:
+                connection.execute("ALTER TABLE records ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0")
+                connection.execute("UPDATE records SET checksum = checksum(bucket, key, value)")
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             connection.execute("COMMIT")
         except BaseException:
@@ -137,6 +154,14 @@ class SqliteStore:
         (damage,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if damage != "ok":
             raise StartupError(Exit.INCOMPATIBLE_STATE, f"{self._path} is damaged: {damage}")
+        if version < SCHEMA_VERSION:
+            return
+        wrong = connection.execute(
+            "SELECT bucket, key FROM records WHERE checksum <> checksum(bucket, key, value) LIMIT 1"
+        ).fetchone()
+        if wrong:
+            what = f"the record {wrong[1]!r} of {wrong[0]!r} does not match its checksum"
+            raise StartupError(Exit.INCOMPATIBLE_STATE, f"{self._path} is damaged: {what}")
 
     async def open_term(self) -> Tables:
         """All records. There is no other leader to shut out."""
@@ -161,8 +186,7 @@ class SqliteStore:
                     connection.execute("DELETE FROM records WHERE bucket = ? AND key = ?", (write.table, write.key))
                 else:
                     connection.execute(
-                        "INSERT INTO records VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-                        (write.table, write.key, write.value),
+                        _WRITE, (write.table, write.key, write.value, checksum(write.table, write.key, write.value))
                     )
             connection.execute("COMMIT")
         except BaseException:
