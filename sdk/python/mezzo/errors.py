@@ -21,6 +21,18 @@ What each becomes on the wire, as a gRPC status or an HTTP answer, is the chassi
 
 from __future__ import annotations
 
+TEXT_CHARACTERS_MAX = 1_000
+"""How long the text of an error may be where it leaves a service: in statuses, answers and log lines."""
+
+
+def shorten(text: str, characters_max: int = TEXT_CHARACTERS_MAX) -> str:
+    """A text of at most so many characters: one that is longer is cut, and says how much was left out."""
+    if len(text) <= characters_max:
+        return text
+    # The number of digits is that of the whole text at most, so there is room for them.
+    kept = max(characters_max - len(f"… ({len(text)} characters left out)"), 0)
+    return f"{text[:kept]}… ({len(text) - kept} characters left out)"
+
 
 class MezzoError(Exception):
     """The root of the tree."""

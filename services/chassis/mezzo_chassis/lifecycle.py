@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from mezzo.errors import shorten
 from mezzo_chassis.errors import Exit, StartupError, in_one_line
 from mezzo_chassis.log import get_logger
 
@@ -67,7 +68,7 @@ def run(
     try:
         asyncio.run(_run(serve, signals))
     except StartupError as error:
-        print(f"mezzo {service}: {in_one_line(str(error))}", file=sys.stderr, flush=True)
+        print(f"mezzo {service}: {shorten(in_one_line(str(error)))}", file=sys.stderr, flush=True)
         return error.code
     except Exception:  # the last place where it can be told
         log.exception("service failed")

@@ -17,9 +17,11 @@ import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
 from mezzo.confidential import SECRET, without_credentials
+from mezzo.errors import shorten
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 FORMATS = ("auto", "json", "console")
+_TRACEBACKS = ("exception", "stack")
 _SECRET_WORDS = ("password", "secret", "token", "credential", "authorization")
 # What others may choose to be found by: it is written to logs, headers and metadata as it is.
 _CORRELATION_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -120,4 +122,5 @@ def _told(key: str, value: Any) -> Any:
         return {str(name): _told(str(name), each) for name, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_told("", each) for each in value]
-    return without_credentials(value if isinstance(value, str) else repr(value))
+    text = without_credentials(value if isinstance(value, str) else repr(value))
+    return text if key in _TRACEBACKS else shorten(text)

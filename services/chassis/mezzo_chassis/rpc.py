@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from mezzo.errors import InvalidRequest, MezzoError, NotLeading
+from mezzo.errors import InvalidRequest, MezzoError, NotLeading, shorten
 from mezzo_chassis import errors
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.listening import check_port_is_free
@@ -268,7 +268,7 @@ class _Call:
 
 
 def _details(text: str) -> str:
-    encoded = text.encode(errors="replace")
+    encoded = shorten(text).encode(errors="replace")
     rest = "…" if len(encoded) > DETAILS_BYTES_MAX else ""
     return encoded[:DETAILS_BYTES_MAX].decode(errors="ignore") + rest
 

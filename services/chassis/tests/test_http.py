@@ -11,11 +11,12 @@ from aiohttp import web
 
 from mesos.v1.master import master_pb2 as master
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
-from mezzo.errors import NotFound, Unimplemented
+from mezzo.errors import TEXT_CHARACTERS_MAX, NotFound, Unimplemented
+from mezzo.limits import LIST_ITEMS_MAX
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.http.exchange import FORMATS, json_response, message_response, read_message
 from mezzo_chassis.http.files import FilesApi, FileTree
-from mezzo_chassis.http.routes import POST, Routes
+from mezzo_chassis.http.routes import POST, Routes, text_response
 from mezzo_chassis.http.site import Site, start_site, start_unix_site
 from mezzo_chassis.http.streams import RecordStream
 
@@ -147,6 +148,34 @@ async def test_a_call_is_answered_with_the_status_that_mesos_gives(
     request = client.post("/api/v1/operator", data=body.encode(), headers=headers, skip_auto_headers=skipped)
     async with request as response:
         assert (response.status, response.content_type) == (status, answer_type)
+
+
+async def test_texts_of_errors_are_cut(client: aiohttp.ClientSession) -> None:
+    async with client.post("/api/v1", data=HEALTH, headers={"Content-Type": JSON, "Accept": "x" * 7000}) as response:
+        text = await response.text()
+    assert (response.status, len(text)) == (406, TEXT_CHARACTERS_MAX)
+    assert text.endswith(" characters left out)")
+    body = text_response(400, "x" * 10**6).body
+    assert isinstance(body, bytes)
+    assert len(body.decode()) <= TEXT_CHARACTERS_MAX
+
+
+@pytest.mark.parametrize("content_type", FORMATS)
+async def test_a_call_with_too_long_a_list_is_refused_before_it_is_whole(content_type: str) -> None:
+    routes = Routes("master")
+    routes.add("/api/v1", api, POST)
+    running = await start_site(routes.application(), "127.0.0.1", 0)
+    call = master.Call(type=master.Call.START_MAINTENANCE)
+    for _ in range(LIST_ITEMS_MAX + 1):
+        call.start_maintenance.machines.add()
+    data = FORMATS[content_type].dump(call)
+    async with (
+        aiohttp.ClientSession(f"http://127.0.0.1:{running.port}") as session,
+        session.post("/api/v1", data=data, headers={"Content-Type": content_type}) as response,
+    ):
+        assert response.status == 400
+        assert (await response.text()).startswith("start_maintenance.machines: has 10001 items")
+    await running.stop()
 
 
 async def test_the_wrong_method_is_told_the_right_one(client: aiohttp.ClientSession) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from mezzo.errors import TEXT_CHARACTERS_MAX
 from mezzo_chassis import log
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.lifecycle import Lifecycle, freeze_gc, run
@@ -229,3 +230,15 @@ def test_the_level_can_be_changed_while_it_runs(capsys: pytest.CaptureFixture[st
     assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == ["heard"]
     with pytest.raises(KeyError):
         log.set_level("loud")
+
+
+def test_long_values_of_a_log_line_are_cut_and_tracebacks_are_not(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("test", "info", "json")
+    try:
+        raise ValueError("x" * 5000)
+    except ValueError:
+        log.get_logger("long").exception("refused", why="x" * 10**6, parts=["y" * 5000])
+    line = json.loads(capsys.readouterr().out)
+    assert max(len(line["why"]), len(line["parts"][0])) <= TEXT_CHARACTERS_MAX
+    assert line["why"].endswith(" characters left out)")
+    assert "x" * 5000 in line["exception"]

@@ -8,6 +8,7 @@ import pytest
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.allocator.v1 import allocator_pb2 as allocator
+from mezzo.errors import TEXT_CHARACTERS_MAX
 from mezzo.resources import Resources
 from mezzo_registry.core import Settings, events
 from mezzo_registry.core.offers import OFFER_TIMEOUT
@@ -284,6 +285,14 @@ def change(path: str, value: object) -> Callable[[mesos.TaskInfo], None]:
     return set_field
 
 
+def every_other_port(count: int) -> list[mesos.Resource]:
+    """One resource, in so many pieces."""
+    ports = mesos.Resource(name="ports", type=mesos.Value.RANGES)
+    for number in range(count):
+        ports.ranges.range.add(begin=2 * number, end=2 * number)
+    return [ports]
+
+
 @pytest.mark.parametrize(
     ("spoil", "field"),
     [
@@ -309,7 +318,10 @@ def change(path: str, value: object) -> Callable[[mesos.TaskInfo], None]:
         (lambda info: setattr(info.limits["cpus"], "value", 0.5), "limits['cpus']"),
         (lambda info: setattr(info.limits["mem"], "value", 1e308), "limits['mem']"),
         (lambda info: setattr(info.limits["mem"], "value", float("nan")), "limits['mem']"),
-        (lambda info: info.labels.labels.add(key="k", value="x" * 300_000), "labels.labels"),
+        (lambda info: info.labels.labels.add(key="k", value="x" * 300_000), "labels.labels[0].value"),
+        (lambda info: [info.labels.labels.add(key="k", value="x" * 200_000) for _ in range(2)], "labels.labels"),
+        (lambda info: info.command.arguments.extend(["x"] * 10_001), "command.arguments"),
+        (lambda info: info.resources.extend(every_other_port(32_769)), "resources[2].ranges.range"),
     ],
 )
 def test_task_that_makes_no_sense_is_an_error_that_names_the_field(
@@ -485,12 +497,36 @@ def test_operation_that_is_not_supported_is_answered(cluster: Cluster) -> None:
     assert cluster.recovered() == ["cpus(allocated: *):2; mem(allocated: *):1024"]
 
 
+def test_accept_with_too_many_ranges_in_all_is_refused_and_the_offer_stands(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent)
+    tasks = [cluster.task_info(offer, f"t{number}") for number in range(4)]
+    for task in tasks:
+        task.resources.extend(every_other_port(30_000))
+    cluster.accept(framework, [offer], *tasks)
+    assert cluster.refusal().startswith("InvalidRequest: accept.operations: has 120000 ranges and items of sets in all")
+    cluster.accept(framework, [offer], cluster.task_info(offer))
+    assert errors(cluster, framework) == []
+
+
+def test_text_of_a_task_error_is_short_whatever_the_task_says(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent)
+    info = cluster.task_info(offer)
+    info.resources.extend(every_other_port(10_000))
+    cluster.accept(framework, [offer], info)
+    (status,) = cluster.statuses(framework)
+    assert status.state == mesos.TASK_ERROR
+    assert len(status.message) <= TEXT_CHARACTERS_MAX
+    assert status.message.endswith(" characters left out)")
+
+
 def test_accept_with_too_many_tasks_is_refused(cluster: Cluster) -> None:
     agent, framework = cluster.agent(), cluster.framework()
     offer = cluster.offer(framework, agent)
     info = cluster.task_info(offer)
     cluster.accept(framework, [offer], *[info] * 10_001)
-    assert cluster.refusal().startswith("LimitExceeded: accept.operations: have 10001 tasks")
+    assert cluster.refusal().startswith("InvalidRequest: accept.operations[0].launch.task_infos: has 10001 items")
     assert offer.id.value in cluster.registry.books.offers
 
 

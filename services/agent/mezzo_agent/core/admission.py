@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo import limits
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
 from mezzo.errors import InvalidRequest
@@ -195,12 +196,14 @@ def _clash(
 
 def check(info: mesos.TaskInfo, executor: mesos.ExecutorInfo | None) -> None:
     """Whether the agent can run it at all, by the rules that the registry has too. Raises `InvalidRequest`."""
+    limits.check(info, "task")
     check_task_id(info.task_id, "task.task_id")
     Resources.of(info.resources, "task.resources")
     check_limits(info.limits, "task.limits")
     check_command(info.command, "task.command")
     environment.check_secrets(info.command, "task.command")
     if executor is not None:
+        limits.check(executor, "executor")
         check_executor_id(executor.executor_id, "executor.executor_id")
         Resources.of(executor.resources, "executor.resources")
         check_command(executor.command, "executor.command")

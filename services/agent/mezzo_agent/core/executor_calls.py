@@ -9,6 +9,7 @@ import hmac
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.executor import executor_pb2 as executor_api
+from mezzo import limits
 from mezzo.errors import Forbidden, InvalidRequest, Unauthorized, Unavailable
 from mezzo_agent.core.books import Books
 from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState
@@ -20,6 +21,7 @@ UUID_BYTES = 16
 
 def check(call: executor_api.Call) -> None:
     """Raises `InvalidRequest` for a call that is wrong in itself."""
+    limits.check_call(call)
     if not call.HasField("type") or call.type == _Call.UNKNOWN:
         raise InvalidRequest("type", "expected a call of the executor API")
     member = _MEMBER.get(call.type)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
+from mezzo.errors import shorten
 from mezzo_agent.core.books import Books
 from mezzo_agent.core.events import TimerKind
 from mezzo_agent.core.model import ExecutorKind, Framework, Task
@@ -39,7 +40,7 @@ class Updates:
         """The agent's own word on a task."""
         status = mesos.TaskStatus(task_id=task.info.task_id, state=state, source=source, uuid=self._books.new_id())
         if message:
-            status.message = message
+            status.message = shorten(message)
         if reason is not None:
             status.reason = reason
         if limitation is not None:

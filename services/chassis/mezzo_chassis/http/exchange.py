@@ -11,7 +11,7 @@ import orjson
 from aiohttp import hdrs, web
 from google.protobuf.message import DecodeError, Message
 
-from mezzo import jsonpb, recordio
+from mezzo import jsonpb, limits, recordio
 from mezzo.errors import InvalidRequest
 from mezzo_chassis.http.bodies import read_body
 
@@ -52,8 +52,9 @@ FORMATS: Final = {
 async def read_message(request: web.Request, message_class: type[M]) -> M:
     """The message in a request's body, by its Content-Type.
 
-    Raises 415 for a type that is none of ours, and `InvalidRequest` naming the header or the field otherwise. A type
-    with parameters (`; charset=utf-8`) is none of ours either: so it is in Mesos.
+    Raises 415 for a type that is none of ours, and `InvalidRequest` naming the header or the field otherwise, also one
+    that is too long (`mezzo.limits`); tasks in it are checked by whoever launches them. A type with parameters
+    (`; charset=utf-8`) is none of ours either: so it is in Mesos.
     """
     content_type = request.headers.get("Content-Type")
     if content_type is None:
@@ -61,9 +62,11 @@ async def read_message(request: web.Request, message_class: type[M]) -> M:
     if content_type not in FORMATS:
         raise unsupported_media_type(content_type)
     body = await read_body(request)
-    if content_type == JSON:
-        return jsonpb.parse(message_class, body)
-    return parse_protobuf(message_class, body)
+    if content_type != JSON:
+        return parse_protobuf(message_class, body)
+    message = jsonpb.parse(message_class, body)
+    limits.check_call(message)
+    return message
 
 
 async def read_first_record(request: web.Request, message_class: type[M]) -> M:
@@ -98,6 +101,7 @@ def parse_protobuf(message_class: type[M], body: bytes) -> M:
         message.MergeFromString(body)
     except DecodeError:
         raise InvalidRequest("", f"the body is not a {message_class.DESCRIPTOR.name} in protobuf") from None
+    limits.check_call(message)
     jsonpb.check_initialized(message)
     return message
 

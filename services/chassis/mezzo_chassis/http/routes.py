@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from aiohttp import HttpVersion11, hdrs, web
 
-from mezzo.errors import InvalidRequest, MezzoError
+from mezzo.errors import TEXT_CHARACTERS_MAX, InvalidRequest, MezzoError, shorten
 from mezzo_chassis.errors import http_status
 from mezzo_chassis.http.bodies import BODY_MEMORY, REQUEST_BYTES_MAX, TOTAL_BYTES_MAX, BodyMemory, release_body
 from mezzo_chassis.http.browsers import DEFAULT_HOSTS, AllowedHosts, check_host, check_origin
@@ -145,6 +145,8 @@ async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
             raise ConnectionAbortedError(f"the answer could not be finished: {error!r}") from error
         if isinstance(error, web.HTTPException):
             error.headers[CORRELATION_HEADER] = correlation_id
+            if error.text is not None and len(error.text) > TEXT_CHARACTERS_MAX:
+                error.text = shorten(error.text)
             raise
         response = _refusal(request, error)
     finally:
@@ -180,5 +182,5 @@ def _refusal(request: web.Request, error: Exception) -> web.Response:
 
 
 def text_response(status: int, text: str) -> web.Response:
-    """A plain text answer. What cannot be encoded, because it repeats a client's input, is escaped."""
-    return web.Response(status=status, body=text.encode(errors="backslashreplace"), headers=_PLAIN_TEXT)
+    """A plain text answer, cut where it is long. What cannot be encoded, of a client's input, is escaped."""
+    return web.Response(status=status, body=shorten(text).encode(errors="backslashreplace"), headers=_PLAIN_TEXT)

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from aiohttp import hdrs, web
 
 from mesos.v1.mesos_pb2 import Task
-from mezzo.errors import InvalidRequest, MezzoError, NotFound, NotLeading
+from mezzo.errors import InvalidRequest, MezzoError, NotFound, NotLeading, shorten
 from mezzo.operator.task_explanations import AgentState, TaskFacts, document
 from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED
 from mezzo.task_states import TERMINAL
@@ -198,6 +198,6 @@ def _check_method(request: web.Request, method: str) -> None:
 
 
 def _refusal(error: MezzoError, field: str, message: str) -> web.Response:
-    response = web.json_response({"error": {"field": field, "message": message}})
+    response = web.json_response({"error": {"field": shorten(field), "message": shorten(message)}})
     response.set_status(http_status(error))
     return response

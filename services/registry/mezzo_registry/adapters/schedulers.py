@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
-from mezzo.errors import LimitExceeded, MezzoError
+from mezzo.errors import LimitExceeded, MezzoError, shorten
 from mezzo.scheduler.v1 import scheduler_pb2 as service
 from mezzo.scheduler.v1 import scheduler_pb2_grpc
 from mezzo_chassis.errors import grpc_status
@@ -82,4 +82,4 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
 
 def _fill(result: service.CallResult, error: MezzoError) -> None:
     result.code = grpc_status(error).value[0]
-    result.message = str(error)
+    result.message = shorten(str(error))

@@ -5,17 +5,17 @@ task that makes no sense, or does not fit, is an error of its own (REASON_TASK_I
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
-from mezzo.errors import InvalidRequest, LimitExceeded
+from mezzo.errors import InvalidRequest, shorten
+from mezzo.limits import TASKS_PER_CALL_MAX, check_pieces
 from mezzo.resources import Resources
 
 from . import allocator_messages, endings, launch, mesos_messages, offers, statuses
 from .books import Agent, Framework, Offer
-from .settings import OFFERS_PER_CALL_MAX, TASKS_PER_CALL_MAX
 from .turn import Turn
 
 Operation = mesos.Offer.Operation
@@ -61,20 +61,19 @@ def check_limits(call: scheduler.Call.Accept) -> None:
     """Refuse a call that is too large to be looked at in one turn.
 
     Raises:
-        LimitExceeded: it has too many offers or tasks.
+        InvalidRequest: it has too many tasks, or they have too many ranges and items of sets together.
     """
-    if len(call.offer_ids) > OFFERS_PER_CALL_MAX:
-        raise LimitExceeded(f"accept.offer_ids: has {len(call.offer_ids)}; at most {OFFERS_PER_CALL_MAX} are allowed")
     tasks = sum(len(one.launch.task_infos) + len(one.launch_group.task_group.tasks) for one in call.operations)
     if tasks > TASKS_PER_CALL_MAX:
-        raise LimitExceeded(f"accept.operations: have {tasks} tasks; at most {TASKS_PER_CALL_MAX} are allowed")
+        raise InvalidRequest("accept.operations", f"have {tasks} tasks; at most {TASKS_PER_CALL_MAX} are allowed")
+    check_pieces(_resources(call), "accept.operations")
 
 
 def accept(turn: Turn, framework: Framework, call: scheduler.Call.Accept) -> None:
     """Use offers.
 
     Raises:
-        LimitExceeded: the call has too many offers or tasks.
+        InvalidRequest: the call has too many tasks, or too many pieces of resources.
     """
     check_limits(call)
     try:
@@ -137,6 +136,17 @@ def _tasks(call: scheduler.Call.Accept) -> Iterator[mesos.TaskInfo]:
             yield from operation.launch_group.task_group.tasks
 
 
+def _resources(call: scheduler.Call.Accept) -> Iterator[Iterable[mesos.Resource]]:
+    """All lists of resources of a call that are looked at."""
+    for task in _tasks(call):
+        yield task.resources
+        if task.HasField("executor"):
+            yield task.executor.resources
+    for operation in call.operations:
+        if operation.HasField("launch_group"):
+            yield operation.launch_group.executor.resources
+
+
 def _refuse_all(turn: Turn, framework: Framework, call: scheduler.Call.Accept, why: str) -> None:
     """Nothing is started. The offers of the call that were valid are used up all the same."""
     offers.decline(turn, framework, call.offer_ids, filters_of(call))
@@ -186,7 +196,7 @@ def answer_operation(
     status = event.update_operation_status.status
     status.operation_id.value = operation.id.value
     status.state = state
-    status.message = why
+    status.message = shorten(why)
     if agent_id:
         status.agent_id.value = agent_id
     turn.to_framework(framework, event)

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo import limits
 from mezzo.allocator.v1.allocator_pb2 import InverseOfferAnswered as Answered
-from mezzo.errors import Forbidden, InvalidRequest, LimitExceeded, MezzoError
+from mezzo.errors import Forbidden, InvalidRequest, MezzoError
 
 from . import (
     accept,
@@ -20,7 +21,6 @@ from . import (
 from .books import Framework
 from .effects import Refuse
 from .events import FrameworkCalled
-from .settings import OFFERS_PER_CALL_MAX
 from .turn import Turn
 from .validation.wholeness import check_whole
 
@@ -56,6 +56,7 @@ def _admit(turn: Turn, event: FrameworkCalled) -> tuple[Framework, Handler]:
     if entry is None:
         raise _wrong_type(call)
     field, handler = entry
+    limits.check_call(call)
     check_whole(call)
     if not call.framework_id.value:
         raise InvalidRequest("framework_id.value", "must be set")
@@ -93,10 +94,7 @@ def _accept(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
 def _decline(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
     turn.counters["messages_decline_offers"] += 1
     accept.check_filters(call.decline, "decline")
-    offer_ids = call.decline.offer_ids
-    if len(offer_ids) > OFFERS_PER_CALL_MAX:
-        raise LimitExceeded(f"decline.offer_ids: has {len(offer_ids)}; at most {OFFERS_PER_CALL_MAX} are allowed")
-    offers.decline(turn, framework, offer_ids, accept.filters_of(call.decline))
+    offers.decline(turn, framework, call.decline.offer_ids, accept.filters_of(call.decline))
 
 
 def _accept_inverse(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
@@ -115,10 +113,7 @@ def _answer_inverse(
     field: str,
 ) -> None:
     accept.check_filters(said, field)
-    ids = said.inverse_offer_ids
-    if len(ids) > OFFERS_PER_CALL_MAX:
-        raise LimitExceeded(f"{field}.inverse_offer_ids: has {len(ids)}; at most {OFFERS_PER_CALL_MAX} are allowed")
-    inverse_offers.answer(turn, framework, ids, answer, accept.filters_of(said))
+    inverse_offers.answer(turn, framework, said.inverse_offer_ids, answer, accept.filters_of(said))
 
 
 def _revive(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
@@ -198,6 +193,7 @@ def _message(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
 
 def _request(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
     turn.counters["messages_resource_request"] += 1
+    limits.check_pieces((one.resources for one in call.request.requests), "request.requests")
     allocator_messages.requested(turn, framework, list(call.request.requests))
 
 

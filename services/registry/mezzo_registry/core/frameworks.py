@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
-from mezzo.errors import InvalidRequest
+from mezzo import limits
+from mezzo.errors import InvalidRequest, shorten
 from mezzo.resources import Form
 
 from . import allocator_messages, inverse_offers, mesos_messages, observers, offers, statuses
@@ -58,6 +59,7 @@ def subscribing(turn: Turn, event: FrameworkSubscribing) -> None:
 def _check_call(call: scheduler.Call) -> None:
     if call.type != scheduler.Call.SUBSCRIBE:
         raise InvalidRequest("type", "must be SUBSCRIBE")
+    limits.check_call(call)
     check_whole(call)
     if not call.HasField("subscribe"):
         raise InvalidRequest("subscribe", "must be set for a call of type SUBSCRIBE")
@@ -83,7 +85,7 @@ def _check_subscription(turn: Turn, subscribe: scheduler.Call.Subscribe) -> None
 
 def _turn_away(turn: Turn, stream_id: str, message: str) -> None:
     error = Event(type=Event.ERROR)
-    error.error.message = message
+    error.error.message = shorten(message)
     turn.order(SendToFramework(stream_id, error))
     turn.order(CloseFrameworkStream(stream_id))
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo import equality
+from mezzo import equality, limits
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import InvalidRequest
 from mezzo.resources import ResourceError, Resources
@@ -30,6 +30,7 @@ def launch(turn: Turn, pool: "Pool", info: mesos.TaskInfo, field: str) -> None:
     """Start a task on its own executor, or on none; or say why not."""
     framework, agent = pool.framework, pool.agent
     try:
+        limits.check(info, field)
         _check_id_is_new(framework, info, field)
         resources = check_task(info, agent.id, pool.role, field)
         if not resources:
@@ -66,6 +67,7 @@ def launch_group(turn: Turn, pool: "Pool", group: mesos.Offer.Operation.LaunchGr
     try:
         if not tasks:
             raise InvalidRequest(f"{field}.task_group.tasks", "must not be empty")
+        limits.check(group.executor, f"{field}.executor")
         resources = _check_group(pool, group, field)
         executor, new = _executor(pool, group.executor, run.executor, f"{field}.executor")
         needed = Resources.sum([executor.resources, *resources] if new else resources)
@@ -91,6 +93,7 @@ def _check_group(pool: "Pool", group: mesos.Offer.Operation.LaunchGroup, field: 
     resources = []
     for number, info in enumerate(group.task_group.tasks):
         where = f"{field}.task_group.tasks[{number}]"
+        limits.check(info, where)
         _check_id_is_new(pool.framework, info, where)
         if info.task_id.value in seen:
             raise InvalidRequest(f"{where}.task_id.value", f"'{info.task_id.value}' is twice in the group")

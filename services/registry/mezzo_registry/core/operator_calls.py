@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from mesos.v1.master import master_pb2 as master
+from mezzo import limits
 from mezzo.errors import InvalidRequest, MezzoError, NotFound, Unimplemented
 
 from . import maintenance_calls, observers, role_calls, teardown, updates
@@ -36,6 +37,7 @@ def called(turn: Turn, event: OperatorCalled) -> None:
 def _check(call: master.Call) -> None:
     if not call.HasField("type") or call.type == Call.UNKNOWN or call.type not in Call.Type.values():
         raise InvalidRequest("type", "must be set, and known")
+    limits.check_call(call)
     check_whole(call)
     if call.type not in _READS and call.type not in _CHANGES:
         raise Unimplemented(f"call {Call.Type.Name(call.type)} is not supported by this version of Mezzo")

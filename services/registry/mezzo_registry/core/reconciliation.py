@@ -7,11 +7,9 @@ from collections.abc import Sequence
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
-from mezzo.errors import LimitExceeded
 
 from . import mesos_messages, statuses
 from .books import Framework, Task
-from .settings import TASKS_PER_CALL_MAX
 from .states import AgentState
 from .turn import Turn
 
@@ -20,13 +18,7 @@ REASON = Status.REASON_RECONCILIATION
 
 
 def reconcile(turn: Turn, framework: Framework, asked: Sequence[scheduler.Call.Reconcile.Task]) -> None:
-    """Answer for each task asked about; for all that the registry knows when none is named.
-
-    Raises:
-        LimitExceeded: too many tasks are asked about at once.
-    """
-    if len(asked) > TASKS_PER_CALL_MAX:
-        raise LimitExceeded(f"reconcile.tasks: has {len(asked)}; at most {TASKS_PER_CALL_MAX} are allowed")
+    """Answer for each task asked about; for all that the registry knows when none is named."""
     if not asked:
         for task in list(framework.tasks.values()):
             _answer_known(turn, framework, task)
@@ -66,15 +58,7 @@ def answer_one(turn: Turn, framework: Framework, task_id: str, agent_id: str) ->
 def reconcile_operations(
     turn: Turn, framework: Framework, asked: Sequence[scheduler.Call.ReconcileOperations.Operation]
 ) -> None:
-    """Answer for each operation asked about. Each has ended in the turn of its ACCEPT, so none is known by now.
-
-    Raises:
-        LimitExceeded: too many operations are asked about at once.
-    """
-    if len(asked) > TASKS_PER_CALL_MAX:
-        raise LimitExceeded(
-            f"reconcile_operations.operations: has {len(asked)}; at most {TASKS_PER_CALL_MAX} are allowed"
-        )
+    """Answer for each operation asked about. Each has ended in the turn of its ACCEPT, so none is known by now."""
     for one in asked:
         event = scheduler.Event(type=scheduler.Event.UPDATE_OPERATION_STATUS)
         status = event.update_operation_status.status

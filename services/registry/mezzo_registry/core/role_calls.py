@@ -15,7 +15,7 @@ from . import allocator_messages, consumption, observers, offers, records, roles
 from .effects import Answer, Persist
 from .events import RolesStored
 from .roles import NO_QUOTA, Configuration, Quota
-from .settings import ROLE_RECORDS_BYTES_MAX, ROLES_PER_CALL_MAX
+from .settings import ROLE_RECORDS_BYTES_MAX
 from .turn import Turn
 from .validation.quota import check_quota_configs, check_quota_request, check_weights
 
@@ -69,12 +69,11 @@ def update_weights(turn: Turn, call: master.Call, request: int) -> None:
 
     Raises:
         InvalidRequest: one makes no sense.
-        LimitExceeded: they are too many.
+        LimitExceeded: what is configured for all roles would be too much.
     """
     if not call.HasField("update_weights"):
         raise InvalidRequest("update_weights", "must be set for a call of type UPDATE_WEIGHTS")
     infos = call.update_weights.weight_infos
-    _check_number(len(infos), "update_weights.weight_infos")
     _order(turn, request, weights=check_weights(infos, "update_weights.weight_infos"))
 
 
@@ -84,13 +83,12 @@ def update_quota(turn: Turn, call: master.Call, request: int) -> None:
     Raises:
         InvalidRequest: one makes no sense, in itself, in the tree of roles, or in this cluster; the last is not looked
             at with `force`.
-        LimitExceeded: they are too many.
+        LimitExceeded: what is configured for all roles would be too much.
     """
     if not call.HasField("update_quota"):
         raise InvalidRequest("update_quota", "must be set for a call of type UPDATE_QUOTA")
     field = "update_quota.quota_configs"
     configs = call.update_quota.quota_configs
-    _check_number(len(configs), field)
     quotas = check_quota_configs(configs, field)
     _check_tree(turn, quotas, {config.role: f"{field}[{index}]" for index, config in enumerate(configs)}, field)
     if not call.update_quota.force:
@@ -138,11 +136,6 @@ def remove_quota(turn: Turn, call: master.Call, request: int) -> None:
 
 
 # --- checks against what is there -------------------------------------------------------------------------------------
-
-
-def _check_number(number: int, field: str) -> None:
-    if number > ROLES_PER_CALL_MAX:
-        raise LimitExceeded(f"{field}: has {number}; at most {ROLES_PER_CALL_MAX} are allowed")
 
 
 def _check_tree(turn: Turn, quotas: Mapping[str, Quota], fields: Mapping[str, str], field: str) -> None:

@@ -6,17 +6,8 @@ from dataclasses import dataclass, field
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.offer_constraints import DEFAULT_LIMITS, RegexLimits
 
-TASKS_PER_CALL_MAX = 10_000
-"""Most tasks in one ACCEPT, and most task statuses asked for in one RECONCILE."""
-
-OFFERS_PER_CALL_MAX = 100_000
-"""Most offer ids in one ACCEPT or DECLINE."""
-
 FAILOVER_TIMEOUT_SECONDS_MAX = 9_223_372_036.0
 """Mesos counts nanoseconds in 63 bits; a longer time-out is refused."""
-
-ROLES_PER_CALL_MAX = 10_000
-"""Most weights or quotas in one call."""
 
 ROLE_RECORDS_BYTES_MAX = 768 * 1024
 """Most that is stored about roles. All of it can be part of one transaction, and ZooKeeper refuses those from 1 MB."""

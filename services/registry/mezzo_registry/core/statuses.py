@@ -2,6 +2,7 @@
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo.errors import shorten
 
 from .books import Framework, Task
 from .turn import Turn
@@ -22,7 +23,7 @@ def status(
         state=state,
         source=mesos.TaskStatus.SOURCE_MASTER,
         reason=reason,
-        message=message,
+        message=shorten(message),
         timestamp=turn.now,
     )
     made.task_id.value = task_id

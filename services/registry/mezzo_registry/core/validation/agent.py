@@ -1,7 +1,7 @@
 """What an agent tells of itself when it registers. One that contradicts itself is refused before it can do harm."""
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo import addresses
+from mezzo import addresses, limits
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import InvalidRequest
 from mezzo.resources import Resources
@@ -18,6 +18,7 @@ def check_register(register: agent_session.Register) -> Resources:
     Raises:
         InvalidRequest: with the first field that is wrong.
     """
+    limits.check(register, "register")
     check_whole(register, "register.")
     info = register.agent_info
     if not info.hostname:
