@@ -12,8 +12,7 @@ import pytest
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
 from mezzo.cli.asking import ApiError
-from mezzo.cli.job import Job, _ask_after, _framework, _handle, _tell_why_it_waits, exit_code, killed
-from mezzo.cli.run import Wanted
+from mezzo.cli.job import Job, Wanted, _ask_after, _framework, _handle, _tell_why_it_waits, exit_code, killed
 from mezzo.errors import Unavailable
 
 WANTED = Wanted(["true"], 2.0, 64.0, "ports:[31000-31001]", "job", "web", [], [], "", shell=False)

@@ -23,7 +23,6 @@ from mesos.v1.scheduler import scheduler_pb2 as v1
 from mezzo.cli.api import Api, connect, failures_told
 from mezzo.cli.asking import EXIT_INTERRUPTED, EXIT_UNREACHABLE, ApiError, Settings, complain, note
 from mezzo.cli.logs import log_path
-from mezzo.cli.run import Wanted
 from mezzo.errors import Forbidden, InvalidRequest, MezzoError, Unavailable
 from mezzo.operator.task_explanations import reason
 from mezzo.resources import ResourceError, from_thousandths, parse
@@ -50,6 +49,22 @@ SOURCES = {
     mesos.TaskStatus.SOURCE_AGENT: "its agent says",
     mesos.TaskStatus.SOURCE_EXECUTOR: "its executor says",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be run, and with what, as it was typed."""
+
+    command: list[str]
+    cpus: float
+    mem: float
+    resources: str
+    name: str
+    role: str
+    env: list[str]
+    uris: list[str]
+    user: str
+    shell: bool
 
 
 @dataclass(slots=True)

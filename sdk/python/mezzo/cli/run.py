@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from mezzo.cli.asking import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is to be run, and with what, as it was typed."""
-
-    command: list[str]
-    cpus: float
-    mem: float
-    resources: str
-    name: str
-    role: str
-    env: list[str]
-    uris: list[str]
-    user: str
-    shell: bool
 
 
 def run(
@@ -44,5 +27,5 @@ def run(
     from mezzo.cli import job
 
     settings: Settings = context.obj
-    wanted = Wanted(command, cpus, mem, resources, name, role, env or [], uri or [], user, shell)
+    wanted = job.Wanted(command, cpus, mem, resources, name, role, env or [], uri or [], user, shell)
     raise typer.Exit(job.run(settings, wanted))
