@@ -47,6 +47,23 @@ async def test_a_call_fails_whenever_the_gateway_ends_beside_the_stream(turns: i
         await asyncio.wait_for(call, timeout=60)
 
 
+@pytest.mark.parametrize("turns", range(1, 6))
+async def test_whoever_is_cancelled_while_it_closes_is_cancelled(turns: int) -> None:
+    stream = PlayedStream()
+    pipeline = CallPipeline(lambda: cast("CallStream", stream))
+    call = asyncio.create_task(pipeline.call(CallRequest()))
+    await stream.written.wait()
+
+    closing = asyncio.create_task(pipeline.close())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if closing.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+    with pytest.raises(CallLost):
+        await asyncio.wait_for(call, timeout=60)
+
+
 async def test_a_call_on_a_closed_channel_fails() -> None:
     channel = grpc.aio.insecure_channel("127.0.0.1:1")
     pipeline = CallPipeline(SchedulerStub(channel).CallStream)

@@ -15,7 +15,7 @@ from mezzo_gateway.adapters import registry as registry_adapter
 from mezzo_gateway.state.copy import Applied
 from mezzo_gateway.testing.changes import FRAMEWORK_ID, agent_changed, master, snapshot
 from mezzo_gateway.testing.client import PATIENCE_SECONDS, GatewayClient
-from mezzo_gateway.testing.registry import ScriptedRegistry
+from mezzo_gateway.testing.registry import ScriptedRegistry, at_once
 
 READS = ["/state", "/slaves", "/frameworks", "/tasks", "/roles", "/state-summary", "/flags", "/metrics/snapshot"]
 SCHEDULER = "/api/v1/scheduler"
@@ -213,6 +213,18 @@ async def test_calls_under_way_at_a_leader_that_hangs_end_when_another_is_electe
         assert len(other.calls) == 1
     finally:
         await other.stop()
+
+
+async def test_a_registry_that_takes_the_connection_and_says_nothing_is_asked_again(
+    lone_gateway: GatewayClient, registry: ScriptedRegistry, leaders: Leaders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_adapter, "SNAPSHOT_SECONDS_MAX", 0.1)
+    registry.before_snapshot = hang = Hang()
+    leaders.elect(registry.address)
+    await hang.until(calls=2)
+    monkeypatch.setattr(registry_adapter, "SNAPSHOT_SECONDS_MAX", PATIENCE_SECONDS)
+    registry.before_snapshot = at_once
+    assert (await lone_gateway.applied()).replaced
 
 
 async def test_an_operator_does_not_wait_for_ever_for_a_registry_that_hangs(

@@ -1,7 +1,6 @@
 """From election to election: a term whenever this registry leads, a standby in between. The process does not end."""
 
 import asyncio
-import contextlib
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -169,5 +168,5 @@ class Reign:
         finally:
             for task in tasks:
                 task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(*tasks, return_exceptions=True)
+            # A cancellation that comes meanwhile is the term's end: it is passed on, or else another term would begin.
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -45,10 +45,18 @@ def hindrances() -> list[bool]:
 
 
 @pytest.fixture
-async def office(monkeypatch: pytest.MonkeyPatch, hindrances: list[bool]) -> AsyncIterator[Office]:
+def office() -> Office:
     """Where the terms of a registry with a broken store are found."""
+    return Office()
+
+
+@pytest.fixture(autouse=True)
+async def leading(
+    monkeypatch: pytest.MonkeyPatch, hindrances: list[bool], office: Office
+) -> AsyncIterator[reign.Reign]:
+    """A registry with a broken store, which leads."""
     monkeypatch.setattr(reign, "RETRY_SECONDS_MIN", 0.01)
-    candidate, office = StandaloneCandidate(), Office()
+    candidate = StandaloneCandidate()
 
     async def hinder(hindered: bool) -> None:
         hindrances.append(hindered)
@@ -68,7 +76,7 @@ async def office(monkeypatch: pytest.MonkeyPatch, hindrances: list[bool]) -> Asy
     )
     await candidate.start()
     running = asyncio.create_task(leading.run())
-    yield office
+    yield leading
     await leading.end(NotLeading())
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -108,3 +116,15 @@ async def test_a_loop_that_fails_ends_the_term_and_another_begins(
     with pytest.raises(NotLeading):
         await asyncio.wait_for(term.ask(events.OperatorCalled(number, call), number), PATIENCE_SECONDS)
     await term_after(office, term)
+
+
+@pytest.mark.parametrize("turns", range(10))
+async def test_the_end_of_an_epoch_is_not_missed_while_a_term_ends_by_itself(
+    leading: reign.Reign, office: Office, turns: int
+) -> None:
+    term = await term_after(office)
+    term.end(NotLeading())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await asyncio.wait_for(leading.end(NotLeading()), PATIENCE_SECONDS)
+    assert not office.leads

@@ -45,6 +45,8 @@ RETRY_JITTER = 0.5
 # For a registry to answer a call of an operator. Some are stored first, which waits while ZooKeeper is away; a registry
 # whose process has stopped is given up sooner, by gRPC's keepalive or the next election.
 CALL_SECONDS_MAX = 60.0
+# For a registry to begin to describe the cluster.
+SNAPSHOT_SECONDS_MAX = 30.0
 
 log = get_logger(__name__)
 
@@ -62,8 +64,10 @@ class _Connection:
         self.calls = CallPipeline(self.scheduler.CallStream)
 
     async def close(self) -> None:
-        await self.calls.close()
-        await self.channel.close()
+        try:
+            await self.calls.close()
+        finally:
+            await self.channel.close()
 
 
 class Registry:
@@ -192,6 +196,8 @@ class Registry:
                 # A registry that does not lead may know who does; one that cannot be reached is asked again itself.
                 hint = cause.leader if isinstance(cause, NotLeading) else None
                 target = hint if hint and hint != superseded else address
+            except TimeoutError:
+                reason, target = f"the registry has sent nothing for {SNAPSHOT_SECONDS_MAX:g} seconds", address
             except Exception as error:
                 # A mistake of ours must not end the following unseen: another stream begins with another snapshot.
                 sound, reason = False, repr(error)
@@ -209,11 +215,13 @@ class Registry:
         try:
             stream = connection.operator.Watch(WatchRequest())
             response: WatchResponse
-            async for response in stream:
-                if self._connection is None:
-                    self._connection = connection
-                    log.info("connected", address=address)
-                self._apply(response)
+            async with asyncio.timeout(SNAPSHOT_SECONDS_MAX) as first:
+                async for response in stream:
+                    if self._connection is None:
+                        first.reschedule(None)
+                        self._connection = connection
+                        log.info("connected", address=address)
+                    self._apply(response)
         finally:
             if self._connection is connection:
                 self._connection = None

@@ -82,6 +82,7 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
         self.on_call: Callable[[CallRequest], CallResponse | MezzoError | None] = lambda _: None
         self.on_operator_call: Callable[[OperatorCall], OperatorResponse | MezzoError | None] = no_such_call
         self.on_explain: Callable[[ExplainRequest], ExplainResponse | MezzoError] = no_allocator
+        self.before_snapshot: Callable[[], Awaitable[None]] = at_once
         self.before_results: Callable[[], Awaitable[None]] = at_once
         # What was heard.
         self.streams: asyncio.Queue[Stream] = asyncio.Queue()
@@ -132,6 +133,7 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
         said: asyncio.Queue[Any] = asyncio.Queue()
         self._watchers.add(said)
         try:
+            await self.before_snapshot()
             yield WatchResponse(changes=self.snapshot)
             while (changes := await said.get()) is not END:
                 yield WatchResponse(changes=changes)
