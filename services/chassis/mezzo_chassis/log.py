@@ -23,6 +23,7 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 FORMATS = ("auto", "json", "console")
 _TRACEBACKS = ("exception", "stack")
 _SECRET_WORDS = ("password", "secret", "token", "credential", "authorization")
+_MANY_LINES = ("exception", "stack")
 # What others may choose to be found by: it is written to logs, headers and metadata as it is.
 _CORRELATION_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -64,6 +65,7 @@ def configure(service: str, level: str = "info", format: str = "auto") -> None: 
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 _hide_secrets,
+                *([_escape_control_characters] if console else []),
                 renderer,
             ],
         )
@@ -108,6 +110,20 @@ def correlation_id() -> str:
 
 def _hide_secrets(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     return {key: _told(key, value) for key, value in event.items()}
+
+
+def _escape_control_characters(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Keep each event on its line: JSON escapes what clients choose, such as paths, and the console does not.
+
+    Tracebacks have lines of their own.
+    """
+    return {key: _escaped(value, kept="\n" if key in _MANY_LINES else "") for key, value in event.items()}
+
+
+def _escaped(value: Any, kept: str) -> Any:
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(each if each.isprintable() or each in kept else ascii(each)[1:-1] for each in value)
 
 
 def _told(key: str, value: Any) -> Any:

@@ -221,6 +221,26 @@ def test_an_event_is_one_line_of_json_whatever_is_in_it(capsys: pytest.CaptureFi
 
 
 @pytest.mark.usefixtures("fresh_logging")
+def test_an_event_is_one_line_on_the_console_whatever_a_client_sends(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("test", "info", "console")
+    forged = "/x\r\n2026-11-30 [error] forged \x1b[2J\u2028 \udcff end"
+    log.get_logger("lines").info(forged, path=forged)
+    logging.getLogger("elsewhere").warning("refused %s", forged)
+    try:
+        raise ValueError(forged)
+    except ValueError:
+        log.get_logger("lines").exception("failed")
+    told = capsys.readouterr().out
+    assert told.isascii()
+    assert "\x1b" not in told
+    assert "\r" not in told
+    events, _, traceback = told.partition("Traceback")
+    assert len(events.splitlines()) == 3
+    assert r"/x\r\n2026-11-30 [error] forged \x1b[2J\u2028 \udcff end" in events
+    assert "in test_an_event_is_one_line" in traceback
+
+
+@pytest.mark.usefixtures("fresh_logging")
 def test_the_level_can_be_changed_while_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("test", "warning", "json")
     elsewhere = logging.getLogger("elsewhere")

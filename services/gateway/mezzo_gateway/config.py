@@ -51,7 +51,7 @@ class Config:
         parse=byte_count,
     )
     max_total_body_size: int = flag(
-        "256MB",
+        "64MB",
         "The bodies of all requests that are being answered may have so many bytes together; more get 503.",
         parse=byte_count,
     )

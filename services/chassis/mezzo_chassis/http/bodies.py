@@ -17,8 +17,11 @@ from mezzo.errors import InvalidRequest
 
 REQUEST_BYTES_MAX: Final = 16 * 1024 * 1024
 """Of one body, decompressed, where a service has no flag for it."""
-TOTAL_BYTES_MAX: Final = 256 * 1024 * 1024
-"""Of the bodies of all requests that are being answered, decompressed, where a service has no flag for it."""
+TOTAL_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of the bodies of all requests that are being answered, decompressed, where a service has no flag for it.
+
+What is made of them weighs up to 25 times as much.
+"""
 BODY_SECONDS_MAX = 120.0
 """From a request's head to the end of its body."""
 INFLATED_PIECE_BYTES: Final = 256 * 1024

@@ -31,6 +31,7 @@ HEADERS_READ = (
     hdrs.ORIGIN,
     hdrs.RANGE,
     hdrs.REFERER,
+    "Sec-Fetch-Site",
     "Message-Accept",
     "Message-Content-Type",
     "Mesos-Stream-Id",
@@ -86,7 +87,7 @@ class Routes:
         application = web.Application(client_max_size=request_bytes_max, middlewares=[around])
         application[BODY_MEMORY] = BodyMemory(max(request_bytes_max, total_bytes_max))
         application.on_response_prepare.append(_complete_head)
-        application.router.add_route("*", "/{path:.*}", self._dispatch)
+        application.router.add_route("*", "/{path:.*}", self._dispatch, expect_handler=_expect)
         return application
 
     def normalise(self, path: str) -> str:
@@ -117,6 +118,15 @@ class Routes:
         # Scripts are read across origins: so is an answer that is one.
         check_origin(request, self._hosts, also_get=route.get_changes or "jsonp" in request.query)
         return await route.handler(request)
+
+
+async def _expect(request: web.Request) -> None:
+    """Ask for the body of a client that waits to be asked. Raises 417; aiohttp's own words repeat any bytes."""
+    if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed(text="Expect: expected 100-continue")
+    if request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun
 
 
 async def _complete_head(request: web.Request, response: web.StreamResponse) -> None:
@@ -177,6 +187,8 @@ def _is_text(text: str) -> bool:
 def _refusal(request: web.Request, error: Exception) -> web.Response:
     if isinstance(error, MezzoError):
         return text_response(http_status(error), str(error))
+    if isinstance(error, UnicodeEncodeError) and not all(map(_is_text, request.headers.values())):
+        return text_response(400, "a header is not UTF-8")
     log.error("request failed", path=request.path, exc_info=error)
     return text_response(500, f"{type(error).__name__}: {error}")
 
