@@ -176,6 +176,14 @@ async def test_a_request_to_a_name_of_somebody_else_is_misdirected(
                 assert "--allowed_hosts" in await response.text()
 
 
+def test_a_name_that_clients_are_told_is_known_from_then_on() -> None:
+    told: list[str] = []
+    allowed = AllowedHosts.of((), learned=lambda: told)
+    assert not allowed.allows("gateways.example.com")
+    told.append("Gateways.example.com")
+    assert allowed.allows("gateways.example.com")
+
+
 def test_any_name_will_do_where_that_is_said() -> None:
     assert EVERY_HOST.allows("evil.example")
     assert AllowedHosts.of(host_names("*")).allows("evil.example")

@@ -99,7 +99,8 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
         agents = await stack.enter_async_context(Agents(config.agent_timeout))
         gateway = Gateway(config, agents)
         names = (config.hostname, config.advertise_ip, socket.gethostname(), await asyncio.to_thread(socket.getfqdn))
-        gateway.site.hosts = AllowedHosts.of(config.allowed_hosts, *names)
+        learned = gateway.registry.advertised_hosts
+        gateway.site.hosts = AllowedHosts.of(config.allowed_hosts, *names, learned=learned)
         detector = detector_of(config.master, session_timeout_seconds=config.zk_session_timeout)
         server = await start_site(
             gateway.site.application(config.max_body_size, config.max_total_body_size),

@@ -19,6 +19,7 @@ from mezzo_chassis.rpc import open_channel
 from mezzo_chassis.testing.ports import free_ports
 from mezzo_gateway.app import main, serve
 from mezzo_gateway.config import Config
+from mezzo_gateway.testing.changes import master, snapshot
 from mezzo_gateway.testing.client import PATIENCE_SECONDS
 from mezzo_gateway.testing.registry import ScriptedRegistry
 
@@ -47,6 +48,37 @@ async def test_a_gateway_is_healthy_once_it_knows_the_cluster_and_counts_what_it
             exported = await answer.text()
     assert 'mezzo_gateway_http_requests_total{endpoint="state",method="GET",status="200"} 1.0' in exported
     assert "mezzo_gateway_registry_connected 1.0" in exported
+    lifecycle.stop()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await service
+    await lifecycle.close()
+
+
+async def test_a_gateway_answers_to_the_names_that_clients_are_told_and_to_no_others(
+    registry: ScriptedRegistry,
+) -> None:
+    http, rpc, metrics = free_ports(3)
+    told = master()
+    told.hostname = "gateways.example.com"
+    registry.snapshot = snapshot(master_info=told)
+    config = Config(
+        ip="127.0.0.1",
+        port=http,
+        grpc_port=rpc,
+        metrics_port=metrics,
+        master=("127.0.0.1", registry.port),
+        allowed_hosts=("mezzo.example",),
+        hostname="gw1.example.org",
+    )
+    lifecycle = Lifecycle()
+    service = asyncio.create_task(serve(config, lifecycle))
+    await becomes_healthy(rpc)
+    answers = {}
+    async with aiohttp.ClientSession() as session:
+        for host in ("mezzo.example", "gw1.example.org", "gateways.example.com", "127.0.0.1", "evil.example"):
+            async with session.get(f"http://127.0.0.1:{http}/state", headers={"Host": f"{host}:5050"}) as answer:
+                answers[host] = answer.status
+    assert answers == {**dict.fromkeys(answers, 200), "evil.example": 421}
     lifecycle.stop()
     async with asyncio.timeout(PATIENCE_SECONDS):
         await service

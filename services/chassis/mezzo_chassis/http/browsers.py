@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -46,11 +46,13 @@ class AllowedHosts:
 
     own: frozenset[str] = frozenset()
     given: tuple[str, ...] = ()
+    # Names that clients are told by others, as they are now.
+    learned: Callable[[], Iterable[str]] = tuple
 
     @classmethod
-    def of(cls, given: Iterable[str], *own: str) -> AllowedHosts:
+    def of(cls, given: Iterable[str], *own: str, learned: Callable[[], Iterable[str]] = tuple) -> AllowedHosts:
         """`own` may have empty ones."""
-        return cls(frozenset(name.lower().rstrip(".") for name in own if name), tuple(given))
+        return cls(frozenset(name.lower().rstrip(".") for name in own if name), tuple(given), learned)
 
     def allows(self, host: str) -> bool:
         """Whether a request may be sent to a host of this name.
@@ -61,7 +63,9 @@ class AllowedHosts:
         name = host.lower().rstrip(".")
         if "*" in self.given or name in self.own or "." not in name or _is_address(name):
             return True
-        return name.endswith(PRIVATE_SUFFIXES) or self.names(name)
+        if name.endswith(PRIVATE_SUFFIXES) or self.names(name):
+            return True
+        return any(name == one.lower().rstrip(".") for one in self.learned())
 
     def names(self, host: str) -> bool:
         """Whether the host was given by name."""

@@ -61,3 +61,10 @@ class LeaderInfo:
         # Clients are sent there by a header: what is no address is none at all.
         address = addresses.of(host, port)
         return None if address is None else str(address)
+
+    @property
+    def hostnames(self) -> list[str]:
+        """The names among all that it advertises; clients take one or the other."""
+        told = self.master_info.get("address")
+        known = (self.master_info.get("hostname"), told.get("hostname") if isinstance(told, dict) else None)
+        return [name for name in known if isinstance(name, str)]

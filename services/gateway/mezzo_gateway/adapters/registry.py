@@ -88,6 +88,14 @@ class Registry:
         """Whether calls can be made and the copy follows."""
         return self._connection is not None
 
+    def advertised_hosts(self) -> list[str]:
+        """The host names by which clients that ask who leads are told to come here."""
+        known = [] if self.leader is None else self.leader.hostnames
+        if self.copy.cluster is not None:
+            info = self.copy.cluster.begin.master_info
+            known = [*known, info.hostname, info.address.hostname]
+        return [name for name in known if name]
+
     @property
     def http_address(self) -> str | None:
         """The address ("host:port") that answers HTTP for the leader; None while nobody leads or it is not known."""
