@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import time
 from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,19 @@ UNITS = "Memory and disk in bytes."
 ANSWERS = {True: "accepted", False: "declined", None: "none"}
 
 
+class Dropped(enum.Enum):
+    """Why a message of the registry was not applied."""
+
+    INVALID = "invalid"
+    """A field of it makes no sense."""
+    UNANNOUNCED = "unannounced"
+    """It names somebody who was never announced."""
+    INCOMPLETE = "incomplete"
+    """It changes a description that was dropped itself."""
+    SUSPECT = "suspect"
+    """A session ended while the same was being applied."""
+
+
 class AllocatorMetrics:
     """What the shell counts. What the core knows is asked for when somebody scrapes: see `watch`."""
 
@@ -42,6 +56,14 @@ class AllocatorMetrics:
         self._events = Counter(
             "mezzo_allocator_events_total", "Events that the core handled.", ["event"], registry=self.registry
         )
+        self._dropped = Counter(
+            "mezzo_allocator_messages_dropped_total",
+            "Messages of the registry that could not be applied, by kind and reason.",
+            ["message", "reason"],
+            registry=self.registry,
+        )
+        for kind in wire.RegistryMessage.DESCRIPTOR.oneofs_by_name["message"].fields:
+            self._dropped.labels(kind.name, Dropped.INVALID.value)
         self.leadership = LeadershipMetrics(self.registry, "allocator")
         self.compiled = Gauge(
             "mezzo_allocator_inner_loop_compiled", "1 once the compiled inner loop is in use.", registry=self.registry
@@ -75,6 +97,10 @@ class AllocatorMetrics:
         self._events.labels(type(event).__name__).inc()
         if isinstance(event, InverseOfferAnswered):
             self._answers[event.accepted].inc()
+
+    def drop(self, kind: str, reason: Dropped) -> None:
+        """Counts a message of the registry that was not applied; `kind` is its field in the wire's oneof."""
+        self._dropped.labels(kind, reason.value).inc()
 
     def cycle(self, cycle: wire.Cycle, outcome: Allocated) -> None:
         """Counts a cycle and what came of it."""

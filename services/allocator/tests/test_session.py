@@ -102,6 +102,16 @@ class Running:
         self.port = port
         self.metrics_port = metrics_port
 
+    async def metric(self, sample: str) -> float:
+        """A sample by its name and labels, without `mezzo_allocator_`."""
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"http://127.0.0.1:{self.metrics_port}/metrics") as response,
+        ):
+            lines = (await response.text()).splitlines()
+        (line,) = [each for each in lines if each.startswith(f"mezzo_allocator_{sample} ")]
+        return float(line.rpartition(" ")[2])
+
     @asynccontextmanager
     async def session(self, epoch: object = None) -> AsyncIterator[Registry]:
         async with open_channel(f"127.0.0.1:{self.port}") as channel:
@@ -285,21 +295,88 @@ async def test_an_epoch_that_is_no_number_is_refused(allocator: Running) -> None
         assert await registry.end() == (grpc.StatusCode.INVALID_ARGUMENT, f"{EPOCH_KEY}: must be a whole number")
 
 
-async def test_a_message_about_nobody_ends_the_session_with_the_reason(allocator: Running) -> None:
-    async with allocator.session() as registry:
-        await registry.begin()
-        await registry.say(Message(revive=wire.Revive(framework=99)))
-        assert await registry.end() == (grpc.StatusCode.NOT_FOUND, "framework 99 was never announced")
+def request(number: int, kind: mesos.Value.Type.ValueType) -> Message:
+    """A hint of a framework; of another type than SCALAR it makes no sense."""
+    hint = wire.Request(framework=number)
+    hint.requests.add().resources.add(name="cpus", type=kind).scalar.value = 1
+    return Message(request=hint)
 
 
-async def test_resources_that_make_no_sense_are_named(allocator: Running) -> None:
+def nonsense(number: int) -> Message:
+    """An agent with less than nothing."""
+    broken = agent(number, "cpus:1")
+    broken.agent_update.total[0].scalar.value = -1.0
+    return broken
+
+
+TEXT = mesos.Resource(name="cpus", type=mesos.Value.TEXT)
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "reason"),
+    [
+        (request(1, mesos.Value.TEXT), "request", "invalid"),
+        (Message(role_update=wire.RoleUpdate(role="web", weight=-1.0)), "role_update", "invalid"),
+        (nonsense(7), "agent_update", "invalid"),
+        (Message(recovered=wire.Recovered(framework=1, agent=1, resources=[TEXT])), "recovered", "invalid"),
+        (Message(revive=wire.Revive(framework=99)), "revive", "unannounced"),
+        (Message(suppress=wire.Suppress(framework=99)), "suppress", "unannounced"),
+        (request(99, mesos.Value.SCALAR), "request", "unannounced"),
+    ],
+)
+async def test_a_message_that_cannot_be_applied_is_dropped_and_the_session_goes_on(
+    allocator: Running, message: Message, kind: str, reason: str
+) -> None:
     async with allocator.session() as registry:
-        broken = agent(1, "cpus:1")
-        broken.agent_update.total[0].scalar.value = -1.0
-        await registry.say(Message(begin=wire.Begin()), broken)
-        code, details = await registry.end()
-        assert code == grpc.StatusCode.INVALID_ARGUMENT
-        assert details.startswith("agent_update.total[0].scalar.value: ")
+        await registry.begin([framework(1)])
+        await registry.say(message, agent(1, "cpus:2;mem:1024"))
+        assert (await registry.allocation()).agent == 1
+    assert await allocator.metric(f'messages_dropped_total{{message="{kind}",reason="{reason}"}}') == 1.0
+
+
+async def test_an_agent_whose_description_was_dropped_is_offered_once_it_is_described_whole(allocator: Running) -> None:
+    async with allocator.session() as registry:
+        await registry.begin([framework(1), agent(1, "cpus:2;mem:1024")])
+        await registry.say(recovered(await registry.allocation()))
+        changed, partly = nonsense(1), agent(1, "cpus:4;mem:1024")
+        partly.agent_update.keeps_holdings = True
+        await registry.say(changed, partly, agent(2, "cpus:2;mem:1024"))
+        offered = await registry.allocation()
+        while offered.agent == 1:  # made before the message was read
+            offered = await registry.allocation()
+        assert offered.agent == 2
+        await registry.say(agent(1, "cpus:4;mem:1024"))
+        assert (await registry.allocation()).agent == 1
+    assert await allocator.metric('messages_dropped_total{message="agent_update",reason="incomplete"}') == 1.0
+
+
+async def test_what_ended_a_session_does_not_end_the_next(allocator: Running) -> None:
+    back = wire.Recovered(framework=1, agent=1, resources=Resources.parse("cpus:1").allocated_to("web").messages())
+    async with allocator.session() as registry:
+        await registry.begin([framework(1), agent(1, "cpus:2;mem:1024")])
+        await registry.say(Message(recovered=back))
+        assert (await registry.end())[0] is grpc.StatusCode.ABORTED
+    async with allocator.session() as registry:
+        await registry.begin([framework(1), agent(1, "cpus:2;mem:1024"), Message(recovered=back)])
+        assert (await registry.allocation()).agent == 1
+    assert await allocator.metric('messages_dropped_total{message="recovered",reason="suspect"}') == 1.0
+
+
+async def test_a_framework_that_cannot_be_described_is_inactive_and_what_it_holds_counts(allocator: Running) -> None:
+    greedy = framework(2)
+    filters = greedy.framework_update.framework_info.offer_filters["*"].min_allocatable_resources
+    filters.quantities.add().quantities["cpus"].value = 1e300
+    holder = agent(1, "cpus:2;mem:1024")
+    held = Resources.parse("cpus:1;mem:512").allocated_to("*").messages()
+    holder.agent_update.holdings.add(framework=2, resources=held)
+    async with allocator.session() as registry:
+        await registry.say(Message(begin=wire.Begin(registry_id="r")), framework(1), greedy)
+        assert (await registry.end())[0] is grpc.StatusCode.INVALID_ARGUMENT
+    async with allocator.session() as registry:
+        await registry.begin([framework(1), greedy, holder])
+        allocation = await registry.allocation()
+    assert (allocation.framework, str(Resources.of(allocation.resources))) == (1, "cpus:1; mem:512")
+    assert await allocator.metric('messages_dropped_total{message="framework_update",reason="suspect"}') == 1.0
 
 
 async def test_inverse_offers_are_advised_and_answered(allocator: Running) -> None:

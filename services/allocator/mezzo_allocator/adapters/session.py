@@ -14,7 +14,7 @@ from mezzo.allocator.v1 import allocator_pb2 as wire
 from mezzo.errors import Conflict, InvalidRequest, MezzoError, NotLeading, Unavailable
 from mezzo_allocator.adapters.encoding import Encoder
 from mezzo_allocator.adapters.explanation import explanation_message
-from mezzo_allocator.adapters.translation import Translator
+from mezzo_allocator.adapters.intake import Intake, Suspects
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core import measures
 from mezzo_allocator.core.allocator import Allocator
@@ -46,6 +46,7 @@ class SessionServicer:
         self._leading = False
         self._epoch = 0
         """The highest of the registries that have opened a session since this allocator leads."""
+        self._suspects = Suspects()
         self._current: _Session | None = None
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -102,7 +103,9 @@ class SessionServicer:
             raise Conflict(f"a registry that was elected later has had a session (epoch {self._epoch}, not {epoch})")
         self._epoch = epoch
         self.end_session(Conflict("another session has begun"))
-        session = self._current = _Session(self._core, self._metrics, self._ready, self._verbosity)
+        session = self._current = _Session(
+            self._core, self._metrics, self._ready, self._verbosity, Intake(self._core, self._metrics, self._suspects)
+        )
         self._metrics.sessions.inc()
         reader = asyncio.create_task(session.guard(session.read(requests)), name="read session")
         driver = asyncio.create_task(session.guard(session.drive()), name="drive cycles")
@@ -139,14 +142,16 @@ def _epoch_of(context: grpc.aio.ServicerContext[wire.SessionRequest, bytes]) -> 
 class _Session:
     """One session. Only the newest one talks to the core."""
 
-    def __init__(self, core: Allocator, metrics: AllocatorMetrics, ready: wire.Ready, verbosity: Verbosity) -> None:
+    def __init__(
+        self, core: Allocator, metrics: AllocatorMetrics, ready: wire.Ready, verbosity: Verbosity, intake: Intake
+    ) -> None:
         self.outbox: Outbox[bytes] = Outbox(RESPONSES_MAX, peer="registry")
         self.failure: Exception | None = None
         self._core = core
         self._metrics = metrics
         self._ready = ready
         self._verbosity = verbosity
-        self._translator = Translator()
+        self._intake = intake
         self._encoder = Encoder()
         self._changed = asyncio.Event()
         self._changed_at: float | None = None
@@ -183,11 +188,7 @@ class _Session:
             asked = message.set_logging_level
             self._verbosity.raise_to(asked.level, asked.duration_seconds)
             return
-        event = self._translator.event(message)
-        if event is None:
-            return
-        self._metrics.heard(event)
-        for effect in self._core.handle(event, now=now):
+        for effect in self._intake.apply(message, now):
             if isinstance(effect, ev.Ready):
                 self._send(wire.AllocatorMessage(ready=self._ready))
                 freeze_gc()

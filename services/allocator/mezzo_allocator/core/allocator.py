@@ -60,8 +60,8 @@ class Allocator:
     def handle(self, event: ev.Event, *, now: float) -> list[ev.Effect]:
         """Takes an event in and returns what follows. `now` is seconds on a clock that never goes back.
 
-        Raises NotFound where an event names somebody who was never announced, Conflict where it gives back what is not
-        held: the two sides of the session then disagree, and it should be begun anew.
+        Raises NotFound where an event names somebody who was never announced, with nothing changed; Conflict where it
+        gives back what is not held: the two sides of the session then disagree, and it should be begun anew.
         """
         return self._handlers[type(event)](event, now)
 
@@ -148,6 +148,9 @@ class Allocator:
     def _change_agent(self, event: ev.AgentChanged, now: float) -> list[ev.Effect]:
         del now
         books = self.books
+        for number, _ in event.holdings or ():
+            if number not in books.frameworks.by_number:  # before anything changes
+                raise NotFound(f"agent {event.agent}: framework {number} holds resources but was never announced")
         agent = books.agents.by_number.get(event.agent)
         if agent is None:
             agent = books.agents.add(event.agent)
@@ -179,9 +182,7 @@ class Allocator:
             return [(books.frameworks.clients[n], piece) for n, pieces in agent.held.items() for piece in pieces]
         held = []
         for number, resources in event.holdings:
-            framework = books.frameworks.by_number.get(number)
-            if framework is None:
-                raise NotFound(f"agent {event.agent}: framework {number} holds resources but was never announced")
+            framework = books.frameworks.by_number[number]
             for role, of_role in books.divider.by_role(resources):
                 held.append((books.client(framework, role), (KNOWN, of_role)))
         return held

@@ -142,6 +142,8 @@ class FrameworkBook:
         row = self._minima.get(minimum)
         if row is not None:
             return row
+        for name in (name for alternative in minimum for name, _ in alternative):
+            self._columns.index(name)  # all before the first vector, or the vectors would differ in width
         vectors = [self._columns.vector(alternative) for alternative in minimum]
         row = self._minima[minimum] = len(self._minima)
         least, length = self.arrays.least, self.arrays.least_length

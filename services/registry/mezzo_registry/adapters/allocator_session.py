@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import time
 from collections.abc import AsyncIterator
 
 import grpc
@@ -20,6 +21,8 @@ from mezzo_registry.term import Term
 
 RETRY_SECONDS_MIN = 0.05
 RETRY_SECONDS_MAX = 1.0
+SESSION_SETTLED_SECONDS = 5.0
+"""A session that lasted as long was sound: the next is begun at once."""
 EXPLAIN_SECONDS_MAX = 20.0
 """An allocator that has not answered by then will not: it answers from memory, and yields between frameworks."""
 
@@ -41,8 +44,6 @@ class AllocatorSession:
         self._epoch = epoch
         self._detector = detector
         self._metrics = metrics
-        self._opened = 0
-        """How many sessions there were."""
 
     async def run(self) -> None:
         """Until cancelled: follow the leading allocator, and come back to it when the session ends."""
@@ -62,7 +63,7 @@ class AllocatorSession:
         delay, told = RETRY_SECONDS_MIN, ""
         async with open_channel(address) as channel:
             while True:
-                opened_before, sound = self._opened, True
+                began, sound = time.monotonic(), True
                 try:
                     await self._session(channel, address)
                     why = "it ended the session"
@@ -74,7 +75,8 @@ class AllocatorSession:
                     # A mistake of ours must not leave the term without a session: another one begins with a snapshot.
                     sound, why = False, repr(error)
                     log.exception("the session with the allocator fails", address=address)
-                if sound and self._opened != opened_before:
+                if sound and time.monotonic() - began > SESSION_SETTLED_SECONDS:
+                    # Of one that ended sooner the snapshot may be the cause: it is not sent again and again in a row.
                     delay, told = RETRY_SECONDS_MIN, ""
                 if why != told:
                     log.info("no session with the allocator", address=address, why=why)
@@ -89,7 +91,6 @@ class AllocatorSession:
         try:
             await call.wait_for_connection()
             log.info("session with the allocator", address=address)
-            self._opened += 1
             self._term.open_allocator(stream, functools.partial(_explain, stub))
             await self._receive(call)
             if stream.outbox.closed:
@@ -117,6 +118,7 @@ class AllocatorSession:
             raise TimeoutError(f"it has sent nothing for {SILENCE_SECONDS_MAX:g} seconds") from None
 
     def _take(self, response: allocator.SessionResponse) -> None:
+        """Take in what the allocator advises; the core checks each allocation, and drops those that make no sense."""
         for message in response.messages:
             which = message.WhichOneof("message")
             if which == "allocations":

@@ -15,6 +15,7 @@ from . import (
     mesos_messages,
     offers,
     reconciliation,
+    resource_forms,
     teardown,
     updates,
 )
@@ -193,8 +194,11 @@ def _message(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
 
 def _request(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
     turn.counters["messages_resource_request"] += 1
-    limits.check_pieces((one.resources for one in call.request.requests), "request.requests")
-    allocator_messages.requested(turn, framework, list(call.request.requests))
+    requests = call.request.requests
+    limits.check_pieces((one.resources for one in requests), "request.requests")
+    for index, request in enumerate(requests):
+        resource_forms.value_of(request.resources, f"request.requests[{index}].resources")
+    allocator_messages.requested(turn, framework, list(requests))
 
 
 def _update_framework(turn: Turn, framework: Framework, call: scheduler.Call) -> None:

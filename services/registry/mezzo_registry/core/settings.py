@@ -6,6 +6,12 @@ from dataclasses import dataclass, field
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.offer_constraints import DEFAULT_LIMITS, RegexLimits
 
+MINIMUM_GROUPS_MAX = 100
+"""Most alternatives in `min_allocatable_resources` of one role."""
+
+MINIMUM_QUANTITIES_MAX = 100
+"""Most resources in one alternative. The allocator has a column for each name that it was ever told."""
+
 FAILOVER_TIMEOUT_SECONDS_MAX = 9_223_372_036.0
 """Mesos counts nanoseconds in 63 bits; a longer time-out is refused."""
 

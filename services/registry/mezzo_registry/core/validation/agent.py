@@ -9,6 +9,7 @@ from mezzo.task_states import TERMINAL
 from mezzo.validation.identifiers import check_agent_id, check_executor_id, check_framework_id, check_task_id
 from mezzo_registry.core import process_ids, resource_forms
 
+from .framework import check_framework_info
 from .wholeness import check_whole
 
 
@@ -64,6 +65,7 @@ def _check_frameworks(register: agent_session.Register) -> set[str]:
     frameworks = set()
     for index, framework in enumerate(register.frameworks):
         check_framework_id(framework.id, f"register.frameworks[{index}].id")
+        check_framework_info(framework, f"register.frameworks[{index}]")
         frameworks.add(framework.id.value)
     return frameworks
 

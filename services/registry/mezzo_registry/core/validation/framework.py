@@ -1,15 +1,19 @@
 """What a framework tells of itself."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.errors import InvalidRequest
 from mezzo.offer_constraints import RegexLimits, compile_constraints
-from mezzo.resources import UNRESERVED_ROLE, check_role
+from mezzo.resources import UNRESERVED_ROLE, check_role, to_thousandths
 from mezzo.validation.identifiers import check_framework_id, check_text
-from mezzo_registry.core.settings import FAILOVER_TIMEOUT_SECONDS_MAX
+from mezzo_registry.core.settings import (
+    FAILOVER_TIMEOUT_SECONDS_MAX,
+    MINIMUM_GROUPS_MAX,
+    MINIMUM_QUANTITIES_MAX,
+)
 
 from .labels import check_labels
 from .roles import check_roles
@@ -61,10 +65,21 @@ def _check_offer_filters(info: mesos.FrameworkInfo, field: str) -> None:
     for role, filters in info.offer_filters.items():
         if role not in roles:
             raise InvalidRequest(f"{field}['{role}']", "is for a role that the framework does not have")
-        for group in filters.min_allocatable_resources.quantities:
-            for name, quantity in group.quantities.items():
-                if not math.isfinite(quantity.value) or quantity.value < 0:
-                    raise InvalidRequest(f"{field}['{role}']", f"wants {quantity.value:g} of {name}")
+        where = f"{field}['{role}'].min_allocatable_resources.quantities"
+        groups = filters.min_allocatable_resources.quantities
+        if len(groups) > MINIMUM_GROUPS_MAX:
+            raise InvalidRequest(where, f"has {len(groups)}; at most {MINIMUM_GROUPS_MAX} are allowed")
+        for index, group in enumerate(groups):
+            _check_minimum(group.quantities, f"{where}[{index}].quantities")
+
+
+def _check_minimum(quantities: Mapping[str, mesos.Value.Scalar], field: str) -> None:
+    if len(quantities) > MINIMUM_QUANTITIES_MAX:
+        raise InvalidRequest(field, f"has {len(quantities)}; at most {MINIMUM_QUANTITIES_MAX} are allowed")
+    for name, quantity in quantities.items():
+        if not name:
+            raise InvalidRequest(field, "names a resource with an empty name")
+        to_thousandths(quantity.value, f"{field}['{name}'].value")
 
 
 def check_suppressed_roles(suppressed: Iterable[str], info: mesos.FrameworkInfo, field: str) -> None:
