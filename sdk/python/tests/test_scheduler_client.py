@@ -678,3 +678,13 @@ async def test_a_server_that_is_not_there_is_unavailable(unused_port: int) -> No
         with pytest.raises(errors.Unavailable):
             await transport.call(v1.Call(type=v1.Call.REVIVE))
         await transport.close()
+
+
+async def test_a_call_that_was_made_just_before_the_end_fails() -> None:
+    transport = GrpcTransport("127.0.0.1:1")
+    call = asyncio.create_task(transport.call(v1.Call(type=v1.Call.REVIVE)))
+    await asyncio.sleep(0)  # it has been made, and nothing has been done about it
+    await transport.close()
+
+    with pytest.raises(errors.Unavailable, match="the stream of calls has ended"):
+        await asyncio.wait_for(call, timeout=30)

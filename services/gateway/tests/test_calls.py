@@ -71,3 +71,13 @@ async def test_a_call_on_a_closed_channel_fails() -> None:
 
     with pytest.raises(CallLost, match="closed"):
         await asyncio.wait_for(pipeline.call(CallRequest()), timeout=60)
+
+
+async def test_a_call_that_was_made_just_before_the_end_fails() -> None:
+    pipeline = CallPipeline(lambda: cast("CallStream", PlayedStream()))
+    call = asyncio.create_task(pipeline.call(CallRequest()))
+    await asyncio.sleep(0)  # it has been made, and nothing has been done about it
+    await pipeline.close()
+
+    with pytest.raises(CallLost, match="closed"):
+        await asyncio.wait_for(call, timeout=60)

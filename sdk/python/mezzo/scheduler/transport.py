@@ -154,6 +154,8 @@ class GrpcTransport:
         if pump is not None:
             pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
+            # It may have been cancelled before it began.
+            self._fail_all(Unavailable("the stream of calls has ended"))
         if channel is not None:
             await channel.close()
 

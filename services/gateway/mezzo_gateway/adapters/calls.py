@@ -69,7 +69,11 @@ class CallPipeline:
         if task is not None:
             task.cancel()
             # Not `suppress(CancelledError)`: that would also take a cancellation that is meant for whoever closes.
-            await asyncio.gather(task, return_exceptions=True)
+            try:
+                await asyncio.gather(task, return_exceptions=True)
+            finally:
+                # It may have been cancelled before it began.
+                self._fail(CallLost("the stream of calls was closed"))
 
     async def _run(self) -> None:
         """Whatever ends it, the calls under way are told."""
