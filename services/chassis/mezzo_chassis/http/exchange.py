@@ -9,9 +9,9 @@ from typing import Final, TypeVar
 
 import orjson
 from aiohttp import hdrs, web
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
-from mezzo import jsonpb, limits, recordio
+from mezzo import jsonpb, limits, parsing, recordio
 from mezzo.errors import InvalidRequest
 from mezzo_chassis.http.bodies import read_body
 
@@ -96,11 +96,7 @@ def unsupported_media_type(content_type: str, header: str = hdrs.CONTENT_TYPE) -
 
 def parse_protobuf(message_class: type[M], body: bytes) -> M:
     """A message from its wire form. Raises `InvalidRequest`."""
-    message = message_class()
-    try:
-        message.MergeFromString(body)
-    except DecodeError:
-        raise InvalidRequest("", f"the body is not a {message_class.DESCRIPTOR.name} in protobuf") from None
+    message = parsing.parse(message_class, body)
     limits.check_call(message)
     jsonpb.check_initialized(message)
     return message

@@ -8,12 +8,13 @@ microsecond, where a walk over the fields would take ten.
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 from google.protobuf.message import DecodeError, Message
 
+from mezzo import jsonpb
 from mezzo.errors import InvalidRequest
 
 _pool = descriptor_pool.DescriptorPool()
@@ -39,9 +40,10 @@ def check_whole(message: Message, prefix: str = "") -> None:
     """
     if is_whole(message):
         return
-    missing: list[str] = cast("Any", message).FindInitializationErrors()
-    if missing:
-        raise InvalidRequest(prefix + missing[0], "must be set")
+    try:
+        jsonpb.check_initialized(message)
+    except InvalidRequest as error:
+        raise InvalidRequest(prefix + error.field, "must be set") from None
     raise InvalidRequest(prefix + (_no_text(message) or "message"), "is not UTF-8")
 
 
