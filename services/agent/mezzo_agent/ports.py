@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo.errors import shorten
 from mezzo.resources import Resources
 
 ContainerId = str
-
-REASON_CHARACTERS_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ class LaunchError(Exception):
 def reason_of(error: BaseException) -> str:
     """What to say of an error that no one foresaw: its type too, since the text alone may say nothing."""
     text = str(error)
-    return f"{type(error).__name__}: {text}"[:REASON_CHARACTERS_MAX] if text else type(error).__name__
+    return shorten(f"{type(error).__name__}: {text}") if text else type(error).__name__
 
 
 class Containerizer(Protocol):

@@ -17,13 +17,12 @@ from pathlib import Path
 
 import structlog
 
+from mezzo.errors import shorten
 from mezzo_agent.containers import sandbox
 
 _log = structlog.get_logger(__name__)
 
 RM = "/bin/rm"
-RM_CHARACTERS_MAX = 1000
-"""Of its complaints: it has one for each file."""
 
 
 def maximum_age_secs(gc_delay_secs: float, disk_headroom: float, disk_usage: float) -> float:
@@ -132,7 +131,7 @@ def _remove_tree(path: Path) -> None:
             raise
         done = subprocess.run([RM, "-rf", "--", path], capture_output=True, text=True, check=False, env={})
         if done.returncode != 0:
-            raise OSError(done.stderr.strip()[:RM_CHARACTERS_MAX]) from None
+            raise OSError(shorten(done.stderr.strip())) from None  # it complains of each file
 
 
 def disk_usage(path: Path) -> float:
