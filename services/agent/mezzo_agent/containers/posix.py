@@ -21,7 +21,7 @@ from uuid import UUID
 import structlog
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo.errors import InvalidRequest, NotFound
+from mezzo.errors import InvalidRequest, NotFound, shorten
 from mezzo.resources import Resources
 from mezzo.validation.identifiers import check_id
 from mezzo_agent.containers import runtime, sandbox
@@ -428,4 +428,4 @@ def _why_not(error: BaseException) -> str | None:
 
 
 def _launch_error(message: str) -> LaunchError:
-    return LaunchError(mesos.TaskStatus.REASON_CONTAINER_LAUNCH_FAILED, message)
+    return LaunchError(mesos.TaskStatus.REASON_CONTAINER_LAUNCH_FAILED, shorten(message))

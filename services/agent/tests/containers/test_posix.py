@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo.errors import NotFound
+from mezzo.errors import TEXT_CHARACTERS_MAX, NotFound
 from mezzo.resources import Resources
 from mezzo_agent.containers.posix import PosixContainerizer
 from mezzo_agent.ports import ContainerConfig, LaunchError, Termination
@@ -135,6 +135,12 @@ async def test_a_sandbox_that_cannot_be_made_is_a_launch_error(
     config.sandbox.write_text("a file is in the way")
     with pytest.raises(LaunchError, match=str(config.sandbox)):
         await containers.launch(config)
+
+
+async def test_the_reason_of_a_failed_launch_is_cut(containers: PosixContainerizer, configure: Configure) -> None:
+    with pytest.raises(LaunchError, match="characters left out") as raised:
+        await containers.launch(configure(argv=("/" + "long/" * 700, ["long"])))
+    assert len(raised.value.message) <= TEXT_CHARACTERS_MAX
 
 
 async def test_a_launch_that_fails_in_an_unforeseen_way_is_a_launch_error_and_leaves_nothing(
