@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from mezzo.operator.v1.operator_pb2 import StateChange
 from mezzo_chassis.metrics import HttpMetrics
 
 # Seconds. The fast end is where scheduler calls and /health belong.
@@ -39,6 +40,14 @@ class Metrics:
             "Changes of the cluster's state that were applied to the copy.",
             registry=self.registry,
         )
+        self.dropped = Counter(
+            "mezzo_gateway_state_changes_dropped_total",
+            "Changes of the cluster's state that could not be applied to the copy, by kind.",
+            ("change",),
+            registry=self.registry,
+        )
+        for kind in StateChange.DESCRIPTOR.oneofs_by_name["change"].fields:
+            self.dropped.labels(kind.name)
         self.framework_streams = Gauge(
             "mezzo_gateway_framework_streams",
             "Event streams of frameworks that are open.",

@@ -61,6 +61,17 @@ def test_nothing_is_shown_before_the_snapshot_is_whole() -> None:
     assert list(cluster_of(copy).agents) == [AGENT_ID]
 
 
+def test_a_change_that_cannot_be_applied_is_dropped_alone(copy: StateCopy) -> None:
+    nonsense = task_added("bad", resources=[scalar("cpus", float("nan"))])
+    for changes in (
+        [nonsense, task_added("good")],
+        snapshot(agent_changed(), framework_changed(), nonsense, task_added("good")),
+    ):
+        applied = copy.apply(changes)
+        assert [(kind, type(error)) for kind, error in applied.dropped] == [("task_added", ValueError)]
+        assert list(cluster_of(copy).frameworks[FRAMEWORK_ID].active.records) == ["good"]
+
+
 def test_a_new_snapshot_replaces_the_old_copy_at_its_end_and_not_before(copy: StateCopy) -> None:
     begin, *changes, end = snapshot(agent_changed("S7"))
     copy.apply([begin, *changes])

@@ -50,6 +50,8 @@ SNAPSHOT_SECONDS_MAX = 30.0
 
 log = get_logger(__name__)
 
+ERROR_CHARACTERS_MAX = 1000
+
 Observer = Callable[[Applied], None]
 
 
@@ -79,6 +81,7 @@ class Registry:
         self._metrics = metrics
         self._connection: _Connection | None = None
         self._observers: set[Observer] = set()
+        self._dropping = Reminder()
         self._changed = asyncio.Event()
 
     # --------------------------------------------------------------------------------------------------- reading
@@ -240,11 +243,19 @@ class Registry:
 
     def _apply(self, response: WatchResponse) -> None:
         applied = self.copy.apply(response.changes)
-        self._metrics.changes.inc(len(response.changes))
+        self._metrics.changes.inc(len(response.changes) - len(applied.dropped))
+        for kind, error in applied.dropped:
+            self._metrics.dropped.labels(kind).inc()
+            if self._dropping.due(f"{kind} {error!r}"):
+                log.warning("state change dropped", change=kind, error=repr(error)[:ERROR_CHARACTERS_MAX])
         if applied.replaced:
             self._metrics.connected.set(1)
         for observer in list(self._observers):
-            observer(applied)
+            try:
+                observer(applied)
+            except Exception:
+                # Of one who follows: the others, and the copy, are none the worse for it.
+                log.exception("observer failed")
         self._notify()
 
     def _notify(self) -> None:

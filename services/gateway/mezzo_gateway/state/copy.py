@@ -19,6 +19,8 @@ class Applied:
     # A whole new copy is shown: whoever followed the old one has to start again.
     replaced: bool = False
     facts: list[Fact] = field(default_factory=list)
+    # Changes that could not be applied: what kind, and why. Also of a snapshot that is still arriving.
+    dropped: list[tuple[str, Exception]] = field(default_factory=list)
 
 
 class StateCopy:
@@ -37,7 +39,12 @@ class StateCopy:
         self._answers: dict[str, tuple[int, bytes]] = {}
 
     def apply(self, changes: Iterable[StateChange]) -> Applied:
-        """Apply one batch, in order."""
+        """Apply one batch, in order.
+
+        A change that cannot be applied is dropped alone, and the stream goes on: each tells all of one agent,
+        framework, task, … and what is missing or half-changed of that is made good by its next change or snapshot.
+        Another snapshot is not asked for: the same change may be in it, and would be in the one after that.
+        """
         applied = Applied()
         for change in changes:
             kind = change.WhichOneof("change")
@@ -45,15 +52,23 @@ class StateCopy:
                 self._arriving = Cluster(change.snapshot_begin)
             elif kind == "snapshot_end":
                 self._show()
-                applied = Applied(replaced=True)
-            elif self._arriving is not None:
-                self._arriving.apply(change)
-            elif self.cluster is not None:
-                fact = self.cluster.apply(change)
-                if fact is not None:
-                    applied.facts.append(fact)
+                applied = Applied(replaced=True, dropped=applied.dropped)
+            else:
+                self._apply_one(change, kind or "", applied)
         self.version += 1
         return applied
+
+    def _apply_one(self, change: StateChange, kind: str, applied: Applied) -> None:
+        target = self.cluster if self._arriving is None else self._arriving
+        if target is None:
+            return
+        try:
+            fact = target.apply(change)
+        except Exception as error:  # noqa: BLE001  whatever one change raises, it is the matter of that change alone
+            applied.dropped.append((kind, error))
+            return
+        if fact is not None and self._arriving is None:
+            applied.facts.append(fact)
 
     def disconnected(self, now: float) -> None:
         """The stream broke: what is shown may be out of date from `now` on; half a snapshot is dropped."""
