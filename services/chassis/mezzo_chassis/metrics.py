@@ -20,10 +20,12 @@ from prometheus_client.registry import Collector
 
 from mezzo_chassis import outbox
 from mezzo_chassis.http.browsers import EVERY_HOST
-from mezzo_chassis.http.connections import DROP_REASONS
+from mezzo_chassis.http.connections import DROP_REASONS, ConnectionLimits
 from mezzo_chassis.http.routes import Routes
 from mezzo_chassis.http.site import Site, start_site
 
+# A few Prometheus servers and whoever looks by hand.
+EXPORTER_LIMITS = ConnectionLimits(total=256)
 LOOP_LAG_INTERVAL_SECONDS = 0.5
 # Of the garbage collector.
 GENERATIONS = 3
@@ -158,4 +160,4 @@ async def start_exporter(host: str, port: int, registry: CollectorRegistry) -> S
     routes = Routes(r"mezzo")
     routes.add("/metrics", metrics, ("GET", "HEAD"))
     # Scraped by whatever name: there is nothing to change here, and nothing secret.
-    return await start_site(routes.application(hosts=EVERY_HOST), host, port)
+    return await start_site(routes.application(hosts=EVERY_HOST), host, port, limits=EXPORTER_LIMITS)

@@ -1,13 +1,16 @@
 """How many connections an HTTP server takes, and what it waits for on each."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+import trustme
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from mezzo_chassis.http import bodies, connections
+from mezzo_chassis.http import site as site_module
 from mezzo_chassis.http.bodies import read_body
 from mezzo_chassis.http.connections import ConnectionLimits
 from mezzo_chassis.http.routes import Routes
@@ -111,6 +114,18 @@ async def test_a_connection_on_which_nothing_is_sent_is_closed(
     assert await raw_http.exchange(site.port, b"") == b""
     answer = await raw_http.exchange(site.port, GET)
     assert raw_http.status_of(answer) == 200
+
+
+async def test_a_handshake_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it is over the connection counts nowhere."""
+    monkeypatch.setattr(site_module, "HANDSHAKE_SECONDS_MAX", 0.1)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    site = await start_site(Routes("master").application(), "127.0.0.1", 0, context)
+    try:
+        assert await raw_http.exchange(site.port, b"") == b""
+    finally:
+        await site.stop()
 
 
 async def test_an_answer_that_nobody_reads_is_given_up(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SHUTDOWN_SECONDS = 1.0
 BACKLOG = 1024
+# Of TLS. A connection is counted when it is over, so that it has to be over soon.
+HANDSHAKE_SECONDS_MAX = 10.0
 
 
 class Site:
@@ -57,8 +59,11 @@ async def start_site(
     """
     runner, connections = await _prepare(application, limits, metrics)
     loop = asyncio.get_running_loop()
+    handshake_seconds = None if context is None else HANDSHAKE_SECONDS_MAX
     try:
-        listener = await loop.create_server(connections, host, port, backlog=BACKLOG, ssl=context)
+        listener = await loop.create_server(
+            connections, host, port, backlog=BACKLOG, ssl=context, ssl_handshake_timeout=handshake_seconds
+        )
     except OSError as error:
         await runner.cleanup()
         raise cannot_listen(host, port, error) from None

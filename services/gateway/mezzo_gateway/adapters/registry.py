@@ -13,6 +13,7 @@ import grpc
 
 from mesos.v1.master.master_pb2 import Call as OperatorCall
 from mesos.v1.master.master_pb2 import Response
+from mezzo import addresses
 from mezzo.errors import NotLeading, Unavailable
 from mezzo.operator.v1.operator_pb2 import CallRequest as OperatorCallRequest
 from mezzo.operator.v1.operator_pb2 import (
@@ -107,7 +108,8 @@ class Registry:
         if self.leader.http_address is None and self.copy.cluster is not None and self.connected:
             # Found by its gRPC address alone: the registry itself says which HTTP address it advertises.
             info = self.copy.cluster.begin.master_info
-            return f"{info.address.hostname or info.address.ip or info.hostname}:{info.port}"
+            address = addresses.of(info.address.hostname or info.address.ip or info.hostname, info.port)
+            return None if address is None else str(address)
         return self.leader.http_address
 
     def observe(self, observer: Observer) -> Callable[[], None]:
