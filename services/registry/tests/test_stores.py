@@ -13,7 +13,7 @@ import pytest
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.leadership import Contender, Leadership, ZooKeeperUrl
-from mezzo_chassis.testing import ZooKeeperServer, zookeeper_missing
+from mezzo_chassis.testing import Wire, ZooKeeperServer, zookeeper_missing
 from mezzo_registry.adapters import zookeeper_store
 from mezzo_registry.adapters.sqlite_store import SqliteStore
 from mezzo_registry.adapters.zookeeper_store import ZooKeeperStore
@@ -288,6 +288,26 @@ async def test_forgetting_agents_all_over_the_store_makes_no_transaction_that_zo
     await store.write([records.forget_unreachable(f"S{number}") for number in range(0, 60, 2)])
     assert set((await store.open_term())[UNREACHABLE]) == {f"S{number}" for number in range(1, 60, 2)}
     await contender.close()
+
+
+@needs_zookeeper
+@pytest.mark.parametrize("answers_only", [True, False])
+async def test_a_write_outlives_the_connection_on_which_it_is_lost(
+    zookeeper: ZooKeeperServer, tmp_path: Path, answers_only: bool
+) -> None:
+    direct = ZooKeeperUrl.parse(zookeeper.url(f"/{tmp_path.name}"))
+    async with Wire(zookeeper.port) as wire:
+        url = ZooKeeperUrl(f"127.0.0.1:{wire.port}", direct.path)
+        contender = await stand(url)
+        store = await store_of(contender, url)
+        leadership = contender.leadership
+        await store.open_term()
+        wire.silence(answers_only=answers_only)
+        wire.mend()  # for the next connection
+        await asyncio.wait_for(store.write([[Write(ADMITTED, "a", b"1")]]), PATIENCE_SECONDS)
+        assert contender.leadership.epoch == leadership.epoch, "the same leader in the same office"
+        assert (await (await store_of(contender, url)).open_term())[ADMITTED] == {"a": b"1"}
+        await contender.close()
 
 
 @needs_zookeeper

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,7 +15,9 @@ PIECE_BYTES = 64 * 1024
 class _Passage:
     """What happens to the connections of one time between two changes."""
 
+    # Nothing comes back through it; nor goes there, unless only answers are lost.
     silent: bool = False
+    answers_only: bool = False
 
 
 class Wire:
@@ -45,9 +48,12 @@ class Wire:
         for connection in self._connections:
             connection.cancel()
 
-    def silence(self) -> None:
-        """Drop whatever is sent from now on, as a firewall does, but accept connections. They stay silent for ever."""
-        self._cut, self._passage.silent = False, True
+    def silence(self, *, answers_only: bool = False) -> None:
+        """Drop whatever is sent from now on, as a firewall does, but accept connections. They stay silent for ever.
+
+        With `answers_only`, what is asked still arrives.
+        """
+        self._cut, self._passage.silent, self._passage.answers_only = False, True, answers_only
 
     def mend(self) -> None:
         """Let new connections pass."""
@@ -84,8 +90,10 @@ class Wire:
                 return
             target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
             with contextlib.closing(target_writer):
-                there = asyncio.create_task(_copy(reader, target_writer, passage))
-                back = asyncio.create_task(_copy(target_reader, writer, passage))
+                there = asyncio.create_task(
+                    _copy(reader, target_writer, lambda: passage.silent and not passage.answers_only)
+                )
+                back = asyncio.create_task(_copy(target_reader, writer, lambda: passage.silent))
                 try:
                     await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
                     if passage.silent:
@@ -97,8 +105,8 @@ class Wire:
                     await asyncio.gather(there, back, return_exceptions=True)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passage: _Passage) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dropped: Callable[[], bool]) -> None:
     while piece := await reader.read(PIECE_BYTES):
-        if not passage.silent:
+        if not dropped():
             writer.write(piece)
             await writer.drain()

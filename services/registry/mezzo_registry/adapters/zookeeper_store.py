@@ -12,7 +12,14 @@ import struct
 from collections.abc import Iterable, Sequence
 
 from kazoo.client import KazooClient, TransactionRequest
-from kazoo.exceptions import KazooException, NoNodeError, RolledBackError, RuntimeInconsistency
+from kazoo.exceptions import (
+    ConnectionLoss,
+    KazooException,
+    NoNodeError,
+    OperationTimeoutError,
+    RolledBackError,
+    RuntimeInconsistency,
+)
 
 from mezzo_chassis.leadership import Epoch, ZooKeeperUrl
 from mezzo_chassis.leadership.zookeeper import call
@@ -23,8 +30,12 @@ CHUNK_BYTES_MAX = 100 * 1024
 TRANSACTION_BYTES = 256 * 1024
 """A transaction that has grown beyond this takes no more groups. ZooKeeper refuses requests from 1 MB, and the largest
 group (all roles, or a whole maintenance plan) has half of that."""
+COMMIT_ATTEMPTS_MAX = 3
+"""How often a transaction is tried whose connection breaks: it may be the transaction that breaks it."""
 FOLDER = "store"
 
+# The connection went before the answer came.
+_LOST = (ConnectionLoss, OperationTimeoutError)
 _LENGTHS = struct.Struct(">HI")
 
 
@@ -149,7 +160,26 @@ class ZooKeeperStore:
         return chunks[-1]
 
     async def _commit(self, chunks: Iterable[Chunk]) -> None:
+        """Write chunks in one transaction; again where the answer was lost with the connection.
+
+        The session, and with it the leadership, may outlive a connection. A request that is made meanwhile waits in the
+        client for the next one, or fails with the session.
+        """
         chunks = list(chunks)
+        for attempts_left in reversed(range(COMMIT_ATTEMPTS_MAX)):
+            try:
+                results = await call(self._transaction(chunks).commit_async)
+                self._check(results)
+                break
+            except KazooException as error:
+                if not isinstance(error, _LOST) or not attempts_left:
+                    raise StoreError(f"ZooKeeper: {error!r}") from error
+            # Whether it was carried out, nobody knows. Writing the same once more does no harm.
+            await self._find_made(chunks)
+        for chunk in chunks:
+            chunk.stored = True
+
+    def _transaction(self, chunks: Iterable[Chunk]) -> TransactionRequest:
         transaction: TransactionRequest = self._client.transaction()
         transaction.check(self._epoch.path, -1)
         for chunk in chunks:
@@ -157,10 +187,17 @@ class ZooKeeperStore:
                 transaction.set_data(chunk.path, chunk.encode())
             else:
                 transaction.create(chunk.path, chunk.encode(), acl=self._url.acl)
+        return transaction
+
+    async def _find_made(self, chunks: Iterable[Chunk]) -> None:
+        """Look which chunks exist after all."""
         try:
-            results = await call(transaction.commit_async)
+            for chunk in chunks:
+                chunk.stored = chunk.stored or await call(self._client.exists_async, chunk.path) is not None
         except KazooException as error:
             raise StoreError(f"ZooKeeper: {error!r}") from error
+
+    def _check(self, results: Sequence[object]) -> None:
         if isinstance(results[0], NoNodeError):
             raise Deposed(f"{self._epoch.path} is gone: another registry leads")
         failures = [one for one in results if isinstance(one, Exception)]
@@ -169,8 +206,6 @@ class ZooKeeperStore:
                 raise StoreError(f"ZooKeeper: {failure!r}") from failure
         if failures:
             raise StoreError(f"ZooKeeper: {failures[0]!r}")
-        for chunk in chunks:
-            chunk.stored = True
 
     async def close(self) -> None:
         """Nothing is held open: the session is the candidate's."""
