@@ -94,13 +94,31 @@ def messages(draw: st.DrawFn, descriptor: Descriptor, depth: int = 0) -> Message
     return message
 
 
+def with_defaults(message: Message) -> Message:
+    """The same message with the defaults that its protos state, wherever it leaves them out."""
+    for field in message.DESCRIPTOR.fields:
+        if field.has_default_value and not field.GetOptions().deprecated:
+            setattr(message, field.name, getattr(message, field.name))
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        if field.message_type.GetOptions().map_entry:
+            children = value.values() if field.message_type.fields_by_name["value"].message_type is not None else ()
+        else:
+            children = value if field.is_repeated else [value]
+        for child in children:
+            with_defaults(child)
+    return message
+
+
 @pytest.mark.parametrize("root", ROOTS, ids=lambda root: root.DESCRIPTOR.full_name)
 def test_every_message_survives_the_way_through_json(root: type[Message]) -> None:
     @settings(max_examples=30, deadline=None)
     @given(messages(descriptor_of(root)))
     def survives(message: Message) -> None:
-        assert jsonpb.parse(root, jsonpb.dumps(message)) == message
-        assert jsonpb.parse(root, jsonpb.dumps_ascii(message)) == message
+        read = jsonpb.parse(root, jsonpb.dumps(message))
+        assert jsonpb.parse(root, jsonpb.dumps_ascii(message)) == read
+        assert read == with_defaults(message)
 
     survives()
 
@@ -116,7 +134,7 @@ def test_it_is_protobufs_own_json_but_for_64_bit_integers(message: Message) -> N
         return int(value) if isinstance(like, int) and isinstance(value, str) else value
 
     ours = json.loads(jsonpb.dumps(message))
-    theirs = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    theirs = json_format.MessageToDict(with_defaults(message), preserving_proto_field_name=True)
     assert ours == unquoted(theirs, ours)
 
 
@@ -151,11 +169,22 @@ def test_a_string_that_is_not_utf_8_does_not_spoil_the_document_that_it_is_in() 
     labels = mesos.Labels.FromString(b"\n\x04\n\x02a\xff")
     assert json.loads(jsonpb.dumps(labels)) == {"labels": [{"key": "a\ufffd"}]}
     command = mesos.CommandInfo.FromString(b"\x3a\x02a\xff")
-    assert json.loads(jsonpb.dumps(command)) == {"arguments": ["a\ufffd"]}
+    assert json.loads(jsonpb.dumps(command)) == {"shell": True, "arguments": ["a\ufffd"]}
 
 
 def test_an_unset_required_field_is_left_out_of_what_is_written() -> None:
     assert jsonpb.to_dict(mesos.TaskInfo(agent_id=mesos.AgentID())) == {"agent_id": {}}
+
+
+def test_a_default_that_the_proto_states_is_written_as_mesos_writes_it() -> None:
+    """Or else a client for whom what is missing is false runs a command for the shell without one."""
+    command = mesos.CommandInfo(value="echo", uris=[mesos.CommandInfo.URI(value="u")])
+    written = {"value": "echo", "uris": [{"value": "u", "extract": True}], "shell": True}
+    assert jsonpb.to_dict(command) == written
+    info = jsonpb.to_dict(mesos.FrameworkInfo(user="u", name="n"))
+    # But for `role`, which is deprecated.
+    assert info == {"user": "u", "name": "n", "failover_timeout": 0.0, "checkpoint": False}
+    assert jsonpb.to_dict(mesos.DiscoveryInfo()) == {}
 
 
 def test_whole_doubles_keep_their_point_and_64_bit_integers_are_numbers() -> None:

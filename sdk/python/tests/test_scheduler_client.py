@@ -19,7 +19,8 @@ from mezzo.scheduler.v1 import scheduler_pb2_grpc as wire_grpc
 pytestmark = pytest.mark.timeout(30)
 
 Serve = Callable[..., Awaitable[str]]
-INFO = mesos.FrameworkInfo(user="root", name="mine")
+# With the defaults that JSON states.
+INFO = mesos.FrameworkInfo(user="root", name="mine", failover_timeout=0.0, checkpoint=False)
 
 
 class Stream:

@@ -1,7 +1,8 @@
 """Mesos' JSON dialect of protobuf, both ways.
 
-It differs from protobuf's own: names stay in snake case, 64-bit integers are numbers, what is not set is left out.
-Bytes are base64; enums are their names; infinite numbers are "Infinity" and "-Infinity".
+It differs from protobuf's own: names stay in snake case, 64-bit integers are numbers, what is not set is left out
+unless the proto states its default. Bytes are base64; enums are their names; infinite numbers are "Infinity" and
+"-Infinity".
 
 What is read is taken generously, as Mesos' parser takes it: unknown keys are ignored; null is unset; a string will do
 where a number or a boolean is expected; a value that is no array is one element of a repeated field; a name that an

@@ -11,6 +11,8 @@ The function made for a `Label`, whose value is optional, is
             document["value"] = text if type(text := message.value) is str else repaired(text)
         return document
 
+A field whose default the proto states is written whether it is set or not.
+
 It asks for each field by name because `ListFields` costs more than that: it makes an object for every field it lists.
 """
 
@@ -99,6 +101,10 @@ def _statements(field: FieldDescriptor, namespace: compiling.Namespace) -> list[
         value = f"[{_expression(field, 'value', name, namespace)} for value in message.{name}]"
     else:
         value = _expression(field, f"message.{name}", name, namespace)
+    if field.has_default_value and not field.GetOptions().deprecated:
+        # As Mesos does (`JSON::Protobuf` in 3rdparty/stout/include/stout/protobuf.hpp): what is unset is written, too.
+        # There are clients for whom a `shell` or `extract` that is missing is false.
+        return [f"    document[{name!r}] = {value}"]
     condition = f"has({name!r})" if field.has_presence else f"message.{name}"
     return [f"    if {condition}:", f"        document[{name!r}] = {value}"]
 

@@ -123,7 +123,6 @@ def framework_changed(
     framework = changed.framework
     info = framework.framework_info
     info.user, info.name, info.id.value = "root", name, framework_id
-    info.failover_timeout, info.checkpoint = 0.0, False
     info.capabilities.add(type=FrameworkInfo.Capability.PARTITION_AWARE)
     if roles is None:
         info.role = "*"
