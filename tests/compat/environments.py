@@ -43,11 +43,17 @@ class Environment:
         if done.returncode:
             pytest.skip(f"{module} cannot be imported here: {done.stderr.splitlines()[-1]}")
 
-    def run(self, *command: object, prefix: list[str] | None = None, variables: Mapping[str, str] | None = None) -> str:
+    def run(
+        self,
+        *command: object,
+        prefix: list[str] | None = None,
+        variables: Mapping[str, str] | None = None,
+        status: int = 0,
+    ) -> str:
         """What a command of the environment prints; `prefix` is what runs it.
 
         Raises:
-            AssertionError: It failed; with the end of what it wrote to stderr.
+            AssertionError: It exits with another status; with the end of what it wrote to stderr.
         """
         done = subprocess.run(
             [*(prefix or []), *map(str, command)],
@@ -57,7 +63,7 @@ class Environment:
             check=False,
             env={**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}", **(variables or {})},
         )
-        assert done.returncode == 0, done.stderr[-ERROR_CHARACTERS_MAX:]
+        assert done.returncode == status, done.stderr[-ERROR_CHARACTERS_MAX:]
         return done.stdout
 
     def answer(self, program: str, *arguments: object, **options: Any) -> Any:

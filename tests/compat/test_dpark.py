@@ -1,17 +1,25 @@
 """DPark, unmodified: `drun`, and a job whose stages run on DPark's own executor."""
 
+import asyncio
 import json
 import socket
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from tests.cluster import Cluster
 from tests.compat.environments import PROGRAMS, Environment, under_another_name
+from tests.polling import eventually
 
 DPARK = Environment("dpark")
 NEEDED = ("-c", 0.1)
+SECONDS_ALLOWED = 5
+# drun's status when a job is not done by then.
+TIMED_OUT = 2
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +43,11 @@ def settings(tmp_path: Path) -> dict[str, str]:
     return {"DPARK_CONF": str(file)}
 
 
+def frameworks(cluster: Cluster) -> Any:
+    with urllib.request.urlopen(f"{cluster.url}/frameworks", timeout=30) as response:
+        return json.load(response)
+
+
 def test_drun_runs_commands_and_prints_what_they_print(
     cluster: Cluster, settings: dict[str, str], tmp_path: Path
 ) -> None:
@@ -46,8 +59,29 @@ def test_drun_runs_commands_and_prints_what_they_print(
     assert printed == [f"[{number}-0@{host}] {number} of 3" for number in range(3)]
 
 
-def test_dpark_counts_words(cluster: Cluster, settings: dict[str, str], tmp_path: Path) -> None:
+async def test_drun_ends_its_framework_and_what_still_runs_when_its_time_is_up(
+    cluster: Cluster, settings: dict[str, str], tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    command = [DPARK.bin / "drun", "-s", cluster.gateway().http, "-t", SECONDS_ALLOWED, *NEEDED, "-m", 32]
+    command += ["sh", "-c", f"echo $$ > {pid}; exec sleep 1000"]
+    options: dict[str, Any] = {"prefix": under_another_name(tmp_path), "variables": settings, "status": TIMED_OUT}
+    await asyncio.to_thread(DPARK.run, *command, **options)
+    known = frameworks(cluster)
+    assert known["frameworks"] == []
+    framework = next(each for each in known["completed_frameworks"] if f"-t {SECONDS_ALLOWED}" in each["name"])
+    assert [task["state"] for task in framework["completed_tasks"]] == ["TASK_KILLED"]
+
+    async def ended() -> bool:
+        return not psutil.pid_exists(int(pid.read_text()))
+
+    await eventually(ended, "the end of what drun ran")
+
+
+@pytest.mark.parametrize("role", [None, "science"])
+def test_dpark_counts_words(role: str | None, cluster: Cluster, settings: dict[str, str], tmp_path: Path) -> None:
     command = [DPARK.python, PROGRAMS / "dpark_words.py", "-m", cluster.gateway().http, *NEEDED, "-M", 32]
+    command += ["--role", role] if role else []
     printed = DPARK.run(*command, prefix=under_another_name(tmp_path), variables=settings)
     counts = json.loads(printed.splitlines()[-1])
     assert counts == {"to": 2, "be": 2, "or": 1, "not": 1, "that": 1, "is": 1, "the": 1, "question": 1}

@@ -33,9 +33,11 @@ def completed(cluster: Cluster, name: str) -> Any:
 
 def test_toil_runs_a_workflow_on_its_own_executor(cluster: Cluster, tmp_path: Path) -> None:
     TOIL.needs("toil.batchSystems.mesos.batchSystem")
-    answers = workflow(cluster, tmp_path, "--mesosName", "plain")
+    # Toil sends the role as a lone string, for an array of them.
+    answers = workflow(cluster, tmp_path, "--mesosName", "roles", "--mesosRole", "science")
     assert [answer["number"] for answer in answers] == [0, 1, 2]
-    framework = completed(cluster, "plain")
+    framework = completed(cluster, "roles")
+    assert framework["roles"] == ["science"]
     executors = {task["executor_id"] for task in framework["completed_tasks"]}
     assert {answer["executor"] for answer in answers} == executors
     assert len(executors) == 1
