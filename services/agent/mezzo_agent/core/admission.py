@@ -13,7 +13,7 @@ from mezzo.resources import Resources
 from mezzo.resources.limits import check_limits
 from mezzo.validation.commands import check_command, check_container
 from mezzo.validation.identifiers import check_executor_id, check_framework_id, check_task_id
-from mezzo_agent.core import environment
+from mezzo_agent.core import environment, mesos_messages
 from mezzo_agent.core.books import Books
 from mezzo_agent.core.executors import Executors
 from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState, Framework, Phase, Task
@@ -66,9 +66,10 @@ class Admission:
             return
         executor = framework.executors.get(executor_info.executor_id.value) if executor_info is not None else None
         if executor is not None and executor.state in (ExecutorState.TERMINATING, ExecutorState.TERMINATED):
-            state = mesos.TASK_GONE if framework.has(_Capability.PARTITION_AWARE) else mesos.TASK_LOST
-            reason = _Status.REASON_EXECUTOR_TERMINATED
-            self._refuse(framework, infos, state, reason, f"Executor '{executor.id}' is terminating")
+            state = mesos.TASK_DROPPED if framework.has(_Capability.PARTITION_AWARE) else mesos.TASK_LOST
+            ending = executor.state is ExecutorState.TERMINATING
+            message = mesos_messages.EXECUTOR_TERMINATING if ending else mesos_messages.EXECUTOR_TERMINATED
+            self._refuse(framework, infos, state, _Status.REASON_EXECUTOR_TERMINATED, message)
             return
         clash = _clash(framework, executor_info, infos)
         if clash is not None:

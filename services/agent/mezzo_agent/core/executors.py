@@ -12,7 +12,7 @@ from mesos.v1.executor import executor_pb2 as api
 from mezzo import durations
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
-from mezzo_agent.core import environment, executor_calls, wait_status
+from mezzo_agent.core import environment, executor_calls, mesos_messages, wait_status
 from mezzo_agent.core.books import Books
 from mezzo_agent.core.effects import (
     CloseExecutorStream,
@@ -184,7 +184,7 @@ class Executors:
             self._updates.report(
                 task,
                 mesos.TASK_KILLED,
-                "Killed before its executor was told of it",
+                mesos_messages.KILLED_BEFORE_DELIVERY,
                 reason=_Status.REASON_TASK_KILLED_DURING_LAUNCH,
             )
             if not executor.live_tasks() and executor.state is ExecutorState.REGISTERING:
@@ -224,13 +224,13 @@ class Executors:
     def registration_overdue(self, executor: Executor) -> None:
         if executor.state is ExecutorState.REGISTERING:
             seconds = self._books.settings.executor_registration_timeout
-            message = f"Executor did not register within {durations.text_of(seconds)}"
+            message = mesos_messages.EXECUTOR_REGISTRATION_TIMEOUT.format(durations.text_of(seconds))
             self._doom(executor, _Status.REASON_EXECUTOR_REGISTRATION_TIMEOUT, message)
 
     def reregistration_overdue(self, executor: Executor) -> None:
         if executor.connection is None:
             seconds = self._books.settings.executor_reregistration_timeout
-            message = f"Executor did not register again within {durations.text_of(seconds)}"
+            message = mesos_messages.EXECUTOR_REREGISTRATION_TIMEOUT.format(durations.text_of(seconds))
             self._doom(executor, _Status.REASON_EXECUTOR_REREGISTRATION_TIMEOUT, message)
 
     def _doom(self, executor: Executor, reason: _Status.Reason.ValueType, message: str) -> None:
@@ -245,7 +245,7 @@ class Executors:
 
     def not_started(self, executor: Executor, reason: _Status.Reason.ValueType, message: str) -> None:
         self._books.counts.container_launch_errors += 1
-        self.ended(executor, Termination(None, message, reason))
+        self.ended(executor, Termination(None, mesos_messages.LAUNCH_FAILED.format(message), reason))
 
     def ended(self, executor: Executor, termination: Termination) -> None:
         """Its process is gone; so are its tasks. The caller strikes it from the books."""

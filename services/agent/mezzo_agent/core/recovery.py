@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
+from mezzo_agent.core import mesos_messages
 from mezzo_agent.core.admission import command_executor, record_of_executor, record_of_task
 from mezzo_agent.core.books import Books
 from mezzo_agent.core.effects import ForgetContainer, WatchContainer
@@ -22,7 +23,6 @@ from mezzo_agent.ports import RecoveredContainer, RecoveredState, Termination
 
 _Record = checkpoint.CheckpointRecord
 _Status = mesos.TaskStatus
-TRACELESS = "The agent was restarted, and found no trace of the container"
 
 
 class Restoration:
@@ -201,7 +201,7 @@ class Reconnection:
             self._supervision.ended(task, found.termination or Termination(None))
         elif any(status.state == mesos.TASK_RUNNING for status in task.statuses):
             reason = _Status.REASON_AGENT_RESTARTED
-            self._supervision.ended(task, Termination(None, TRACELESS, reason))
+            self._supervision.ended(task, Termination(None, mesos_messages.UNKNOWN_CONTAINER, reason))
         elif task.kill is not None:
             task.phase = Phase.QUEUED
             self._supervision.carry_out_kill(task)
@@ -243,5 +243,5 @@ class Reconnection:
             books.emit(ForgetContainer(found.container_id))
             self._executors.launch(executor)
             return True
-        self._executors.ended(executor, found.termination or Termination(None, TRACELESS))
+        self._executors.ended(executor, found.termination or Termination(None, mesos_messages.UNKNOWN_CONTAINER))
         return False

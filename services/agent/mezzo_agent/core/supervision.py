@@ -10,7 +10,7 @@ import signal
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
 from mezzo.resources import Resources
-from mezzo_agent.core import environment, wait_status
+from mezzo_agent.core import environment, mesos_messages, wait_status
 from mezzo_agent.core.books import Books
 from mezzo_agent.core.effects import DestroyContainer, ForgetContainer, KillContainer, LaunchContainer
 from mezzo_agent.core.events import TimerKind
@@ -73,7 +73,7 @@ class Supervision:
         else:
             self._books.counts.container_launch_errors += 1
             self._end(task)
-            self._updates.report(task, mesos.TASK_FAILED, message, reason=reason)
+            self._updates.report(task, mesos.TASK_FAILED, mesos_messages.LAUNCH_FAILED.format(message), reason=reason)
             self._kill_siblings(task)
 
     def ended(self, task: Task, termination: Termination) -> None:
@@ -81,7 +81,7 @@ class Supervision:
         self._end(task)
         state, reason = self._verdict(task, termination)
         known = termination.wait_status is not None
-        message = f"Command {wait_status.describe(termination.wait_status)}"
+        message = mesos_messages.COMMAND.format(wait_status.describe(termination.wait_status))
         if task.kill is not None and task.kill.cause is KillCause.COMPLETION_TIME:
             message = f"Task ran for longer than its max_completion_time. {message}"
         if termination.message:
@@ -161,7 +161,7 @@ class Supervision:
     def _killed_during_launch(self, task: Task) -> None:
         self._end(task)
         reason = _Status.REASON_TASK_KILLED_DURING_LAUNCH
-        self._updates.report(task, mesos.TASK_KILLED, "Killed before its command ran", reason=reason)
+        self._updates.report(task, mesos.TASK_KILLED, mesos_messages.KILLED_BEFORE_DELIVERY, reason=reason)
 
     def _grace_period(self, task: Task, policy: mesos.KillPolicy | None) -> float:
         own = task.info.kill_policy if task.info.HasField("kill_policy") else None

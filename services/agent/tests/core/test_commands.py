@@ -168,6 +168,7 @@ def test_kill_during_launch_destroys_and_reports_killed(agent, tasks):
     agent.tell(happened.ContainerNotStarted(container_id, _Status.REASON_CONTAINER_LAUNCH_FAILED, "it was destroyed"))
     last = agent.agent.books.task("F1", "t1").statuses[-1]
     assert (last.state, last.reason) == (mesos.TASK_KILLED, _Status.REASON_TASK_KILLED_DURING_LAUNCH)
+    assert last.message == "Killed before delivery to the executor"
 
 
 def test_kill_of_an_unknown_task_changes_nothing(agent):
@@ -185,7 +186,7 @@ def test_failed_launch_is_reported_with_its_reason(agent, tasks):
     agent.acknowledge(starting[0])
     (last,) = agent.updates()
     assert (last.state, last.reason) == (mesos.TASK_FAILED, _Status.REASON_CONTAINER_LAUNCH_FAILED)
-    assert last.message == "no such file: x.tgz"
+    assert last.message == "Failed to launch container: no such file: x.tgz"
     assert last.source == _Status.SOURCE_AGENT
 
 

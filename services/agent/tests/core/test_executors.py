@@ -240,6 +240,7 @@ def test_task_killed_before_its_executor_subscribed_never_reaches_it(agent, task
     agent.kill()
     (status,) = agent.updates()
     assert (status.state, status.reason) == (mesos.TASK_KILLED, _Status.REASON_TASK_KILLED_DURING_LAUNCH)
+    assert status.message == "Killed before delivery to the executor"
     assert agent.of(DestroyContainer) == [DestroyContainer(container_id)]
 
 
@@ -276,7 +277,7 @@ def test_executor_that_cannot_be_launched_fails_its_tasks(agent, tasks):
     agent.tell(happened.ContainerNotStarted(container_id, _Status.REASON_CONTAINER_LAUNCH_FAILED, "no ./executor"))
     (status,) = agent.updates()
     assert (status.state, status.reason) == (mesos.TASK_FAILED, _Status.REASON_CONTAINER_LAUNCH_FAILED)
-    assert status.message == "no ./executor"
+    assert status.message == "Failed to launch container: no ./executor"
 
 
 def test_new_stream_ends_the_older_one_and_tells_again_what_was_not_heard(running, tasks):
@@ -309,15 +310,16 @@ def test_shutdown_is_asked_for_and_then_enforced(running):
     assert running.of(DestroyContainer) == [DestroyContainer(running.container_id)]
 
 
-def test_task_for_an_executor_that_ends_is_lost_or_gone(running, new_agent, tasks):
+def test_task_for_an_executor_that_ends_is_lost_or_dropped(running, new_agent, tasks):
     ids = {"framework_id": mesos.FrameworkID(value="F1"), "executor_id": mesos.ExecutorID(value="E1")}
     running.hear(shutdown_executor=session.ShutdownExecutor(**ids))
     running.run(tasks.executor("t2"))
     (status,) = running.updates()
     assert (status.state, status.reason) == (mesos.TASK_LOST, _Status.REASON_EXECUTOR_TERMINATED)
+    assert status.message == "Executor terminating"
     running.add_framework("F1", "PARTITION_AWARE")
     running.run(tasks.executor("t3"))
-    assert running.states() == ["TASK_GONE"]
+    assert running.states() == ["TASK_DROPPED"]
 
 
 def test_framework_that_ends_asks_its_executors_to_end(running):

@@ -83,6 +83,7 @@ def test_running_task_without_a_trace_has_failed(agent):
     again.register()
     last = again.acknowledge_all()[-1]
     assert (last.state, last.reason) == (mesos.TASK_FAILED, _Status.REASON_AGENT_RESTARTED)
+    assert last.message == "Abnormal executor termination: unknown container"
 
 
 @pytest.mark.parametrize("acknowledged", [0, 1, 2, 3])
@@ -202,6 +203,7 @@ def test_executor_that_does_not_come_back_is_ended(executor):
     again.end(executor.container_id, signal.SIGKILL)
     (status,) = again.updates()
     assert (status.state, status.reason) == (mesos.TASK_FAILED, _Status.REASON_EXECUTOR_REREGISTRATION_TIMEOUT)
+    assert status.message == "Executor did not reregister within 2secs"
 
 
 def test_executor_that_ended_meanwhile_takes_its_tasks_along(executor):
