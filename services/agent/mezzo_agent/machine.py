@@ -62,7 +62,9 @@ class Machine:
             end=self._end,
             observer=metrics,
         )
-        self.turns = Turns(self.core, self._journal, self._performer.perform, observe=metrics.turn)
+        self.turns = Turns(
+            self.core, self._journal, self._performer.perform, observe=metrics.turn, dropped=metrics.drop
+        )
         self._performer.report_to(self.turns.post)
         self._turning: asyncio.Task[None] | None = None
         self._conversing: asyncio.Task[None] | None = None

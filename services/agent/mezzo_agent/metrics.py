@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo.agent.v1.agent_session_pb2 import RegistryMessage
 from mezzo.resources import Resources
 from mezzo_agent.containers.posix import ContainerCounts, PosixContainerizer
 from mezzo_agent.core import Agent
@@ -105,6 +106,14 @@ class AgentMetrics:
         self.rpc = RpcMetrics(self.registry, "agent")
         self.http = HttpMetrics(self.registry, "agent")
         self._events = Counter("mezzo_agent_events_total", "Events that the core handled.", registry=self.registry)
+        self._dropped = Counter(
+            "mezzo_agent_registry_messages_dropped_total",
+            "Messages of the registry that could not be applied, by kind.",
+            ["message"],
+            registry=self.registry,
+        )
+        for kind in RegistryMessage.DESCRIPTOR.oneofs_by_name["message"].fields:
+            self._dropped.labels(kind.name)
         self._turns = self._seconds("turn_duration", "How long a turn took: decide, write to disk, act.")
         launches = self._seconds(
             "container_launch", "From the order to launch a container to its program, fetching included.", "outcome"
@@ -127,6 +136,10 @@ class AgentMetrics:
         """A turn was taken."""
         self._events.inc(events)
         self._turns.observe(seconds)
+
+    def drop(self, kind: str) -> None:
+        """A message of the registry was not applied; `kind` is its field in the wire's oneof."""
+        self._dropped.labels(kind).inc()
 
     def launched(self, seconds: float, *, failed: bool) -> None:
         """A container was launched, or could not be."""

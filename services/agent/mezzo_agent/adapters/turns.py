@@ -15,12 +15,13 @@ from mezzo.agent.v1.checkpoint_pb2 import CheckpointRecord
 from mezzo.errors import InternalError, MezzoError
 from mezzo_agent.core import Agent
 from mezzo_agent.core.effects import Effect, Persist
-from mezzo_agent.core.events import Event
+from mezzo_agent.core.events import Event, RegistryMessageReceived
 from mezzo_chassis.log import get_logger
 
 EVENTS_PER_TURN_MAX = 1024
 DISK_RETRY_SECONDS = 1.0
 ENDING = "the agent is ending"
+ERROR_CHARACTERS_MAX = 1000
 
 log = get_logger(__name__)
 
@@ -49,13 +50,17 @@ class Turns:
         *,
         clock: Callable[[], float] = time.time,
         observe: Callable[[int, float], None] = lambda _events, _seconds: None,
+        dropped: Callable[[str], None] = lambda _kind: None,
     ) -> None:
-        """`perform` acts on an effect without waiting. `observe` is told of each turn: events, and seconds."""
+        """`perform` acts on an effect without waiting. `observe` is told of each turn: events, and seconds; `dropped`
+        of each message of the registry that could not be applied: its kind.
+        """
         self.agent = agent
         self._disk = disk
         self._perform = perform
         self._clock = clock
         self._observe = observe
+        self._dropped = dropped
         self._inbox: list[_Item] = []
         self._wake = asyncio.Event()
         self._over = False
@@ -104,11 +109,11 @@ class Turns:
             try:
                 effects += self.agent.handle(event, now=self._clock())
             except MezzoError as refusal:
-                _refuse(event, answer, refusal)
+                self._refuse(event, answer, refusal)
             except Exception as defect:
                 # One event that the core cannot digest must not end what all the others run.
                 log.exception("defect in the core", event_type=type(event).__name__)
-                _refuse(event, answer, InternalError(f"{type(defect).__name__}: {defect}"))
+                self._refuse(event, answer, InternalError(f"{type(defect).__name__}: {defect}"))
             else:
                 if answer is not None:
                     answers.append(answer)
@@ -142,9 +147,19 @@ class Turns:
         except OSError as error:
             log.error("cannot rewrite the journal; it grows on", error=str(error))
 
+    def _refuse(self, event: Event, answer: asyncio.Future[None] | None, error: MezzoError) -> None:
+        """Drop an event. Any message of the registry can be dropped alone, and the session goes on.
 
-def _refuse(event: Event, answer: asyncio.Future[None] | None, error: MezzoError) -> None:
-    if answer is None:
-        log.warning("event refused", event_type=type(event).__name__, error=str(error))
-    elif not answer.done():
-        answer.set_exception(error)
+        What it meant is made good by the next registration: the registry sends again what was never seen, and the
+        snapshot says what runs. Another session is not begun for it, which might bring the same message again.
+        """
+        if answer is not None:
+            if not answer.done():
+                answer.set_exception(error)
+            return
+        kind = (event.message.WhichOneof("message") or "") if isinstance(event, RegistryMessageReceived) else ""
+        if kind:
+            self._dropped(kind)
+        log.warning(
+            "event refused", event_type=type(event).__name__, message=kind, error=str(error)[:ERROR_CHARACTERS_MAX]
+        )

@@ -122,6 +122,21 @@ async def test_agent_that_is_shut_down_ends_what_runs_says_goodbye_and_forgets_i
     assert not registry.registrations()[0].agent_info.HasField("id")
 
 
+async def test_message_that_cannot_be_applied_is_dropped_and_counted_and_the_session_goes_on(
+    agent, registry, http, tasks
+):
+    registry.add_framework()
+    good = session.RunTask(framework_id=mesos.FrameworkID(value="F1"), task=tasks.command("t1"))
+    registry.send(run_task=session.RunTask.FromString(good.SerializeToString().replace(b"t1", b"\xff1")))
+    registry.run(tasks.command("t2"))
+    await registry.until_state("t2", "TASK_RUNNING")
+    assert len(registry.registrations()) == 1
+    async with http.get(f"http://127.0.0.1:{agent.config.metrics_port}/metrics") as response:
+        text = await response.text()
+    assert 'mezzo_agent_registry_messages_dropped_total{message="run_task"} 1.0' in text
+    assert 'mezzo_agent_registry_messages_dropped_total{message="kill_task"} 0.0' in text
+
+
 async def test_agent_that_stops_leaves_its_containers_alone(agent, registry, containers, tasks):
     registry.add_framework()
     registry.run(tasks.command())
