@@ -9,7 +9,8 @@ from typing import Any
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
-from mezzo.resources import Resources, parse
+from mezzo.resources import parse
+from mezzo.scheduler.tracker import LaunchTracker, Received
 from mezzo.task_states import TERMINAL
 from tests.simulation.clock import Clock
 from tests.simulation.network import Connection
@@ -24,7 +25,8 @@ DUPLICATE_ONE_IN = 8
 IGNORE_OFFER_ONE_IN = 15
 
 
-LOST = frozenset({mesos.TASK_LOST, mesos.TASK_DROPPED, mesos.TASK_GONE, mesos.TASK_UNKNOWN})
+LOST = frozenset({mesos.TASK_LOST, mesos.TASK_DROPPED, mesos.TASK_GONE})
+"""TASK_UNKNOWN is not among them: it says that the registry does not know, and not that the task has ended."""
 
 
 class ContradictionError(AssertionError):
@@ -32,13 +34,13 @@ class ContradictionError(AssertionError):
 
 
 @dataclass(slots=True)
-class Launch:
+class Attempt:
+    """One launch of a task: a call that may be lost on its way."""
+
     task_id: str
-    agent_id: str
     statuses: list[mesos.TaskStatus] = field(default_factory=list)
+    """Everything that was said of it, also what was said again."""
     ends: set[bytes] = field(default_factory=set)
-    # The end was told by an agent, or, of a launch that reached none, by a registry.
-    over: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +50,8 @@ class FrameworkNode:
     random: random.Random
     tasks_max: int
     connect: Callable[[FrameworkNode], Connection | None]
-    launches: dict[str, Launch] = field(default_factory=dict)
+    tracker: LaunchTracker = field(default_factory=LaunchTracker)
+    attempts: dict[str, Attempt] = field(default_factory=dict)
     info: mesos.FrameworkInfo = field(default_factory=mesos.FrameworkInfo)
     connection: Connection | None = None
     subscribed: bool = False
@@ -56,6 +59,8 @@ class FrameworkNode:
     def start(self) -> None:
         self.info = mesos.FrameworkInfo(user="", name=self.name, failover_timeout=10_000, checkpoint=True)
         self.info.capabilities.add(type=mesos.FrameworkInfo.Capability.PARTITION_AWARE)
+        for number in range(self.tasks_max):
+            self.tracker.add(self._task(f"{self.name}-{number}"))
         self._subscribe()
         self._reconcile_now_and_then()
 
@@ -114,23 +119,19 @@ class FrameworkNode:
         self.clock.after(self.random.uniform(*ANSWER_SECONDS), answer)
 
     def _answer(self, offer: mesos.Offer) -> None:
-        free = Resources.of(offer.resources).unallocated()
         call = self._call(v1.Call.ACCEPT)
         call.accept.offer_ids.append(offer.id)
         call.accept.filters.refuse_seconds = self.random.uniform(*REFUSE_SECONDS)
         operation = call.accept.operations.add(type=mesos.Offer.Operation.LAUNCH)
         operation.launch.SetInParent()
-        for _ in range(self.random.randint(0, 4)):
-            if len(self.launches) >= self.tasks_max or not free.contains(NEEDED):
-                break
-            free -= NEEDED
-            operation.launch.task_infos.append(self._task(offer.agent_id))
+        for task in self.tracker.take(offer, tasks_max=self.random.randint(0, 4)):
+            self.attempts[task.task_id.value] = Attempt(task.task_id.value)
+            operation.launch.task_infos.append(task)
         self._send(call)
 
-    def _task(self, agent_id: mesos.AgentID) -> mesos.TaskInfo:
-        task_id = f"{self.name}-{len(self.launches)}"
-        self.launches[task_id] = Launch(task_id, agent_id.value)
-        task = mesos.TaskInfo(name=task_id, agent_id=agent_id, resources=NEEDED.messages())
+    @staticmethod
+    def _task(task_id: str) -> mesos.TaskInfo:
+        task = mesos.TaskInfo(name=task_id, agent_id=mesos.AgentID(value=""), resources=NEEDED.messages())
         task.task_id.value = task_id
         task.command.value = "simulated"
         return task
@@ -138,23 +139,26 @@ class FrameworkNode:
     # ----------------------------------------------------------------------------------------- the updates
 
     def _note(self, status: mesos.TaskStatus) -> None:
-        launch = self.launches[status.task_id.value]
+        attempt = self.attempts[status.task_id.value]
         if status.uuid:
-            self._note_from_agent(launch, status)
-        elif status.state in (mesos.TASK_UNKNOWN, mesos.TASK_GONE) or status.state in TERMINAL:
-            # Nobody holds it. After its end that is no news; otherwise it must never have reached its agent.
-            if status.state in LOST and not launch.ends and any(each.uuid for each in launch.statuses):
-                raise ContradictionError(f"{launch.task_id} was lost although its agent had it: {status.message}")
-            launch.over = True
-        launch.statuses.append(status)
+            self._check_end(attempt, status)
+        elif status.state in LOST and not attempt.ends and any(each.uuid for each in attempt.statuses):
+            raise ContradictionError(f"{attempt.task_id} was lost although its agent had it: {status.message}")
+        attempt.statuses.append(status)
+        if self.tracker.receive(status) is Received.LAUNCH_LOST:
+            self._send(self._call(v1.Call.REVIVE))
+        if status.uuid:
+            self._answer_update(status)
 
-    def _note_from_agent(self, launch: Launch, status: mesos.TaskStatus) -> None:
-        if launch.ends and status.uuid not in launch.ends and status.uuid not in {s.uuid for s in launch.statuses}:
-            states = [mesos.TaskState.Name(each.state) for each in (*launch.statuses, status)]
-            raise ContradictionError(f"{launch.task_id} goes on after its end: {states}")
+    @staticmethod
+    def _check_end(attempt: Attempt, status: mesos.TaskStatus) -> None:
+        if attempt.ends and status.uuid not in {each.uuid for each in attempt.statuses}:
+            states = [mesos.TaskState.Name(each.state) for each in (*attempt.statuses, status)]
+            raise ContradictionError(f"{attempt.task_id} goes on after its end: {states}")
         if status.state in TERMINAL:
-            launch.ends.add(status.uuid)
-            launch.over = True
+            attempt.ends.add(status.uuid)
+
+    def _answer_update(self, status: mesos.TaskStatus) -> None:
         for _ in range(2 if self.random.randrange(DUPLICATE_ONE_IN) == 0 else 1):
             call = self._call(v1.Call.ACKNOWLEDGE)
             call.acknowledge.agent_id.CopyFrom(status.agent_id)
@@ -166,15 +170,14 @@ class FrameworkNode:
             call.kill.task_id.CopyFrom(status.task_id)
             self._send(call)
 
-    @property
-    def open_launches(self) -> list[Launch]:
-        return [launch for launch in self.launches.values() if not launch.over]
-
     def _reconcile(self) -> None:
         call = self._call(v1.Call.RECONCILE)
         call.reconcile.SetInParent()
-        for launch in self.open_launches:
-            call.reconcile.tasks.add().task_id.value = launch.task_id
+        for launch in self.tracker.unfinished():
+            task = call.reconcile.tasks.add()
+            task.task_id.value = launch.task_id
+            # A registry that was elected after the agent got out of reach cannot know of the task without it.
+            task.agent_id.CopyFrom(launch.task.agent_id)
         if call.reconcile.tasks:
             self._send(call)
 

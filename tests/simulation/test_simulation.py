@@ -16,7 +16,9 @@ STEPS = 3_000
 def test_every_task_ends_exactly_once_whatever_goes_wrong(seed: int) -> None:
     world = World(seed)
     world.run(STEPS)
-    assert sum(len(node.launches) for node in world.framework_nodes) == world.frameworks * world.tasks_per_framework
+    launches = [launch for node in world.framework_nodes for launch in node.tracker.launches]
+    assert len(launches) == world.frameworks * world.tasks_per_framework
+    assert all(launch.end is not None for launch in launches)
 
 
 def test_a_seed_decides_everything() -> None:
@@ -24,7 +26,7 @@ def test_a_seed_decides_everything() -> None:
         world = World(7, tasks_per_framework=20)
         world.run(1_000)
         states = [
-            [mesos.TaskState.Name(status.state) for launch in node.launches.values() for status in launch.statuses]
+            [mesos.TaskState.Name(status.state) for attempt in node.attempts.values() for status in attempt.statuses]
             for node in world.framework_nodes
         ]
         return world.clock.now, world.steps, states

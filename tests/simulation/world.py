@@ -95,9 +95,9 @@ class World:
             self.connections = [each for each in self.connections if not each.broken]
 
     def _at_rest(self) -> bool:
-        return all(
-            len(node.launches) == node.tasks_max and not node.open_launches for node in self.framework_nodes
-        ) and not any(machine.core and self._tasks_on(machine) for machine in self.machine_nodes)
+        return all(node.tracker.finished for node in self.framework_nodes) and not any(
+            machine.core and self._tasks_on(machine) for machine in self.machine_nodes
+        )
 
     @staticmethod
     def _tasks_on(machine: Machine) -> int:
@@ -105,10 +105,10 @@ class World:
         return sum(len(framework.tasks) for framework in machine.core.books.frameworks.values())
 
     def _check_the_end(self) -> None:
-        open_launches = [launch.task_id for node in self.framework_nodes for launch in node.open_launches]
+        open_launches = [launch.task_id for node in self.framework_nodes for launch in node.tracker.unfinished()]
         if open_launches:
             raise ViolationError(f"never ended: {open_launches}")
-        waiting = [node.name for node in self.framework_nodes if len(node.launches) < node.tasks_max]
+        waiting = [node.name for node in self.framework_nodes if node.tracker.any_waiting]
         if waiting:
             raise ViolationError(f"never offered enough: {waiting}")
         if sum(len(machine.starts) for machine in self.machine_nodes) * 2 < self.frameworks * self.tasks_per_framework:

@@ -114,6 +114,23 @@ def test_what_was_heard_of_once_is_not_launched_again(tracker: LaunchTracker) ->
     assert not tracker.any_waiting
 
 
+def test_a_launch_whose_agent_was_out_of_reach_at_once_is_made_again_when_nobody_has_it(
+    tracker: LaunchTracker,
+) -> None:
+    tracker.take(offer("cpus:8;mem:1024"))
+    assert tracker.receive(status("a", mesos.TASK_UNREACHABLE)) is Received.NEW
+    assert tracker.receive(status("a", mesos.TASK_GONE, reason=RECONCILED)) is Received.LAUNCH_LOST
+
+
+def test_what_its_agent_has_lost_has_ended(tracker: LaunchTracker) -> None:
+    (first, *_) = tracker.launches
+    tracker.take(offer("cpus:8;mem:1024"))
+    tracker.receive(status("a", mesos.TASK_RUNNING, b"1"))
+    assert tracker.receive(status("a", mesos.TASK_GONE, reason=RECONCILED)) is Received.NEW
+    assert first.end is not None
+    assert tracker.receive(status("a", mesos.TASK_GONE, reason=RECONCILED)) is Received.REPEATED
+
+
 def test_it_is_finished_when_everything_has_ended(tracker: LaunchTracker) -> None:
     assert not tracker.finished
     tracker.take(offer("cpus:8;mem:1024"))

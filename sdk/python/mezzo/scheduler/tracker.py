@@ -67,6 +67,11 @@ class Launch:
         return self.statuses[-1] if self.statuses else None
 
     @property
+    def reached_agent(self) -> bool:
+        """Whether its agent has said anything of it: only agents give updates an id."""
+        return any(status.uuid for status in self.statuses)
+
+    @property
     def end(self) -> mesos.TaskStatus | None:
         """Its first terminal status."""
         return next((status for status in self.statuses if status.state in TERMINAL), None)
@@ -116,11 +121,7 @@ class LaunchTracker:
         if launch is None:
             return Received.FOREIGN
         if status.reason == mesos.TaskStatus.REASON_RECONCILIATION:
-            if launch.statuses or launch.waiting or status.state not in NOWHERE:
-                return Received.REPEATED
-            launch.waiting = True
-            self._waiting[launch] = None
-            return Received.LAUNCH_LOST
+            return self._receive_answer(launch, status)
         if launch.waiting:
             if status.state in NOWHERE:
                 return Received.FOREIGN
@@ -128,6 +129,20 @@ class LaunchTracker:
             launch.waiting = False
             del self._waiting[launch]
         if status.uuid and any(each.uuid == status.uuid for each in launch.statuses):
+            return Received.REPEATED
+        launch.statuses.append(status)
+        return Received.NEW
+
+    def _receive_answer(self, launch: Launch, status: mesos.TaskStatus) -> Received:
+        """Record what a reconciliation was answered."""
+        if launch.waiting or launch.end is not None or status.state not in NOWHERE:
+            return Received.REPEATED
+        if not launch.reached_agent:
+            launch.waiting = True
+            self._waiting[launch] = None
+            return Received.LAUNCH_LOST
+        if status.state not in TERMINAL:
+            # Nobody knows it for now. Its agent may come back with it.
             return Received.REPEATED
         launch.statuses.append(status)
         return Received.NEW
@@ -153,6 +168,7 @@ class LaunchTracker:
     def _launch(self, launch: Launch, offer: mesos.Offer) -> None:
         del self._waiting[launch]
         launch.attempts += 1
+        launch.statuses.clear()
         if launch.attempts > 1:
             # The lost launch may still arrive, and be refused: that must not be taken for the end of this one.
             del self._by_task_id[launch.task_id]
