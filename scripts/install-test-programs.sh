@@ -84,3 +84,22 @@ for name in clients toil dpark paasta; do
     fi
     echo "$lock" > "$environment/installed"
 done
+
+# mesos-go's examples are built by Go, unoptimized: nobody waits for them but the build.
+module=tests/compat/programs/mesos_go
+examples=.cache/mesos-go
+go=$(command -v go || echo /usr/local/go/bin/go)
+lock=$(cat "$module/go.mod" "$module/go.sum" | cksum)
+if [ ! -x "$go" ]; then
+    echo "Go is not installed; the tests that need it are skipped"
+elif [ "$(cat "$examples/installed" 2> /dev/null)" != "$lock" ]; then
+    rm -rf "$examples"
+    mkdir -p "$examples"
+    commands=github.com/mesos/mesos-go/api/v1/cmd
+    if (cd "$module" && CGO_ENABLED=0 GOFLAGS=-mod=readonly GOTOOLCHAIN=local "$go" build -o "../../../../$examples/bin/" \
+        -gcflags='all=-N -l' -ldflags='-s -w' "$commands/example-scheduler" "$commands/example-executor" "$commands/mwatch"); then
+        echo "$lock" > "$examples/installed"
+    else
+        echo "mesos-go cannot be built here; the tests that need it are skipped"
+    fi
+fi
