@@ -49,3 +49,11 @@ def test_what_an_earlier_version_made_is_closed(tmp_path: Path) -> None:
     cluster.open_log("registry").close()
     assert mode_of(tmp_path / "work" / "registry") == 0o700
     assert mode_of(cluster.log_of("registry")) == 0o600
+
+
+def test_a_folder_that_exists_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir(mode=0o1777)
+    (tmp_path / "work").chmod(0o1777)
+    Cluster(Layout(tmp_path / "work")).make_folders()
+    assert mode_of(tmp_path / "work") == 0o1777
+    assert mode_of(tmp_path / "work" / "registry") == 0o700

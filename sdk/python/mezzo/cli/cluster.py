@@ -132,9 +132,9 @@ class Cluster:
 
     def make_folders(self) -> None:
         """What other users of the machine have no business with is closed to them. Raises `ClusterError`."""
-        # Tasks of root's agent run as other users, and their sandboxes lie below these two.
-        passable = 0o711 if os.geteuid() == 0 else private_files.FOLDER_MODE
-        _make(self.layout.work_dir, passable)
+        passable = passable_mode()
+        if not self.layout.work_dir.is_dir():  # one that exists may be anybody's, and hold more than ours: as /tmp does
+            _make(self.layout.work_dir, passable)
         _make(self.layout.work_dir / "agent", passable)
         _make(self.layout.work_dir / "logs", private_files.FOLDER_MODE)
         _make(self.layout.work_dir / "registry", private_files.FOLDER_MODE)
@@ -234,6 +234,11 @@ class Cluster:
         if agent:
             await _end(agent, signal.SIGUSR1)
         await asyncio.gather(*(_end(process, signal.SIGTERM) for process in others))
+
+
+def passable_mode() -> int:
+    """Of the folders that the sandboxes lie below: tasks of root's agent run as other users."""
+    return 0o711 if os.geteuid() == 0 else private_files.FOLDER_MODE
 
 
 async def _end(process: asyncio.subprocess.Process, how: signal.Signals) -> None:

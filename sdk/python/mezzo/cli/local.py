@@ -31,9 +31,10 @@ def local(
     """Start a whole cluster on this machine, run twenty tasks on it, and keep it up until Ctrl-C."""
     # gRPC, and the messages of the scheduler API: for this verb alone.
     from mezzo.cli import local_run
-    from mezzo.cli.cluster import Layout
+    from mezzo.cli.cluster import Layout, passable_mode
 
     with tempfile.TemporaryDirectory(prefix="mezzo-") as scratch:
+        Path(scratch).chmod(passable_mode())
         folder = Path(scratch) if fresh else work_dir or default_work_dir()
         layout = Layout(work_dir=folder.resolve(), ip=ip, gateway_port=port, agent_port=agent_port, resources=resources)
         code = local_run.run(layout, tasks=tasks, once=once)
