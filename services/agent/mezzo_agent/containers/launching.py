@@ -27,6 +27,9 @@ _INTERPRETER_VARIABLES = ("LD_LIBRARY_PATH",)
 REPORT_BYTES_MAX = 1 << 16
 LAUNCH_SECS_MAX = 60.0
 """How long a launcher may take from an order to the task's program; one that takes longer hangs, and is replaced."""
+ORDERS_MAX = 64
+"""How many launches are under way at a time. Others wait here, or those at the end of ten thousand would be overdue
+though the launcher works all the time."""
 CLOSE_SECS_MAX = 2.0
 """How long to wait for launches under way when the agent ends; what hangs then is the next agent's affair."""
 
@@ -76,6 +79,7 @@ class Launcher:
     def __init__(self, runtime_dir: Path) -> None:
         self._log_file = runtime_dir / "launcher.log"
         self._pending: dict[int, asyncio.Future[Processes]] = {}
+        self._places = asyncio.Semaphore(ORDERS_MAX)
         self._tokens = 0
         self._exited = asyncio.Event()
         self._drained = asyncio.Event()
@@ -108,6 +112,10 @@ class Launcher:
 
     async def launch(self, order: Order) -> Processes:
         """Returns once the task's program runs. Raises StartError or LauncherDied."""
+        async with self._places:
+            return await self._launch(order)
+
+    async def _launch(self, order: Order) -> Processes:
         if not self.alive:
             raise LauncherDied("the launcher has died")
         self._tokens += 1

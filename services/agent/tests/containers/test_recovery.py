@@ -203,6 +203,22 @@ async def test_launches_ordered_of_a_launcher_that_hangs_are_made_by_the_next_on
     assert (await containers._launchers.current()).pid != launcher.pid
 
 
+async def test_launches_are_overdue_for_the_launcher_alone_and_not_for_those_before_them(
+    containers: PosixContainerizer, configure: Configure, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launching, "ORDERS_MAX", 2)
+    launcher = await containers._launchers.current()
+    os.kill(launcher.pid, signal.SIGSTOP)
+    launches = [asyncio.create_task(containers.launch(configure("exit 3"))) for _ in range(5)]
+    await until(lambda: all(container.folder.path.exists() for container in containers._containers.values()))
+    await until(lambda: len(launcher._pending) == 2)
+    assert launcher._tokens == 2  # the clock of the other three does not run yet
+    os.kill(launcher.pid, signal.SIGCONT)
+    launched = await asyncio.gather(*launches)
+    assert {(await containers.wait(each.container_id)).wait_status for each in launched} == {3 << 8}
+    assert (await containers._launchers.current()) is launcher
+
+
 DAEMON = "(setsid sh -c 'setsid sleep 1000 & echo $! > daemon' &) ; while [ ! -s daemon ]; do sleep 0.01; done; "
 
 
