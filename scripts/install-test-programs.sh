@@ -96,7 +96,7 @@ elif [ "$(cat "$examples/installed" 2> /dev/null)" != "$lock" ]; then
     rm -rf "$examples"
     mkdir -p "$examples"
     commands=github.com/mesos/mesos-go/api/v1/cmd
-    if (cd "$module" && CGO_ENABLED=0 GOFLAGS=-mod=readonly GOTOOLCHAIN=local "$go" build -o "../../../../$examples/bin/" \
+    if (cd "$module" && CGO_ENABLED=0 GOFLAGS=-mod=readonly GOTOOLCHAIN=local timeout 300 "$go" build -o "../../../../$examples/bin/" \
         -gcflags='all=-N -l' -ldflags='-s -w' "$commands/example-scheduler" "$commands/example-executor" "$commands/mwatch"); then
         echo "$lock" > "$examples/installed"
     else

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import urllib.request
 from collections.abc import Iterator
@@ -25,24 +26,30 @@ TIMED_OUT = 2
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One whose agent runs the tasks of any user as itself: root's other name is unknown to it."""
+def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Variables that name DPark's own configuration: what it writes stays in a folder of the tests."""
+    folder = tmp_path_factory.mktemp("settings")
+    file = folder / "dpark.conf"
+    file.write_text(f"DPARK_WORK_DIR = {str(folder / 'work')!r}\n")
+    return {"DPARK_CONF": str(file)}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, str]) -> Iterator[Cluster]:
+    """One whose agent runs the tasks of any user as itself: root's other name is unknown to it.
+
+    Executors inherit nothing but what the agent is told, which is how an operator configures DPark on all machines.
+    """
     DPARK.needs("dpark.schedule")
     try:
         socket.gethostbyname(socket.gethostname())
     except OSError:
         pytest.skip("DPark's executors connect to this machine's name, which does not resolve")
     folder = tmp_path_factory.mktemp("dpark")
-    with Cluster(folder, flags={"agent": {"switch_user": "false"}}) as running:
+    variables = json.dumps({"PATH": os.environ["PATH"], **settings})
+    agent = {"switch_user": "false", "executor_environment_variables": variables}
+    with Cluster(folder, flags={"agent": agent}) as running:
         yield running
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> dict[str, str]:
-    """DPark's own configuration: what it writes stays in the test's folder."""
-    file = tmp_path / "dpark.conf"
-    file.write_text(f"DPARK_WORK_DIR = {str(tmp_path / 'work')!r}\n")
-    return {"DPARK_CONF": str(file)}
 
 
 def frameworks(cluster: Cluster) -> Any:
