@@ -9,8 +9,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo import recordio
 from mezzo_chassis.http import bodies
 from mezzo_chassis.http.bodies import BODY_MEMORY, read_body, read_text
+from mezzo_chassis.http.exchange import FIRST_RECORD_BYTES_MAX, read_first_record
 from mezzo_chassis.http.routes import Routes
 from mezzo_chassis.http.site import Site, start_site
 from mezzo_chassis.testing import raw_http
@@ -19,6 +22,8 @@ BODY_BYTES_MAX = 1_000_000
 TOTAL_BYTES_MAX = 1_500_000
 PATIENCE_SECONDS = 20
 GZIP = {"Content-Encoding": "gzip"}
+RECORDS = {"Content-Type": "application/recordio", "Message-Content-Type": "application/json"}
+RECORD = recordio.encode(b'{"labels":[{"key":"first"}]}')
 BOMB = gzip.compress(bytes(100_000_000))
 
 
@@ -36,6 +41,11 @@ class Handlers:
     async def text(self, request: web.Request) -> web.StreamResponse:
         return web.Response(text=await read_text(request))
 
+    async def record(self, request: web.Request) -> web.StreamResponse:
+        labels = await read_first_record(request, mesos.Labels)
+        self.bytes_held = request.app[BODY_MEMORY].bytes
+        return web.Response(text=labels.labels[0].key)
+
     async def kept(self, request: web.Request) -> web.StreamResponse:
         await read_body(request)
         self.arrived.release()
@@ -51,7 +61,7 @@ def handlers() -> Handlers:
 @pytest.fixture
 async def site(handlers: Handlers) -> AsyncIterator[Site]:
     routes = Routes("master")
-    for handler in (handlers.length, handlers.text, handlers.kept):
+    for handler in (handlers.length, handlers.text, handlers.record, handlers.kept):
         routes.add(f"/{handler.__name__}", handler)
     running = await start_site(routes.application(BODY_BYTES_MAX, TOTAL_BYTES_MAX), "127.0.0.1", 0)
     yield running
@@ -160,3 +170,29 @@ async def test_the_bodies_of_all_requests_are_limited_together(
     async with client.post("/length", data=bytes(BODY_BYTES_MAX)) as response:
         assert response.status == 200
     assert handlers.bytes_held == BODY_BYTES_MAX
+
+
+async def test_a_first_record_is_counted_like_a_body(client: aiohttp.ClientSession, handlers: Handlers) -> None:
+    async with client.post("/record", data=RECORD, headers=RECORDS) as response:
+        assert (response.status, await response.text()) == (200, "first")
+    assert handlers.bytes_held == len(RECORD)
+
+
+async def test_a_first_record_in_gzip_is_decompressed(client: aiohttp.ClientSession) -> None:
+    async with client.post("/record", data=gzip.compress(RECORD), headers=RECORDS | GZIP) as response:
+        assert (response.status, await response.text()) == (200, "first")
+
+
+async def test_a_first_record_that_does_not_arrive_is_given_up(
+    client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS_MAX", 0.1)
+    given_up = asyncio.Event()
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"%d\n{" % FIRST_RECORD_BYTES_MAX
+        await given_up.wait()
+
+    async with client.post("/record", data=stream(), headers=RECORDS) as response:
+        given_up.set()
+        assert response.status == 408

@@ -1,14 +1,15 @@
 """Reading the bodies of requests: limited in bytes, also after decompression, in time, and all of them together.
 
-Every handler reads through `read_body`: aiohttp's own `Request.read` has no limit of time, and does not know of the
-bodies of other requests.
+Every handler reads through `read_body` or `body_pieces`: aiohttp's own `Request.read` and `Request.content` have no
+limit of time, and do not know of the bodies of other requests.
 """
 
 from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -59,37 +60,48 @@ BODY_MEMORY: Final = web.AppKey("body_memory", BodyMemory)
 
 
 async def read_body(request: web.Request) -> bytes:
-    """A request's body, decompressed where it is gzip.
+    """A request's body, decompressed where it is gzip. Raises what `body_pieces` raises, and 408 where it is late."""
+    async with in_time():
+        return b"".join([piece async for piece in body_pieces(request)])
+
+
+@asynccontextmanager
+async def in_time() -> AsyncIterator[None]:
+    """Raise 408 where what is read of a body takes longer than `BODY_SECONDS_MAX`."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            yield
+    except TimeoutError:
+        late = web.HTTPRequestTimeout(text=f"the body did not arrive within {BODY_SECONDS_MAX:g} seconds")
+        raise _closing(late) from None
+
+
+async def body_pieces(request: web.Request) -> AsyncGenerator[bytes]:
+    """A request's body as it arrives, decompressed where it is gzip. To be read within `in_time`.
 
     Raises:
         InvalidRequest: it is not what its head says: broken gzip, broken chunks.
-        web.HTTPException: 408 where it takes too long, 413 where it is too large, 415 for another coding than gzip, and
-            503 where the bodies of all requests are too large together.
+        web.HTTPException: 413 where it is too large, 415 for another coding than gzip, and 503 where the bodies of all
+            requests are too large together.
     """
     decoder = _decoder(request)
     bytes_max, memory = request.client_max_size, request.app[BODY_MEMORY]
     if (request.content_length or 0) > bytes_max:
         raise _too_large(bytes_max)
-    pieces: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(BODY_SECONDS_MAX):
-            while received := await request.content.readany():
-                for piece in decoder.pieces(received):
-                    size += len(piece)
-                    if size > bytes_max:
-                        raise _too_large(bytes_max)
-                    memory.hold(request, len(piece))
-                    pieces.append(piece)
-                    if len(piece) >= INFLATED_PIECE_BYTES:
-                        await asyncio.sleep(0)
+        while received := await request.content.readany():
+            for piece in decoder.pieces(received):
+                size += len(piece)
+                if size > bytes_max:
+                    raise _too_large(bytes_max)
+                memory.hold(request, len(piece))
+                yield piece
+                if len(piece) >= INFLATED_PIECE_BYTES:
+                    await asyncio.sleep(0)
         decoder.finish()
-    except TimeoutError:
-        late = web.HTTPRequestTimeout(text=f"the body did not arrive within {BODY_SECONDS_MAX:g} seconds")
-        raise _closing(late) from None
     except web.RequestPayloadError as error:
         raise InvalidRequest("", f"the body cannot be read: {error}") from None
-    return b"".join(pieces)
 
 
 async def read_text(request: web.Request) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -13,7 +14,7 @@ from google.protobuf.message import Message
 
 from mezzo import jsonpb, limits, parsing, recordio
 from mezzo.errors import InvalidRequest
-from mezzo_chassis.http.bodies import read_body
+from mezzo_chassis.http.bodies import body_pieces, in_time, read_body
 
 JSON: Final = "application/json"
 PROTOBUF: Final = "application/x-protobuf"
@@ -81,11 +82,11 @@ async def read_first_record(request: web.Request, message_class: type[M]) -> M:
     if content_type not in FORMATS:
         raise unsupported_media_type(content_type, MESSAGE_CONTENT_TYPE)
     decoder = recordio.Decoder(FIRST_RECORD_BYTES_MAX)
-    async for piece in request.content.iter_any():
-        for record in decoder.feed(piece):
-            return (
-                jsonpb.parse(message_class, record) if content_type == JSON else parse_protobuf(message_class, record)
-            )
+    async with in_time(), aclosing(body_pieces(request)) as pieces:
+        async for piece in pieces:
+            for record in decoder.feed(piece):
+                is_json = content_type == JSON
+                return jsonpb.parse(message_class, record) if is_json else parse_protobuf(message_class, record)
     raise InvalidRequest("", "the body ends within its first record")
 
 
