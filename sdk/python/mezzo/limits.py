@@ -32,7 +32,10 @@ URIS_MAX: Final = 1_000
 """Files that one command has fetched."""
 
 TASKS_PER_CALL_MAX: Final = 10_000
-"""Tasks of one ACCEPT, and tasks or operations asked about in one RECONCILE."""
+"""Tasks of one ACCEPT."""
+
+RECONCILED_PER_CALL_MAX: Final = 100_000
+"""Tasks or operations asked about in one RECONCILE: Mesos' guide has a framework ask about all that it has, at once."""
 
 OFFERS_PER_CALL_MAX: Final = 100_000
 """Offers, or inverse offers, of one ACCEPT or DECLINE."""
@@ -64,8 +67,8 @@ _LISTS: Final = {
     "mesos.v1.scheduler.Call.AcceptInverseOffers.inverse_offer_ids": OFFERS_PER_CALL_MAX,
     "mesos.v1.scheduler.Call.Decline.offer_ids": OFFERS_PER_CALL_MAX,
     "mesos.v1.scheduler.Call.DeclineInverseOffers.inverse_offer_ids": OFFERS_PER_CALL_MAX,
-    "mesos.v1.scheduler.Call.Reconcile.tasks": TASKS_PER_CALL_MAX,
-    "mesos.v1.scheduler.Call.ReconcileOperations.operations": TASKS_PER_CALL_MAX,
+    "mesos.v1.scheduler.Call.Reconcile.tasks": RECONCILED_PER_CALL_MAX,
+    "mesos.v1.scheduler.Call.ReconcileOperations.operations": RECONCILED_PER_CALL_MAX,
     "mezzo.agent.v1.Register.executors": HELD_PER_AGENT_MAX,
     "mezzo.agent.v1.Register.frameworks": HELD_PER_AGENT_MAX,
     "mezzo.agent.v1.Register.tasks": HELD_PER_AGENT_MAX,
