@@ -90,6 +90,23 @@ async def test_a_masters_events_come_one_by_one_until_the_stream_ends(serve_http
         assert [event async for event in operator.events()] == events
 
 
+async def test_an_event_may_be_as_large_as_the_state_of_a_large_cluster(serve_http: Serve) -> None:
+    subscribed = master.Event(type=master.Event.SUBSCRIBED)
+    task = subscribed.subscribed.get_state.get_tasks.tasks.add(name="t", state="TASK_RUNNING")
+    task.task_id.value, task.agent_id.value, task.framework_id.value = "t", "a", "f"
+    task.statuses.add(task_id=task.task_id, state="TASK_RUNNING", data=bytes(recordio.RECORD_BYTES_MAX))
+
+    async def subscribe(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(recordio.encode(subscribed.SerializeToString()))
+        return response
+
+    async with MasterOperator(await serve_http(subscribe)) as operator:
+        (event,) = [event async for event in operator.events()]
+    assert event.ByteSize() > recordio.RECORD_BYTES_MAX
+
+
 async def test_a_master_that_is_cut_off_is_unavailable(serve_http: Serve) -> None:
     async def cut_off(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from yarl import URL
 
 from mezzo import errors, jsonpb, recordio
-from mezzo.answers import read_answer, read_refusal
+from mezzo.answers import ANSWER_BYTES_MAX, read_answer, read_refusal
 
 JSON: Final = "application/json"
 PROTOBUF: Final = "application/x-protobuf"
@@ -82,7 +82,8 @@ class Endpoint:
         `Unavailable` also where no head comes within `CALL_SECONDS_MAX`.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS_MAX)
-        decoder = recordio.Decoder()
+        # The first event of a stream may hold the state of a whole cluster, or an offer of each of its agents.
+        decoder = recordio.Decoder(ANSWER_BYTES_MAX)
         with self._failures():
             async with asyncio.timeout(CALL_SECONDS_MAX):
                 response = await self._post(call, headers or {}, timeout)
