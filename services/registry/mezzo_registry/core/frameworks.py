@@ -226,8 +226,9 @@ def update(turn: Turn, framework: Framework, call: scheduler.Call.UpdateFramewor
     _redescribe(turn, framework, info)
     framework.suppressed = set(call.suppressed_roles)
     framework.constraints = _constraints(call)
+    own = frozenset(framework.roles)
     for offer in list(framework.offers.values()):
-        if offer.role not in framework.roles:
+        if offer.role not in own:
             offers.rescind(turn, offer)
     allocator_messages.framework_changed(turn, framework)
     observers.framework_changed(turn, framework)

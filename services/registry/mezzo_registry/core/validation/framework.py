@@ -61,7 +61,7 @@ def check_framework_info(info: mesos.FrameworkInfo, field: str) -> None:
 
 
 def _check_offer_filters(info: mesos.FrameworkInfo, field: str) -> None:
-    roles = roles_of(info)
+    roles = frozenset(roles_of(info))
     for role, filters in info.offer_filters.items():
         if role not in roles:
             raise InvalidRequest(f"{field}['{role}']", "is for a role that the framework does not have")
@@ -90,7 +90,7 @@ def check_suppressed_roles(suppressed: Iterable[str], info: mesos.FrameworkInfo,
     """
     suppressed = list(suppressed)
     check_roles(suppressed, field)
-    roles = roles_of(info)
+    roles = frozenset(roles_of(info))
     for index, role in enumerate(suppressed):
         if role not in roles:
             raise InvalidRequest(f"{field}[{index}]", f"the framework does not have the role '{role}'")
