@@ -110,7 +110,11 @@ class Machine:
     async def _note_flags(self) -> None:
         """A short journal, with the agent's present resources in it."""
         if self.core.books.agent_id:
-            await self._journal.rewrite(self.core.checkpoint())
+            try:
+                await self._journal.rewrite(self.core.checkpoint())
+            except OSError as error:
+                # On a full disk: nobody but an agent that runs removes old sandboxes.
+                log.error("cannot rewrite the journal; it grows on", error=str(error))
 
     def _find_garbage(self, in_use: set[Path]) -> None:
         """Whatever earlier agents have left, whoever they were."""

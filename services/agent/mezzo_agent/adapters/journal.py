@@ -19,6 +19,7 @@ import re
 import shutil
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from mezzo import private_files
@@ -154,11 +155,17 @@ class Journal:
             os.ftruncate(self._file, self._good_bytes)
         self._unclean = True  # half a frame in the middle would be damage
         position = self._good_bytes
-        for body in bodies:
-            frame = journal_format.frame(body, self._salt, position)
-            _write_all(self._file, frame, position)
-            os.fdatasync(self._file)
-            position += len(frame)
+        try:
+            for body in bodies:
+                frame = journal_format.frame(body, self._salt, position)
+                _write_all(self._file, frame, position)
+                os.fdatasync(self._file)
+                position += len(frame)
+        except OSError:
+            # At once: to start with a torn tail takes a new file, and on a full disk there is no room for that.
+            with suppress(OSError):
+                os.ftruncate(self._file, self._good_bytes)
+            raise
         self._good_bytes = position
         self._unclean = False
 

@@ -177,6 +177,9 @@ def same_boot(runtime_dir: Path) -> bool:
 
 
 def remember_boot(runtime_dir: Path) -> None:
+    with suppress(DamagedFile):
+        if same_boot(runtime_dir):
+            return  # an agent starts on a full disk, too
     new = runtime_dir / "boot_id.new"
     with open(new, "wb", opener=private_files.opener) as file:
         file.write(_sealed(BOOT_ID.read_bytes()))

@@ -18,7 +18,7 @@ from mezzo_agent.containers import launching
 from mezzo_agent.containers.launching import Order, StartError
 from mezzo_agent.containers.posix import PosixContainerizer
 from mezzo_agent.containers.processes import ProcessId, read_process
-from mezzo_agent.containers.runtime import BOOT_ID, Processes, RuntimeFolder
+from mezzo_agent.containers.runtime import BOOT_ID, Processes, RuntimeFolder, remember_boot, same_boot
 from mezzo_agent.ports import ContainerConfig, RecoveredContainer, RecoveredState, Termination
 
 Configure = Callable[..., ContainerConfig]
@@ -405,6 +405,17 @@ async def test_a_boot_id_that_is_damaged_ends_no_container(
     flip_a_bit(runtime_dir / "boot_id")
     async with successor(agent, "task") as (_, found):
         assert found["task"] == RecoveredContainer("task", RecoveredState.RUNNING, pids["task"])
+
+
+def test_the_boot_is_remembered_once_so_that_a_full_disk_keeps_no_agent_from_starting(runtime_dir: Path) -> None:
+    runtime_dir.mkdir()
+    remember_boot(runtime_dir)
+    first = (runtime_dir / "boot_id").stat().st_ino
+    remember_boot(runtime_dir)
+    assert (runtime_dir / "boot_id").stat().st_ino == first
+    flip_a_bit(runtime_dir / "boot_id")
+    remember_boot(runtime_dir)
+    assert same_boot(runtime_dir)
 
 
 async def test_the_runtime_folder_is_nobody_elses_to_read(

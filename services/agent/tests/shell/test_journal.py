@@ -331,6 +331,7 @@ async def test_rewriting_that_cannot_be_synced_counts_for_nothing(written, meta,
 async def test_append_that_failed_leaves_nothing_behind(written, meta, monkeypatch):
     journal = Journal(meta)
     journal.open(strict=True)
+    before = written.read_bytes()
 
     def fail(_):
         raise OSError(28, "No space left on device")
@@ -339,6 +340,7 @@ async def test_append_that_failed_leaves_nothing_behind(written, meta, monkeypat
         patched.setattr(module.os, "fdatasync", fail)
         with pytest.raises(OSError, match="No space"):
             await journal.commit([record(8, 500)])
+    assert written.read_bytes() == before  # an agent that is killed now starts on the full disk
     await journal.commit([record(9)])
     journal.close()
     assert reopen(meta) == ([*RECORDS, record(9)], "")

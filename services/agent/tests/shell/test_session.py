@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
@@ -186,6 +187,19 @@ async def test_restart_with_other_flags_is_fine_while_what_runs_still_fits(agent
     assert info.id.value == "S0"
     if "attributes" in flags:
         assert info.attributes[0].text.value == "r9"
+
+
+async def test_restart_on_a_full_disk_goes_on_with_the_long_journal(agent, registry, tasks, monkeypatch):
+    await agent.stop()
+
+    def fail(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fail)  # of a new journal; appends are synced otherwise
+        await agent.start()
+        await registry.until(lambda: len(registry.registrations()) == 2)
+    assert registry.registrations()[1].agent_info.id.value == "S0"
 
 
 async def test_restart_with_too_little_says_exactly_what_does_not_fit(agent, registry, tasks):
