@@ -254,6 +254,12 @@ def test_schedule_that_could_not_be_started_is_refused(cluster: Cluster) -> None
     assert cluster.refusal().startswith("LimitExceeded: the schedule has")
 
 
+def test_schedule_that_is_too_long_is_refused_before_it_is_looked_at(cluster: Cluster) -> None:
+    machines = [named("the-same-" + "x" * 100)] * (PLAN_BYTES_MAX // 100)
+    cluster.operate(schedule((machines, SOON)))
+    assert cluster.refusal().startswith("LimitExceeded: the schedule has")
+
+
 def test_machine_that_is_in_service_again_leaves_the_schedule(cluster: Cluster) -> None:
     cluster.operate(schedule(([named("node"), named("other")], SOON)))
     cluster.operate(start(named("node")))

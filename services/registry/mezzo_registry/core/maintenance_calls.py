@@ -57,6 +57,9 @@ def update_schedule(turn: Turn, call: master.Call, request: int) -> None:
             "update_maintenance_schedule", "must be set for a call of type UPDATE_MAINTENANCE_SCHEDULE"
         )
     schedule = call.update_maintenance_schedule.schedule
+    size = schedule.ByteSize()
+    if size > PLAN_BYTES_MAX:
+        raise LimitExceeded(f"the schedule has {size} bytes; at most {PLAN_BYTES_MAX} are allowed")
     check_schedule(schedule, turn.books.ordered_plan, "update_maintenance_schedule.schedule")
     _order(turn, request, turn.books.ordered_plan.rescheduled(schedule))
 
