@@ -19,6 +19,7 @@ from mezzo_agent.http.sandboxes import SandboxTree
 from mezzo_agent.machine import Machine
 from mezzo_agent.metrics import AgentMetrics
 from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.http.bodies import REQUEST_BYTES_MAX
 from mezzo_chassis.http.browsers import EVERY_HOST, AllowedHosts
 from mezzo_chassis.http.connections import ConnectionLimits
 from mezzo_chassis.http.site import Site, start_site, start_unix_site
@@ -64,7 +65,16 @@ class Servers:
             self._sites.append(await start_exporter(config.ip, config.metrics_port, self._metrics.registry))
             servicer = (executor_pb2_grpc.add_ExecutorServicer_to_server, ExecutorService(gate))
             rpc = self._metrics.rpc
-            self._grpc = await start_server(config.ip, config.grpc_port, [servicer], [SERVICE], rpc, serving=False)
+            self._grpc = await start_server(
+                config.ip,
+                config.grpc_port,
+                [servicer],
+                [SERVICE],
+                rpc,
+                serving=False,
+                # Of executors, which are tasks: no more than over HTTP. Parsed, it may take 25 times that of memory.
+                request_bytes_max=REQUEST_BYTES_MAX,
+            )
             self.grpc_port = self._grpc.port
         except BaseException:
             await self.close()

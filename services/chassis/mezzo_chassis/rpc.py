@@ -98,17 +98,18 @@ async def start_server(
     metrics: RpcMetrics | None = None,
     *,
     serving: bool = True,
+    request_bytes_max: int = MESSAGE_BYTES_MAX,
 ) -> Server:
     """Serve on `host:port` (0: any free port, then told by `Server.port`).
 
     `servicers` pairs each generated `add_…_to_server` with its servicer; `names` are the services' full names, for
-    health and reflection; whether they serve yet, `serving` says. A servicer raises `MezzoError`s; they become
+    health and reflection; whether they serve yet, `serving` says. A larger request than `request_bytes_max` is answered
+    with RESOURCE_EXHAUSTED before it is read. A servicer raises `MezzoError`s; they become
     statuses. Raises `StartupError` naming the port that is in use, and by whom.
     """
     check_port_is_free(host, port)
-    server = grpc.aio.server(
-        options=_SERVER_OPTIONS, interceptors=[_Around(metrics)], maximum_concurrent_rpcs=STREAMS_MAX
-    )
+    options = tuple((dict(_SERVER_OPTIONS) | {"grpc.max_receive_message_length": request_bytes_max}).items())
+    server = grpc.aio.server(options=options, interceptors=[_Around(metrics)], maximum_concurrent_rpcs=STREAMS_MAX)
     for add, servicer in servicers:
         add(servicer, server)
     health_servicer = health.aio.HealthServicer()

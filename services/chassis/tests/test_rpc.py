@@ -244,6 +244,19 @@ async def test_messages_of_many_megabytes_pass_and_larger_ones_are_refused(chann
     assert isinstance(error_of(failed.value), LimitExceeded)
 
 
+async def test_a_server_may_take_smaller_requests_than_others() -> None:
+    server = await start_server("127.0.0.1", 0, [], [], request_bytes_max=1000)
+    try:
+        async with open_channel(f"127.0.0.1:{server.port}") as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            assert await health.Check(health_pb2.HealthCheckRequest())
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await health.Check(health_pb2.HealthCheckRequest(service="x" * 1000))
+            assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    finally:
+        await server.stop(0)
+
+
 async def test_more_open_calls_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch, servicer: Failing) -> None:
     monkeypatch.setattr(rpc, "STREAMS_MAX", 1)
     servicer.waits = True
