@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 
@@ -23,7 +24,7 @@ from mezzo_gateway.testing.changes import (
     task_added,
     task_updated,
 )
-from mezzo_gateway.testing.client import GatewayClient, Records
+from mezzo_gateway.testing.client import PATIENCE_SECONDS, GatewayClient, Records
 from mezzo_gateway.testing.registry import ScriptedRegistry
 
 SUBSCRIBE = {"type": "SUBSCRIBE"}
@@ -204,4 +205,23 @@ async def test_a_wrong_level_of_logging_is_refused(query: str, gateway: GatewayC
 async def test_metrics_that_come_in_time_are_told_and_no_others(gateway: GatewayClient) -> None:
     answer = await gateway.get("/metrics/snapshot?timeout=1ns")
     assert answer.status == 200
+    assert {name.partition("/")[0] for name in answer.json()} == {"system"}
+
+
+async def test_who_is_in_a_hurry_for_metrics_does_not_wait_for_who_is_not(
+    gateway: GatewayClient, registry: ScriptedRegistry
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        asked.set()
+        await go_on.wait()
+
+    registry.before_results = hang
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as others:
+        first = others.create_task(gateway.get("/metrics/snapshot"))
+        await asked.wait()
+        answer = await gateway.get("/metrics/snapshot?timeout=1ms")
+        assert not first.done()
+        go_on.set()
     assert {name.partition("/")[0] for name in answer.json()} == {"system"}

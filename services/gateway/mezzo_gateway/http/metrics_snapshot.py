@@ -31,20 +31,22 @@ class MetricsSnapshot:
 
         Raises NotLeading while no registry can be reached, and Unavailable if it takes too long.
         """
-        async with self._asked:
-            if time.monotonic() - self._kept_at > KEPT_SECONDS or not self._registry.connected:
-                call = Call(type=Call.GET_METRICS)
-                call.get_metrics.SetInParent()
-                try:
-                    async with asyncio.timeout(TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds):
-                        response = await self._registry.operator_call(call)
-                except TimeoutError:
-                    if timeout_seconds is None:
-                        raise Unavailable(f"the registry told no metrics within {TIMEOUT_SECONDS:g} s") from None
-                else:
-                    self._kept = {metric.name: metric.value for metric in response.get_metrics.metrics}
-                    self._kept_at = time.monotonic()
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds), self._asked:
+                await self._refresh()
+        except TimeoutError:
+            if timeout_seconds is None:
+                raise Unavailable(f"the registry sent no metrics within {TIMEOUT_SECONDS:g} s") from None
         return dict(sorted({**self._kept, **_system_metrics()}.items()))
+
+    async def _refresh(self) -> None:
+        if time.monotonic() - self._kept_at <= KEPT_SECONDS and self._registry.connected:
+            return
+        call = Call(type=Call.GET_METRICS)
+        call.get_metrics.SetInParent()
+        response = await self._registry.operator_call(call)
+        self._kept = {metric.name: metric.value for metric in response.get_metrics.metrics}
+        self._kept_at = time.monotonic()
 
 
 def system_stats() -> dict[str, float]:
