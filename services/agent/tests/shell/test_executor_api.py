@@ -86,6 +86,16 @@ async def test_events_come_as_records_of_json(launched, http):
         assert launch["launch"]["task"]["task_id"] == {"value": "t1"}
 
 
+async def test_an_executor_of_http_1_0_subscribes(launched):
+    client = aiohttp.ClientSession(version=aiohttp.HttpVersion10)
+    async with client, client.post(launched.endpoint, json=SUBSCRIBE) as response:
+        assert response.status == 200
+        assert "Transfer-Encoding" not in response.headers
+        subscription = Subscription(response)
+        assert (await subscription.event())["type"] == "SUBSCRIBED"
+        assert (await subscription.event())["type"] == "LAUNCH"
+
+
 async def test_protobuf_both_ways(launched, http, registry):
     call = api.Call(type="SUBSCRIBE", framework_id={"value": "F1"}, executor_id={"value": "E1"})
     call.subscribe.SetInParent()

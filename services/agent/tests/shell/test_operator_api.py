@@ -240,3 +240,15 @@ async def test_a_first_record_that_is_none_is_refused(agent, http, body):
 async def test_paths_and_methods(agent, http, method, path, status):
     async with http.request(method, agent.url + path) as answer:
         assert answer.status == status
+
+
+async def test_pages_of_other_origins_change_nothing(agent, http):
+    toggle = f"{agent.url}/logging/toggle?level=3&duration=10mins"
+    for method, url in (("POST", f"{agent.url}/api/v1"), ("POST", f"{agent.url}/slave(1)/state"), ("GET", toggle)):
+        for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "same-site"}):
+            async with http.request(method, url, json={"type": "GET_HEALTH"}, headers=headers) as response:
+                assert response.status == 403
+    async with http.get(f"{agent.url}/state", headers={"Host": "evil.example"}) as response:
+        assert response.status == 421
+    async with http.get(f"{agent.url}/state", headers={"Host": "localhost:5051"}) as response:
+        assert response.status == 200
