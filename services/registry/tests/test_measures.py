@@ -182,6 +182,16 @@ def test_frameworks_beyond_the_limit_are_left_out_and_counted(
     assert cluster.registry.measure(now=cluster.now, in_full=True)["master/frameworks_without_metrics"] == 1
 
 
+def test_of_frameworks_that_have_ended_the_last_are_published(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(framework_metrics, "FRAMEWORKS_MAX", 2)
+    frameworks = [cluster.framework() for _ in range(3)]
+    for each in frameworks[:2]:
+        cluster.call(each, Call(type=Call.TEARDOWN))
+    assert [bool(of_framework(cluster, each)) for each in frameworks] == [False, True, True]
+
+
 def test_roles_beyond_the_limit_are_left_out_and_counted(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measures, "ROLES_MAX", 2)
     monkeypatch.setattr(framework_metrics, "ROLES_PER_FRAMEWORK_MAX", 2)
