@@ -1,0 +1,104 @@
+"""Servers that take a connection and say nothing: whoever waits for a first answer waits for a limited time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+
+from mesos.v1.master import master_pb2 as master
+from mesos.v1.scheduler import scheduler_pb2 as v1
+from mezzo import errors, http
+from mezzo.cli import api
+from mezzo.operator import RegistryOperator
+from mezzo.operator.v1 import operator_pb2 as operator
+from mezzo.operator.v1 import operator_pb2_grpc as operator_grpc
+from mezzo.scheduler import GrpcTransport
+from mezzo.scheduler.v1 import scheduler_pb2 as wire
+from mezzo.scheduler.v1 import scheduler_pb2_grpc as wire_grpc
+
+pytestmark = pytest.mark.timeout(30)
+
+Serve = Callable[..., Awaitable[str]]
+
+
+async def hang() -> None:
+    await asyncio.Event().wait()
+
+
+class SilentScheduler(wire_grpc.SchedulerServicer):
+    """Takes calls, and answers none."""
+
+    async def Call(self, request: wire.CallRequest, context: Any) -> wire.CallResponse:
+        await hang()
+        return wire.CallResponse()
+
+    async def Subscribe(self, request: wire.SubscribeRequest, context: Any) -> AsyncIterator[wire.SubscribeResponse]:
+        await hang()
+        yield wire.SubscribeResponse()
+
+    async def CallStream(
+        self, requests: AsyncIterator[wire.CallStreamRequest], context: Any
+    ) -> AsyncIterator[wire.CallStreamResponse]:
+        await hang()
+        yield wire.CallStreamResponse()
+
+
+class SilentOperator(operator_grpc.OperatorServicer):
+    """Takes calls, and answers none."""
+
+    async def Call(self, request: operator.CallRequest, context: Any) -> operator.CallResponse:
+        await hang()
+        return operator.CallResponse()
+
+    async def Watch(self, request: operator.WatchRequest, context: Any) -> AsyncIterator[operator.WatchResponse]:
+        await hang()
+        yield operator.WatchResponse()
+
+    async def KillTask(self, request: operator.KillTaskRequest, context: Any) -> operator.KillTaskResponse:
+        await hang()
+        return operator.KillTaskResponse()
+
+    async def Explain(self, request: operator.ExplainRequest, context: Any) -> operator.ExplainResponse:
+        await hang()
+        return operator.ExplainResponse()
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "CALL_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(api, "TIMEOUT_SECONDS", 0.05)
+
+
+@pytest.mark.parametrize("call_type", [v1.Call.REVIVE, v1.Call.RECONCILE_OPERATIONS])
+async def test_a_schedulers_call_over_grpc(serve_grpc: Serve, call_type: v1.Call.Type.ValueType) -> None:
+    address = await serve_grpc(wire_grpc.add_SchedulerServicer_to_server, SilentScheduler())
+    transport = GrpcTransport(address)
+    with pytest.raises(errors.Unavailable):
+        await transport.call(v1.Call(type=call_type))
+    await transport.close()
+
+
+async def test_an_operators_calls_over_grpc(serve_grpc: Serve) -> None:
+    address = await serve_grpc(operator_grpc.add_OperatorServicer_to_server, SilentOperator())
+    async with RegistryOperator(address) as client:
+        for call in (
+            client.call(master.Call(type=master.Call.GET_HEALTH)),
+            client.kill_task("F", "T"),
+            client.explain(),
+        ):
+            with pytest.raises(errors.Unavailable):
+                await call
+
+
+async def test_the_head_of_a_stream_that_the_command_follows() -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1")
+    host, port = server.sockets[0].getsockname()
+    async with server, aiohttp.ClientSession() as session:
+        with pytest.raises(TimeoutError):
+            await anext(api.Api(session, f"http://{host}:{port}").stream("/mezzo/v1/tasks/t/logs"))
