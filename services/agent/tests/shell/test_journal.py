@@ -347,6 +347,25 @@ async def test_append_that_failed_leaves_nothing_behind(written, meta, monkeypat
     assert copies(meta) == {}
 
 
+async def test_append_that_could_not_be_taken_back_is_taken_back_before_the_next(written, meta, monkeypatch):
+    journal = Journal(meta)
+    journal.open(strict=True)
+
+    def fail(*_):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        for name in ("fdatasync", "ftruncate"):
+            patched.setattr(module.os, name, fail)
+        with pytest.raises(OSError, match="Input/output"):
+            await journal.commit([record(8, 500)])
+    assert written.stat().st_size > 500
+    await journal.commit([record(9)])
+    journal.close()
+    assert reopen(meta) == ([*RECORDS, record(9)], "")
+    assert copies(meta) == {}
+
+
 async def test_half_a_rewriting_counts_for_nothing(written, meta):
     (meta / "journal.7.new").write_bytes(MAGIC + b"half")
     assert reopen(meta) == (RECORDS, "")

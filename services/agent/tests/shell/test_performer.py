@@ -200,3 +200,24 @@ async def test_to_kill_or_destroy_or_watch_an_unknown_container_is_to_learn_that
         event = await events.get()
     assert event == ContainerEnded("lost", Termination(None, UNKNOWN_CONTAINER))
     await performer.close()
+
+
+@pytest.mark.parametrize("effect", [DestroyContainer("known"), KillContainer("known", 15)])
+async def test_how_a_watched_container_ended_is_told_by_who_watches_it(containers, effect):
+    ended = containers.terminations["known"] = asyncio.get_running_loop().create_future()
+    containers.kill = raises(NotFound("known"))
+    events: asyncio.Queue[object] = asyncio.Queue()
+    performer = Performer(
+        containers, ExecutorStreams(), send=print, discard=print, end=print, observer=AgentMetrics("0")
+    )
+    performer.report_to(events.put_nowait)
+    performer.perform(WatchContainer("known"))
+    performer.perform(effect)
+    for _ in range(10):
+        await asyncio.sleep(0)  # the effect is carried out
+    if not ended.done():
+        ended.set_result(Termination(9))
+    async with asyncio.timeout(20):
+        assert await events.get() == ContainerEnded("known", Termination(9))
+    await performer.close()
+    assert events.empty()
