@@ -40,9 +40,13 @@ def get(path: bytes, *headers: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", [name for name in HEADERS_READ if name != "Host"])
 async def test_a_header_that_is_read_has_to_be_text(site: Site, name: str, caplog: pytest.LogCaptureFixture) -> None:
-    answer = await raw_http.exchange(site.port, get(b"/state", b"%b: x\xff\xfe" % name.encode()))
-    assert raw_http.status_of(answer) == 400
-    assert answer.endswith(b"%b: the header is not UTF-8" % name.encode())
+    wrong = b"%b: x\xff\xfe" % name.encode()
+    for fields in ([wrong], [b"%b: x" % name.encode(), wrong]):
+        answer = await raw_http.exchange(site.port, get(b"/state", *fields))
+        assert raw_http.status_of(answer) == 400
+        assert (
+            answer.endswith(b"%b: the header is not UTF-8" % name.encode()) or b"Duplicate" in answer
+        )  # aiohttp's own words
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 

@@ -150,6 +150,12 @@ async def test_a_call_is_answered_with_the_status_that_mesos_gives(
         assert (response.status, response.content_type) == (status, answer_type)
 
 
+async def test_what_a_client_accepts_may_stand_in_several_headers(client: aiohttp.ClientSession) -> None:
+    headers = [("Content-Type", JSON), ("Accept", "text/html"), ("Accept", JSON)]
+    async with client.post("/api/v1/operator", data=HEALTH, headers=headers) as response:
+        assert (response.status, response.content_type) == (200, JSON)
+
+
 async def test_texts_of_errors_are_cut(client: aiohttp.ClientSession) -> None:
     async with client.post("/api/v1", data=HEALTH, headers={"Content-Type": JSON, "Accept": "x" * 7000}) as response:
         text = await response.text()

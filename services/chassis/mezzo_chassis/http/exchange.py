@@ -105,9 +105,7 @@ def parse_protobuf(message_class: type[M], body: bytes) -> M:
 
 def answer_format(request: web.Request, header: str = "Accept") -> Format:
     """The encoding that the client wants; JSON where it does not care. Raises 406 for one that is none of ours."""
-    accept = request.headers.get(header)
-    if accept is None:
-        return FORMATS[JSON]
+    accept = ", ".join(request.headers.getall(header, ()))  # on several lines it means the same: RFC 9110
     wanted = [part.partition(";")[0].strip() for part in accept.split(",")]
     for media_type in wanted:
         if media_type in FORMATS:

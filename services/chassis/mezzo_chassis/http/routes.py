@@ -169,8 +169,7 @@ async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
 def _check_is_text(request: web.Request) -> None:
     """Refuse a request of which a part that is read is not UTF-8: it could be neither compared, sent on nor logged."""
     for name in HEADERS_READ:
-        value = request.headers.get(name)
-        if value is not None and not _is_text(value):
+        if not all(map(_is_text, request.headers.getall(name, ()))):
             raise InvalidRequest(name, "the header is not UTF-8")
     if not _is_text(request.path_qs):
         raise InvalidRequest("", "the request's path is not UTF-8")
