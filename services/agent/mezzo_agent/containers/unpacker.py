@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +37,8 @@ class Order(NamedTuple):  # the modules behind dataclasses take a sixth of the t
     members_max: int
     memory_bytes_max: int
     """How much address space may be added to what the interpreter has when it begins."""
+    stalled_cpu_seconds_max: float
+    """Of processor time between two members, or mebibytes, of the archive."""
     agent_pid: int
     identity: tuple[int, int, tuple[int, ...]] | None = None
     """uid, gid and groups to take on, where the agent is root."""
@@ -49,13 +52,19 @@ class Order(NamedTuple):  # the modules behind dataclasses take a sixth of the t
 
 
 class _Budget(Budget):
-    """It also sees to it that nothing is unpacked for an agent that is no more."""
+    """It also sees to it that nothing is unpacked for an agent that is no more, and that nothing goes on for ever.
 
-    def __init__(self, bytes_max: int, agent_pid: int) -> None:
-        super().__init__(bytes_max)
-        self._agent_pid = agent_pid
+    The kernel ends a process that makes no progress: when no memory is left for the handling of a MemoryError either,
+    CPython 3.11 tries again without end, and sees no signal that it would have to handle itself.
+    """
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(order.bytes_max)
+        self._agent_pid = order.agent_pid
+        self._stalled_cpu_seconds_max = order.stalled_cpu_seconds_max
 
     def spend(self, count: int) -> None:
+        signal.setitimer(signal.ITIMER_PROF, self._stalled_cpu_seconds_max)
         if os.getppid() != self._agent_pid:
             raise Unwanted
         super().spend(count)
@@ -69,11 +78,11 @@ def main() -> int:
         os.setgid(gid)
         os.setuid(uid)
     _limit(order)
+    budget = _Budget(order)
     try:
+        budget.spend(0)
         with open(sys.stdin.fileno(), "rb", closefd=False) as archive:
-            unpack(
-                archive, order.name, Path(order.folder), _Budget(order.bytes_max, order.agent_pid), order.members_max
-            )
+            unpack(archive, order.name, Path(order.folder), budget, order.members_max)
     except ArchiveError as error:
         return _say(str(error), REFUSED)
     except MemoryError:

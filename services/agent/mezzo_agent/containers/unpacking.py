@@ -19,6 +19,8 @@ _log = structlog.get_logger(__name__)
 MEMORY_BYTES_MAX = 256 << 20
 """What unpacking one archive may take: `xz -9` needs 65 MiB, a zip about a kilobyte for each of its members."""
 UNPACK_SECONDS_MAX = 1800.0
+STALLED_CPU_SECONDS_MAX = 30.0
+"""Processor time without progress. A zip's directory of 200,000 members takes two or three seconds."""
 UNPACKERS_MAX = 8
 """How many archives are unpacked at a time by an agent; others wait."""
 REPORT_BYTES_MAX = 16 << 10
@@ -34,6 +36,7 @@ class UnpackLimits:
     members_max: int = MEMBERS_MAX
     memory_bytes_max: int = MEMORY_BYTES_MAX
     seconds_max: float = UNPACK_SECONDS_MAX
+    stalled_cpu_seconds_max: float = STALLED_CPU_SECONDS_MAX
 
 
 class Unpacker:
@@ -56,6 +59,7 @@ class Unpacker:
             bytes_max=limits.bytes_max,
             members_max=limits.members_max,
             memory_bytes_max=limits.memory_bytes_max,
+            stalled_cpu_seconds_max=limits.stalled_cpu_seconds_max,
             agent_pid=os.getpid(),
             identity=_identity(credentials),
         )
@@ -108,6 +112,8 @@ def _identity(credentials: Credentials | None) -> tuple[int, int, tuple[int, ...
 def _complaint(code: int, report: str) -> str:
     if code in (REFUSED, FAILED):
         return report
+    if code == -signal.SIGPROF:
+        return "the archive takes too much memory or time to be read: nothing came of it any more"
     _log.error("an archive's unpacker failed", exit_code=code, output=report)
     if code < 0:
         return f"unpacking the archive was ended by {signal.Signals(-code).name}"

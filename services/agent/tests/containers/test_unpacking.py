@@ -21,7 +21,7 @@ from mezzo_agent.containers.archives import PATH_BYTES_MAX, ArchiveError
 from mezzo_agent.containers.unpacking import Unpacker, UnpackLimits
 
 MEMORY_BYTES_MAX = 48 << 20
-LIMITS = UnpackLimits(bytes_max=1 << 20, members_max=100, memory_bytes_max=MEMORY_BYTES_MAX)
+LIMITS = UnpackLimits(bytes_max=1 << 20, members_max=100, memory_bytes_max=MEMORY_BYTES_MAX, stalled_cpu_seconds_max=5)
 
 Unpack = Callable[[bytes, str], Awaitable[None]]
 
@@ -107,7 +107,7 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "a pax header": ("a.tar.gz", lambda: extended(tarfile.XHDTYPE), "of memory"),
     "a global pax header": ("a.tar.gz", lambda: extended(tarfile.XGLTYPE), "of memory"),
     "a Solaris header": ("a.tar.gz", lambda: extended(tarfile.SOLARIS_XHDTYPE), "of memory"),
-    "a sparse file of many pieces": ("a.tar.gz", lambda: sparse(MEMORY_BYTES_MAX // 2000), "of memory"),
+    "a sparse file of many pieces": ("a.tar.gz", lambda: sparse(MEMORY_BYTES_MAX // 2000), "memory"),
     "what its library does not expect": ("a.tar.gz", lambda: sparse(1), "cannot be read: IndexError"),
     "a dictionary of 4 GiB": ("a.tar.xz", xz_with_a_dictionary_of_4_gib, "of memory"),
     "a large directory": ("a.zip", zip_with_a_large_directory, "of memory"),
@@ -178,6 +178,13 @@ async def test_an_archive_that_takes_too_long_is_given_up(sandbox: Path) -> None
         os.close(writing)
 
 
+async def test_an_archive_that_nothing_comes_of_is_given_up(sandbox: Path, tmp_path: Path) -> None:
+    (tmp_path / "archive").write_bytes(gzip.compress(b"") * 500_000)
+    unpacker = Unpacker(UnpackLimits(1 << 20, stalled_cpu_seconds_max=0.1))
+    with (tmp_path / "archive").open("rb") as archive, pytest.raises(ArchiveError, match="too much memory or time"):
+        await unpacker.unpack(archive.fileno(), "empty.gz", sandbox, None)
+
+
 async def test_nothing_is_unpacked_any_more_once_a_cancelled_caller_has_come_back(sandbox: Path) -> None:
     reading, writing = os.pipe()
     unpacking = asyncio.create_task(Unpacker(LIMITS).unpack(reading, "slow.gz", sandbox, None))
@@ -195,7 +202,13 @@ async def test_nothing_is_unpacked_any_more_once_a_cancelled_caller_has_come_bac
 def test_nothing_is_unpacked_for_an_agent_that_is_no_more(sandbox: Path, tmp_path: Path) -> None:
     (tmp_path / "archive").write_bytes(tar_of_names("file"))
     order = unpacker.Order(
-        name="a.tar", folder=str(sandbox), bytes_max=1, members_max=1, memory_bytes_max=MEMORY_BYTES_MAX, agent_pid=1
+        name="a.tar",
+        folder=str(sandbox),
+        bytes_max=1,
+        members_max=1,
+        memory_bytes_max=MEMORY_BYTES_MAX,
+        stalled_cpu_seconds_max=30,
+        agent_pid=1,
     )
     with (tmp_path / "archive").open("rb") as archive:
         done = subprocess.run(
