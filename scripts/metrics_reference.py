@@ -23,7 +23,7 @@ from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.metrics import AllocatorMetrics
 from mezzo_chassis.metrics import ProcessMetrics, RpcMetrics
 from mezzo_gateway.metrics import Metrics as GatewayMetrics
-from mezzo_registry.core.offer_ages import OfferAges
+from mezzo_registry.core.state.offer_ages import OfferAges
 from mezzo_registry.metrics import RegistryMetrics
 
 ROOT = Path(__file__).parents[1]

@@ -15,9 +15,9 @@ from prometheus_client.utils import floatToGoString
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo_chassis.leadership.metrics import LeadershipMetrics
 from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, ProcessMetrics, RpcMetrics
-from mezzo_registry.core import measures as core_measures
-from mezzo_registry.core.offer_ages import BOUNDS_SECONDS, OfferAges
 from mezzo_registry.core.records import Write
+from mezzo_registry.core.state.offer_ages import BOUNDS_SECONDS, OfferAges
+from mezzo_registry.core.views import measures as core_measures
 from mezzo_registry.ports import Tables
 
 SAMPLES_MAX = 1000

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 
 from mezzo.errors import NotLeading
-from mezzo_registry.core.offer_ages import OfferAges
+from mezzo_registry.core.state.offer_ages import OfferAges
 from mezzo_registry.term import Term
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo_registry.core import Settings
-from mezzo_registry.core.books import Books
 from mezzo_registry.core.failures import InvariantViolation
+from mezzo_registry.core.state.cluster import Books
 from mezzo_registry.testing import Cluster
 
 INDICES = (

@@ -10,8 +10,8 @@ from mesos.v1.master import master_pb2 as master
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo_registry.core import Settings, effects, events, records
-from mezzo_registry.core.maintenance import Plan, address_of
 from mezzo_registry.core.settings import PLAN_BYTES_MAX
+from mezzo_registry.core.state.maintenance import Plan, address_of
 from mezzo_registry.testing import Cluster, FakeAgent, FakeFramework
 
 Call = master.Call

@@ -8,8 +8,9 @@ from prometheus_client import CollectorRegistry
 
 from mesos.v1.scheduler.scheduler_pb2 import Call
 from mezzo.allocator.v1 import allocator_pb2 as allocator
-from mezzo_registry.core import events, measures
-from mezzo_registry.core.offer_ages import OfferAges
+from mezzo_registry.core import events
+from mezzo_registry.core.state.offer_ages import OfferAges
+from mezzo_registry.core.views import measures
 from mezzo_registry.metrics import CoreCollector, RegistryMetrics
 from mezzo_registry.office import Office
 from mezzo_registry.testing import Cluster

@@ -1,6 +1,6 @@
 """How old offers were when they ended."""
 
-from mezzo_registry.core.offer_ages import OfferAges
+from mezzo_registry.core.state.offer_ages import OfferAges
 
 
 def test_a_clock_that_is_set_back_makes_no_age_less_than_none() -> None:

@@ -11,7 +11,7 @@ from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.errors import TEXT_CHARACTERS_MAX
 from mezzo.resources import Resources
 from mezzo_registry.core import Settings, events
-from mezzo_registry.core.offers import OFFER_TIMEOUT
+from mezzo_registry.core.offers.offering import OFFER_TIMEOUT
 from mezzo_registry.testing import REGISTRY_ID, Cluster, FakeFramework
 
 Call = scheduler.Call

@@ -26,7 +26,7 @@ from mezzo_chassis.testing import free_port
 from mezzo_registry.adapters.allocator_session import AllocatorSession
 from mezzo_registry.app import serve
 from mezzo_registry.config import Config
-from mezzo_registry.core import reconciliation
+from mezzo_registry.core.tasks import reconciliation
 from mezzo_registry.testing import PATIENCE_SECONDS, PlayedAgent, PlayedAllocator, PlayedFramework
 
 Call = scheduler.Call

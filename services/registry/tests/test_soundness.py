@@ -14,8 +14,9 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.operator.v1 import operator_pb2 as operator
-from mezzo_registry.core import InvalidTransition, RateLimit, Settings, effects, events, observers
-from mezzo_registry.core.states import FrameworkState
+from mezzo_registry.core import InvalidTransition, RateLimit, Settings, effects, events
+from mezzo_registry.core.state.transitions import FrameworkState
+from mezzo_registry.core.views import observers
 from mezzo_registry.testing import Cluster, FakeAgent, FakeFramework
 
 STATES = ["TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_LOST"]

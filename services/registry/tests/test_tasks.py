@@ -8,7 +8,8 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.resources import Resources
-from mezzo_registry.core import Settings, effects, events, observers
+from mezzo_registry.core import Settings, effects, events
+from mezzo_registry.core.views import observers
 from mezzo_registry.testing import Cluster, FakeAgent, FakeFramework
 
 Call = scheduler.Call

@@ -8,9 +8,8 @@ from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.errors import MezzoError
 from mezzo.operator.v1 import operator_pb2 as operator
-
-from .events import Event, Timer
-from .records import Write
+from mezzo_registry.core.events import Event, Timer
+from mezzo_registry.core.records import Write
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,8 @@ from mesos.v1.master import master_pb2 as master
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.allocator.v1 import allocator_pb2 as allocator
-
-from .maintenance import Plan
-from .roles import Configuration, Quota
+from mezzo_registry.core.state.maintenance import Plan
+from mezzo_registry.core.state.roles import Configuration, Quota
 
 
 @dataclass(frozen=True, slots=True)

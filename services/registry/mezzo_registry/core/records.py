@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.maintenance import maintenance_pb2 as maintenance
 from mesos.v1.quota import quota_pb2 as quota
-
-from . import roles
-from .events import Elected
-from .maintenance import Plan, machine
-from .roles import Configuration, Quota
+from mezzo_registry.core.events import Elected
+from mezzo_registry.core.state import roles
+from mezzo_registry.core.state.maintenance import Plan, machine
+from mezzo_registry.core.state.roles import Configuration, Quota
 
 ADMITTED = "admitted"
 UNREACHABLE = "unreachable"

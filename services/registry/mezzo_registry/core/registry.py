@@ -4,32 +4,20 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import (
-    allocator_messages,
-    calls,
-    departure,
-    election,
-    events,
-    frameworks,
-    invariants,
-    inverse_offers,
-    maintenance_calls,
-    measures,
-    observers,
-    offers,
-    operator_calls,
-    registration,
-    role_calls,
-    teardown,
-    updates,
-    white_list,
-)
-from .books import Books
-from .effects import Effect
-from .failures import InvalidTransition
-from .offer_ages import OfferAges
-from .settings import STORY_EVENTS_MAX, Identity, Settings
-from .turn import Turn
+from mezzo_registry.core import events
+from mezzo_registry.core.agents import election, registration, removal, whitelist
+from mezzo_registry.core.context import Turn
+from mezzo_registry.core.effects import Effect
+from mezzo_registry.core.failures import InvalidTransition
+from mezzo_registry.core.frameworks import calls, subscription, teardown
+from mezzo_registry.core.offers import inverse_offers, offering
+from mezzo_registry.core.operators import maintenance_calls, operator_calls, role_calls
+from mezzo_registry.core.settings import STORY_EVENTS_MAX, Identity, Settings
+from mezzo_registry.core.state import invariants
+from mezzo_registry.core.state.cluster import Books
+from mezzo_registry.core.state.offer_ages import OfferAges
+from mezzo_registry.core.tasks import updates
+from mezzo_registry.core.views import allocator_messages, measures, observers
 
 STORY_LINES_MAX = 10
 STORY_LINE_CHARACTERS_MAX = 500
@@ -97,7 +85,7 @@ class Registry:
         """A heartbeat was sent on a framework's stream: the one event that is not the core's."""
         framework = self._turn.books.frameworks_by_stream.get(stream_id)
         if framework is not None:
-            framework.counts.events[frameworks.HEARTBEAT.type] += 1
+            framework.counts.events[subscription.HEARTBEAT.type] += 1
 
     def oldest_offer_seconds(self, *, now: float) -> float:
         """For how long the oldest offer has been out; 0 when none is."""
@@ -141,20 +129,20 @@ _TABLE: dict[type, Callable[[Turn, Any], None]] = {
     events.AgentRegistering: registration.registering,
     events.AgentStored: registration.stored,
     events.AgentHeard: registration.heard,
-    events.AgentDisconnected: departure.disconnected,
-    events.AgentLeaving: departure.leaving,
-    events.AgentMarkedUnreachable: departure.marked_unreachable,
+    events.AgentDisconnected: removal.disconnected,
+    events.AgentLeaving: removal.leaving,
+    events.AgentMarkedUnreachable: removal.marked_unreachable,
     events.TaskUpdated: updates.task_updated,
     events.ExecutorExited: updates.executor_exited,
     events.ExecutorSpoke: updates.executor_spoke,
-    events.WhiteListRead: white_list.read,
-    events.FrameworkSubscribing: frameworks.subscribing,
-    events.FrameworkStreamClosed: frameworks.stream_closed,
+    events.WhiteListRead: whitelist.read,
+    events.FrameworkSubscribing: subscription.subscribing,
+    events.FrameworkStreamClosed: subscription.stream_closed,
     events.FrameworkCalled: calls.called,
     events.AllocatorConnected: _allocator_connected,
     events.AllocatorDisconnected: _allocator_disconnected,
     events.AllocatorReady: _allocator_ready,
-    events.AllocationsMade: offers.allocations_made,
+    events.AllocationsMade: offering.allocations_made,
     events.OperatorCalled: operator_calls.called,
     events.OperatorKilledTask: operator_calls.killed_task,
     events.RolesStored: role_calls.stored,
@@ -166,11 +154,11 @@ _TABLE: dict[type, Callable[[Turn, Any], None]] = {
 }
 
 _TIMERS: dict[str, Callable[[Turn, events.TimerFired], None]] = {
-    departure.PINGS: departure.pinged,
-    departure.REMOVAL_PERMIT: departure.removal_permitted,
-    departure.REREGISTRATION: departure.reregistration_ended,
+    removal.PINGS: removal.pinged,
+    removal.REMOVAL_PERMIT: removal.removal_permitted,
+    removal.REREGISTRATION: removal.reregistration_ended,
     election.GARBAGE: election.garbage_due,
-    frameworks.FAILOVER: teardown.timed_out,
-    offers.OFFER_TIMEOUT: offers.timed_out,
+    subscription.FAILOVER: teardown.timed_out,
+    offering.OFFER_TIMEOUT: offering.timed_out,
     inverse_offers.INVERSE_OFFER_TIMEOUT: inverse_offers.timed_out,
 }

@@ -7,10 +7,9 @@ from mezzo.errors import InvalidRequest
 from mezzo.resources import Resources
 from mezzo.task_states import TERMINAL
 from mezzo.validation.identifiers import check_agent_id, check_executor_id, check_framework_id, check_task_id
-from mezzo_registry.core import process_ids, resource_forms
-
-from .framework import check_framework_info
-from .wholeness import check_whole
+from mezzo_registry.core.state import resource_cache, upid
+from mezzo_registry.core.validation.framework import check_framework_info
+from mezzo_registry.core.validation.well_formed import check_whole
 
 
 def check_register(register: agent_session.Register) -> Resources:
@@ -30,14 +29,14 @@ def check_register(register: agent_session.Register) -> Resources:
         )
     if not 0 <= info.port <= 65_535:
         raise InvalidRequest("register.agent_info.port", f"is {info.port}; must be from 0 to 65535")
-    if register.pid and process_ids.parse(register.pid) is None:
+    if register.pid and upid.parse(register.pid) is None:
         raise InvalidRequest("register.pid", f"{register.pid[:100]!r} is not like slave(1)@10.0.0.7:5051")
     if info.id.value:
         check_agent_id(info.id, "register.agent_info.id")
     elif register.tasks or register.executors:
         raise InvalidRequest("register.tasks", "an agent without an id cannot have tasks or executors")
-    resource_forms.value_of(info.resources, "register.agent_info.resources")
-    total = resource_forms.value_of(register.total_resources, "register.total_resources")
+    resource_cache.value_of(info.resources, "register.agent_info.resources")
+    total = resource_cache.value_of(register.total_resources, "register.total_resources")
     if any(resource.HasField("allocation_info") for resource in register.total_resources):
         raise InvalidRequest("register.total_resources", "must not be allocated")
     _check_holdings(register, total, _check_frameworks(register))
@@ -84,7 +83,7 @@ def _check_holdings(register: agent_session.Register, total: Resources, framewor
         if key in seen_tasks:
             raise InvalidRequest(f"{field}.task_id.value", f"task '{task.task_id.value}' is there twice")
         seen_tasks.add(key)
-        resources = resource_forms.value_of(task.resources, f"{field}.resources")
+        resources = resource_cache.value_of(task.resources, f"{field}.resources")
         if task.state not in TERMINAL:
             parts.append(resources)
     for index, executor in enumerate(register.executors):
@@ -98,7 +97,7 @@ def _check_holdings(register: agent_session.Register, total: Resources, framewor
         if key in seen_executors:
             raise InvalidRequest(f"{field}.executor_id.value", f"executor '{key[1]}' is there twice")
         seen_executors.add(key)
-        parts.append(resource_forms.value_of(executor.resources, f"{field}.resources"))
+        parts.append(resource_cache.value_of(executor.resources, f"{field}.resources"))
     held = Resources.sum(parts)
     if not total.contains(held):
         raise InvalidRequest(

@@ -14,9 +14,8 @@ from mezzo_registry.core.settings import (
     MINIMUM_GROUPS_MAX,
     MINIMUM_QUANTITIES_MAX,
 )
-
-from .labels import check_labels
-from .roles import check_roles
+from mezzo_registry.core.validation.labels import check_labels
+from mezzo_registry.core.validation.roles import check_roles
 
 Capability = mesos.FrameworkInfo.Capability
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.maintenance import maintenance_pb2 as maintenance
 from mezzo.errors import InvalidRequest
-from mezzo_registry.core.maintenance import Machine, Plan, machine, text
+from mezzo_registry.core.state.maintenance import Machine, Plan, machine, text
 
 
 def check_schedule(schedule: maintenance.Schedule, plan: Plan, field: str) -> None:

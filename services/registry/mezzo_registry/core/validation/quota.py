@@ -6,8 +6,8 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.quota import quota_pb2 as quota
 from mezzo.errors import InvalidRequest
 from mezzo.resources import UNRESERVED_ROLE, Limits, Quantities, ResourceError, check_role, to_thousandths
-from mezzo_registry.core import roles
-from mezzo_registry.core.roles import Quota
+from mezzo_registry.core.state import roles
+from mezzo_registry.core.state.roles import Quota
 
 WEIGHT_MIN, WEIGHT_MAX = 1e-6, 1e6
 """Shares are divided by weights: beyond these they are no numbers that can be compared."""

@@ -8,10 +8,9 @@ from mezzo.resources import Resources
 from mezzo.resources.limits import check_limits
 from mezzo.validation.commands import check_command, check_container
 from mezzo.validation.identifiers import check_executor_id, check_task_id
-from mezzo_registry.core import resource_forms
-
-from .checks import check_check, check_health_check
-from .labels import check_labels
+from mezzo_registry.core.state import resource_cache
+from mezzo_registry.core.validation.checks import check_check, check_health_check
+from mezzo_registry.core.validation.labels import check_labels
 
 
 def check_task(task: mesos.TaskInfo, agent_id: str, role: str, field: str) -> Resources:
@@ -57,7 +56,7 @@ def check_resources(messages: Sequence[mesos.Resource], role: str, field: str) -
                 f"{field}[{index}].allocation_info.role",
                 f"is '{message.allocation_info.role}', but the offers are for the role '{role}'",
             )
-    return resource_forms.value_of(messages, field)
+    return resource_cache.value_of(messages, field)
 
 
 def check_revocable(resources: Resources, field: str) -> None:

@@ -1,0 +1,1 @@
+"""Agents: recovered after an election, registered, resynchronised, removed."""

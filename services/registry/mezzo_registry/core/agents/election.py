@@ -1,0 +1,72 @@
+"""The beginning of a term: what the store holds becomes the books; and what is forgotten as terms go by."""
+
+from mezzo.resources import ResourceError, Resources
+from mezzo_registry.core import records
+from mezzo_registry.core.agents import removal
+from mezzo_registry.core.context import Turn
+from mezzo_registry.core.effects import Persist
+from mezzo_registry.core.events import Elected, TimerFired
+from mezzo_registry.core.operators import role_calls
+from mezzo_registry.core.state import resource_cache
+from mezzo_registry.core.state.cluster import Agent
+from mezzo_registry.core.state.transitions import AgentState
+from mezzo_registry.core.views import observers
+
+GARBAGE = "garbage"
+"""The timer of --registry_gc_interval."""
+
+
+def elected(turn: Turn, event: Elected) -> None:
+    """This registry leads. The agents that the store knows have --agent_reregister_timeout to come back."""
+    books = turn.books
+    for info in event.admitted:
+        total = Resources.EMPTY
+        try:
+            total = resource_cache.value_of(info.resources)
+        except ResourceError as error:
+            turn.warn("stored resources of an agent make no sense", agent_id=info.id.value, why=str(error))
+        agent = Agent(
+            number=books.number(),
+            info=info,
+            total=total,
+            state=AgentState.RECOVERED,
+            heard_at=turn.now,
+            available=total,
+        )
+        books.add_agent(agent)
+        books.recovered.add(agent.id)
+    for agent_id, since in sorted(event.unreachable.items(), key=lambda item: item[1]):
+        books.unreachable[agent_id] = since
+    books.gone.update(event.gone)
+    role_calls.recovered(turn, event.configuration)
+    books.plan = books.ordered_plan = event.plan
+    turn.start_timer(removal.PINGS, turn.settings.agent_ping_timeout)
+    turn.start_timer(GARBAGE, turn.settings.registry_gc_interval)
+    if books.recovered:
+        turn.start_timer(removal.REREGISTRATION, turn.settings.agent_reregister_timeout)
+    turn.note(
+        "elected",
+        registry_id=turn.identity.registry_id,
+        agents=len(books.agents),
+        unreachable=len(books.unreachable),
+        gone=len(books.gone),
+    )
+
+
+def garbage_due(turn: Turn, event: TimerFired) -> None:
+    """Forget unreachable agents that are too old, or too many: the oldest first."""
+    books, settings = turn.books, turn.settings
+    turn.start_timer(event.timer.purpose, settings.registry_gc_interval)
+    forgotten: list[str] = []
+    surplus = len(books.unreachable) - settings.registry_max_agent_count
+    for agent_id, since in books.unreachable.items():
+        if len(forgotten) >= surplus and turn.now - since <= settings.registry_max_agent_age:
+            break
+        forgotten.append(agent_id)
+    for agent_id in forgotten:
+        del books.unreachable[agent_id]
+        observers.agent_gone(turn, agent_id, unreachable=False)
+        # Each for itself: what is written as one has to fit into one transaction.
+        turn.order(Persist(records.forget_unreachable(agent_id)))
+    if forgotten:
+        turn.note("unreachable agents forgotten", agents=len(forgotten))

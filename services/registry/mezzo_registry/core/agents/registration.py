@@ -1,0 +1,183 @@
+"""How agents come: new, back after a broken stream, back after an election, back from being unreachable.
+
+A registering agent is checked, then written to the store, and only then part of the cluster. What it brings along is
+settled against the books in `settlement`.
+"""
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo import equality
+from mezzo.agent.v1 import agent_session_pb2 as agent_session
+from mezzo.errors import Conflict, InvalidRequest
+from mezzo.resources import Resources
+from mezzo_registry.core import mesos_messages, records
+from mezzo_registry.core.agents import removal, resync
+from mezzo_registry.core.context import Turn
+from mezzo_registry.core.effects import CloseAgentSession, Persist, SendToAgent
+from mezzo_registry.core.events import AgentHeard, AgentRegistering, AgentStored
+from mezzo_registry.core.offers import offering
+from mezzo_registry.core.state.cluster import Agent
+from mezzo_registry.core.state.transitions import AgentState
+from mezzo_registry.core.validation.agent import check_domain, check_register
+from mezzo_registry.core.views import allocator_messages, observers
+
+Message = agent_session.RegistryMessage
+
+
+def registering(turn: Turn, event: AgentRegistering) -> None:
+    """An agent opened a session: check what it says, and have the store admit it."""
+    register, books = event.register, turn.books
+    agent_id = register.agent_info.id.value
+    turn.counters["messages_reregister_slave" if agent_id else "messages_register_slave"] += 1
+    try:
+        total = check_register(register)
+        required = turn.settings.require_agent_domain
+        check_domain(register.agent_info, turn.identity.master_info, required=required)
+    except InvalidRequest as error:
+        turn.warn("agent refused", hostname=register.agent_info.hostname, agent_id=agent_id, why=str(error))
+        turn.order(CloseAgentSession(event.session, error))
+        return
+    if agent_id in books.gone:
+        turn.order(_shutdown(event.session, mesos_messages.AGENT_GONE))
+        turn.order(CloseAgentSession(event.session))
+        return
+    known = books.agents.get(agent_id)
+    if books.plan.is_down(register.agent_info.hostname, register.pid):
+        turn.warn("agent of a machine in maintenance refused", hostname=register.agent_info.hostname, agent_id=agent_id)
+        turn.order(_shutdown(event.session, mesos_messages.MACHINE_IS_DOWN))
+        turn.order(CloseAgentSession(event.session))
+        if known is not None and known.state is AgentState.RECOVERED:
+            removal.remove(turn, known, mesos_messages.CAUSE_MACHINE_DOWN)
+        return
+    if known is not None:
+        _returning(turn, event, known, total)
+        return
+    info = mesos.AgentInfo()
+    info.CopyFrom(register.agent_info)
+    if not agent_id:
+        agent_id = f"{turn.identity.registry_id}-S{books.next_agent}"
+        books.next_agent += 1
+        info.id.value = agent_id
+    agent = Agent(
+        number=books.number(),
+        info=info,
+        total=total,
+        state=AgentState.REGISTERING,
+        heard_at=turn.now,
+        available=total,
+        was_unreachable=books.unreachable.pop(agent_id, None) is not None,
+    )
+    books.add_agent(agent)
+    books.attach_session(agent, event.session)
+    turn.order(Persist(records.admit(info), AgentStored(event.session, agent_id, register)))
+
+
+def _returning(turn: Turn, event: AgentRegistering, agent: Agent, total: Resources) -> None:
+    """An agent that is known opened a new session: it ends the one before."""
+    if agent.session is not None:
+        turn.order(CloseAgentSession(agent.session, Conflict("the agent opened another session")))
+        turn.books.detach_session(agent)
+    agent.heard_at = turn.now
+    if not equality.same(agent.info, event.register.agent_info):
+        info = mesos.AgentInfo()
+        info.CopyFrom(event.register.agent_info)
+        if agent.state is not AgentState.REGISTERING:
+            if agent.state is AgentState.CONNECTED:
+                removal.take_back_offers(turn, agent)
+            agent.move(AgentState.REGISTERING)
+        turn.books.attach_session(agent, event.session)
+        turn.order(Persist(records.admit(info), AgentStored(event.session, agent.id, event.register)))
+        return
+    turn.books.attach_session(agent, event.session)
+    if agent.state is AgentState.REGISTERING:
+        turn.order(Persist(records.admit(agent.info), AgentStored(event.session, agent.id, event.register)))
+        return
+    _admitted(turn, agent, event.session, event.register, total)
+
+
+def stored(turn: Turn, event: AgentStored) -> None:
+    """The store has admitted an agent."""
+    agent = turn.books.agents.get(event.agent_id)
+    if agent is None:
+        turn.note("agent left while it was admitted", agent_id=event.agent_id)
+        return
+    if agent.session != event.session:
+        # Its stream broke meanwhile, or it registered once more. In the latter case another AgentStored follows.
+        if agent.session is None and agent.state is AgentState.REGISTERING:
+            agent.move(AgentState.DISCONNECTED)
+            if agent.registered_at is not None:
+                allocator_messages.agent_changed(turn, agent, holdings=False)
+                observers.agent_changed(turn, agent)
+        return
+    if turn.books.plan.is_down(event.register.agent_info.hostname, event.register.pid):
+        # It went down while the agent was admitted, and was known by an address that the agent had yet to bring.
+        removal.remove(turn, agent, mesos_messages.CAUSE_MACHINE_DOWN)
+        return
+    total = check_register(event.register)
+    agent.info.CopyFrom(event.register.agent_info)
+    agent.info.id.value = event.agent_id
+    _admitted(turn, agent, event.session, event.register, total)
+
+
+def _admitted(turn: Turn, agent: Agent, session: int, register: agent_session.Register, total: Resources) -> None:
+    books = turn.books
+    if not register.agent_info.id.value:
+        _remove_old_self(turn, register)
+    books.set_pid(agent, register.pid)
+    first_time = agent.registered_at is None
+    was_unreachable, agent.was_unreachable = agent.was_unreachable, False
+    books.recovered.discard(agent.id)
+    if agent.removal_scheduled:
+        agent.removal_scheduled = False
+        turn.counters["slave_unreachable_canceled"] += 1
+    # An agent from before there were two speaks the API that the registry speaks.
+    agent.version = register.mesos_version or turn.identity.master_info.version
+    agent.mezzo_version = register.version
+    agent.capabilities = tuple(register.capabilities)
+    if first_time:
+        agent.registered_at = turn.now
+    if register.agent_info.id.value:
+        agent.reregistered_at = turn.now
+        turn.counters["slave_reregistrations"] += 1
+    else:
+        turn.counters["slave_registrations"] += 1
+    agent.move(AgentState.CONNECTED)
+    agent.offer_form = offering.offer_form(books, agent)
+    _greet(turn, agent, session)
+    observers.agent_changed(turn, agent)
+    resync.settle(turn, agent, register, total, was_unreachable=was_unreachable)
+    allocator_messages.agent_changed(turn, agent, holdings=True)
+    turn.note("agent registered", agent_id=agent.id, hostname=agent.info.hostname, pid=agent.pid, resources=str(total))
+
+
+def _greet(turn: Turn, agent: Agent, session: int) -> None:
+    registered = agent_session.Registered(
+        heartbeat_interval_seconds=turn.settings.agent_ping_timeout,
+        heartbeat_timeout_seconds=turn.settings.agent_silence_limit,
+        master_info=turn.identity.master_info,
+    )
+    registered.agent_id.value = agent.id
+    assert agent.session == session
+    turn.to_agent(agent, Message(registered=registered))
+
+
+def _remove_old_self(turn: Turn, register: agent_session.Register) -> None:
+    """A new agent is at the address of one that is disconnected: the same agent, which has lost its id.
+
+    As in Mesos (`Master::registerSlave`), whose agents keep their address for life. Here addresses change hands: so it
+    is the same machine only under the same hostname, and an agent that has its id is nobody's successor.
+    """
+    for earlier in list(turn.books.agents_by_pid.get(register.pid, {}).values()):
+        if earlier.state is AgentState.DISCONNECTED and earlier.info.hostname == register.agent_info.hostname:
+            turn.counters["slave_removals/reason_registered"] += 1
+            removal.remove(turn, earlier, mesos_messages.CAUSE_SAME_ADDRESS)
+
+
+def _shutdown(session: int, reason: str) -> SendToAgent:
+    return SendToAgent(session, Message(shutdown=agent_session.Shutdown(reason=reason)))
+
+
+def heard(turn: Turn, event: AgentHeard) -> None:
+    """An agent gave a sign of life."""
+    agent = turn.books.agents_by_session.get(event.session)
+    if agent is not None:
+        agent.heard_at = turn.now

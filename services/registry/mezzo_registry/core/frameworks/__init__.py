@@ -1,0 +1,1 @@
+"""Frameworks: subscribed, called, torn down."""

@@ -1,0 +1,78 @@
+"""How frameworks end: torn down by themselves or an operator, or away for longer than their failover time-out."""
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.agent.v1 import agent_session_pb2 as agent_session
+from mezzo_registry.core import mesos_messages
+from mezzo_registry.core.context import Turn
+from mezzo_registry.core.effects import CloseFrameworkStream
+from mezzo_registry.core.events import TimerFired
+from mezzo_registry.core.frameworks.subscription import FAILOVER
+from mezzo_registry.core.offers import inverse_offers, offering
+from mezzo_registry.core.state.cluster import Framework
+from mezzo_registry.core.state.transitions import FrameworkState
+from mezzo_registry.core.tasks import termination
+from mezzo_registry.core.views import allocator_messages, observers
+
+
+def timed_out(turn: Turn, event: TimerFired) -> None:
+    """A framework did not come back in time."""
+    framework = turn.books.frameworks.get(event.timer.subject)
+    if framework is not None and not framework.connected:
+        tear_down(turn, framework, "it did not come back within its failover time-out")
+
+
+def tear_down(turn: Turn, framework: Framework, reason: str) -> None:
+    """End a framework: its tasks are killed, its executors shut down, and its id is never valid again."""
+    books = turn.books
+    turn.cancel_timer(FAILOVER, framework.id)
+    for offer in list(framework.offers.values()):
+        offering.remove(turn, offer, offering.Outcome.WITHDRAWN)
+    inverse_offers.take_back(turn, framework.inverse_offers.values())
+    inverse_offers.forget(turn, framework)
+    shutdown = agent_session.ShutdownFramework()
+    shutdown.framework_id.value = framework.id
+    message = agent_session.RegistryMessage(shutdown_framework=shutdown)
+    for agent_id in list(framework.agents):
+        turn.to_agent(books.agents[agent_id], message)
+    for task in list(framework.tasks.values()):
+        if task.terminal:
+            termination.complete(turn, task)
+        else:
+            termination.end(
+                turn,
+                task,
+                mesos.TASK_KILLED,
+                mesos.TaskStatus.REASON_FRAMEWORK_REMOVED,
+                mesos_messages.framework_removed(framework.id),
+            )
+    _forget_unreachable(turn, framework)
+    for executor in list(framework.executors.values()):
+        books.drop_executor(executor)
+        allocator_messages.recovered(turn, framework, executor.agent, executor.role, executor.resources)
+        observers.executor_removed(turn, executor)
+    if framework.stream_id is not None:
+        books.frameworks_by_stream.pop(framework.stream_id, None)
+        turn.order(CloseFrameworkStream(framework.stream_id))
+        framework.stream_id = None
+    framework.move(FrameworkState.COMPLETED)
+    framework.unregistered_at = turn.now
+    vanished = books.drop_framework(framework)
+    allocator_messages.framework_removed(turn, framework)
+    _remember(turn, framework)
+    observers.roles_changed(turn, vanished)
+    turn.note("framework removed", framework_id=framework.id, name=framework.info.name, why=reason)
+
+
+def _forget_unreachable(turn: Turn, framework: Framework) -> None:
+    for task in list(framework.unreachable.values()):
+        turn.books.drop_unreachable_task(task)
+        observers.task_forgotten(turn, task, observers.UNREACHABLE)
+
+
+def _remember(turn: Turn, framework: Framework) -> None:
+    books = turn.books
+    books.completed[framework.id] = framework
+    observers.framework_changed(turn, framework)
+    while len(books.completed) > turn.settings.max_completed_frameworks:
+        _, oldest = books.completed.popitem(last=False)
+        observers.framework_forgotten(turn, oldest)

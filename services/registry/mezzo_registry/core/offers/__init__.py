@@ -1,0 +1,1 @@
+"""Offers and inverse offers: made, accepted, declined, rescinded."""

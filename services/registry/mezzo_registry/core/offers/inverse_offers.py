@@ -1,0 +1,133 @@
+"""Inverse offers: frameworks are asked to leave agents that will be unavailable, and say whether they can."""
+
+import itertools
+from collections.abc import Iterable
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.allocator import allocator_pb2 as mesos_allocator
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo.allocator.v1 import allocator_pb2 as allocator
+from mezzo_registry.core.context import Turn
+from mezzo_registry.core.events import TimerFired
+from mezzo_registry.core.settings import TIMER_SECONDS_MIN
+from mezzo_registry.core.state.cluster import Agent, Framework, InverseOffer
+from mezzo_registry.core.tasks.statuses import time_info
+from mezzo_registry.core.views import allocator_messages
+
+Event = scheduler.Event
+Answered = allocator.InverseOfferAnswered
+Status = mesos_allocator.InverseOfferStatus
+
+INVERSE_OFFER_TIMEOUT = "inverse offer timeout"
+"""The timer of --offer_timeout, for the oldest inverse offer."""
+
+_STATUSES = {Answered.ANSWER_ACCEPTED: Status.ACCEPT, Answered.ANSWER_DECLINED: Status.DECLINE}
+_NAMES = {Answered.ANSWER_ACCEPTED: "accepted", Answered.ANSWER_DECLINED: "declined"}
+
+
+def allocated(turn: Turn, allocations: Iterable[allocator.InverseAllocation]) -> None:
+    """Turn advice into inverse offers where it fits the books."""
+    outgoing: dict[int, scheduler.Event] = {}
+    for allocation in allocations:
+        offer = _make(turn, allocation)
+        if offer is not None:
+            event = outgoing.setdefault(allocation.framework, Event(type=Event.INVERSE_OFFERS))
+            event.inverse_offers.inverse_offers.append(_message(offer))
+    for number, event in outgoing.items():
+        turn.to_framework(turn.books.frameworks_by_number[number], event)
+
+
+def _make(turn: Turn, allocation: allocator.InverseAllocation) -> InverseOffer | None:
+    books = turn.books
+    framework = books.frameworks_by_number.get(allocation.framework)
+    agent = books.agents_by_number.get(allocation.agent)
+    if framework is None or agent is None or agent.id in framework.inverse_offers:
+        return None  # both sides know that it is gone, or it is out already
+    unavailability = books.unavailability(agent)
+    if not framework.connected or not agent.connected or unavailability != allocation.unavailability:
+        allocator_messages.inverse_offer_answered(turn, framework, agent, Answered.ANSWER_UNSPECIFIED)
+        return None
+    offer = InverseOffer(
+        id=f"{turn.identity.registry_id}-O{books.next_offer}",
+        framework=framework,
+        agent=agent,
+        unavailability=allocation.unavailability,
+        made_at=turn.now,
+    )
+    books.next_offer += 1
+    books.add_inverse_offer(offer)
+    turn.counters["inverse_offers_sent"] += 1
+    if not books.inverse_offer_timer_runs:
+        _watch_oldest(turn)
+    return offer
+
+
+def _message(offer: InverseOffer) -> mesos.InverseOffer:
+    """Without resources: all that the framework has on the agent is meant."""
+    message = mesos.InverseOffer(unavailability=offer.unavailability)
+    message.id.value = offer.id
+    message.framework_id.value = offer.framework.id
+    message.agent_id.value = offer.agent.id
+    if offer.agent.offer_form.HasField("url"):
+        message.url.CopyFrom(offer.agent.offer_form.url)
+    return message
+
+
+def answer(
+    turn: Turn,
+    framework: Framework,
+    offer_ids: Iterable[mesos.OfferID],
+    said: "Answered.Answer.ValueType",
+    filters: mesos.Filters,
+) -> None:
+    """A framework says whether it will have left by then. What is no longer out needs no answer."""
+    for offer_id in offer_ids:
+        offer = turn.books.inverse_offers.get(offer_id.value)
+        if offer is None or offer.framework is not framework:
+            continue
+        status = Status(status=_STATUSES[said], timestamp=time_info(turn.now))
+        status.framework_id.value = framework.id
+        offer.agent.inverse_statuses[framework.id] = status
+        turn.books.drop_inverse_offer(offer)
+        turn.counters[f"inverse_offers_{_NAMES[said]}"] += 1
+        allocator_messages.inverse_offer_answered(turn, framework, offer.agent, said, filters)
+
+
+def take_back(turn: Turn, offers: Iterable[InverseOffer]) -> None:
+    """Rescind inverse offers, and tell their frameworks where they listen."""
+    for offer in list(offers):
+        turn.books.drop_inverse_offer(offer)
+        turn.counters["inverse_offers_rescinded"] += 1
+        event = Event(type=Event.RESCIND_INVERSE_OFFER)
+        event.rescind_inverse_offer.inverse_offer_id.value = offer.id
+        turn.to_framework(offer.framework, event)
+        allocator_messages.inverse_offer_answered(turn, offer.framework, offer.agent, Answered.ANSWER_UNSPECIFIED)
+
+
+def forget(turn: Turn, framework: Framework) -> None:
+    """A framework is gone: nobody is told any longer what it said."""
+    if turn.books.plan:
+        for agent in turn.books.agents.values():
+            agent.inverse_statuses.pop(framework.id, None)
+
+
+def timed_out(turn: Turn, _event: TimerFired) -> None:
+    """Inverse offers, too, time out: the allocator asks anew."""
+    timeout = turn.settings.offer_timeout
+    assert timeout is not None
+    due = turn.now - timeout + TIMER_SECONDS_MIN
+    take_back(turn, itertools.takewhile(lambda offer: offer.made_at <= due, turn.books.inverse_offers.values()))
+    _watch_oldest(turn)
+
+
+def _watch_oldest(turn: Turn) -> None:
+    """One timer serves all: they are in the books in the order in which they were made."""
+    timeout, oldest = turn.settings.offer_timeout, next(iter(turn.books.inverse_offers.values()), None)
+    turn.books.inverse_offer_timer_runs = timeout is not None and oldest is not None
+    if timeout is not None and oldest is not None:
+        turn.start_timer(INVERSE_OFFER_TIMEOUT, max(TIMER_SECONDS_MIN, oldest.made_at + timeout - turn.now))
+
+
+def of_agent(turn: Turn, agent: Agent) -> list[InverseOffer]:
+    """The inverse offers about an agent that are out."""
+    return [turn.books.frameworks[one].inverse_offers[agent.id] for one in agent.inverse_offers]

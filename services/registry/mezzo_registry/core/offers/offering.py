@@ -1,0 +1,186 @@
+"""Offers: made of the allocator's advice, taken back when what they stand on is gone."""
+
+import enum
+import itertools
+from collections.abc import Iterable
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo.allocator.v1 import allocator_pb2 as allocator
+from mezzo.resources import ResourceError
+from mezzo_registry.core.context import Turn
+from mezzo_registry.core.events import AllocationsMade, TimerFired
+from mezzo_registry.core.offers import inverse_offers
+from mezzo_registry.core.settings import TIMER_SECONDS_MIN
+from mezzo_registry.core.state import resource_cache, upid
+from mezzo_registry.core.state.cluster import Agent, Books, Framework, Offer
+from mezzo_registry.core.validation.well_formed import is_whole
+from mezzo_registry.core.views import allocator_messages, observers
+
+OFFER_TIMEOUT = "offer timeout"
+"""The timer of --offer_timeout, for the oldest offer."""
+
+
+def offer_form(books: Books, agent: Agent) -> mesos.Offer:
+    """The part of an offer that is the same in all offers of an agent."""
+    form = mesos.Offer(hostname=agent.info.hostname)
+    form.agent_id.CopyFrom(agent.info.id)
+    form.attributes.extend(agent.info.attributes)
+    if agent.info.HasField("domain"):
+        form.domain.CopyFrom(agent.info.domain)
+    unavailability = books.unavailability(agent)
+    if unavailability is not None:
+        form.unavailability.CopyFrom(unavailability)
+    pid = upid.parse(agent.pid)
+    if pid is not None:
+        form.url.scheme = "http"
+        form.url.address.hostname = agent.info.hostname
+        form.url.address.ip = pid.host
+        form.url.address.port = pid.port
+        form.url.path = f"/{pid.process}"
+    return form
+
+
+def allocations_made(turn: Turn, event: AllocationsMade) -> None:
+    """Turn advice into offers where it fits the books; give the rest back."""
+    if not is_whole(event.allocations):
+        turn.warn("allocations refused", why="they are not whole")
+        return
+    outgoing: dict[int, scheduler.Event] = {}
+    for allocation in event.allocations.allocations:
+        offer = _make(turn, allocation)
+        if offer is None:
+            continue
+        events = outgoing.get(allocation.framework)
+        if events is None:
+            events = outgoing[allocation.framework] = scheduler.Event(type=scheduler.Event.OFFERS)
+        events.offers.offers.append(offer.message)
+        observers.offer_added(turn, offer)
+    inverse_offers.allocated(turn, event.allocations.inverse_allocations)
+    if event.allocations.HasField("cycle"):
+        turn.books.allocator_cycle = event.allocations.cycle.number
+    for number, offers in outgoing.items():
+        turn.to_framework(turn.books.frameworks_by_number[number], offers)
+
+
+def _make(turn: Turn, allocation: allocator.Allocation) -> Offer | None:
+    books, role = turn.books, allocation.role
+    framework = books.frameworks_by_number.get(allocation.framework)
+    agent = books.agents_by_number.get(allocation.agent)
+    if framework is None or agent is None:
+        return None  # both sides know that it is gone; what it held went with it
+    try:
+        resources = resource_cache.value_of(allocation.resources)
+    except ResourceError as error:
+        turn.warn("allocation refused", agent_id=agent.id, framework_id=framework.id, why=str(error))
+        return None
+    fits = agent.connected and framework.connected and role in framework.roles and agent.available.contains(resources)
+    if not fits or not resources:
+        turn.counters["allocations_refused"] += 1
+        allocator_messages.recovered(turn, framework, agent, role, resources)
+        return None
+    offer = Offer(
+        id=f"{turn.identity.registry_id}-O{books.next_offer}",
+        framework=framework,
+        agent=agent,
+        role=role,
+        resources=resources,
+        message=mesos.Offer(),
+        made_at=turn.now,
+    )
+    books.next_offer += 1
+    _fill(offer)
+    books.add_offer(offer)
+    turn.counters["offers_sent"] += 1
+    framework.counts.offers_sent += 1
+    if not books.offer_timer_runs:
+        _watch_oldest(turn)
+    return offer
+
+
+def _fill(offer: Offer) -> None:
+    message, framework, agent = offer.message, offer.framework, offer.agent
+    message.CopyFrom(agent.offer_form)
+    message.id.value = offer.id
+    message.framework_id.value = framework.id
+    if framework.multi_role:
+        message.resources.extend(resource_cache.allocated(offer.resources, offer.role, framework.form))
+        message.allocation_info.role = offer.role
+    else:
+        message.resources.extend(resource_cache.plain(offer.resources, framework.form))
+    if agent.executors:
+        for framework_id, executor_id in agent.executors:
+            if framework_id == framework.id:
+                message.executor_ids.add(value=executor_id)
+
+
+class Outcome(enum.Enum):
+    """How an offer ended."""
+
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    RESCINDED = "rescinded"
+    """The registry took it back."""
+    TIMED_OUT = "timed_out"
+    """Nobody answered it for --offer_timeout."""
+    WITHDRAWN = "withdrawn"
+    """There is nobody any more to answer it."""
+
+
+def remove(turn: Turn, offer: Offer, outcome: Outcome, filters: mesos.Filters | None = None) -> None:
+    """The offer is no longer out; what it held goes back to the allocator, with `filters` when it was declined."""
+    turn.books.drop_offer(offer)
+    silent = outcome is Outcome.TIMED_OUT
+    framework, agent = offer.framework, offer.agent
+    allocator_messages.recovered(turn, framework, agent, offer.role, offer.resources, filters, unanswered=silent)
+    closed(turn, offer, outcome)
+
+
+def closed(turn: Turn, offer: Offer, outcome: Outcome) -> None:
+    """What has to be done for every offer that is no longer out, however it ended."""
+    turn.counters[f"offers_{outcome.value}"] += 1
+    counts = offer.framework.counts
+    if outcome is Outcome.ACCEPTED:
+        counts.offers_accepted += 1
+    elif outcome is Outcome.DECLINED:
+        counts.offers_declined += 1
+    elif outcome is not Outcome.WITHDRAWN:
+        counts.offers_rescinded += 1
+    turn.books.offer_ages[outcome.value].add(turn.now - offer.made_at)
+    observers.offer_removed(turn, offer)
+
+
+def rescind(turn: Turn, offer: Offer, outcome: Outcome = Outcome.RESCINDED) -> None:
+    """Take an offer back and tell its framework."""
+    remove(turn, offer, outcome)
+    event = scheduler.Event(type=scheduler.Event.RESCIND)
+    event.rescind.offer_id.value = offer.id
+    turn.to_framework(offer.framework, event)
+
+
+def timed_out(turn: Turn, _event: TimerFired) -> None:
+    """The oldest offer may be out for longer than --offer_timeout, and others with it."""
+    timeout = turn.settings.offer_timeout
+    assert timeout is not None
+    due = turn.now - timeout + TIMER_SECONDS_MIN
+    late = list(itertools.takewhile(lambda offer: offer.made_at <= due, turn.books.offers.values()))
+    for offer in late:
+        turn.note("offer timed out", offer_id=offer.id, framework_id=offer.framework.id, agent_id=offer.agent.id)
+        rescind(turn, offer, Outcome.TIMED_OUT)
+    _watch_oldest(turn)
+
+
+def _watch_oldest(turn: Turn) -> None:
+    """One timer serves all offers: they are in the books in the order in which they were made."""
+    timeout, oldest = turn.settings.offer_timeout, next(iter(turn.books.offers.values()), None)
+    turn.books.offer_timer_runs = timeout is not None and oldest is not None
+    if timeout is not None and oldest is not None:
+        turn.start_timer(OFFER_TIMEOUT, max(TIMER_SECONDS_MIN, oldest.made_at + timeout - turn.now))
+
+
+def decline(turn: Turn, framework: Framework, offer_ids: Iterable[mesos.OfferID], filters: mesos.Filters) -> None:
+    """A framework does not want offers. Those that are no longer out need no declining."""
+    for offer_id in offer_ids:
+        offer = turn.books.offers.get(offer_id.value)
+        if offer is not None and offer.framework is framework:
+            remove(turn, offer, Outcome.DECLINED, filters)

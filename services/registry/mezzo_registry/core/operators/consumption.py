@@ -1,0 +1,99 @@
+"""What roles consume of their quotas, and which offers stand in the way of a quota that is new.
+
+A role consumes what it and those below it use, and what is reserved to them, used or not; nothing that is revocable.
+What it is merely offered it does not consume.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+
+from mezzo.resources import Limits, Quantities
+from mezzo_registry.core.context import Turn
+from mezzo_registry.core.offers import offering
+from mezzo_registry.core.state import sums
+from mezzo_registry.core.state.cluster import Agent, Books, Offer
+from mezzo_registry.core.state.roles import Quota, ancestors, within
+
+
+def consumptions(books: Books) -> dict[str, Quantities]:
+    """By role. Looks at every agent and offer: for the calls of operators."""
+    by_role: dict[str, Counter[str]] = defaultdict(Counter)
+    for role, used in books.used.firm.items():
+        by_role[role].update(used)
+    unused = [agent.available for agent in books.agents.values()]
+    unused += [offer.resources for offer in books.offers.values()]
+    for part in unused:
+        for owner, reserved in sums.reserved_amounts(part):
+            by_role[owner].update(dict(reserved))
+    return sums.up_the_tree(by_role)
+
+
+def capacity(books: Books) -> Quantities:
+    """What the agents have that is not revocable. Agents that are away for a moment count: they usually come back."""
+    total: Counter[str] = Counter()
+    for agent in books.agents.values():
+        if agent.registered_at is not None:
+            total.update(dict(sums.amounts(agent.total)[0]))
+    return Quantities(total)
+
+
+def rescind(turn: Turn, quotas: Mapping[str, Quota], raised: Mapping[str, Quantities]) -> None:
+    """Rescind the offers that stand in the way of new quotas: those with which roles could exceed their limits, and as
+    many as it takes to give roles what they are guaranteed. `raised` are the guarantees that are larger than before.
+    """
+    consumed = consumptions(turn.books)
+    limits = {role: one.limits for role, one in quotas.items() if one.limits}
+    if limits:
+        _keep_within(turn, limits, consumed)
+    if raised:
+        lacks = {role: wanted - consumed.get(role, Quantities.EMPTY) for role, wanted in raised.items()}
+        _make_room(turn, {role: lacking for role, lacking in lacks.items() if lacking})
+
+
+def _keep_within(turn: Turn, limits: Mapping[str, Limits], consumed: Mapping[str, Quantities]) -> None:
+    """Rescind offers to roles that could exceed their limits if they took them, until they could not."""
+    offered = sums.up_the_tree(turn.books.offered.firm)
+    for role, bounds in limits.items():
+        held = consumed.get(role, Quantities.EMPTY)
+        if bounds.admit(held + offered.get(role, Quantities.EMPTY)):
+            continue
+        left: Counter[str] = Counter()
+        for offer in [one for one in turn.books.offers.values() if within(one.role, role)]:
+            together = left + Counter(_amounts(offer))
+            if bounds.admit(held + Quantities(together)):
+                left = together
+            else:
+                offering.rescind(turn, offer)
+        offered = sums.up_the_tree(turn.books.offered.firm)
+
+
+def _make_room(turn: Turn, lacks: Mapping[str, Quantities]) -> None:
+    """Rescind offers for what roles lack: all of an agent's at once, so that the pieces are large, and those of as many
+    agents as a role has frameworks, so that each of them can be offered one.
+    """
+    frameworks: Counter[str] = Counter()
+    for framework in turn.books.frameworks.values():
+        if framework.connected:
+            frameworks.update({top for role in framework.roles for top in (role, *ancestors(role))})
+    offered = _offered_agents(turn.books)
+    for role, lacking in lacks.items():
+        rescinded, agents = Counter[str](), 0
+        while not Quantities(rescinded).contains(lacking) or agents < frameworks[role]:
+            agent = next(offered, None)
+            if agent is None:
+                return
+            agents += 1
+            for offer in list(agent.offers.values()):
+                rescinded.update(_amounts(offer))
+                offering.rescind(turn, offer)
+
+
+def _offered_agents(books: Books) -> Iterator[Agent]:
+    """Agents with offers, each once."""
+    for agent in list(books.agents.values()):
+        if agent.offers:
+            yield agent
+
+
+def _amounts(offer: Offer) -> dict[str, int]:
+    return dict(sums.amounts(offer.resources)[0])

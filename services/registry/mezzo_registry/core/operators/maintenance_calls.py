@@ -1,0 +1,133 @@
+"""The calls of operators about maintenance: checked, stored, and then told to whom it concerns.
+
+As with roles, a call is checked against what will be planned once everything ordered before it is stored.
+"""
+
+from mesos.v1.master import master_pb2 as master
+from mezzo.errors import InvalidRequest, LimitExceeded
+from mezzo_registry.core import mesos_messages, records
+from mezzo_registry.core.agents import removal
+from mezzo_registry.core.context import Turn
+from mezzo_registry.core.effects import Answer, Persist
+from mezzo_registry.core.events import MaintenanceStored
+from mezzo_registry.core.offers import offering
+from mezzo_registry.core.settings import PLAN_BYTES_MAX
+from mezzo_registry.core.state.cluster import Agent
+from mezzo_registry.core.state.maintenance import Plan, machine, text
+from mezzo_registry.core.validation.maintenance import check_machines, check_schedule
+from mezzo_registry.core.views import allocator_messages
+
+Response = master.Response
+
+
+def get_schedule(turn: Turn, _call: master.Call) -> master.Response:
+    """What is planned."""
+    response = Response(type=Response.GET_MAINTENANCE_SCHEDULE)
+    response.get_maintenance_schedule.schedule.CopyFrom(turn.books.plan.schedule())
+    return response
+
+
+def get_status(turn: Turn, _call: master.Call) -> master.Response:
+    """Which machines are draining, with what frameworks said to that, and which are down."""
+    plan = turn.books.plan
+    response = Response(type=Response.GET_MAINTENANCE_STATUS)
+    status = response.get_maintenance_status.status
+    status.SetInParent()
+    draining = {}
+    for one in plan.machines():
+        if machine(one) in plan.down:
+            status.down_machines.append(one)
+        else:
+            draining[machine(one)] = status.draining_machines.add(id=one)
+    if draining:
+        for agent in turn.books.agents.values():
+            for one_name in plan.machines_of(agent.info.hostname, agent.pid):
+                if one_name in draining:
+                    draining[one_name].statuses.extend(agent.inverse_statuses.values())
+    return response
+
+
+def update_schedule(turn: Turn, call: master.Call, request: int) -> None:
+    """Plan maintenance anew.
+
+    Raises:
+        InvalidRequest: the schedule makes no sense, or leaves out a machine that is down.
+        LimitExceeded: it is too long.
+    """
+    if not call.HasField("update_maintenance_schedule"):
+        raise InvalidRequest(
+            "update_maintenance_schedule", "must be set for a call of type UPDATE_MAINTENANCE_SCHEDULE"
+        )
+    schedule = call.update_maintenance_schedule.schedule
+    size = schedule.ByteSize()
+    if size > PLAN_BYTES_MAX:
+        raise LimitExceeded(f"the schedule has {size} bytes; at most {PLAN_BYTES_MAX} are allowed")
+    check_schedule(schedule, turn.books.ordered_plan, "update_maintenance_schedule.schedule")
+    _order(turn, request, turn.books.ordered_plan.rescheduled(schedule))
+
+
+def start(turn: Turn, call: master.Call, request: int) -> None:
+    """Take machines out of service: their agents are told to end.
+
+    Raises:
+        InvalidRequest: a machine is not in the schedule, or is down.
+    """
+    if not call.HasField("start_maintenance"):
+        raise InvalidRequest("start_maintenance", "must be set for a call of type START_MAINTENANCE")
+    plan, field = turn.books.ordered_plan, "start_maintenance.machines"
+    machines = check_machines(call.start_maintenance.machines, plan, field)
+    for index, one in enumerate(machines):
+        if one in plan.down:
+            raise InvalidRequest(f"{field}[{index}]", f"machine {text(one)} is down already")
+    _order(turn, request, plan.with_down(machines))
+
+
+def stop(turn: Turn, call: master.Call, request: int) -> None:
+    """Put machines into service again, and strike them from the schedule.
+
+    Raises:
+        InvalidRequest: a machine is not down.
+    """
+    if not call.HasField("stop_maintenance"):
+        raise InvalidRequest("stop_maintenance", "must be set for a call of type STOP_MAINTENANCE")
+    plan, field = turn.books.ordered_plan, "stop_maintenance.machines"
+    machines = check_machines(call.stop_maintenance.machines, plan, field)
+    for index, one in enumerate(machines):
+        if one not in plan.down:
+            raise InvalidRequest(f"{field}[{index}]", f"machine {text(one)} is not down")
+    _order(turn, request, plan.without(machines))
+
+
+def _order(turn: Turn, request: int, plan: Plan) -> None:
+    """Have the store keep the plan. Nothing follows from it before it does."""
+    # A machine that is down takes more room than one that is planned to be: whatever is planned here can be started.
+    size = sum(len(one.value or b"") for one in records.maintain(plan.with_down(map(machine, plan.machines()))))
+    if size > PLAN_BYTES_MAX:
+        raise LimitExceeded(
+            f"the schedule has {size} bytes, counting all its machines as down; at most {PLAN_BYTES_MAX} are allowed"
+        )
+    turn.books.ordered_plan = plan
+    turn.order(Persist(records.maintain(plan), MaintenanceStored(request, plan)))
+
+
+def stored(turn: Turn, event: MaintenanceStored) -> None:
+    """The store has the plan: agents of machines that are down now end, and others are offered with other prospects."""
+    books = turn.books
+    before, books.plan = books.plan, event.plan
+    for agent in list(books.agents.values()):
+        hostname, pid = agent.info.hostname, agent.pid
+        if event.plan.is_down(hostname, pid):
+            removal.remove(turn, agent, mesos_messages.CAUSE_MACHINE_DOWN)
+        elif event.plan.unavailability(hostname, pid) != before.unavailability(hostname, pid):
+            _replanned(turn, agent)
+    turn.note("maintenance planned", machines=sum(1 for _ in event.plan.machines()), down=len(event.plan.down))
+    turn.order(Answer(event.request))
+
+
+def _replanned(turn: Turn, agent: Agent) -> None:
+    """Offers said nothing of it, or something else: they come anew, and so do inverse offers."""
+    removal.take_back_offers(turn, agent)
+    agent.inverse_statuses.clear()
+    if agent.registered_at is not None:
+        agent.offer_form = offering.offer_form(turn.books, agent)
+        allocator_messages.agent_changed(turn, agent, holdings=False)

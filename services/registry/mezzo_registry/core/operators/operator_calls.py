@@ -1,0 +1,127 @@
+"""The calls of operators."""
+
+from collections.abc import Callable
+
+from mesos.v1.master import master_pb2 as master
+from mezzo import limits
+from mezzo.errors import InvalidRequest, MezzoError, NotFound, Unimplemented
+from mezzo_registry.core.context import Turn
+from mezzo_registry.core.effects import Answer, Refuse
+from mezzo_registry.core.events import OperatorCalled, OperatorKilledTask
+from mezzo_registry.core.frameworks import teardown
+from mezzo_registry.core.operators import maintenance_calls, role_calls
+from mezzo_registry.core.state.cluster import Framework
+from mezzo_registry.core.tasks import updates
+from mezzo_registry.core.validation.well_formed import check_whole
+from mezzo_registry.core.views import observers
+
+Call = master.Call
+Response = master.Response
+Read = Callable[[Turn, master.Call], master.Response]
+"""Gives the answer to a call that changes nothing."""
+Change = Callable[[Turn, master.Call, int], None]
+"""Carries out a call, and orders the answer to its request; now, or when the store has what was changed."""
+
+
+def called(turn: Turn, event: OperatorCalled) -> None:
+    """An operator made a call: carry it out, or refuse it and change nothing."""
+    try:
+        _check(event.call)
+        change = _CHANGES.get(event.call.type)
+        if change is not None:
+            change(turn, event.call, event.request)
+        else:
+            turn.order(Answer(event.request, _READS[event.call.type](turn, event.call)))
+    except MezzoError as error:
+        turn.order(Refuse(event.request, error))
+
+
+def _check(call: master.Call) -> None:
+    if not call.HasField("type") or call.type == Call.UNKNOWN or call.type not in Call.Type.values():
+        raise InvalidRequest("type", "must be set, and known")
+    limits.check_call(call)
+    check_whole(call)
+    if call.type not in _READS and call.type not in _CHANGES:
+        raise Unimplemented(f"call {Call.Type.Name(call.type)} is not supported by this version of Mezzo")
+
+
+def killed_task(turn: Turn, event: OperatorKilledTask) -> None:
+    """An operator wants a task killed."""
+    framework = turn.books.frameworks.get(event.framework_id)
+    if framework is None:
+        turn.order(Refuse(event.request, NotFound(f"framework_id.value: there is no framework '{event.framework_id}'")))
+        return
+    task = framework.tasks.get(event.task_id)
+    if task is None or task.terminal:
+        turn.order(Refuse(event.request, NotFound(f"task_id.value: the framework runs no task '{event.task_id}'")))
+        return
+    updates.kill(turn, framework, task.id, task.agent.id)
+    turn.note("task killed by an operator", framework_id=framework.id, task_id=task.id)
+    turn.order(Answer(event.request))
+
+
+def _framework(turn: Turn, framework_id: str, field: str) -> Framework:
+    framework = turn.books.frameworks.get(framework_id)
+    if framework is None:
+        raise InvalidRequest(field, f"there is no framework '{framework_id}'")
+    return framework
+
+
+def _teardown(turn: Turn, call: master.Call, request: int) -> None:
+    if not call.HasField("teardown"):
+        raise InvalidRequest("teardown", "must be set for a call of type TEARDOWN")
+    framework = _framework(turn, call.teardown.framework_id.value, "teardown.framework_id.value")
+    teardown.tear_down(turn, framework, "an operator tore it down")
+    turn.order(Answer(request))
+
+
+def _get_metrics(_turn: Turn, call: master.Call) -> master.Response:
+    if not call.HasField("get_metrics"):
+        raise InvalidRequest("get_metrics", "must be set for a call of type GET_METRICS")
+    response = Response(type=Response.GET_METRICS)
+    response.get_metrics.SetInParent()  # the shell knows more of them, and says all
+    return response
+
+
+def _get_health(_turn: Turn, _call: master.Call) -> master.Response:
+    response = Response(type=Response.GET_HEALTH)
+    response.get_health.healthy = True
+    return response
+
+
+def _get_flags(turn: Turn, _call: master.Call) -> master.Response:
+    response = Response(type=Response.GET_FLAGS)
+    response.get_flags.SetInParent()
+    for name, value in sorted(observers.flags_of(turn).items()):
+        response.get_flags.flags.add(name=name, value=value)
+    return response
+
+
+def _get_master(turn: Turn, _call: master.Call) -> master.Response:
+    response = Response(type=Response.GET_MASTER)
+    response.get_master.master_info.CopyFrom(turn.identity.master_info)
+    response.get_master.start_time = turn.identity.started_at
+    response.get_master.elected_time = turn.identity.elected_at
+    return response
+
+
+_CHANGES: dict["master.Call.Type.ValueType", Change] = {
+    Call.TEARDOWN: _teardown,
+    Call.UPDATE_WEIGHTS: role_calls.update_weights,
+    Call.SET_QUOTA: role_calls.set_quota,
+    Call.REMOVE_QUOTA: role_calls.remove_quota,
+    Call.UPDATE_QUOTA: role_calls.update_quota,
+    Call.UPDATE_MAINTENANCE_SCHEDULE: maintenance_calls.update_schedule,
+    Call.START_MAINTENANCE: maintenance_calls.start,
+    Call.STOP_MAINTENANCE: maintenance_calls.stop,
+}
+_READS: dict["master.Call.Type.ValueType", Read] = {
+    Call.GET_METRICS: _get_metrics,
+    Call.GET_HEALTH: _get_health,
+    Call.GET_FLAGS: _get_flags,
+    Call.GET_MASTER: _get_master,
+    Call.GET_WEIGHTS: role_calls.get_weights,
+    Call.GET_QUOTA: role_calls.get_quota,
+    Call.GET_MAINTENANCE_SCHEDULE: maintenance_calls.get_schedule,
+    Call.GET_MAINTENANCE_STATUS: maintenance_calls.get_status,
+}

@@ -1,0 +1,225 @@
+"""What operators configure for roles: checked against what is configured, stored, and then told.
+
+A call is checked against what will be configured once everything ordered before it is stored, so that calls may come
+faster than the store writes. Offers that stand in the way of what was configured are rescinded.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.master import master_pb2 as master
+from mezzo.errors import Conflict, InvalidRequest, LimitExceeded
+from mezzo.resources import Quantities
+from mezzo_registry.core import records
+from mezzo_registry.core.context import Turn
+from mezzo_registry.core.effects import Answer, Persist
+from mezzo_registry.core.events import RolesStored
+from mezzo_registry.core.offers import offering
+from mezzo_registry.core.operators import consumption
+from mezzo_registry.core.settings import ROLE_RECORDS_BYTES_MAX
+from mezzo_registry.core.state import roles
+from mezzo_registry.core.state.roles import NO_QUOTA, Configuration, Quota
+from mezzo_registry.core.validation.quota import check_quota_configs, check_quota_request, check_weights
+from mezzo_registry.core.views import allocator_messages, observers
+
+Response = master.Response
+
+
+# --- at the beginning of a term ---------------------------------------------------------------------------------------
+
+
+def recovered(turn: Turn, configuration: Configuration) -> None:
+    """What the store holds is configured. The weights of the flags are taken where the store has none."""
+    books = turn.books
+    for one in (books.configuration, books.ordered):
+        one.apply(configuration.weights, configuration.quotas)
+    if not turn.settings.weights:
+        return
+    if books.configuration.weights:
+        turn.warn("the flag --weights is not used: the store has weights", weights=books.configuration.weights)
+    else:
+        _order(turn, None, weights=turn.settings.weights)
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+
+
+def get_weights(turn: Turn, _call: master.Call) -> master.Response:
+    """The weights that are configured."""
+    response = Response(type=Response.GET_WEIGHTS)
+    response.get_weights.SetInParent()
+    for role, weight in sorted(turn.books.configuration.weights.items()):
+        response.get_weights.weight_infos.add(role=role, weight=weight)
+    return response
+
+
+def get_quota(turn: Turn, _call: master.Call) -> master.Response:
+    """The quotas that are configured, in Mesos' form and in its form of old."""
+    response = Response(type=Response.GET_QUOTA)
+    status = response.get_quota.status
+    status.SetInParent()
+    for role, one in sorted(turn.books.configuration.quotas.items()):
+        status.configs.append(roles.encode(role, one))
+        info = status.infos.add(role=role)
+        for name, amount in sorted(roles.amounts(one.guarantees.items()).items()):
+            resource = info.guarantee.add(name=name, type=mesos.Value.SCALAR)
+            resource.scalar.value = amount
+    return response
+
+
+def update_weights(turn: Turn, call: master.Call, request: int) -> None:
+    """Set weights, all or none.
+
+    Raises:
+        InvalidRequest: one makes no sense.
+        LimitExceeded: what is configured for all roles would be too much.
+    """
+    if not call.HasField("update_weights"):
+        raise InvalidRequest("update_weights", "must be set for a call of type UPDATE_WEIGHTS")
+    infos = call.update_weights.weight_infos
+    _order(turn, request, weights=check_weights(infos, "update_weights.weight_infos"))
+
+
+def update_quota(turn: Turn, call: master.Call, request: int) -> None:
+    """Set quotas, all or none.
+
+    Raises:
+        InvalidRequest: one makes no sense, in itself, in the tree of roles, or in this cluster; the last is not looked
+            at with `force`.
+        LimitExceeded: what is configured for all roles would be too much.
+    """
+    if not call.HasField("update_quota"):
+        raise InvalidRequest("update_quota", "must be set for a call of type UPDATE_QUOTA")
+    field = "update_quota.quota_configs"
+    configs = call.update_quota.quota_configs
+    quotas = check_quota_configs(configs, field)
+    _check_tree(turn, quotas, {config.role: f"{field}[{index}]" for index, config in enumerate(configs)}, field)
+    if not call.update_quota.force:
+        short = _overcommitment(turn, quotas)
+        if short:
+            raise InvalidRequest(field, f"{short} ('force' overrides this)")
+        _check_consumption(turn, quotas, field)
+    _order(turn, request, quotas=quotas)
+
+
+def set_quota(turn: Turn, call: master.Call, request: int) -> None:
+    """Set the quota of a role that has none, in the form of old: guarantee and limit at once.
+
+    Raises:
+        InvalidRequest: it makes no sense, in itself or in the tree of roles, or the role has a quota.
+        Conflict: the cluster is too small; not looked at with `force`.
+    """
+    if not call.HasField("set_quota"):
+        raise InvalidRequest("set_quota", "must be set for a call of type SET_QUOTA")
+    field, asked = "set_quota.quota_request", call.set_quota.quota_request
+    quotas = {asked.role: check_quota_request(asked, field)}
+    if asked.role in turn.books.ordered.quotas:
+        raise InvalidRequest(f"{field}.role", f"role '{asked.role}' has a quota; remove or update it")
+    _check_tree(turn, quotas, {asked.role: field}, field)
+    short = _overcommitment(turn, quotas)
+    if short and not asked.force:
+        raise Conflict(f"{field}.guarantee: {short} ('force' overrides this)")
+    _order(turn, request, quotas=quotas)
+
+
+def remove_quota(turn: Turn, call: master.Call, request: int) -> None:
+    """Remove a role's quota.
+
+    Raises:
+        InvalidRequest: the role has none, or its children's guarantees need it.
+    """
+    if not call.HasField("remove_quota"):
+        raise InvalidRequest("remove_quota", "must be set for a call of type REMOVE_QUOTA")
+    role, field = call.remove_quota.role, "remove_quota.role"
+    if role not in turn.books.ordered.quotas:
+        raise InvalidRequest(field, f"role '{role}' has no quota")
+    quotas = {role: NO_QUOTA}
+    _check_tree(turn, quotas, {role: field}, field)
+    _order(turn, request, quotas=quotas)
+
+
+# --- checks against what is there -------------------------------------------------------------------------------------
+
+
+def _check_tree(turn: Turn, quotas: Mapping[str, Quota], fields: Mapping[str, str], field: str) -> None:
+    """Refuse quotas that would contradict those above and below them; `fields` says where each role is named."""
+    for role, how in roles.contradictions(turn.books.ordered.changed({}, quotas).quotas):
+        raise InvalidRequest(fields.get(role, field), f"role '{role}': {how}")
+
+
+def _overcommitment(turn: Turn, quotas: Mapping[str, Quota]) -> str:
+    """How the cluster is too small for what would be guaranteed; empty if it is large enough."""
+    promised = roles.promised(turn.books.ordered.changed({}, quotas).quotas)
+    capacity = consumption.capacity(turn.books)
+    if capacity.contains(promised):
+        return ""
+    return f"the guarantees of all roles, {promised}, exceed what the agents have, {capacity or 'nothing'}"
+
+
+def _check_consumption(turn: Turn, quotas: Mapping[str, Quota], field: str) -> None:
+    """Refuse limits that are exceeded already."""
+    consumed = consumption.consumptions(turn.books)
+    for index, (role, one) in enumerate(quotas.items()):
+        amounts = consumed.get(role, Quantities.EMPTY)
+        if not one.limits.admit(amounts):
+            raise InvalidRequest(
+                f"{field}[{index}].limits",
+                f"role '{role}' already consumes {amounts}, more than {one.limits} ('force' overrides this)",
+            )
+
+
+# --- storing and telling ----------------------------------------------------------------------------------------------
+
+
+def _order(
+    turn: Turn,
+    request: int | None,
+    *,
+    weights: Mapping[str, float] | None = None,
+    quotas: Mapping[str, Quota] | None = None,
+) -> None:
+    """Have the store keep it. Everybody else is told when it does."""
+    weights, quotas = weights or {}, quotas or {}
+    changed = turn.books.ordered.changed(weights, quotas)
+    size, before = records.size_of_roles(changed), records.size_of_roles(turn.books.ordered)
+    if size > max(ROLE_RECORDS_BYTES_MAX, before):
+        raise LimitExceeded(f"what is configured for roles exceeds {ROLE_RECORDS_BYTES_MAX} bytes")
+    turn.books.ordered = changed
+    turn.order(Persist(records.configure(weights, quotas), RolesStored(request, weights, quotas)))
+
+
+def stored(turn: Turn, event: RolesStored) -> None:
+    """The store has it: it is configured from now on."""
+    books = turn.books
+    before = {role: books.configuration.quota(role) for role in event.quotas}
+    books.configuration.apply(event.weights, event.quotas)
+    changed = sorted(event.weights.keys() | event.quotas.keys())
+    for role in changed:
+        allocator_messages.role_changed(turn, role)
+    observers.roles_changed(turn, changed)
+    if event.weights.keys() & _in_use(books.roles):
+        # Whatever is out was shared by the weights of before.
+        _rescind_all(turn)
+    if event.quotas and books.offers:
+        raised = {
+            role: one.guarantees for role, one in event.quotas.items() if one.guarantees - before[role].guarantees
+        }
+        consumption.rescind(turn, event.quotas, raised)
+    turn.note("roles configured", weights=dict(event.weights), quotas=[*event.quotas])
+    if event.request is not None:
+        turn.order(Answer(event.request))
+
+
+def _in_use(used: Iterable[str]) -> set[str]:
+    """The roles that somebody is in, and those above them."""
+    found: set[str] = set()
+    for role in used:
+        while role and role not in found:
+            found.add(role)
+            role = role.rpartition("/")[0]  # noqa: PLW2901  walks upwards
+    return found
+
+
+def _rescind_all(turn: Turn) -> None:
+    for offer in list(turn.books.offers.values()):
+        offering.rescind(turn, offer)

@@ -1,0 +1,524 @@
+"""The books: what the registry holds to be true about agents, frameworks, tasks, executors and offers.
+
+The books know how to add and to remove; when to, is decided elsewhere. `Agent.available` is always what the agent has
+less what its tasks, executors and offers hold: every change of a holding goes through the methods here.
+"""
+
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.allocator.allocator_pb2 import InverseOfferStatus
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo.agent.v1 import agent_session_pb2 as agent_session
+from mezzo.resources import Form, Resources
+from mezzo.task_states import TERMINAL
+from mezzo_registry.core.failures import InvalidTransition
+from mezzo_registry.core.state.maintenance import Plan
+from mezzo_registry.core.state.offer_ages import OfferAges
+from mezzo_registry.core.state.roles import Configuration
+from mezzo_registry.core.state.sums import Sums
+from mezzo_registry.core.state.transitions import AGENT_TRANSITIONS, FRAMEWORK_TRANSITIONS, AgentState, FrameworkState
+from mezzo_registry.core.views.framework_metrics import FrameworkCounts
+
+Capability = mesos.FrameworkInfo.Capability
+TaskKey = tuple[str, str]
+"""Framework id, task id."""
+ExecutorKey = tuple[str, str]
+"""Framework id, executor id."""
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Agent:
+    """An agent that is admitted."""
+
+    number: int
+    """Its name on the session with the allocator."""
+    info: mesos.AgentInfo
+    total: Resources
+    state: AgentState
+    heard_at: float
+    """When it last gave a sign of life. Seconds since the epoch."""
+    available: Resources
+    """What nobody holds, without allocations."""
+    session: int | None = None
+    version: str = ""
+    """Of Mesos, whose API it speaks."""
+    mezzo_version: str = ""
+    pid: str = ""
+    capabilities: tuple[mesos.AgentInfo.Capability, ...] = ()
+    registered_at: float | None = None
+    reregistered_at: float | None = None
+    was_unreachable: bool = False
+    """It is coming back from being unreachable: its tasks are to be told so."""
+    removal_scheduled: bool = False
+    """Its silence was too long; it waits for the rate limit."""
+    tasks: dict[TaskKey, "Task"] = field(default_factory=dict)
+    executors: dict[ExecutorKey, "Executor"] = field(default_factory=dict)
+    offers: dict[str, "Offer"] = field(default_factory=dict)
+    told: dict[str, int] = field(default_factory=dict)
+    """Framework id → which of its descriptions this session has been told."""
+    kills: dict[TaskKey, agent_session.RegistryMessage] = field(default_factory=dict)
+    """Kills that no terminal update has answered; sent again when the agent comes back."""
+    acknowledged: dict[TaskKey, bytes] = field(default_factory=dict)
+    """The updates that frameworks acknowledged last, by their uuid: the agent may not have heard of it."""
+    inverse_offers: set[str] = field(default_factory=set)
+    """The frameworks that are asked to leave it and have not answered, by id."""
+    inverse_statuses: dict[str, InverseOfferStatus] = field(default_factory=dict)
+    """Framework id → what it said last when it was asked to leave."""
+    offer_form: mesos.Offer = field(default_factory=mesos.Offer)
+    """The part of an offer that is the same in all offers of this agent."""
+
+    @property
+    def id(self) -> str:
+        """The registry id of its admission, "-S" and a number."""
+        return self.info.id.value
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages reach it."""
+        return self.state is AgentState.CONNECTED
+
+    def move(self, state: AgentState) -> None:
+        """Enter a state.
+
+        Raises:
+            InvalidTransition: the table does not have it.
+        """
+        if (self.state, state) not in AGENT_TRANSITIONS:
+            raise InvalidTransition("agent", self.id, self.state.value, state.value)
+        self.state = state
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Framework:
+    """A framework, subscribed or known from the agents that run its tasks."""
+
+    number: int
+    """Its name on the session with the allocator."""
+    info: mesos.FrameworkInfo
+    state: FrameworkState
+    roles: tuple[str, ...]
+    partition_aware: bool = False
+    multi_role: bool = False
+    form: Form = Form.LEGACY
+    """How it understands reservations."""
+    stream_id: str | None = None
+    client_address: str = ""
+    description: int = 0
+    """Counts how often it described itself anew."""
+    suppressed: set[str] = field(default_factory=set)
+    revived_in_vain: bool = False
+    """It sent REVIVE, and has launched nothing since."""
+    constraints: scheduler.OfferConstraints | None = None
+    registered_at: float | None = None
+    reregistered_at: float | None = None
+    unregistered_at: float | None = None
+    tasks: dict[str, "Task"] = field(default_factory=dict)
+    """Not terminal, or not yet acknowledged."""
+    unreachable: "OrderedDict[str, Task]" = field(default_factory=OrderedDict)
+    """Last seen on agents that are out of reach."""
+    completed: "deque[Task]" = field(default_factory=deque)
+    executors: dict[tuple[str, str], "Executor"] = field(default_factory=dict)
+    """By agent id and executor id."""
+    offers: dict[str, "Offer"] = field(default_factory=dict)
+    inverse_offers: dict[str, "InverseOffer"] = field(default_factory=dict)
+    """By agent id."""
+    agents: dict[str, int] = field(default_factory=dict)
+    """Agent id → how many of its tasks and executors are there."""
+    counts: FrameworkCounts = field(default_factory=FrameworkCounts)
+
+    @property
+    def id(self) -> str:
+        """A registry id, a dash and four digits; or the id that it brought along."""
+        return self.info.id.value
+
+    @property
+    def connected(self) -> bool:
+        """Whether events reach it."""
+        return self.state is FrameworkState.CONNECTED
+
+    def move(self, state: FrameworkState) -> None:
+        """Enter a state.
+
+        Raises:
+            InvalidTransition: the table does not have it.
+        """
+        if (self.state, state) not in FRAMEWORK_TRANSITIONS:
+            raise InvalidTransition("framework", self.id, self.state.value, state.value)
+        self.state = state
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Task:
+    """A task, from its acceptance until its terminal update is acknowledged; after that, a memory of it."""
+
+    id: str
+    framework: Framework
+    agent: Agent
+    source: mesos.TaskInfo | mesos.Task
+    """What is known of it besides: what the framework asked for, or what the agent reported."""
+    resources: Resources
+    """What it holds, without allocation: `role` says it for all."""
+    role: str
+    executor_id: str
+    """Empty for a command task."""
+    state: "mesos.TaskState.ValueType" = mesos.TASK_STAGING
+    """The newest state that anybody knows."""
+    statuses: list[mesos.TaskStatus] = field(default_factory=list)
+    """The newest of each run of equal states, as they were forwarded."""
+    pending: mesos.TaskStatus | None = None
+    """The update that was forwarded and is not acknowledged."""
+    launch: agent_session.RegistryMessage | None = None
+    """The order that started it, until the agent has shown that it knows the task."""
+    reported: bool = False
+    """Whether the agent has shown that it knows the task."""
+
+    @property
+    def key(self) -> TaskKey:
+        """Framework id, task id."""
+        return (self.framework.info.id.value, self.id)
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it has ended, as far as anybody knows."""
+        return self.state in TERMINAL
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Executor:
+    """A framework's executor on an agent. Command tasks have none."""
+
+    info: mesos.ExecutorInfo
+    framework: Framework
+    agent: Agent
+    resources: Resources
+    """What the executor itself holds, without allocation."""
+    role: str
+
+    @property
+    def key(self) -> ExecutorKey:
+        """Framework id, executor id."""
+        return (self.framework.info.id.value, self.info.executor_id.value)
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Offer:
+    """An outstanding offer."""
+
+    id: str
+    framework: Framework
+    agent: Agent
+    role: str
+    resources: Resources
+    """Without allocation: `role` says it for all."""
+    message: mesos.Offer
+    """As it was sent."""
+    made_at: float
+    """Seconds since the epoch."""
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class InverseOffer:
+    """An outstanding inverse offer: a framework is asked to leave an agent, with all that it has there."""
+
+    id: str
+    framework: Framework
+    agent: Agent
+    unavailability: mesos.Unavailability
+    made_at: float
+    """Seconds since the epoch."""
+
+
+class Books:
+    """All that the registry knows, and the indices into it."""
+
+    def __init__(self) -> None:
+        self.agents: dict[str, Agent] = {}
+        self.agents_by_number: dict[int, Agent] = {}
+        self.agents_by_session: dict[int, Agent] = {}
+        self.agents_by_pid: dict[str, dict[str, Agent]] = {}
+        """Address → the agents that registered from it last, by id. Addresses change hands, so there can be several."""
+        self.unreachable: OrderedDict[str, float] = OrderedDict()
+        self.unreachable_tasks: dict[str, dict[TaskKey, Task]] = {}
+        """Agent id → the tasks in the `unreachable` of their frameworks that were on it."""
+        self.gone: dict[str, float] = {}
+        self.recovered: set[str] = set()
+        """Agents known from the store that have not come back."""
+        self.white_list: frozenset[str] | None = None
+        """The hosts whose agents may be offered; all, when there is no list."""
+        self.frameworks: dict[str, Framework] = {}
+        self.frameworks_by_number: dict[int, Framework] = {}
+        self.frameworks_by_stream: dict[str, Framework] = {}
+        self.completed: OrderedDict[str, Framework] = OrderedDict()
+        self.roles: dict[str, int] = {}
+        """Role → how many frameworks have it."""
+        self.configuration = Configuration()
+        """What is configured for roles, as the store has it."""
+        self.ordered = Configuration()
+        """What will be configured when all is stored that was ordered to be."""
+        self.task_states: Counter[mesos.TaskState.ValueType] = Counter()
+        """How many of the frameworks' tasks are in each state."""
+        self.used = Sums()
+        """What tasks and executors hold."""
+        self.offered = Sums()
+        """What offers hold."""
+        self.offers: dict[str, Offer] = {}
+        """Outstanding, the oldest first."""
+        self.offer_ages: defaultdict[str, OfferAges] = defaultdict(OfferAges)
+        """Of those that have ended, by how they did."""
+        self.offer_timer_runs = False
+        self.inverse_offers: dict[str, InverseOffer] = {}
+        """Outstanding, the oldest first."""
+        self.inverse_offer_timer_runs = False
+        self.plan = Plan()
+        """The maintenance that is planned, as the store has it."""
+        self.ordered_plan = Plan()
+        """What will be planned when all is stored that was ordered to be."""
+        self.observers: set[int] = set()
+        self.untold: dict[int, dict[Task, None]] = {}
+        """Observer → the tasks that its snapshot has yet to tell."""
+        self.allocator_connected = False
+        self.allocator_flags: dict[str, str] = {}
+        """As the allocator says them: by name, those that Mesos' master has."""
+        self.allocator_cycle = 0
+        """The last cycle of the allocator's whose allocations are in these books."""
+        self.next_agent = 0
+        self.next_framework = 0
+        self.next_offer = 0
+        self.next_number = 0
+        self.removals: deque[str] = deque()
+        """Agents that wait for the rate limit to be marked unreachable."""
+        self.removal_permit_at = 0.0
+
+    def number(self) -> int:
+        """A name on the session with the allocator that was never used."""
+        self.next_number += 1
+        return self.next_number
+
+    # --- agents -------------------------------------------------------------------------------------------------------
+
+    def add_agent(self, agent: Agent) -> None:
+        """Enter an agent that is admitted."""
+        self.agents[agent.id] = agent
+        self.agents_by_number[agent.number] = agent
+
+    def drop_agent(self, agent: Agent) -> None:
+        """Strike out an agent whose tasks, executors and offers are gone."""
+        del self.agents[agent.id]
+        del self.agents_by_number[agent.number]
+        self.set_pid(agent, "")
+        self.detach_session(agent)
+        self.recovered.discard(agent.id)
+
+    def set_pid(self, agent: Agent, pid: str) -> None:
+        """Record the address that the agent is reached at now, and no longer the one before. "" for none."""
+        if agent.pid:
+            before = self.agents_by_pid[agent.pid]
+            del before[agent.id]
+            if not before:
+                del self.agents_by_pid[agent.pid]
+        agent.pid = pid
+        if pid:
+            self.agents_by_pid.setdefault(pid, {})[agent.id] = agent
+
+    def offerable(self, agent: Agent) -> bool:
+        """Whether an agent may be offered."""
+        return agent.connected and (self.white_list is None or agent.info.hostname in self.white_list)
+
+    def unavailability(self, agent: Agent) -> mesos.Unavailability | None:
+        """When an agent is planned to be unavailable."""
+        return self.plan.unavailability(agent.info.hostname, agent.pid)
+
+    def attach_session(self, agent: Agent, session: int) -> None:
+        """From now on the agent speaks through `session`."""
+        agent.session = session
+        agent.told.clear()
+        self.agents_by_session[session] = agent
+
+    def detach_session(self, agent: Agent) -> None:
+        """The agent has no stream."""
+        if agent.session is not None:
+            self.agents_by_session.pop(agent.session, None)
+            agent.session = None
+
+    # --- frameworks ---------------------------------------------------------------------------------------------------
+
+    def add_framework(self, framework: Framework) -> None:
+        """Enter a framework."""
+        self.frameworks[framework.id] = framework
+        self.frameworks_by_number[framework.number] = framework
+        for role in framework.roles:
+            self.roles[role] = self.roles.get(role, 0) + 1
+
+    def drop_framework(self, framework: Framework) -> list[str]:
+        """Strike out a framework whose tasks, executors and offers are gone. Returns the roles that nobody has now.
+
+        The framework itself is left to remember which roles it had.
+        """
+        del self.frameworks[framework.id]
+        del self.frameworks_by_number[framework.number]
+        for agent in self.agents.values():
+            # Under the same id a framework may come back, once nobody remembers this one: its descriptions are others.
+            agent.told.pop(framework.id, None)
+        roles = framework.roles
+        _, vanished = self.set_roles(framework, ())
+        framework.roles = roles
+        return vanished
+
+    def set_roles(self, framework: Framework, roles: tuple[str, ...]) -> tuple[list[str], list[str]]:
+        """Give a framework other roles. Returns the roles that nobody had before, and those that nobody has now."""
+        appeared = [role for role in roles if role not in self.roles]
+        for role in roles:
+            self.roles[role] = self.roles.get(role, 0) + 1
+        vanished = []
+        for role in framework.roles:
+            self.roles[role] -= 1
+            if not self.roles[role]:
+                del self.roles[role]
+                vanished.append(role)
+        framework.roles = roles
+        return appeared, vanished
+
+    # --- holdings -----------------------------------------------------------------------------------------------------
+
+    def add_offer(self, offer: Offer) -> None:
+        """The offer holds its resources."""
+        self.offers[offer.id] = offer
+        offer.agent.offers[offer.id] = offer
+        offer.framework.offers[offer.id] = offer
+        offer.agent.available = offer.agent.available - offer.resources
+        self.offered.add(offer.role, offer.resources)
+
+    def drop_offer(self, offer: Offer) -> None:
+        """The offer holds nothing any longer."""
+        del self.offers[offer.id]
+        del offer.agent.offers[offer.id]
+        del offer.framework.offers[offer.id]
+        offer.agent.available = offer.agent.available + offer.resources
+        self.offered.add(offer.role, offer.resources, -1)
+
+    def use_offer(self, offer: Offer) -> None:
+        """Strike out an offer that was accepted. What it held is still held: by what is then entered as `paid`, and the
+        rest until `give_back`.
+        """
+        del self.offers[offer.id]
+        del offer.agent.offers[offer.id]
+        del offer.framework.offers[offer.id]
+        self.offered.add(offer.role, offer.resources, -1)
+
+    def add_inverse_offer(self, offer: InverseOffer) -> None:
+        """A framework is asked to leave an agent."""
+        self.inverse_offers[offer.id] = offer
+        offer.framework.inverse_offers[offer.agent.id] = offer
+        offer.agent.inverse_offers.add(offer.framework.id)
+
+    def drop_inverse_offer(self, offer: InverseOffer) -> None:
+        """The framework has answered, or is not asked any longer."""
+        del self.inverse_offers[offer.id]
+        del offer.framework.inverse_offers[offer.agent.id]
+        offer.agent.inverse_offers.discard(offer.framework.id)
+
+    @staticmethod
+    def give_back(agent: Agent, resources: Resources) -> None:
+        """Nobody holds these resources of used offers any longer."""
+        agent.available = agent.available + resources
+
+    def add_task(self, task: Task, *, paid: bool = False) -> None:
+        """Enter a task; it holds its resources unless it is terminal. `paid`: out of used offers."""
+        task.framework.tasks[task.id] = task
+        task.agent.tasks[task.key] = task
+        self.task_states[task.state] += 1
+        self._count(task.framework, task.agent, 1)
+        if not task.terminal:
+            task.framework.counts.tasks[task.state] += 1
+            self.used.add(task.role, task.resources)
+            if not paid:
+                task.agent.available = task.agent.available - task.resources
+
+    def move_task(self, task: Task, state: "mesos.TaskState.ValueType") -> None:
+        """The task goes on in another state."""
+        assert state not in TERMINAL
+        self.task_states[task.state] -= 1
+        self.task_states[state] += 1
+        counts = task.framework.counts.tasks
+        counts[task.state] -= 1
+        counts[state] += 1
+        task.state = state
+
+    def end_task(self, task: Task, state: "mesos.TaskState.ValueType") -> None:
+        """The task has ended; it holds nothing any longer.
+
+        Raises:
+            InvalidTransition: it had ended before.
+        """
+        if task.terminal:
+            raise InvalidTransition("task", task.id, mesos.TaskState.Name(task.state), mesos.TaskState.Name(state))
+        self.task_states[task.state] -= 1
+        self.task_states[state] += 1
+        task.framework.counts.tasks[task.state] -= 1
+        task.state = state
+        task.agent.available = task.agent.available + task.resources
+        self.used.add(task.role, task.resources, -1)
+
+    def drop_task(self, task: Task) -> None:
+        """Strike out a task; it holds nothing any longer."""
+        del task.framework.tasks[task.id]
+        del task.agent.tasks[task.key]
+        self.task_states[task.state] -= 1
+        task.agent.kills.pop(task.key, None)
+        self._count(task.framework, task.agent, -1)
+        if not task.terminal:
+            task.framework.counts.tasks[task.state] -= 1
+            task.agent.available = task.agent.available + task.resources
+            self.used.add(task.role, task.resources, -1)
+
+    def add_unreachable_task(self, task: Task) -> None:
+        """Remember a task that was struck out because its agent is out of reach."""
+        task.framework.unreachable[task.id] = task
+        self.unreachable_tasks.setdefault(task.agent.id, {})[task.key] = task
+
+    def drop_unreachable_task(self, task: Task) -> None:
+        """Forget a task that was last seen on an agent out of reach."""
+        del task.framework.unreachable[task.id]
+        of_agent = self.unreachable_tasks[task.agent.id]
+        del of_agent[task.key]
+        if not of_agent:
+            del self.unreachable_tasks[task.agent.id]
+
+    def add_executor(self, executor: Executor, *, paid: bool = False) -> None:
+        """Enter an executor; it holds its own resources. `paid`: out of used offers."""
+        executor.framework.executors[(executor.agent.id, executor.info.executor_id.value)] = executor
+        executor.agent.executors[executor.key] = executor
+        self._count(executor.framework, executor.agent, 1)
+        self.used.add(executor.role, executor.resources)
+        if not paid:
+            executor.agent.available = executor.agent.available - executor.resources
+
+    def drop_executor(self, executor: Executor) -> None:
+        """Strike out an executor; it holds nothing any longer."""
+        del executor.framework.executors[(executor.agent.id, executor.info.executor_id.value)]
+        del executor.agent.executors[executor.key]
+        self._count(executor.framework, executor.agent, -1)
+        executor.agent.available = executor.agent.available + executor.resources
+        self.used.add(executor.role, executor.resources, -1)
+
+    @staticmethod
+    def _count(framework: Framework, agent: Agent, change: int) -> None:
+        count = framework.agents.get(agent.id, 0) + change
+        if count:
+            framework.agents[agent.id] = count
+        else:
+            framework.agents.pop(agent.id, None)
+
+    def holdings(self, agent: Agent) -> Iterator[tuple[Framework, str, Resources]]:
+        """Who holds what of an agent: framework, role, resources without allocation."""
+        for task in agent.tasks.values():
+            if not task.terminal:
+                yield task.framework, task.role, task.resources
+        for executor in agent.executors.values():
+            if executor.resources:
+                yield executor.framework, executor.role, executor.resources
+        for offer in agent.offers.values():
+            yield offer.framework, offer.role, offer.resources

@@ -1,0 +1,78 @@
+"""How much is held, by role and resource name: kept as holdings come and go, so that nobody has to walk all tasks."""
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+from mezzo.resources import Quantities, Resources
+from mezzo_registry.core.state.roles import ancestors
+
+FORMS_MAX: Final = 4096
+"""How many resources' amounts are remembered: most tasks ask for the same."""
+
+Amounts = tuple[tuple[str, int], ...]
+
+
+@lru_cache(maxsize=FORMS_MAX)
+def amounts(resources: Resources) -> tuple[Amounts, Amounts]:
+    """Thousandths by name: of what is not revocable, and of what is."""
+    firm, revocable = resources.nonrevocable().quantities(), resources.revocable().quantities()
+    return tuple(firm.items()), tuple(revocable.items())
+
+
+@lru_cache(maxsize=FORMS_MAX)
+def reserved_amounts(resources: Resources) -> tuple[tuple[str, Amounts], ...]:
+    """Thousandths of what is reserved and not revocable, by the role that it is reserved to."""
+    by_role = resources.nonrevocable().reserved_by_role()
+    return tuple((role, tuple(reserved.quantities().items())) for role, reserved in by_role.items())
+
+
+def up_the_tree(by_role: Mapping[str, Mapping[str, int]]) -> dict[str, Quantities]:
+    """What roles and all roles below them have, from what each has by itself."""
+    sums: dict[str, Counter[str]] = {}
+    for role, of_role in by_role.items():
+        for one in (role, *ancestors(role)):
+            sums.setdefault(one, Counter()).update(of_role)
+    return {role: Quantities(of_role) for role, of_role in sums.items()}
+
+
+class Sums:
+    """Sums of resources by role."""
+
+    def __init__(self) -> None:
+        self.firm: dict[str, Counter[str]] = {}
+        """Role → thousandths by name of what is not revocable."""
+        self.revocable: Counter[str] = Counter()
+        """Thousandths by name, of all roles."""
+
+    def add(self, role: str, resources: Resources, sign: int = 1) -> None:
+        """Somebody holds resources now in a role; or, with a `sign` of -1, no longer does."""
+        firm, revocable = amounts(resources)
+        if firm:
+            of_role = self.firm.setdefault(role, Counter())
+            for name, amount in firm:
+                of_role[name] += sign * amount
+                if not of_role[name]:
+                    del of_role[name]
+            if not of_role:
+                del self.firm[role]
+        for name, amount in revocable:
+            self.revocable[name] += sign * amount
+            if not self.revocable[name]:
+                del self.revocable[name]
+
+    def total(self) -> Counter[str]:
+        """Of what is not revocable, in all roles."""
+        total: Counter[str] = Counter()
+        for of_role in self.firm.values():
+            total.update(of_role)
+        return total
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sums) and self.firm == other.firm and self.revocable == other.revocable
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def __repr__(self) -> str:
+        return f"Sums({self.firm}, revocable={self.revocable})"

@@ -1,0 +1,1 @@
+"""Tasks: launched, updated, reconciled, ended."""

@@ -1,0 +1,100 @@
+"""RECONCILE, RECONCILE_OPERATIONS: what the registry can say of what a framework asks about.
+
+See docs/reconciliation.md of Mesos.
+"""
+
+from collections.abc import Sequence
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
+from mezzo_registry.core import mesos_messages
+from mezzo_registry.core.context import Turn
+from mezzo_registry.core.state.cluster import Framework, Task
+from mezzo_registry.core.state.transitions import AgentState
+from mezzo_registry.core.tasks import statuses
+
+Status = mesos.TaskStatus
+REASON = Status.REASON_RECONCILIATION
+
+
+def reconcile(turn: Turn, framework: Framework, asked: Sequence[scheduler.Call.Reconcile.Task]) -> None:
+    """Answer for each task asked about; for all that the registry knows when none is named."""
+    if not asked:
+        for task in list(framework.tasks.values()):
+            _answer_known(turn, framework, task)
+    for one in asked:
+        answer_one(turn, framework, one.task_id.value, one.agent_id.value)
+
+
+def answer_one(turn: Turn, framework: Framework, task_id: str, agent_id: str) -> None:
+    """Say what is known of one task. Nothing is said while its agent may yet come back from before the election."""
+    books = turn.books
+    task = framework.tasks.get(task_id)
+    if task is not None:
+        _answer_known(turn, framework, task)
+        return
+    missed = framework.unreachable.get(task_id)
+    if missed is not None:
+        _answer_unreachable(turn, framework, task_id, missed.agent.id)
+        return
+    if agent_id in books.recovered or (not agent_id and books.recovered):
+        return
+    agent = books.agents.get(agent_id)
+    if agent is not None and agent.state is AgentState.REGISTERING:
+        return
+    if agent is not None:
+        state, message = mesos.TASK_GONE, mesos_messages.RECONCILED_UNKNOWN_TO_AGENT
+    elif agent_id in books.unreachable:
+        _answer_unreachable(turn, framework, task_id, agent_id)
+        return
+    elif agent_id in books.gone:
+        state, message = mesos.TASK_GONE_BY_OPERATOR, mesos_messages.RECONCILED_GONE
+    else:
+        state, message = mesos.TASK_UNKNOWN, mesos_messages.RECONCILED_UNKNOWN
+    made = statuses.status(turn, task_id, statuses.lost(framework, state), REASON, message, agent_id)
+    statuses.send(turn, framework, made)
+
+
+def reconcile_operations(
+    turn: Turn, framework: Framework, asked: Sequence[scheduler.Call.ReconcileOperations.Operation]
+) -> None:
+    """Answer for each operation asked about. Each has ended in the turn of its ACCEPT, so none is known by now."""
+    for one in asked:
+        event = scheduler.Event(type=scheduler.Event.UPDATE_OPERATION_STATUS)
+        status = event.update_operation_status.status
+        status.operation_id.CopyFrom(one.operation_id)
+        status.state, status.message = _of_operation(turn, one.agent_id.value)
+        if one.HasField("agent_id"):
+            status.agent_id.CopyFrom(one.agent_id)
+        if one.HasField("resource_provider_id"):
+            status.resource_provider_id.CopyFrom(one.resource_provider_id)
+        turn.to_framework(framework, event)
+
+
+def _of_operation(turn: Turn, agent_id: str) -> tuple["mesos.OperationState.ValueType", str]:
+    books = turn.books
+    if agent_id in books.recovered or (not agent_id and books.recovered):
+        return mesos.OPERATION_RECOVERING, mesos_messages.OPERATION_AGENT_RECOVERED
+    if agent_id in books.unreachable:
+        return mesos.OPERATION_UNREACHABLE, mesos_messages.OPERATION_UNREACHABLE
+    if agent_id in books.gone:
+        return mesos.OPERATION_GONE_BY_OPERATOR, mesos_messages.OPERATION_GONE
+    if agent_id in books.agents:
+        return mesos.OPERATION_UNKNOWN, mesos_messages.OPERATION_UNKNOWN
+    unknown = mesos_messages.OPERATION_AND_AGENT_UNKNOWN if agent_id else mesos_messages.OPERATION_WITHOUT_AGENT
+    return mesos.OPERATION_UNKNOWN, unknown
+
+
+def _answer_known(turn: Turn, framework: Framework, task: Task) -> None:
+    """The state that the framework has been told, if an update is on its way; else the newest."""
+    state = task.pending.state if task.pending is not None else task.state
+    statuses.send(turn, framework, statuses.of_task(turn, task, state, REASON, mesos_messages.RECONCILED_LATEST))
+
+
+def _answer_unreachable(turn: Turn, framework: Framework, task_id: str, agent_id: str) -> None:
+    state = statuses.lost(framework, mesos.TASK_UNREACHABLE)
+    made = statuses.status(turn, task_id, state, REASON, mesos_messages.RECONCILED_UNREACHABLE, agent_id)
+    since = turn.books.unreachable.get(agent_id)
+    if since is not None:
+        made.unreachable_time.CopyFrom(statuses.time_info(since))
+    statuses.send(turn, framework, made)

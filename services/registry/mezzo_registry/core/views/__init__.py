@@ -1,0 +1,1 @@
+"""What others are shown of the cluster: the allocator, observers, metrics."""

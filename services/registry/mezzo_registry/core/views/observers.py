@@ -1,0 +1,340 @@
+"""What observers are told: a snapshot when they join, then every change. Nothing is built when nobody watches."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.master import master_pb2 as master
+from mezzo.confidential import withhold
+from mezzo.operator.v1 import operator_pb2 as operator
+from mezzo_registry.core.context import Turn
+from mezzo_registry.core.effects import PublishSnapshot
+from mezzo_registry.core.events import ObserverJoined, ObserverLeft, ObserverReady
+from mezzo_registry.core.state import resource_cache
+from mezzo_registry.core.state.cluster import Agent, Books, Executor, Framework, Offer, Task
+from mezzo_registry.core.state.roles import amounts
+from mezzo_registry.core.state.transitions import AgentState, FrameworkState
+from mezzo_registry.core.tasks.statuses import time_info
+
+Change = operator.StateChange
+ACTIVE = operator.TASK_LIST_ACTIVE
+UNREACHABLE = operator.TASK_LIST_UNREACHABLE
+COMPLETED = operator.TASK_LIST_COMPLETED
+
+
+TASKS_PER_PART = 1000
+
+
+def joined(turn: Turn, event: ObserverJoined) -> None:
+    """Give an observer everything, and every change from now on.
+
+    Everything but the tasks is told at once. Tasks can be many, so they come in parts, and the cluster's work goes on
+    in between; a task that changes before its part comes is told whole before its change is.
+    """
+    books, observer = turn.books, event.observer
+    books.observers.add(observer)
+    books.untold[observer] = {
+        task: None
+        for framework in (*books.completed.values(), *books.frameworks.values())
+        for tasks in (framework.completed, framework.unreachable.values(), framework.tasks.values())
+        for task in tasks
+    }
+    changes = list(_all_but_tasks(turn))
+    changes += _next_part(turn, observer)
+    turn.order(PublishSnapshot(observer, changes, begins=True, more=observer in books.untold))
+
+
+def ready(turn: Turn, event: ObserverReady) -> None:
+    """Give an observer the next part of its snapshot."""
+    if event.observer in turn.books.untold:
+        changes = _next_part(turn, event.observer)
+        more = event.observer in turn.books.untold
+        turn.order(PublishSnapshot(event.observer, changes, begins=False, more=more))
+
+
+def left(turn: Turn, event: ObserverLeft) -> None:
+    """An observer watches no longer."""
+    turn.books.observers.discard(event.observer)
+    turn.books.untold.pop(event.observer, None)
+
+
+def _next_part(turn: Turn, observer: int) -> list[operator.StateChange]:
+    untold = turn.books.untold[observer]
+    part = list(itertools.islice(untold, TASKS_PER_PART))
+    for task in part:
+        del untold[task]
+    changes = [task_message(task, _list_of(task)) for task in part]
+    if not untold:
+        del turn.books.untold[observer]
+        changes.append(Change(snapshot_end=operator.SnapshotEnd()))
+    return changes
+
+
+def _list_of(task: Task) -> "operator.TaskList.ValueType":
+    if task.framework.tasks.get(task.id) is task:
+        return ACTIVE
+    return UNREACHABLE if task.framework.unreachable.get(task.id) is task else COMPLETED
+
+
+def _tell_first(turn: Turn, task: Task) -> None:
+    """Tell a task whole to whoever has yet to be told of it, before a change of it is published."""
+    for observer, untold in turn.books.untold.items():
+        if task in untold:
+            del untold[task]
+            whole = [task_message(task, _list_of(task))]
+            turn.order(PublishSnapshot(observer, whole, begins=False, more=True))
+
+
+def _all_but_tasks(turn: Turn) -> Iterator[operator.StateChange]:
+    books, identity = turn.books, turn.identity
+    begin = operator.SnapshotBegin(
+        master_info=identity.master_info,
+        start_time=identity.started_at,
+        elected_time=identity.elected_at,
+        flags=flags_of(turn),
+        version=identity.version,
+    )
+    yield Change(snapshot_begin=begin)
+    for role in sorted(books.roles.keys() | books.configuration.roles()):
+        yield role_message(books, role)
+    for agent in books.agents.values():
+        yield agent_message(agent)
+    for agent_id in books.unreachable:
+        yield _gone_message(agent_id, unreachable=True)
+    for framework in (*books.completed.values(), *books.frameworks.values()):
+        yield framework_message(framework)
+        for executor in framework.executors.values():
+            yield _executor_message(executor)
+    for offer in books.offers.values():
+        yield Change(offer_added=operator.OfferAdded(offer=offer.message, made_at=offer.made_at))
+
+
+def flags_of(turn: Turn) -> dict[str, str]:
+    """The registry's flags, and the allocator's that are the master's in Mesos; by name, as text."""
+    return {**turn.books.allocator_flags, **turn.identity.flags}
+
+
+def flags_changed(turn: Turn) -> None:
+    """Tell of flags that are not those of the snapshot."""
+    if turn.observed:
+        turn.publish(Change(flags_changed=operator.FlagsChanged(flags=flags_of(turn))))
+
+
+def role_message(books: Books, role: str) -> operator.StateChange:
+    """A role as it is; one that is neither used nor configured any more is forgotten."""
+    configuration = books.configuration
+    one, configured = configuration.quota(role), configuration.has(role)
+    changed = operator.RoleChanged(
+        role=role,
+        weight=configuration.weight(role),
+        quota_guarantees=amounts(one.guarantees.items()),
+        quota_limits=amounts(one.limits.items()),
+        configured=configured,
+        forgotten=not configured and role not in books.roles,
+    )
+    return Change(role_changed=changed)
+
+
+def agent_message(agent: Agent) -> operator.StateChange:
+    """An agent as it is."""
+    change = Change()
+    changed = change.agent_changed
+    changed.connected = agent.connected
+    changed.recovered = agent.state is AgentState.RECOVERED
+    told = changed.agent
+    told.agent_info.CopyFrom(agent.info)
+    told.active = agent.connected
+    told.deactivated = False
+    told.version = agent.version
+    changed.mezzo_version = agent.mezzo_version
+    if agent.pid:
+        told.pid = agent.pid
+    if agent.registered_at is not None:
+        told.registered_time.CopyFrom(time_info(agent.registered_at))
+    if agent.reregistered_at is not None:
+        told.reregistered_time.CopyFrom(time_info(agent.reregistered_at))
+    told.total_resources.extend(resource_cache.plain(agent.total))
+    told.capabilities.extend(agent.capabilities)
+    return change
+
+
+def framework_message(framework: Framework) -> operator.StateChange:
+    """A framework as it is."""
+    change = Change()
+    changed = change.framework_changed
+    changed.completed = framework.state is FrameworkState.COMPLETED
+    changed.client_address = framework.client_address
+    told: master.Response.GetFrameworks.Framework = changed.framework
+    told.framework_info.CopyFrom(framework.info)
+    told.active = framework.connected
+    told.connected = framework.connected
+    told.recovered = framework.state is FrameworkState.RECOVERED
+    if framework.registered_at is not None:
+        told.registered_time.CopyFrom(time_info(framework.registered_at))
+    if framework.reregistered_at is not None:
+        told.reregistered_time.CopyFrom(time_info(framework.reregistered_at))
+    if framework.unregistered_at is not None:
+        told.unregistered_time.CopyFrom(time_info(framework.unregistered_at))
+    if framework.constraints is not None:
+        told.offer_constraints.CopyFrom(framework.constraints)
+    return change
+
+
+def task_message(task: Task, where: "operator.TaskList.ValueType") -> operator.StateChange:
+    """A task as it is, in the form that operators read."""
+    change = Change()
+    change.task_added.list = where
+    told = change.task_added.task
+    source = task.source
+    if isinstance(source, mesos.Task):
+        told.CopyFrom(source)
+        del told.statuses[:]
+        told.ClearField("status_update_state")
+        told.ClearField("status_update_uuid")
+    else:
+        _fill(told, task, source)
+    told.state = task.state
+    told.statuses.extend(task.statuses)
+    if task.pending is not None:
+        told.status_update_state = task.pending.state
+        told.status_update_uuid = task.pending.uuid
+    return change
+
+
+def _fill(told: mesos.Task, task: Task, info: mesos.TaskInfo) -> None:
+    told.name = info.name
+    told.task_id.value = task.id
+    told.framework_id.value = task.framework.id
+    told.agent_id.value = task.agent.id
+    told.state = task.state
+    told.resources.extend(info.resources)
+    if task.executor_id:
+        told.executor_id.value = task.executor_id
+    for field in ("labels", "discovery", "container", "health_check", "kill_policy"):
+        if info.HasField(field):
+            getattr(told, field).CopyFrom(getattr(info, field))
+            withhold(getattr(told, field))
+    if info.command.user:
+        told.user = info.command.user
+    elif task.framework.info.user:
+        told.user = task.framework.info.user
+    for name, limit in info.limits.items():
+        told.limits[name].CopyFrom(limit)
+
+
+def agent_changed(turn: Turn, agent: Agent) -> None:
+    """Tell of an agent."""
+    if turn.observed:
+        turn.publish(agent_message(agent))
+
+
+def _gone_message(agent_id: str, *, unreachable: bool) -> operator.StateChange:
+    change = Change()
+    change.agent_gone.agent_id.value = agent_id
+    change.agent_gone.unreachable = unreachable
+    return change
+
+
+def agent_gone(turn: Turn, agent_id: str, *, unreachable: bool) -> None:
+    """Tell that an agent is no longer there."""
+    if turn.observed:
+        turn.publish(_gone_message(agent_id, unreachable=unreachable))
+
+
+def framework_changed(turn: Turn, framework: Framework) -> None:
+    """Tell of a framework."""
+    if turn.observed:
+        turn.publish(framework_message(framework))
+
+
+def framework_forgotten(turn: Turn, framework: Framework) -> None:
+    """Tell that a completed framework, and every task of it, is no longer remembered."""
+    if turn.observed:
+        for task in framework.completed:
+            _tell_first(turn, task)
+        forgotten = operator.FrameworkForgotten()
+        forgotten.framework_id.value = framework.id
+        turn.publish(Change(framework_forgotten=forgotten))
+
+
+def roles_changed(turn: Turn, roles: Iterable[str]) -> None:
+    """Tell of roles that somebody or nobody has now, or for which something else is configured."""
+    if turn.observed:
+        for role in roles:
+            turn.publish(role_message(turn.books, role))
+
+
+def task_added(turn: Turn, task: Task, where: "operator.TaskList.ValueType" = ACTIVE) -> None:
+    """Tell of a task, all that is known of it."""
+    if turn.observed:
+        turn.publish(task_message(task, where))
+
+
+def task_updated(turn: Turn, task: Task, status: mesos.TaskStatus, where: "operator.TaskList.ValueType") -> None:
+    """Tell of a task's newest status, and in which list it stands now."""
+    if not turn.observed:
+        return
+    _tell_first(turn, task)
+    change = Change()
+    updated = change.task_updated
+    updated.framework_id.value = task.framework.id
+    updated.agent_id.value = task.agent.id
+    updated.status.CopyFrom(status)
+    updated.latest.task_id.value = task.id
+    updated.latest.state = task.state
+    updated.list = where
+    updated.unacknowledged = task.pending is not None
+    turn.publish(change)
+
+
+def task_forgotten(turn: Turn, task: Task, where: "operator.TaskList.ValueType") -> None:
+    """Tell that a task is no longer remembered in a list."""
+    if turn.observed:
+        _tell_first(turn, task)
+        change = Change()
+        forgotten = change.task_forgotten
+        forgotten.framework_id.value = task.framework.id
+        forgotten.task_id.value = task.id
+        forgotten.agent_id.value = task.agent.id
+        forgotten.list = where
+        turn.publish(change)
+
+
+def _executor_message(executor: Executor) -> operator.StateChange:
+    added = operator.ExecutorAdded(executor_info=executor.info)
+    added.agent_id.value = executor.agent.id
+    withhold(added.executor_info)
+    return Change(executor_added=added)
+
+
+def executor_added(turn: Turn, executor: Executor) -> None:
+    """Tell of an executor."""
+    if turn.observed:
+        turn.publish(_executor_message(executor))
+
+
+def executor_removed(turn: Turn, executor: Executor) -> None:
+    """Tell that an executor has ended."""
+    if turn.observed:
+        removed = operator.ExecutorRemoved()
+        removed.framework_id.value = executor.framework.id
+        removed.agent_id.value = executor.agent.id
+        removed.executor_id.value = executor.info.executor_id.value
+        turn.publish(Change(executor_removed=removed))
+
+
+def offer_added(turn: Turn, offer: Offer) -> None:
+    """Tell of an offer that is out."""
+    if turn.observed:
+        change = Change()
+        change.offer_added.offer.CopyFrom(offer.message)
+        change.offer_added.made_at = offer.made_at
+        turn.publish(change)
+
+
+def offer_removed(turn: Turn, offer: Offer) -> None:
+    """Tell that an offer is no longer out."""
+    if turn.observed:
+        change = Change()
+        change.offer_removed.offer_id.value = offer.id
+        turn.publish(change)
