@@ -121,6 +121,7 @@ async def test_another_coding_than_gzip_is_refused_by_name(client: aiohttp.Clien
         (gzip.compress(b"hello") + b"x", "something follows its end"),
         (gzip.compress(b"hello")[:-6] + b"xxxxxx", "it is damaged"),
     ],
+    ids=["no-gzip", "torn", "longer", "damaged"],  # what is compressed has the time of day in it
 )
 async def test_broken_gzip_is_the_clients_mistake(client: aiohttp.ClientSession, body: bytes, reason: str) -> None:
     async with client.post("/length", data=body, headers=GZIP) as response:
