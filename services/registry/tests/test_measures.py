@@ -8,7 +8,8 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.master import master_pb2 as master
 from mesos.v1.scheduler.scheduler_pb2 import Call
 from mezzo_registry.core import Registry, Settings
-from mezzo_registry.core.views import framework_metrics, measures
+from mezzo_registry.core.state import framework_metrics
+from mezzo_registry.core.views import measures
 from mezzo_registry.testing import Cluster, FakeFramework
 
 MakeCluster = Callable[..., Cluster]

@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mezzo_registry.core import events
-from mezzo_registry.core.agents import election, registration, removal, whitelist
+from mezzo_registry.core import election, events
+from mezzo_registry.core.agents import registration, removal, whitelist
 from mezzo_registry.core.context import Turn
 from mezzo_registry.core.effects import Effect
 from mezzo_registry.core.failures import InvalidTransition

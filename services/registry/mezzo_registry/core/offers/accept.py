@@ -6,7 +6,6 @@ task that makes no sense, or does not fit, is an error of its own (REASON_TASK_I
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
@@ -16,24 +15,15 @@ from mezzo.resources import Resources
 from mezzo_registry.core import mesos_messages
 from mezzo_registry.core.context import Turn
 from mezzo_registry.core.offers import offering
-from mezzo_registry.core.state.cluster import Agent, Framework, Offer
+from mezzo_registry.core.state.cluster import Framework, Offer
 from mezzo_registry.core.tasks import launch, statuses, termination
+from mezzo_registry.core.tasks.pool import Pool
 from mezzo_registry.core.views import allocator_messages
 
 Operation = mesos.Offer.Operation
 Status = mesos.TaskStatus
 DEFAULT_FILTERS = mesos.Filters(refuse_seconds=5.0)
 """What a framework that says nothing of filters is taken to have said."""
-
-
-@dataclass(slots=True)
-class Pool:
-    """The offers of one ACCEPT, taken together, and what of them is not used yet."""
-
-    framework: Framework
-    agent: Agent
-    role: str
-    remaining: Resources
 
 
 Filtering = (

@@ -11,7 +11,7 @@ from mezzo_registry.core.context import Turn
 from mezzo_registry.core.events import TimerFired
 from mezzo_registry.core.settings import TIMER_SECONDS_MIN
 from mezzo_registry.core.state.cluster import Agent, Framework, InverseOffer
-from mezzo_registry.core.tasks.statuses import time_info
+from mezzo_registry.core.state.times import time_info
 from mezzo_registry.core.views import allocator_messages
 
 Event = scheduler.Event

@@ -15,9 +15,9 @@ from mezzo_registry.core.context import Turn
 from mezzo_registry.core.effects import Answer, Persist
 from mezzo_registry.core.events import RolesStored
 from mezzo_registry.core.offers import offering
-from mezzo_registry.core.operators import consumption
+from mezzo_registry.core.operators import quota_room
 from mezzo_registry.core.settings import ROLE_RECORDS_BYTES_MAX
-from mezzo_registry.core.state import roles
+from mezzo_registry.core.state import consumption, roles
 from mezzo_registry.core.state.roles import NO_QUOTA, Configuration, Quota
 from mezzo_registry.core.validation.quota import check_quota_configs, check_quota_request, check_weights
 from mezzo_registry.core.views import allocator_messages, observers
@@ -204,7 +204,7 @@ def stored(turn: Turn, event: RolesStored) -> None:
         raised = {
             role: one.guarantees for role, one in event.quotas.items() if one.guarantees - before[role].guarantees
         }
-        consumption.rescind(turn, event.quotas, raised)
+        quota_room.rescind(turn, event.quotas, raised)
     turn.note("roles configured", weights=dict(event.weights), quotas=[*event.quotas])
     if event.request is not None:
         turn.order(Answer(event.request))

@@ -15,12 +15,12 @@ from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.resources import Form, Resources
 from mezzo.task_states import TERMINAL
 from mezzo_registry.core.failures import InvalidTransition
+from mezzo_registry.core.state.framework_metrics import FrameworkCounts
 from mezzo_registry.core.state.maintenance import Plan
 from mezzo_registry.core.state.offer_ages import OfferAges
 from mezzo_registry.core.state.roles import Configuration
 from mezzo_registry.core.state.sums import Sums
 from mezzo_registry.core.state.transitions import AGENT_TRANSITIONS, FRAMEWORK_TRANSITIONS, AgentState, FrameworkState
-from mezzo_registry.core.views.framework_metrics import FrameworkCounts
 
 Capability = mesos.FrameworkInfo.Capability
 TaskKey = tuple[str, str]

@@ -1,7 +1,5 @@
 """LAUNCH and LAUNCH_GROUP: each task checked against the offers, entered in the books, and sent to its agent."""
 
-from typing import TYPE_CHECKING
-
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import equality, limits
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
@@ -10,6 +8,7 @@ from mezzo.resources import ResourceError, Resources
 from mezzo_registry.core.context import Turn
 from mezzo_registry.core.state.cluster import Executor, Framework, Task
 from mezzo_registry.core.tasks import statuses, termination
+from mezzo_registry.core.tasks.pool import Pool
 from mezzo_registry.core.validation.task import (
     check_command_or_executor,
     check_executor,
@@ -19,14 +18,11 @@ from mezzo_registry.core.validation.task import (
 )
 from mezzo_registry.core.views import observers
 
-if TYPE_CHECKING:
-    from mezzo_registry.core.offers.accept import Pool
-
 Message = agent_session.RegistryMessage
 Status = mesos.TaskStatus
 
 
-def launch(turn: Turn, pool: "Pool", info: mesos.TaskInfo, field: str) -> None:
+def launch(turn: Turn, pool: Pool, info: mesos.TaskInfo, field: str) -> None:
     """Start a task on its own executor, or on none; or say why not."""
     framework, agent = pool.framework, pool.agent
     try:
@@ -54,7 +50,7 @@ def launch(turn: Turn, pool: "Pool", info: mesos.TaskInfo, field: str) -> None:
     turn.to_agent(agent, message)
 
 
-def launch_group(turn: Turn, pool: "Pool", group: mesos.Offer.Operation.LaunchGroup, field: str) -> None:
+def launch_group(turn: Turn, pool: Pool, group: mesos.Offer.Operation.LaunchGroup, field: str) -> None:
     """Start tasks together on one executor; or say of all of them why not."""
     framework, agent = pool.framework, pool.agent
     tasks = group.task_group.tasks
@@ -86,7 +82,7 @@ def launch_group(turn: Turn, pool: "Pool", group: mesos.Offer.Operation.LaunchGr
     turn.to_agent(agent, message)
 
 
-def _check_group(pool: "Pool", group: mesos.Offer.Operation.LaunchGroup, field: str) -> list[Resources]:
+def _check_group(pool: Pool, group: mesos.Offer.Operation.LaunchGroup, field: str) -> list[Resources]:
     if group.executor.type != mesos.ExecutorInfo.DEFAULT and not group.executor.HasField("command"):
         raise InvalidRequest(f"{field}.executor.type", "must be DEFAULT, or CUSTOM with a command")
     seen: set[str] = set()
@@ -113,7 +109,7 @@ def _check_id_is_new(framework: Framework, info: mesos.TaskInfo, field: str) -> 
         raise InvalidRequest(f"{field}.task_id.value", f"task '{task_id}' may still run on an agent out of reach")
 
 
-def _run_task(pool: "Pool", info: mesos.TaskInfo) -> agent_session.RegistryMessage:
+def _run_task(pool: Pool, info: mesos.TaskInfo) -> agent_session.RegistryMessage:
     """The order to run a task: what the framework said, and what follows from the offers."""
     message = Message()
     run = message.run_task
@@ -127,13 +123,13 @@ def _run_task(pool: "Pool", info: mesos.TaskInfo) -> agent_session.RegistryMessa
     return message
 
 
-def _allocate(pool: "Pool", executor: mesos.ExecutorInfo) -> None:
+def _allocate(pool: Pool, executor: mesos.ExecutorInfo) -> None:
     executor.framework_id.value = pool.framework.info.id.value
     for resource in executor.resources:
         resource.allocation_info.role = pool.role
 
 
-def _executor(pool: "Pool", asked: mesos.ExecutorInfo, info: mesos.ExecutorInfo, field: str) -> tuple[Executor, bool]:
+def _executor(pool: Pool, asked: mesos.ExecutorInfo, info: mesos.ExecutorInfo, field: str) -> tuple[Executor, bool]:
     """The executor that a task wants: one that runs, or a new one. Returns it, and whether it is new.
 
     Raises:
@@ -151,7 +147,7 @@ def _executor(pool: "Pool", asked: mesos.ExecutorInfo, info: mesos.ExecutorInfo,
     return running, False
 
 
-def _pay(pool: "Pool", needed: Resources, field: str) -> Resources:
+def _pay(pool: Pool, needed: Resources, field: str) -> Resources:
     """What remains of the offers.
 
     Raises:
@@ -175,7 +171,7 @@ def _enter_executor(turn: Turn, executor: Executor) -> None:
 
 def _enter_task(
     turn: Turn,
-    pool: "Pool",
+    pool: Pool,
     info: mesos.TaskInfo,
     resources: Resources,
     message: agent_session.RegistryMessage,

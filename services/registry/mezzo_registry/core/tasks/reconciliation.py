@@ -10,6 +10,7 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo_registry.core import mesos_messages
 from mezzo_registry.core.context import Turn
 from mezzo_registry.core.state.cluster import Framework, Task
+from mezzo_registry.core.state.times import time_info
 from mezzo_registry.core.state.transitions import AgentState
 from mezzo_registry.core.tasks import statuses
 
@@ -96,5 +97,5 @@ def _answer_unreachable(turn: Turn, framework: Framework, task_id: str, agent_id
     made = statuses.status(turn, task_id, state, REASON, mesos_messages.RECONCILED_UNREACHABLE, agent_id)
     since = turn.books.unreachable.get(agent_id)
     if since is not None:
-        made.unreachable_time.CopyFrom(statuses.time_info(since))
+        made.unreachable_time.CopyFrom(time_info(since))
     statuses.send(turn, framework, made)

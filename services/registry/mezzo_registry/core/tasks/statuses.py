@@ -6,8 +6,6 @@ from mezzo.errors import shorten
 from mezzo_registry.core.context import Turn
 from mezzo_registry.core.state.cluster import Framework, Task
 
-NANOSECONDS = 1_000_000_000
-
 
 def status(
     turn: Turn,
@@ -82,8 +80,3 @@ def remember(task: Task, made: mesos.TaskStatus) -> None:
         task.statuses[-1] = kept
     else:
         task.statuses.append(kept)
-
-
-def time_info(seconds: float) -> mesos.TimeInfo:
-    """A moment given in seconds since the epoch."""
-    return mesos.TimeInfo(nanoseconds=int(seconds * NANOSECONDS))

@@ -5,6 +5,7 @@ from mezzo.task_states import TERMINAL
 from mezzo_registry.core import mesos_messages
 from mezzo_registry.core.context import Turn
 from mezzo_registry.core.state.cluster import Framework, Task
+from mezzo_registry.core.state.times import time_info
 from mezzo_registry.core.state.transitions import STATE_NAMES
 from mezzo_registry.core.tasks import statuses
 from mezzo_registry.core.views import allocator_messages, observers
@@ -100,7 +101,7 @@ def become_unreachable(turn: Turn, task: Task) -> None:
         mesos.TaskStatus.REASON_AGENT_REMOVED,
         mesos_messages.AGENT_UNREACHABLE,
     )
-    status.unreachable_time.CopyFrom(statuses.time_info(turn.now))
+    status.unreachable_time.CopyFrom(time_info(turn.now))
     turn.books.drop_task(task)
     allocator_messages.recovered(turn, framework, agent, task.role, task.resources)
     task.state = state

@@ -6,11 +6,9 @@ from itertools import islice
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.resources import Quantities
 from mezzo_registry.core.context import Turn
-from mezzo_registry.core.operators import consumption
-from mezzo_registry.core.state import sums
+from mezzo_registry.core.state import consumption, framework_metrics, sums
 from mezzo_registry.core.state.cluster import Books
 from mezzo_registry.core.state.transitions import STATE_NAMES, AgentState, FrameworkState
-from mezzo_registry.core.views import framework_metrics
 
 COUNTED = (
     "dropped_messages",

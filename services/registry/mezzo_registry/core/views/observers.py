@@ -13,8 +13,8 @@ from mezzo_registry.core.events import ObserverJoined, ObserverLeft, ObserverRea
 from mezzo_registry.core.state import resource_cache
 from mezzo_registry.core.state.cluster import Agent, Books, Executor, Framework, Offer, Task
 from mezzo_registry.core.state.roles import amounts
+from mezzo_registry.core.state.times import time_info
 from mezzo_registry.core.state.transitions import AgentState, FrameworkState
-from mezzo_registry.core.tasks.statuses import time_info
 
 Change = operator.StateChange
 ACTIVE = operator.TASK_LIST_ACTIVE

@@ -1,47 +1,21 @@
-"""What roles consume of their quotas, and which offers stand in the way of a quota that is new.
+"""Which offers stand in the way of a quota that is new, and are rescinded for it."""
 
-A role consumes what it and those below it use, and what is reserved to them, used or not; nothing that is revocable.
-What it is merely offered it does not consume.
-"""
-
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from mezzo.resources import Limits, Quantities
 from mezzo_registry.core.context import Turn
 from mezzo_registry.core.offers import offering
-from mezzo_registry.core.state import sums
+from mezzo_registry.core.state import consumption, sums
 from mezzo_registry.core.state.cluster import Agent, Books, Offer
 from mezzo_registry.core.state.roles import Quota, ancestors, within
-
-
-def consumptions(books: Books) -> dict[str, Quantities]:
-    """By role. Looks at every agent and offer: for the calls of operators."""
-    by_role: dict[str, Counter[str]] = defaultdict(Counter)
-    for role, used in books.used.firm.items():
-        by_role[role].update(used)
-    unused = [agent.available for agent in books.agents.values()]
-    unused += [offer.resources for offer in books.offers.values()]
-    for part in unused:
-        for owner, reserved in sums.reserved_amounts(part):
-            by_role[owner].update(dict(reserved))
-    return sums.up_the_tree(by_role)
-
-
-def capacity(books: Books) -> Quantities:
-    """What the agents have that is not revocable. Agents that are away for a moment count: they usually come back."""
-    total: Counter[str] = Counter()
-    for agent in books.agents.values():
-        if agent.registered_at is not None:
-            total.update(dict(sums.amounts(agent.total)[0]))
-    return Quantities(total)
 
 
 def rescind(turn: Turn, quotas: Mapping[str, Quota], raised: Mapping[str, Quantities]) -> None:
     """Rescind the offers that stand in the way of new quotas: those with which roles could exceed their limits, and as
     many as it takes to give roles what they are guaranteed. `raised` are the guarantees that are larger than before.
     """
-    consumed = consumptions(turn.books)
+    consumed = consumption.consumptions(turn.books)
     limits = {role: one.limits for role, one in quotas.items() if one.limits}
     if limits:
         _keep_within(turn, limits, consumed)
