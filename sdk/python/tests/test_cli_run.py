@@ -148,11 +148,11 @@ async def test_a_launch_that_went_down_with_a_registry_takes_another_offer(capsy
 async def test_a_task_that_was_heard_of_is_never_launched_again() -> None:
     job, registry = Job.of(WANTED), Losing("acknowledge")
     await _handle(registry, job, offered())  # type: ignore[arg-type]
-    await _handle(registry, job, update(job, mesos.TASK_RUNNING))  # type: ignore[arg-type]
-    await _handle(registry, job, update(job, mesos.TASK_GONE, reason=RECONCILED))  # type: ignore[arg-type]
+    await _handle(registry, job, update(job, mesos.TASK_RUNNING, uuid=b"1"))  # type: ignore[arg-type]
+    await _handle(registry, job, update(job, mesos.TASK_UNKNOWN, reason=RECONCILED))  # type: ignore[arg-type]
     await _handle(registry, job, offered())  # type: ignore[arg-type]
     assert registry.called.count("launch") == 1
-    await _handle(registry, job, update(job, mesos.TASK_FINISHED))  # type: ignore[arg-type]
+    await _handle(registry, job, update(job, mesos.TASK_FINISHED, uuid=b"2"))  # type: ignore[arg-type]
     assert job.ended
 
 

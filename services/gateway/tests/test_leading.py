@@ -11,6 +11,7 @@ import pytest
 
 from mezzo.operator.v1.operator_pb2 import StateChange
 from mezzo_chassis.leadership import LeaderInfo
+from mezzo_chassis.testing import Wire
 from mezzo_gateway.adapters import registry as registry_adapter
 from mezzo_gateway.state.copy import Applied
 from mezzo_gateway.testing.changes import FRAMEWORK_ID, agent_changed, master, snapshot
@@ -253,16 +254,11 @@ async def test_a_registry_that_does_not_lead_points_to_the_one_that_does(
 async def test_one_that_has_not_heard_of_its_own_election_points_to_nobody_else(
     lone_gateway: GatewayClient, registry: ScriptedRegistry, leaders: Leaders
 ) -> None:
-    async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    gone = await asyncio.start_server(stay_silent, "127.0.0.1")
-    host, port = gone.sockets[0].getsockname()
-    async with gone:
-        leaders.elect(f"{host}:{port}")
+    async with Wire(registry.port) as gone:
+        gone.silence()
+        leaders.elect(f"127.0.0.1:{gone.port}")
         await leader_is(lone_gateway, ELSEWHERE)
-        registry.leader = f"{host}:{port}"
+        registry.leader = f"127.0.0.1:{gone.port}"
         refused = registry.refused_to_lead
         leaders.elect(registry.address)
         async with asyncio.timeout(PATIENCE_SECONDS):
