@@ -16,8 +16,8 @@ from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import MezzoError
 from mezzo.resources import Resources
 from mezzo.task_states import TERMINAL
-from mezzo_agent.containers.command import InvalidCommand, program_of, rlimits_of
-from mezzo_agent.containers.usage import Allowance
+from mezzo_agent.containers.posix.command import InvalidCommand, program_of, rlimits_of
+from mezzo_agent.containers.posix.usage import Allowance
 from mezzo_agent.core import Agent, effects, events
 from mezzo_agent.core.books import Settings
 from mezzo_agent.core.model import Phase

@@ -43,7 +43,7 @@ def test_the_agent_of_this_container_is_found_and_nobody_else(
     process(tmp_path, "self", "python", "/etc/mezzo/leave.py")
     process(tmp_path, "1", "/pause")
     process(tmp_path, "7", "python", "-m", "mezzo_agent", "--port=5051")
-    process(tmp_path, "8", "python", "-m", "mezzo_agent.containers.launcher")
+    process(tmp_path, "8", "python", "-m", "mezzo_agent.containers.posix.launcher")
     process(tmp_path, "9", "python", "-m", "mezzo_agent", cgroup="0::/../another-pod")
     process(tmp_path, "10")  # a thread of the kernel
     (tmp_path / "11").mkdir()  # has just ended

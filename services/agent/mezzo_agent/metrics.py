@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1.agent_session_pb2 import RegistryMessage
 from mezzo.resources import Resources
-from mezzo_agent.containers.posix import ContainerCounts, PosixContainerizer
+from mezzo_agent.containers.containerizer import ContainerCounts, PosixContainerizer
 from mezzo_agent.core import Agent
 from mezzo_agent.core.holdings import held
 from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mezzo_agent.containers.fetcher import FETCH_BYTES_MAX, Fetcher
+from mezzo_agent.containers.containerizer import PosixContainerizer
 from mezzo_agent.containers.logs import LogLimit, LogRotation
-from mezzo_agent.containers.posix import PosixContainerizer
-from mezzo_agent.containers.usage import UsageMeter
+from mezzo_agent.containers.posix.usage import UsageMeter
+from mezzo_agent.fetching.fetcher import FETCH_BYTES_MAX, Fetcher
 
 POSIX_ISOLATORS = ("posix/cpu", "posix/mem", "posix/rlimits")
 """What --isolation takes so far. Limits of RLimitInfo are set whether `posix/rlimits` is named or not."""

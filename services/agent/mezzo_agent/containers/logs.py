@@ -28,7 +28,7 @@ from pathlib import Path
 
 import structlog
 
-from mezzo_agent.containers.processes import ProcessId, stopped
+from mezzo_agent.containers.posix.processes import ProcessId, stopped
 
 _log = structlog.get_logger(__name__)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.resources import Resources
+from mezzo_agent.containers.containerizer import PosixContainerizer
 from mezzo_agent.containers.factory import ContainerizerConfig, create
-from mezzo_agent.containers.posix import PosixContainerizer
 from mezzo_agent.ports import ContainerConfig
 
 

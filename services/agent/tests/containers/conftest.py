@@ -8,8 +8,8 @@ import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.resources import Resources
+from mezzo_agent.containers.containerizer import PosixContainerizer
 from mezzo_agent.containers.factory import ContainerizerConfig, create
-from mezzo_agent.containers.posix import PosixContainerizer
 from mezzo_agent.ports import ContainerConfig
 
 PATH = "/usr/local/bin:/usr/bin:/bin"

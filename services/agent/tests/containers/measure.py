@@ -10,10 +10,10 @@ from pathlib import Path
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.resources import Resources
+from mezzo_agent.containers.containerizer import PosixContainerizer
 from mezzo_agent.containers.factory import ContainerizerConfig, create
 from mezzo_agent.containers.logs import LogLimit, rotate
-from mezzo_agent.containers.posix import PosixContainerizer
-from mezzo_agent.containers.processes import stopped
+from mezzo_agent.containers.posix.processes import stopped
 from mezzo_agent.ports import ContainerConfig
 
 RESOURCES = Resources.parse("cpus:0.1;mem:32")

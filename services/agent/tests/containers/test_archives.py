@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mezzo_agent.containers.archives import ArchiveError, is_archive, unpack
-from mezzo_agent.containers.budget import Budget
-from mezzo_agent.containers.confined import OutsideError, check_link
+from mezzo_agent.fetching.archives import ArchiveError, is_archive, unpack
+from mezzo_agent.fetching.budget import Budget
+from mezzo_agent.fetching.confined import OutsideError, check_link
 
 BYTES_MAX = 1 << 20
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from mezzo_agent.containers.factory import ContainerizerConfig, UnknownIsolation, create, isolators
-from mezzo_agent.containers.processes import Process, ProcessTable
-from mezzo_agent.containers.usage import Allowance, UsageMeter
+from mezzo_agent.containers.posix.processes import Process, ProcessTable
+from mezzo_agent.containers.posix.usage import Allowance, UsageMeter
 
 
 @pytest.mark.parametrize(

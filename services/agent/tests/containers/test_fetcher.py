@@ -14,12 +14,12 @@ import pytest
 from aiohttp import web
 
 from mesos.v1.mesos_pb2 import CommandInfo
-from mezzo_agent.containers.budget import Budget
-from mezzo_agent.containers.fetcher import Fetcher, FetchError, locate, name_of
-from mezzo_agent.containers.identity import FileWorker
-from mezzo_agent.containers.posix import PosixContainerizer
-from mezzo_agent.containers.unpacking import UnpackLimits
+from mezzo_agent.containers.containerizer import PosixContainerizer
 from mezzo_agent.containers.users import Credentials
+from mezzo_agent.fetching.budget import Budget
+from mezzo_agent.fetching.fetcher import Fetcher, FetchError, locate, name_of
+from mezzo_agent.fetching.identity import FileWorker
+from mezzo_agent.fetching.unpacking import UnpackLimits
 from mezzo_agent.ports import ContainerConfig, LaunchError
 
 Configure = Callable[..., ContainerConfig]

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from mezzo_agent.containers import logs
+from mezzo_agent.containers.containerizer import PosixContainerizer
 from mezzo_agent.containers.logs import LogLimit, LogRotation, rotate
-from mezzo_agent.containers.posix import PosixContainerizer
-from mezzo_agent.containers.processes import ProcessId, read_process, stopped
-from mezzo_agent.containers.runtime import RuntimeFolder
+from mezzo_agent.containers.posix.processes import ProcessId, read_process, stopped
+from mezzo_agent.containers.posix.runtime import RuntimeFolder
 from mezzo_agent.ports import ContainerConfig
 
 Configure = Callable[..., ContainerConfig]

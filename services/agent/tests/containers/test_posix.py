@@ -10,7 +10,7 @@ import pytest
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.errors import TEXT_CHARACTERS_MAX, NotFound
 from mezzo.resources import Resources
-from mezzo_agent.containers.posix import PosixContainerizer
+from mezzo_agent.containers.containerizer import PosixContainerizer
 from mezzo_agent.ports import ContainerConfig, LaunchError, Termination
 
 Configure = Callable[..., ContainerConfig]

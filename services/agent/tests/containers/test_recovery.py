@@ -14,11 +14,11 @@ from uuid import uuid4
 import pytest
 
 from mezzo.errors import NotFound
-from mezzo_agent.containers import launching
-from mezzo_agent.containers.launching import Order, StartError
-from mezzo_agent.containers.posix import PosixContainerizer
-from mezzo_agent.containers.processes import ProcessId, read_process
-from mezzo_agent.containers.runtime import BOOT_ID, Processes, RuntimeFolder, remember_boot, same_boot
+from mezzo_agent.containers.containerizer import PosixContainerizer
+from mezzo_agent.containers.posix import launching
+from mezzo_agent.containers.posix.launching import Order, StartError
+from mezzo_agent.containers.posix.processes import ProcessId, read_process
+from mezzo_agent.containers.posix.runtime import BOOT_ID, Processes, RuntimeFolder, remember_boot, same_boot
 from mezzo_agent.ports import ContainerConfig, RecoveredContainer, RecoveredState, Termination
 
 Configure = Callable[..., ContainerConfig]
@@ -273,7 +273,7 @@ async def test_a_monitor_killed_while_no_agent_runs_is_made_up_for_by_the_next_a
 async def test_a_monitor_that_is_stopped_does_not_keep_its_container_from_being_destroyed(
     containers: PosixContainerizer, configure: Configure, runtime_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mezzo_agent.containers.supervision.DESTROY_SECS_MAX", 0.05)
+    monkeypatch.setattr("mezzo_agent.containers.posix.supervision.DESTROY_SECS_MAX", 0.05)
     config = configure("sleep 1000")
     await containers.launch(config)
     processes = processes_of(runtime_dir, config.container_id)

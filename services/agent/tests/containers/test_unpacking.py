@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from mezzo_agent.containers import unpacker
-from mezzo_agent.containers.archives import PATH_BYTES_MAX, ArchiveError
-from mezzo_agent.containers.unpacking import Unpacker, UnpackLimits
+from mezzo_agent.fetching import unpacker
+from mezzo_agent.fetching.archives import PATH_BYTES_MAX, ArchiveError
+from mezzo_agent.fetching.unpacking import Unpacker, UnpackLimits
 
 MEMORY_BYTES_MAX = 48 << 20
 LIMITS = UnpackLimits(bytes_max=1 << 20, members_max=100, memory_bytes_max=MEMORY_BYTES_MAX, stalled_cpu_seconds_max=5)

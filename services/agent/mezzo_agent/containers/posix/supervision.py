@@ -12,8 +12,8 @@ from contextlib import suppress
 
 import structlog
 
-from mezzo_agent.containers.processes import ProcessId, descendants, orphans, read_process
-from mezzo_agent.containers.runtime import Exit, Processes, RuntimeFolder
+from mezzo_agent.containers.posix.processes import ProcessId, descendants, orphans, read_process
+from mezzo_agent.containers.posix.runtime import Exit, Processes, RuntimeFolder
 
 _log = structlog.get_logger(__name__)
 

@@ -24,16 +24,17 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.errors import InvalidRequest, NotFound, shorten
 from mezzo.resources import Resources
 from mezzo.validation.identifiers import check_id
-from mezzo_agent.containers import runtime, sandbox
-from mezzo_agent.containers.command import InvalidCommand, program_of, rlimits_of
-from mezzo_agent.containers.fetcher import Fetcher, FetchError
-from mezzo_agent.containers.launching import LauncherDied, Launchers, Order, StartError
+from mezzo_agent.containers import sandbox
 from mezzo_agent.containers.logs import LogRotation
-from mezzo_agent.containers.processes import NO_PROCESS
-from mezzo_agent.containers.runtime import DamagedFile, Exit, Processes, RuntimeFolder
-from mezzo_agent.containers.supervision import Supervision, kill_orphans
-from mezzo_agent.containers.usage import Allowance, UsageMeter
+from mezzo_agent.containers.posix import runtime
+from mezzo_agent.containers.posix.command import InvalidCommand, program_of, rlimits_of
+from mezzo_agent.containers.posix.launching import LauncherDied, Launchers, Order, StartError
+from mezzo_agent.containers.posix.processes import NO_PROCESS
+from mezzo_agent.containers.posix.runtime import DamagedFile, Exit, Processes, RuntimeFolder
+from mezzo_agent.containers.posix.supervision import Supervision, kill_orphans
+from mezzo_agent.containers.posix.usage import Allowance, UsageMeter
 from mezzo_agent.containers.users import Credentials, UnknownUser, current_user
+from mezzo_agent.fetching.fetcher import Fetcher, FetchError
 from mezzo_agent.ports import (
     ContainerConfig,
     ContainerId,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import structlog
 
-from mezzo_agent.containers.archives import MEMBERS_MAX, ArchiveError
-from mezzo_agent.containers.unpacker import FAILED, REFUSED, Order
 from mezzo_agent.containers.users import Credentials
+from mezzo_agent.fetching.archives import MEMBERS_MAX, ArchiveError
+from mezzo_agent.fetching.unpacker import FAILED, REFUSED, Order
 
 _log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ UNPACKERS_MAX = 8
 """How many archives are unpacked at a time by an agent; others wait."""
 REPORT_BYTES_MAX = 16 << 10
 
-_MODULE = "mezzo_agent.containers.unpacker"
+_MODULE = "mezzo_agent.fetching.unpacker"
 _PACKAGES = Path(__file__).parents[2]
 _INTERPRETER_VARIABLES = ("LD_LIBRARY_PATH",)
 

@@ -10,7 +10,7 @@ from typing import Self
 from mesos.v1.mesos_pb2 import ResourceStatistics
 from mezzo.resources import Resources
 from mezzo.resources.scalar import SCALAR_MAX
-from mezzo_agent.containers.processes import PAGE_BYTES, TICKS_PER_SECOND, Process, ProcessTable
+from mezzo_agent.containers.posix.processes import PAGE_BYTES, TICKS_PER_SECOND, Process, ProcessTable
 
 MEGABYTE = 1 << 20
 SCAN_AGE_SECS_MAX = 0.5

@@ -21,7 +21,7 @@ from secrets import token_hex
 from typing import Self
 
 from mezzo import private_files
-from mezzo_agent.containers.processes import ProcessId
+from mezzo_agent.containers.posix.processes import ProcessId
 
 _ABANDONED = "abandoned"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -1,6 +1,6 @@
 """The process that unpacks one archive: standard library only, with limits and rights of its own.
 
-It is started as `python -S -P -m mezzo_agent.containers.unpacker ORDER` (unpacking.py does so), with the archive as its
+It is started as `python -S -P -m mezzo_agent.fetching.unpacker ORDER` (unpacking.py does so), with the archive as its
 standard input. Nothing in an archive can take more memory or files than the order allows, and whatever the libraries
 that read it do (an exception, a crash, no end) ends here. It says what is wrong on its standard output, and ends with
 one of the codes below; what it writes belongs to the task's user, whose rights it takes on before it reads anything.
@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from mezzo_agent.containers.archives import ArchiveError, shown, unpack
-from mezzo_agent.containers.budget import Budget, Unwanted
+from mezzo_agent.fetching.archives import ArchiveError, shown, unpack
+from mezzo_agent.fetching.budget import Budget, Unwanted
 
 REFUSED = 3
 """The archive is damaged, hostile, or beyond a limit."""

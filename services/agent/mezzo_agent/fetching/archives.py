@@ -19,8 +19,8 @@ import zlib
 from pathlib import Path
 from typing import IO, Protocol
 
-from mezzo_agent.containers.budget import Budget, TooLarge
-from mezzo_agent.containers.confined import ConfinedFolder, OutsideError, parts_of
+from mezzo_agent.fetching.budget import Budget, TooLarge
+from mezzo_agent.fetching.confined import ConfinedFolder, OutsideError, parts_of
 
 MEMBERS_MAX = 1_000_000
 """Files, folders and links, with the folders that are made because a name mentions them."""

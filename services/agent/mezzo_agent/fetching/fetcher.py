@@ -22,13 +22,13 @@ import structlog
 
 from mesos.v1.mesos_pb2 import CommandInfo
 from mezzo.confidential import without_credentials
-from mezzo_agent.containers.archives import ArchiveError, is_archive, shown
-from mezzo_agent.containers.budget import Budget, TooLarge
-from mezzo_agent.containers.confined import ConfinedFolder, OutsideError, parts_of
-from mezzo_agent.containers.fetcher_cache import ENTRIES_MAX, CacheBypass, FetcherCache
-from mezzo_agent.containers.identity import FileWorker
-from mezzo_agent.containers.unpacking import Unpacker, UnpackLimits
 from mezzo_agent.containers.users import Credentials
+from mezzo_agent.fetching.archives import ArchiveError, is_archive, shown
+from mezzo_agent.fetching.budget import Budget, TooLarge
+from mezzo_agent.fetching.confined import ConfinedFolder, OutsideError, parts_of
+from mezzo_agent.fetching.fetcher_cache import ENTRIES_MAX, CacheBypass, FetcherCache
+from mezzo_agent.fetching.identity import FileWorker
+from mezzo_agent.fetching.unpacking import Unpacker, UnpackLimits
 
 _log = structlog.get_logger(__name__)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import structlog
 
 from mezzo import private_files
-from mezzo_agent.containers.launcher import ABANDONED, ENDED, FAILED, ORDER_BYTES_MAX, STARTED
-from mezzo_agent.containers.runtime import Processes
+from mezzo_agent.containers.posix.launcher import ABANDONED, ENDED, FAILED, ORDER_BYTES_MAX, STARTED
+from mezzo_agent.containers.posix.runtime import Processes
 from mezzo_agent.containers.users import Credentials
 
 _log = structlog.get_logger(__name__)

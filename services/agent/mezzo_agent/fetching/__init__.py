@@ -1,0 +1,1 @@
+"""What a command's URIs name: fetched, cached, unpacked into the sandbox, with limits and a task's rights."""
