@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 
 from mezzo.errors import NotLeading
 from mezzo_agent import app
 from mezzo_chassis.testing import AnnouncedLeader
 
-from .conftest import RunningAgent, ScriptedRegistry
+from .conftest import SECONDS_MAX, RunningAgent, ScriptedRegistry
 
 
 def address(registry: ScriptedRegistry) -> str:
@@ -25,6 +27,15 @@ async def next_registry() -> AsyncIterator[ScriptedRegistry]:
     await scripted.stop()
 
 
+async def knows_its_id(agent: RunningAgent) -> None:
+    """Wait until the agent has taken the registry's answer."""
+    async with asyncio.timeout(SECONDS_MAX), aiohttp.ClientSession() as http:
+        while True:
+            async with http.get(f"{agent.url}/state") as response:
+                if (await response.json())["id"]:
+                    return
+
+
 @pytest.fixture
 async def election(
     config, containers, registry: ScriptedRegistry, monkeypatch: pytest.MonkeyPatch
@@ -37,6 +48,7 @@ async def election(
     agent = RunningAgent(config, containers)
     await agent.start()
     await registry.until(registry.registrations)
+    await knows_its_id(agent)
     yield announced
     await agent.stop()
 
