@@ -1,6 +1,7 @@
 """Servers that take a connection and say nothing: whoever waits for a first answer waits for a limited time."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -93,12 +94,8 @@ async def test_an_operators_calls_over_grpc(serve_grpc: Serve) -> None:
 
 
 async def test_the_head_of_a_stream_that_the_command_follows() -> None:
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(say_nothing, "127.0.0.1")
-    host, port = server.sockets[0].getsockname()
-    async with server, aiohttp.ClientSession() as session:
-        with pytest.raises(TimeoutError):
-            await anext(api.Api(session, f"http://{host}:{port}").stream("/mezzo/v1/tasks/t/logs"))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host, port = silent.getsockname()
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(TimeoutError):
+                await anext(api.Api(session, f"http://{host}:{port}").stream("/mezzo/v1/tasks/t/logs"))

@@ -1,5 +1,4 @@
 import asyncio
-import contextlib
 import gzip
 import os
 import stat
@@ -21,6 +20,7 @@ from mezzo_agent.fetching.fetcher import Fetcher, FetchError, locate, name_of
 from mezzo_agent.fetching.identity import FileWorker
 from mezzo_agent.fetching.unpacking import UnpackLimits
 from mezzo_agent.ports import ContainerConfig, LaunchError
+from mezzo_chassis.testing import raw_http
 
 Configure = Callable[..., ContainerConfig]
 
@@ -289,18 +289,16 @@ async def test_an_answer_that_goes_on_without_a_byte_of_the_file_is_given_up(
 ) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head, rest = ENDLESS[what]
-        with contextlib.suppress(ConnectionError):
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(head)
-            while True:
-                writer.write(rest)
-                await writer.drain()
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head)
+        while True:
+            writer.write(rest)
+            await writer.drain()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
     fetcher = Fetcher(tmp_path / "cache", 0, stall_timeout_secs=0.2)
-    async with server:
+    async with raw_http.serving(answer) as port:
         with pytest.raises(FetchError, match=r"nothing has come for 0\.2 seconds"):
-            await fetch(fetcher, sandbox, uri(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/file"))
+            await fetch(fetcher, sandbox, uri(f"http://127.0.0.1:{port}/file"))
         await fetcher.close()
 
 
