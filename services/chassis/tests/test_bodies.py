@@ -13,9 +13,10 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo import recordio
 from mezzo_chassis.http import bodies
 from mezzo_chassis.http.bodies import BODY_MEMORY, read_body, read_text
-from mezzo_chassis.http.exchange import FIRST_RECORD_BYTES_MAX, read_first_record
+from mezzo_chassis.http.exchange import FIRST_RECORD_BYTES_MAX, FORMATS, JSON, read_first_record
 from mezzo_chassis.http.routes import Routes
 from mezzo_chassis.http.site import Site, start_site
+from mezzo_chassis.http.streams import RecordStream
 from mezzo_chassis.testing import raw_http
 
 BODY_BYTES_MAX = 1_000_000
@@ -52,6 +53,13 @@ class Handlers:
         await self.go_on.wait()
         return web.Response()
 
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        await read_body(request)
+        stream = RecordStream(FORMATS[JSON])
+        await stream.begin(request)
+        await self.go_on.wait()
+        return stream.response
+
 
 @pytest.fixture
 def handlers() -> Handlers:
@@ -61,7 +69,7 @@ def handlers() -> Handlers:
 @pytest.fixture
 async def site(handlers: Handlers) -> AsyncIterator[Site]:
     routes = Routes("master")
-    for handler in (handlers.length, handlers.text, handlers.record, handlers.kept):
+    for handler in (handlers.length, handlers.text, handlers.record, handlers.kept, handlers.stream):
         routes.add(f"/{handler.__name__}", handler)
     running = await start_site(routes.application(BODY_BYTES_MAX, TOTAL_BYTES_MAX), "127.0.0.1", 0)
     yield running
@@ -197,3 +205,9 @@ async def test_a_first_record_that_does_not_arrive_is_given_up(
     async with client.post("/record", data=stream(), headers=RECORDS) as response:
         given_up.set()
         assert response.status == 408
+
+
+async def test_a_stream_does_not_hold_the_body_that_asked_for_it(client: aiohttp.ClientSession) -> None:
+    body = bytes(BODY_BYTES_MAX - 1)
+    async with client.post("/stream", data=body) as first, client.post("/stream", data=body) as second:
+        assert (first.status, second.status) == (200, 200)

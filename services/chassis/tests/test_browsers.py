@@ -33,6 +33,7 @@ def handlers() -> Handlers:
 async def site(handlers: Handlers) -> AsyncIterator[Site]:
     routes = Routes("master")
     routes.add("/state", handlers.answer)
+    routes.add("/health", handlers.answer)
     routes.add("/teardown", handlers.answer, POST)
     routes.add("/weights", handlers.answer, ("GET", "PUT"))
     routes.add_below("/quota", handlers.answer, ("GET", "DELETE"))
@@ -174,6 +175,27 @@ async def test_a_request_to_a_name_of_somebody_else_is_misdirected(
             assert response.status == (404 if path == "/frob" and status == 200 else status)
             if status == 421:
                 assert "--allowed_hosts" in await response.text()
+
+
+async def test_health_is_told_by_whatever_name_it_is_asked(client: aiohttp.ClientSession) -> None:
+    for path in ("/health", "/master/health"):
+        async with client.get(path, headers={"Host": "lb.evil.example"}) as response:
+            assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "allow"),
+    [("/", 204, "GET, HEAD, POST"), ("/weights", 204, "GET, PUT"), ("/frob", 404, None)],
+)
+async def test_options_are_told(client: aiohttp.ClientSession, path: str, status: int, allow: str | None) -> None:
+    async with client.options(path, headers={"Origin": EVIL}) as response:
+        assert (response.status, response.headers.get("Allow")) == (status, allow)
+        assert "Access-Control-Allow-Origin" not in response.headers
+
+
+async def test_a_get_without_a_query_changes_nothing_and_is_answered(client: aiohttp.ClientSession) -> None:
+    async with client.get("/logging/toggle", headers={"User-Agent": "Mozilla/5.0"}) as response:
+        assert response.status == 200
 
 
 def test_a_name_that_clients_are_told_is_known_from_then_on() -> None:

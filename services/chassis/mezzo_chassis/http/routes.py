@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from aiohttp import HttpVersion11, hdrs, web
 
@@ -19,6 +20,8 @@ from mezzo_chassis.log import bind_correlation_id, get_logger
 
 CORRELATION_HEADER = "X-Correlation-Id"
 READ = ("GET", "HEAD", "POST")
+HEALTH = "/health"
+"""Answered whatever name it is asked by: load balancers ask by their own, and the answer gives nothing away."""
 POST = ("POST",)
 # What is read of requests. Other headers may be of any kind: proxies and browsers put into them what they like.
 HEADERS_READ = (
@@ -62,7 +65,7 @@ class Routes:
         self._prefix = re.compile(rf"/{prefix}(?=/|\Z)")
 
     def add(self, path: str, handler: Handler, methods: Iterable[str] = READ, *, get_changes: bool = False) -> None:
-        """Answer exactly this path, however it is written. `get_changes` says that even a GET changes something."""
+        """Answer exactly this path, however it is written. `get_changes`: even a GET with a query changes something."""
         self._exact[path] = _Route(tuple(methods), handler, get_changes)
 
     def add_below(
@@ -107,16 +110,21 @@ class Routes:
         return None
 
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
-        check_host(request, self._hosts)
+        if self.normalise(request.path) != HEALTH:
+            check_host(request, self._hosts)
         route = self._find(request.path)
+        if request.method == hdrs.METH_OPTIONS and (route is not None or request.path in ("/", "*")):
+            methods = route.methods if route is not None else READ
+            return web.Response(status=HTTPStatus.NO_CONTENT, headers={hdrs.ALLOW: ", ".join(methods)})
         if route is None:
             raise web.HTTPNotFound(text="404 Not Found.")
         if request.method not in route.methods:
             allowed = ", ".join(route.methods)
             text = f"405 Method Not Allowed. This path takes {allowed}, not {request.method}."
             raise web.HTTPMethodNotAllowed(request.method, route.methods, text=text)
-        # Scripts are read across origins: so is an answer that is one.
-        check_origin(request, self._hosts, also_get=route.get_changes or "jsonp" in request.query)
+        # Scripts are read across origins: so is an answer that is one. A GET without a query changes nothing anywhere.
+        changes = route.get_changes and bool(request.query)
+        check_origin(request, self._hosts, also_get=changes or "jsonp" in request.query)
         return await route.handler(request)
 
 
