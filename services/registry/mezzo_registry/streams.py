@@ -27,10 +27,13 @@ class Stream(Generic[M]):
         self.error: Exception | None = None
         self.quiet = True
         """Whether nothing was sent since the last look for heartbeats."""
+        self.begun = False
+        """Whether anything was ever sent: a heartbeat must not come before what the peer waits for."""
 
     def send(self, message: M) -> None:
         """Queue a message."""
         self.quiet = False
+        self.begun = True
         self.outbox.put(message)
 
     def close(self, error: Exception | None = None) -> None:

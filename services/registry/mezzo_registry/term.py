@@ -419,7 +419,7 @@ class Term:
         for slot in itertools.cycle(range(HEARTBEAT_SLOTS)):
             await asyncio.sleep(interval / HEARTBEAT_SLOTS)
             for stream in self._agents.values():
-                if stream.number % HEARTBEAT_SLOTS == slot:
+                if stream.begun and stream.number % HEARTBEAT_SLOTS == slot:
                     if stream.quiet:
                         stream.send(heartbeat)
                     stream.quiet = True
@@ -432,6 +432,6 @@ class Term:
         for slot in itertools.cycle(range(HEARTBEAT_SLOTS)):
             await asyncio.sleep(interval / HEARTBEAT_SLOTS)
             for stream_id, stream in self._frameworks.items():
-                if stream.number % HEARTBEAT_SLOTS == slot:
+                if stream.begun and stream.number % HEARTBEAT_SLOTS == slot:
                     stream.send(heartbeat)
                     self.core.heartbeat_sent(stream_id)
