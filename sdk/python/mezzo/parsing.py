@@ -7,7 +7,6 @@ number is known before the first of them is made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, TypeVar
 
@@ -39,7 +38,7 @@ def parse(message_class: type[M], data: bytes, messages_max: int = MESSAGES_MAX)
     """
     try:
         if len(data) > messages_max * MESSAGE_BYTES_MIN:
-            _Count(messages_max).take(message_class.DESCRIPTOR, data, 0)
+            _count(message_class.DESCRIPTOR, data, messages_max)
         message = message_class()
         message.MergeFromString(data)
     except DecodeError:
@@ -47,27 +46,30 @@ def parse(message_class: type[M], data: bytes, messages_max: int = MESSAGES_MAX)
     return message
 
 
-@dataclass(slots=True)
-class _Count:
-    """How many more messages there may be."""
+def _count(descriptor: Any, data: bytes, messages_max: int) -> None:
+    """Count the messages in one. Raises `InvalidRequest` for too many, `DecodeError` for what is none.
 
-    left: int
-
-    def take(self, descriptor: Any, data: bytes, depth: int) -> None:
-        """Count the messages in one. Raises `InvalidRequest` for too many, `DecodeError` for what is none."""
-        if depth > DEPTH_MAX:
-            raise DecodeError("too deep")
-        kind, below = _opened(descriptor)
-        for field, values in kind.FromString(data).ListFields():
-            self.left -= len(values)
-            if self.left < 0:
-                raise InvalidRequest("", "the body has too many messages within messages")
-            held = below[field.number]
-            if held is None:
-                continue
-            for one in values:
-                if len(one) >= MESSAGE_BYTES_MIN:
-                    self.take(held, one, depth + 1)
+    A level is released once the next one is there: messages within messages repeat the same bytes on each level, and
+    all levels together would be a hundred times what was sent.
+    """
+    left = messages_max
+    level: list[tuple[Any, bytes]] = [(descriptor, data)]
+    for _ in range(DEPTH_MAX + 1):
+        below: list[tuple[Any, bytes]] = []
+        while level:
+            kind, part = level.pop()
+            opened, held = _opened(kind)
+            for field, values in opened.FromString(part).ListFields():
+                left -= len(values)
+                if left < 0:
+                    raise InvalidRequest("", "the body has too many messages within messages")
+                held_kind = held[field.number]
+                if held_kind is not None:
+                    below.extend((held_kind, one) for one in values if len(one) >= MESSAGE_BYTES_MIN)
+        if sum(len(part) for _, part in below) <= left * MESSAGE_BYTES_MIN:
+            return
+        level = below
+    raise DecodeError("too deep")
 
 
 @cache

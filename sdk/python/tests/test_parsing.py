@@ -1,5 +1,7 @@
 """How much memory a message may take is known before it is read."""
 
+import tracemalloc
+
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
@@ -49,11 +51,31 @@ def test_what_is_no_such_message_is_refused(data: bytes) -> None:
             parse(Call, data, messages_max)
 
 
+def nested(depth: int, innermost: str = "") -> bytes:
+    """A container in so many others."""
+    data = mesos.ContainerID(value=innermost).SerializeToString()
+    tag = mesos.ContainerID.DESCRIPTOR.fields_by_name["parent"].number << 3 | 2
+    for _ in range(depth):
+        length, rest = [], len(data)
+        while rest > 127:
+            length.append(rest & 127 | 128)
+            rest >>= 7
+        data = bytes([tag, *length, rest]) + data
+    return data
+
+
+def test_messages_within_messages_are_not_kept_once_for_each_level() -> None:
+    data = nested(DEPTH_MAX - 10, "x" * 100_000)
+    tracemalloc.start()
+    try:
+        parse(mesos.ContainerID, data, DEPTH_MAX)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * len(data)
+
+
 def test_what_is_too_deep_is_refused() -> None:
-    data = b""
-    for _ in range(2 * DEPTH_MAX):
-        parent = mesos.ContainerID.DESCRIPTOR.fields_by_name["parent"].number
-        length = len(data)
-        data = bytes([parent << 3 | 2, *([length] if length < 128 else [length & 127 | 128, length >> 7])]) + data
+    data = nested(2 * DEPTH_MAX)
     with pytest.raises(InvalidRequest, match="the body is not a ContainerID"):
         parse(mesos.ContainerID, data, DEPTH_MAX + 50)
