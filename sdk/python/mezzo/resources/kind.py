@@ -19,8 +19,10 @@ from mezzo.resources.scalar import to_thousandths
 
 Message = mesos.Resource
 
-# How many ways of saying or changing a kind are remembered before all are forgotten.
+# How many ways of saying or changing a kind are remembered before all are forgotten, and how large a kind's template
+# may be for it: labels can have megabytes.
 REMEMBERED_MAX: Final = 4096
+REMEMBERED_BYTES_MAX: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -65,10 +67,12 @@ class Kind:
         key = _key_of(message)
         kind = _met.get(key)
         if kind is None:
-            if len(_met) >= REMEMBERED_MAX:
-                _met.clear()
             allocation = message.allocation_info.role if message.HasField("allocation_info") else None
-            kind = _met[key] = _intern(message, stack_of(message, field), allocation)
+            kind = _intern(message, stack_of(message, field), allocation)
+            if len(kind.template) <= REMEMBERED_BYTES_MAX:
+                if len(_met) >= REMEMBERED_MAX:
+                    _met.clear()
+                _met[key] = kind
         return kind
 
     def allocated_to(self, role: str | None) -> Kind:
@@ -89,9 +93,11 @@ class Kind:
         key = (self.template, reservations, allocation)
         kind = _changes.get(key)
         if kind is None:
-            if len(_changes) >= REMEMBERED_MAX:
-                _changes.clear()
-            kind = _changes[key] = _intern(self.message(), reservations, allocation)
+            kind = _intern(self.message(), reservations, allocation)
+            if len(self.template) + len(kind.template) <= REMEMBERED_BYTES_MAX:
+                if len(_changes) >= REMEMBERED_MAX:
+                    _changes.clear()
+                _changes[key] = kind
         return kind
 
     def __str__(self) -> str:
@@ -160,6 +166,8 @@ def _intern(message: Message, reservations: tuple[Reservation, ...], allocation:
     template.reservations.extend(each.message() for each in reservations)
     if allocation is not None:
         template.allocation_info.role = allocation
+    # A kind is shared by all who name it, and what one of them adds in fields that nobody knows makes it no other kind.
+    template.DiscardUnknownFields()
     disk = Disk.of(message.disk) if message.HasField("disk") else None
     size = None
     if message.HasField("shared") or (disk and disk.indivisible):
