@@ -9,6 +9,7 @@ repeated elements are compared alike from both sides.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
@@ -132,10 +133,16 @@ def _executor(info: mesos.ExecutorInfo) -> Hashable:
     )
 
 
+def _thousandths(value: float) -> Hashable:
+    """Nothing bounds attributes: those which are no amount are compared as they are written, and NaN equals itself."""
+    amount = value * THOUSANDTHS
+    return round(amount) if math.isfinite(amount) else str(value)
+
+
 def _attribute(attribute: mesos.Attribute) -> Hashable:
     value: Hashable
     if attribute.type == mesos.Value.SCALAR:
-        value = round(attribute.scalar.value * THOUSANDTHS)
+        value = _thousandths(attribute.scalar.value)
     elif attribute.type == mesos.Value.RANGES:
         value = normalise((each.begin, each.end) for each in attribute.ranges.range)
     elif attribute.type == mesos.Value.SET:

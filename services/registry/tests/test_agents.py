@@ -324,6 +324,18 @@ def test_agent_with_negative_resources_is_refused(cluster: Cluster) -> None:
     assert refused_field(cluster).startswith("register.total_resources")
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 1e308])
+def test_agent_with_an_attribute_that_is_no_amount_comes_back(cluster: Cluster, value: float) -> None:
+    register = cluster.register_message()
+    attribute = register.agent_info.attributes.add(name="level", type=mesos.Value.SCALAR)
+    attribute.scalar.value = value
+    session = cluster.connect(register)
+    register.agent_info.id.value = next(iter(cluster.registry.books.agents))
+    cluster.tell(events.AgentDisconnected(session, "the stream broke"))
+    cluster.connect(register)
+    assert [one.session for one in cluster.registry.books.agents.values()] == [session + 1]
+
+
 def test_agent_whose_tasks_hold_more_than_it_has_is_refused(cluster: Cluster) -> None:
     agent, framework = cluster.agent("cpus:4;mem:1024"), cluster.framework()
     info = cluster.running(framework, agent)
