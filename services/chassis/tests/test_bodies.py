@@ -12,9 +12,10 @@ from aiohttp import web
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import recordio
+from mezzo.limits import LIST_ITEMS_MAX
 from mezzo_chassis.http import bodies
 from mezzo_chassis.http.bodies import BODY_MEMORY, read_body, read_text
-from mezzo_chassis.http.exchange import FIRST_RECORD_BYTES_MAX, FORMATS, JSON, read_first_record
+from mezzo_chassis.http.exchange import FIRST_RECORD_BYTES_MAX, FORMATS, JSON, PROTOBUF, read_first_record
 from mezzo_chassis.http.routes import Routes
 from mezzo_chassis.http.site import Site, start_site
 from mezzo_chassis.http.streams import RecordStream
@@ -186,6 +187,15 @@ async def test_a_first_record_is_counted_like_a_body(client: aiohttp.ClientSessi
     async with client.post("/record", data=RECORD, headers=RECORDS) as response:
         assert (response.status, await response.text()) == (200, "first")
     assert handlers.bytes_held == len(RECORD)
+
+
+@pytest.mark.parametrize("form", [JSON, PROTOBUF])
+async def test_the_lists_of_a_first_record_are_limited(client: aiohttp.ClientSession, form: str) -> None:
+    message = mesos.Labels(labels=[mesos.Label(key="k")] * (LIST_ITEMS_MAX + 1))
+    record = recordio.encode(FORMATS[form].dump(message))
+    async with client.post("/record", data=record, headers=RECORDS | {"Message-Content-Type": form}) as response:
+        assert response.status == 400
+        assert (await response.text()).startswith(f"labels: has {LIST_ITEMS_MAX + 1} items")
 
 
 async def test_a_first_record_in_gzip_is_decompressed(client: aiohttp.ClientSession) -> None:

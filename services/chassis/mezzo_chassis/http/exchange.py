@@ -62,12 +62,7 @@ async def read_message(request: web.Request, message_class: type[M]) -> M:
         raise InvalidRequest("Content-Type", "the header is required")
     if content_type not in FORMATS:
         raise unsupported_media_type(content_type)
-    body = await read_body(request)
-    if content_type != JSON:
-        return parse_protobuf(message_class, body)
-    message = jsonpb.parse(message_class, body)
-    limits.check_call(message)
-    return message
+    return _parse(message_class, await read_body(request), content_type)
 
 
 async def read_first_record(request: web.Request, message_class: type[M]) -> M:
@@ -85,9 +80,16 @@ async def read_first_record(request: web.Request, message_class: type[M]) -> M:
     async with in_time(), aclosing(body_pieces(request)) as pieces:
         async for piece in pieces:
             for record in decoder.feed(piece):
-                is_json = content_type == JSON
-                return jsonpb.parse(message_class, record) if is_json else parse_protobuf(message_class, record)
+                return _parse(message_class, record, content_type)
     raise InvalidRequest("", "the body ends within its first record")
+
+
+def _parse(message_class: type[M], body: bytes, content_type: str) -> M:
+    if content_type != JSON:
+        return parse_protobuf(message_class, body)
+    message = jsonpb.parse(message_class, body)
+    limits.check_call(message)
+    return message
 
 
 def unsupported_media_type(content_type: str, header: str = hdrs.CONTENT_TYPE) -> web.HTTPException:
