@@ -270,3 +270,19 @@ def test_sets_are_united_divided_and_compared_by_their_items() -> None:
     assert disks("sda1,sda2,sda3") + disks("sda3,sda4") == disks("sda1,sda2,sda3,sda4")
     assert disks("sda1,sda2,sda3") - disks("sda2,sda3") == disks("sda1")
     assert disks("sda4").minus_what_is_there(disks("sda1")) == disks("sda4")
+
+
+def test_an_error_shows_the_first_of_many_amounts() -> None:
+    odd = Resources(
+        {kind: tuple((port, port) for port in range(1, 60_000, 2)) for kind in Resources.parse("ports:[1-2]")}
+    )
+    names = Resources.parse(";".join(f"r{number}:1" for number in range(1_000)))
+    for held in (odd, names, Resources.parse("disks:{" + ",".join(map(str, range(1_000))) + "}")):
+        assert held.pieces() >= 1_000
+        assert len(held.brief()) < 1_000
+        assert held.brief().endswith(f"({held.pieces() - 20} more)")
+        with pytest.raises(ResourceError) as raised:
+            held - Resources.parse("cpus:1")
+        assert str(raised.value) == f"{held.brief()} does not contain cpus:1"
+    few = Resources.parse("cpus:1.5;ports:[1-2, 4-5]")
+    assert few.brief() == str(few)

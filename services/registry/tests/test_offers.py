@@ -10,8 +10,10 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.errors import TEXT_CHARACTERS_MAX
 from mezzo.resources import Resources
+from mezzo.resources.kind import REMEMBERED_MAX
 from mezzo_registry.core import Settings, events
 from mezzo_registry.core.offers.offering import OFFER_TIMEOUT
+from mezzo_registry.core.state import resource_cache, sums
 from mezzo_registry.testing import REGISTRY_ID, Cluster, FakeFramework
 
 Call = scheduler.Call
@@ -518,7 +520,7 @@ def test_text_of_a_task_error_is_short_whatever_the_task_says(cluster: Cluster) 
     (status,) = cluster.statuses(framework)
     assert status.state == mesos.TASK_ERROR
     assert len(status.message) <= TEXT_CHARACTERS_MAX
-    assert status.message.endswith(" characters left out)")
+    assert "… (9980 more), which is more than the available cpus" in status.message
 
 
 def test_accept_with_too_many_tasks_is_refused(cluster: Cluster) -> None:
@@ -565,6 +567,33 @@ def test_requests_are_passed_on(cluster: Cluster) -> None:
     call.request.requests.add().resources.extend(Resources.parse("cpus:1").messages())
     cluster.call(framework, call)
     assert [len(one.request.requests) for one in cluster.to_allocator()] == [1]
+
+
+def test_fields_that_nobody_knows_change_nothing_for_others(cluster: Cluster) -> None:
+    rogue, framework, agent = cluster.framework(), cluster.framework(), cluster.agent("cpus:4;mem:1024")
+    call = Call(type=Call.REQUEST)
+    resources = call.request.requests.add().resources
+    for number in range(REMEMBERED_MAX):
+        resources.extend(Resources.parse(f"r{number}:1").messages())
+    resources.extend(Resources.parse("cpus:0.125").messages())
+    resources[-1].MergeFromString(b"\xfa\x3e\x01x")
+    cluster.call(rogue, call)
+    offer = cluster.offer(framework, agent, "cpus:2;mem:512")
+    cluster.accept(framework, [offer], cluster.task_info(offer, resources="cpus:0.375;mem:64"))
+    assert errors(cluster, framework) == []
+    assert (framework.id, "t1") in cluster.registry.books.agents[agent.id].tasks
+
+
+def test_what_large_resources_mean_is_not_remembered() -> None:
+    resource = Resources.parse("ports:[1-1]").messages()[0]
+    for port in range(3, 3_000, 2):
+        resource.ranges.range.add(begin=port, end=port)
+    value = resource_cache.value_of([resource])
+    assert value.pieces() == 1_500
+    assert resource_cache.value_of([resource]) is not value
+    assert resource_cache.plain(value) is not resource_cache.plain(value)
+    assert sums.amounts(value) == ((("ports", 1_500_000),), ())
+    assert sums.amounts(value)[0] is not sums.amounts(value)[0]
 
 
 def test_refusal_for_a_time_that_is_no_number_is_refused_before_anything_changes(cluster: Cluster) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 from typing import ClassVar
 
 from mesos.v1 import mesos_pb2 as mesos
@@ -20,6 +20,9 @@ SCALAR, RANGES, SET = mesos.Value.SCALAR, mesos.Value.RANGES, mesos.Value.SET
 # How many messages are remembered before all are forgotten, and how long one may be, serialised, to be remembered.
 SEEN_MAX = 8192
 SEEN_BYTES_MAX = 512
+
+# How many amounts, and ranges or items of each, an error shows.
+BRIEF_PIECES_MAX = 20
 
 # Thousandths of a scalar; copies of an indivisible one; ranges; names.
 Amount = int | Ranges | frozenset[str]
@@ -123,7 +126,7 @@ class Resources:
         for kind, amount in other._amounts.items():
             held = rest.get(kind)
             if held is None or not _covers(held, amount):
-                raise ResourceError("", f"{self} does not contain {Resources({kind: amount})}")
+                raise ResourceError("", f"{self.brief()} does not contain {Resources({kind: amount}).brief()}")
             left = _less(held, amount)
             if left:
                 rest[kind] = left
@@ -352,8 +355,19 @@ class Resources:
             self._hash = hash(frozenset(self._amounts.items()))
         return self._hash
 
+    def pieces(self) -> int:
+        """How many amounts, ranges and items of sets it has, all together."""
+        return sum([1 if isinstance(amount, int) else len(amount) for amount in self._amounts.values()])
+
     def __str__(self) -> str:
         return "; ".join(text for kind, amount in self._amounts.items() for text in _texts_of(kind, amount))
+
+    def brief(self) -> str:
+        """The same for an error: of ranges and sets no more than the first few, however many there are."""
+        parts = islice(self._amounts.items(), BRIEF_PIECES_MAX)
+        text = "; ".join(text for kind, amount in parts for text in _brief_texts_of(kind, amount))
+        left_out = len(self._amounts) - BRIEF_PIECES_MAX
+        return text if left_out <= 0 else f"{text}; … ({left_out} more)"
 
     def __repr__(self) -> str:
         return f"Resources({str(self)!r})"
@@ -483,6 +497,19 @@ def thousandths(kind: Kind, amount: Amount) -> int:
     if isinstance(amount, tuple):
         return rangesets.count(amount) * THOUSANDTHS
     return len(amount) * THOUSANDTHS
+
+
+def _brief_texts_of(kind: Kind, amount: Amount) -> list[str]:
+    if isinstance(amount, int):
+        copies = kind.size is not None and not kind.shared
+        return _texts_of(kind, min(amount, BRIEF_PIECES_MAX) if copies else amount)
+    left_out = len(amount) - BRIEF_PIECES_MAX
+    if left_out <= 0:
+        return _texts_of(kind, amount)
+    shown: Amount = (
+        amount[:BRIEF_PIECES_MAX] if isinstance(amount, tuple) else frozenset(islice(amount, BRIEF_PIECES_MAX))
+    )
+    return [f"{text} … ({left_out} more)" for text in _texts_of(kind, shown)]
 
 
 def _texts_of(kind: Kind, amount: Amount) -> list[str]:

@@ -146,7 +146,9 @@ def _admitted(turn: Turn, agent: Agent, session: int, register: agent_session.Re
     observers.agent_changed(turn, agent)
     resync.settle(turn, agent, register, total, was_unreachable=was_unreachable)
     allocator_messages.agent_changed(turn, agent, holdings=True)
-    turn.note("agent registered", agent_id=agent.id, hostname=agent.info.hostname, pid=agent.pid, resources=str(total))
+    turn.note(
+        "agent registered", agent_id=agent.id, hostname=agent.info.hostname, pid=agent.pid, resources=total.brief()
+    )
 
 
 def _greet(turn: Turn, agent: Agent, session: int) -> None:

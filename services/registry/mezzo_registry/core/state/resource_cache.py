@@ -13,6 +13,12 @@ from mezzo.resources import Form, Resources, validate
 FORMS_MAX: Final = 4096
 """How many forms are remembered each way before all are forgotten."""
 
+FORM_BYTES_MAX: Final = 2048
+"""How long a form may be, serialised, to be remembered: as a value, ranges take about twenty times as much memory."""
+
+FORM_PIECES_MAX: Final = 256
+"""How many amounts, ranges and items a value may have for its form to be remembered."""
+
 _values: dict[bytes, Resources] = {}
 _messages: dict[tuple[Resources, str, Form], list[mesos.Resource]] = {}
 
@@ -28,9 +34,10 @@ def value_of(messages: Sequence[mesos.Resource], field: str = "resources") -> Re
     if value is None:
         validate(messages, field)
         value = Resources.of(messages, field).unallocated()
-        if len(_values) >= FORMS_MAX:
-            _values.clear()
-        _values[key] = value
+        if len(key) <= FORM_BYTES_MAX:
+            if len(_values) >= FORMS_MAX:
+                _values.clear()
+            _values[key] = value
     return value
 
 
@@ -40,9 +47,10 @@ def allocated(resources: Resources, role: str, form: Form = Form.REFINED) -> lis
     messages = _messages.get(key)
     if messages is None:
         messages = (resources.allocated_to(role) if role else resources).messages(form)
-        if len(_messages) >= FORMS_MAX:
-            _messages.clear()
-        _messages[key] = messages
+        if resources.pieces() <= FORM_PIECES_MAX:
+            if len(_messages) >= FORMS_MAX:
+                _messages.clear()
+            _messages[key] = messages
     return messages
 
 

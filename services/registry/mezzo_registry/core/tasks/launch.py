@@ -158,8 +158,8 @@ def _pay(pool: Pool, needed: Resources, field: str) -> Resources:
     except ResourceError as error:
         raise InvalidRequest(
             f"{field}.resources",
-            f"with its executor it needs {needed.allocated_to(pool.role)}, which is more than the available "
-            f"{pool.remaining.allocated_to(pool.role)}",
+            f"with its executor it needs {needed.allocated_to(pool.role).brief()}, which is more than the available "
+            f"{pool.remaining.allocated_to(pool.role).brief()}",
         ) from error
 
 

@@ -101,5 +101,6 @@ def _check_holdings(register: agent_session.Register, total: Resources, framewor
     held = Resources.sum(parts)
     if not total.contains(held):
         raise InvalidRequest(
-            "register.total_resources", f"{total} do not contain what tasks and executors hold: {held}"
+            "register.total_resources",
+            f"{total.brief()} do not contain what tasks and executors hold: {held.brief()}",
         )
