@@ -369,6 +369,20 @@ async def test_a_contender_whose_node_was_removed_stands_again(zookeeper: ZooKee
         assert after.epoch.number > before.number
 
 
+async def test_a_contender_whose_folder_was_removed_stands_again(zookeeper: ZooKeeperServer) -> None:
+    async with contender(zookeeper, "a:1") as candidate, detector(zookeeper) as watching:
+        before = (await until(candidate, lambda state: state.leading)).epoch
+        assert before is not None
+        removal = candidate.client.transaction()
+        removal.delete(before.path)
+        removal.delete("/mezzo")
+        assert await asyncio.to_thread(removal.commit) == [True, True]
+        # Numbers begin again with the folder, so that the epoch may look the same: that it ended shows in between.
+        await until(candidate, lambda state: not state.leading)
+        await until(candidate, lambda state: state.leading)
+        await until_leader(watching, "a:1")
+
+
 async def test_a_detector_follows_elections_from_before_the_first_to_after_the_last(zookeeper: ZooKeeperServer) -> None:
     async with detector(zookeeper) as watching:
         await until_leader(watching, None)

@@ -86,7 +86,11 @@ class Contender:
         """See to a node, and look who is ahead."""
         if self._standing.needs_node:
             await self._make_node(client)
-        children = await call(client.get_children_async, self._url.path, watch=self._watcher.watch)
+        try:
+            children = await call(client.get_children_async, self._url.path, watch=self._watcher.watch)
+        except NoNodeError:
+            # Somebody removed the folder, and this node with it: the leader of nothing makes both again.
+            children = []
         was_leading = self.leadership.leading
         self._newest.set(self._standing.children_seen(children))
         if self.leadership.leading != was_leading:
