@@ -10,7 +10,8 @@ What may be dropped alone, and what follows:
 
 Only an error that may have left the core's books half-changed ends the session: the registry begins another with a
 snapshot. The message that was being applied is remembered for a while, so that the snapshot, where it may come again,
-does not end the next session, and so on for ever.
+does not end the next session, and so on for ever. Not so resources given back or taken: the snapshot has their outcome,
+and the same words later are another event, which has to count.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ SUSPECT_SECONDS_MAX = 600.0
 
 ERROR_CHARACTERS_MAX = 1000
 
+NEVER_SUSPECT = frozenset({"recovered", "allocated"})
+"""Kinds of messages that are no part of a snapshot, and that say the same again whenever the same happens again."""
+
 log = get_logger(__name__)
 
 
@@ -46,7 +50,9 @@ class Suspects:
         self._until: OrderedDict[bytes, float] = OrderedDict()
 
     def add(self, message: wire.RegistryMessage, now: float) -> None:
-        """Remember a message."""
+        """Remember a message, unless it is of a kind that may rightly come again."""
+        if message.WhichOneof("message") in NEVER_SUSPECT:
+            return
         self._until[_digest(message)] = now + SUSPECT_SECONDS_MAX
         while len(self._until) > SUSPECTS_MAX:
             self._until.popitem(last=False)
