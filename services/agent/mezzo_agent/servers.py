@@ -24,9 +24,9 @@ from mezzo_chassis.http.browsers import EVERY_HOST, AllowedHosts
 from mezzo_chassis.http.connections import ConnectionLimits
 from mezzo_chassis.http.site import Site, start_site, start_unix_site
 from mezzo_chassis.log import get_logger
+from mezzo_chassis.log_level import LogLevel
 from mezzo_chassis.metrics import start_exporter
 from mezzo_chassis.rpc import Server, start_server
-from mezzo_chassis.verbosity import Verbosity
 
 log = get_logger(__name__)
 
@@ -39,7 +39,7 @@ class Servers:
         self._metrics = metrics
         self._gate = Gate()
         self._tree = SandboxTree(self._gate, config.work_dir)
-        self._verbosity = Verbosity(config.log_level)
+        self._verbosity = LogLevel(config.log_level)
         self._limits = ConnectionLimits(total=config.max_connections, per_peer=config.max_connections_per_peer)
         self._sites: list[Site] = []
         self._grpc: Server | None = None

@@ -21,9 +21,9 @@ from mezzo_chassis.leadership import ALLOCATORS_FOLDER, Candidate, Contender, He
 from mezzo_chassis.leadership.payload import address_json
 from mezzo_chassis.lifecycle import Lifecycle, run
 from mezzo_chassis.log import configure, get_logger
+from mezzo_chassis.log_level import LogLevel
 from mezzo_chassis.metrics import start_exporter
 from mezzo_chassis.rpc import start_server
-from mezzo_chassis.verbosity import Verbosity
 
 VERSION = version("mezzo-allocator")
 SEED_BITS = 60
@@ -52,8 +52,8 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
     core = Allocator(_policy(config))
     metrics = AllocatorMetrics(VERSION)
     metrics.watch(core)
-    verbosity = Verbosity(config.log_level)
-    servicer = SessionServicer(core, metrics, _ready(config), verbosity)
+    log_level = LogLevel(config.log_level)
+    servicer = SessionServicer(core, metrics, _ready(config), log_level)
     server = await start_server(
         config.ip, config.grpc_port, [(SessionServicer.add_to, servicer)], [SERVICE_NAME], metrics.rpc, serving=False
     )
@@ -75,7 +75,7 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
     finally:
         servicer.lead(leading=False)
         await server.stop()
-        verbosity.close()
+        log_level.close()
 
 
 def _ready(config: Config) -> wire.Ready:

@@ -17,9 +17,9 @@ from grpc_reflection.v1alpha import reflection
 from mezzo.errors import InvalidRequest, MezzoError, NotLeading, shorten
 from mezzo_chassis import errors
 from mezzo_chassis.errors import Exit, StartupError
-from mezzo_chassis.listening import check_port_is_free
 from mezzo_chassis.log import bind_correlation_id, get_logger
 from mezzo_chassis.metrics import RpcMetrics
+from mezzo_chassis.ports import check_port_is_free
 
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 KEEPALIVE_MS = 20_000

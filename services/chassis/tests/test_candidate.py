@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mezzo_chassis.leadership import Epoch, Leadership, Session, StandaloneCandidate
 from mezzo_chassis.leadership.candidate import Standing, lowest
-from mezzo_chassis.leadership.newest import Newest
+from mezzo_chassis.leadership.latest_value import LatestValue
 
 A, B, C = "json.info_0000000001", "json.info_0000000002", "json.info_0000000003"
 
@@ -199,17 +199,17 @@ async def test_without_zookeeper_a_candidate_leads_from_start_to_end() -> None:
 
 
 async def test_every_reader_sees_the_last_value_and_a_failure() -> None:
-    newest = Newest(0)
-    readers = [aiter(newest), aiter(newest)]
+    latest = LatestValue(0)
+    readers = [aiter(latest), aiter(latest)]
     assert [await anext(reader) for reader in readers] == [0, 0]
-    newest.set(1)
-    newest.set(2)
+    latest.set(1)
+    latest.set(2)
     assert [await anext(reader) for reader in readers] == [2, 2]
     waiting = [asyncio.ensure_future(anext(reader)) for reader in readers]
     await asyncio.sleep(0)
-    newest.fail(ValueError("a defect"))
+    latest.fail(ValueError("a defect"))
     for each in waiting:
         with pytest.raises(ValueError, match="a defect"):
             await each
     with pytest.raises(ValueError, match="a defect"):
-        await anext(aiter(newest))
+        await anext(aiter(latest))

@@ -9,7 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mezzo_chassis.leadership import Epoch, Health, Leadership, Session, StandaloneCandidate
-from mezzo_chassis.leadership.newest import Newest
+from mezzo_chassis.leadership.latest_value import LatestValue
 from mezzo_chassis.rpc import Server, open_channel, start_server
 
 NAME = "mezzo.operator.v1.Operator"
@@ -22,8 +22,8 @@ class Candidate(StandaloneCandidate):
     """One that stands where a test puts it."""
 
     def put(self, leadership: Leadership) -> None:
-        self._newest: Newest[Leadership]
-        self._newest.set(leadership)
+        self._latest: LatestValue[Leadership]
+        self._latest.set(leadership)
 
 
 @pytest.fixture

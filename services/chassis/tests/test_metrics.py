@@ -97,7 +97,7 @@ class ScriptedCandidate(StandaloneCandidate):
 
     async def stand(self, session: Session, epoch: Epoch | None) -> None:
         """Be there, and let whoever follows see it."""
-        self._newest.set(Leadership(session, epoch))
+        self._latest.set(Leadership(session, epoch))
         for _ in range(3):
             await asyncio.sleep(0)
 

@@ -19,10 +19,10 @@ from mezzo_chassis.http.site import Site as HttpServer
 from mezzo_chassis.http.site import start_site
 from mezzo_chassis.leadership import detector_of
 from mezzo_chassis.lifecycle import Lifecycle, freeze_gc, run
+from mezzo_chassis.log_level import LogLevel
 from mezzo_chassis.metrics import ProcessMetrics, RpcMetrics, start_exporter
 from mezzo_chassis.rpc import Server as RpcServer
 from mezzo_chassis.rpc import start_server
-from mezzo_chassis.verbosity import Verbosity
 from mezzo_gateway import __version__
 from mezzo_gateway.adapters.agents import Agents
 from mezzo_gateway.adapters.registry import Registry
@@ -62,7 +62,7 @@ class Gateway:
     def __init__(self, config: Config, agents: Agents) -> None:
         self.metrics = Metrics()
         self.registry = Registry(StateCopy(), self.metrics)
-        build, verbosity = Build.installed(__version__), Verbosity(config.log_level)
+        build, log_level = Build.installed(__version__), LogLevel(config.log_level)
         own_flags = {name: text for name, text in as_text(config).items() if name in MASTER_FLAGS}
         reads = Reads(self.registry, build, own_flags)
         files = Files(reads, agents)
@@ -74,7 +74,7 @@ class Gateway:
             heartbeat_seconds=config.heartbeat_interval,
             subscribers_max=config.max_operator_event_stream_subscribers,
         )
-        operator = OperatorApi(self.registry, reads, self.stream, files, snapshot, verbosity, build)
+        operator = OperatorApi(self.registry, reads, self.stream, files, snapshot, log_level, build)
         small = SmallEndpoints(self.registry, operator, OlderWrites(operator), snapshot, build, reads)
         table = endpoints(
             scheduler=SchedulerApi(self.registry, self.metrics, lambda address: address in self.site.own_addresses),

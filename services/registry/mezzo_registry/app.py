@@ -29,9 +29,9 @@ from mezzo_chassis.leadership import (
     StandaloneCandidate,
     master_info_json,
 )
+from mezzo_chassis.log_level import LogLevel
 from mezzo_chassis.metrics import start_exporter
 from mezzo_chassis.rpc import Server, start_server
-from mezzo_chassis.verbosity import Verbosity
 from mezzo_registry import __version__
 from mezzo_registry.adapters.agent_sessions import AgentSessions
 from mezzo_registry.adapters.leader_node import LeaderNode
@@ -82,7 +82,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
             await sqlite.open()
         exporter = await start_exporter(config.ip, config.metrics_port, metrics.registry)
         stack.push_async_callback(exporter.stop)
-        verbosity = Verbosity(config.log_level)
+        verbosity = LogLevel(config.log_level)
         stack.callback(verbosity.close)
         server = await _serve_peers(config, office, metrics, verbosity)
         stack.push_async_callback(server.stop)
@@ -129,7 +129,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
         await life.stopping.wait()
 
 
-async def _serve_peers(config: Config, office: Office, metrics: RegistryMetrics, verbosity: Verbosity) -> Server:
+async def _serve_peers(config: Config, office: Office, metrics: RegistryMetrics, verbosity: LogLevel) -> Server:
     return await start_server(
         config.ip,
         config.grpc_port,

@@ -13,7 +13,7 @@ from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.allocator.v1 import allocator_pb2_grpc
 from mezzo.errors import NotLeading, Unavailable
 from mezzo_chassis.leadership import Epoch, Leadership, Session
-from mezzo_chassis.leadership.newest import Newest
+from mezzo_chassis.leadership.latest_value import LatestValue
 from mezzo_chassis.rpc import start_server
 from mezzo_chassis.testing import AnnouncedLeader
 from mezzo_registry.adapters import allocator_session
@@ -31,14 +31,16 @@ class Elected:
     """A candidate that leads, by an election in ZooKeeper."""
 
     def __init__(self) -> None:
-        self._newest = Newest(Leadership(Session.CONNECTED, Epoch("/mezzo/json.info_0000000007", EPOCH), standing=True))
+        self._latest = LatestValue(
+            Leadership(Session.CONNECTED, Epoch("/mezzo/json.info_0000000007", EPOCH), standing=True)
+        )
 
     @property
     def leadership(self) -> Leadership:
-        return self._newest.value
+        return self._latest.value
 
     def changes(self) -> AsyncIterator[Leadership]:
-        return aiter(self._newest)
+        return aiter(self._latest)
 
     async def start(self) -> None:
         """It stands already."""

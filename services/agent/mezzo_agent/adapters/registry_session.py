@@ -14,10 +14,10 @@ from mezzo.errors import MezzoError, NotLeading
 from mezzo_agent.adapters.turns import Turns
 from mezzo_agent.core.events import RegistryMessageReceived, SessionClosed, SessionOpened
 from mezzo_chassis.leadership import LeaderDetector, Superseded, while_leading
-from mezzo_chassis.leadership.newest import Newest
+from mezzo_chassis.leadership.latest_value import LatestValue
 from mezzo_chassis.log import get_logger
+from mezzo_chassis.log_throttle import LogThrottle
 from mezzo_chassis.outbox import Outbox, Overflow
-from mezzo_chassis.reminders import Reminder
 from mezzo_chassis.rpc import error_of, open_channel
 
 RETRY_SECONDS_MIN = 0.05
@@ -37,8 +37,8 @@ class RegistrySession:
         self._retry_seconds_max = retry_seconds_max
         self._outbox: Outbox[messages.AgentMessage] | None = None
         self._pauses = Pauses(retry_seconds_max)
-        self._reminder = Reminder()
-        self.registered = Newest(value=False)
+        self._reminder = LogThrottle()
+        self.registered = LatestValue(value=False)
         """Whether a registry that leads knows this agent, now."""
         # Where another registry says that the leader is.
         self._hint: str | None = None
@@ -142,7 +142,7 @@ class RegistrySession:
                         interval = message.registered.heartbeat_interval_seconds or silence_max / 5
                         heartbeats = asyncio.create_task(_heartbeats(outbox, interval))
                         self._pauses.reset()
-                        self._reminder.over()
+                        self._reminder.reset()
                         self.registered.set(True)
                         log.info("registered", agent_id=message.registered.agent_id.value)
                 turns.post_all(RegistryMessageReceived(message) for message in response.messages)

@@ -18,12 +18,12 @@ from mezzo_chassis.config import duration
 from mezzo_chassis.http.exchange import json_response
 from mezzo_chassis.http.files import FilesApi, FileTree
 from mezzo_chassis.http.routes import POST, Routes
-from mezzo_chassis.verbosity import Verbosity, toggled
+from mezzo_chassis.log_level import LogLevel, toggled
 
 PREFIX = r"slave\(1\)"
 
 
-def routes(gate: Gate, tree: FileTree, verbosity: Verbosity, flags: Mapping[str, str]) -> Routes:
+def routes(gate: Gate, tree: FileTree, verbosity: LogLevel, flags: Mapping[str, str]) -> Routes:
     """Everything that the agent answers over HTTP."""
     table = Routes(PREFIX)
     build = Build.installed(__version__)
@@ -57,7 +57,7 @@ def executor_routes(gate: Gate) -> Routes:
 class Endpoints:
     """One method for each path."""
 
-    def __init__(self, gate: Gate, verbosity: Verbosity, flags: Mapping[str, str], build: Build) -> None:
+    def __init__(self, gate: Gate, verbosity: LogLevel, flags: Mapping[str, str], build: Build) -> None:
         self._gate = gate
         self._verbosity = verbosity
         self._flags = flags

@@ -26,7 +26,7 @@ from mezzo_chassis.http.exchange import (
     read_message,
 )
 from mezzo_chassis.http.files import FileTree, empty_not_found, without_scheme
-from mezzo_chassis.verbosity import Verbosity
+from mezzo_chassis.log_level import LogLevel
 
 _Call = agent_api.Call
 _Response = agent_api.Response
@@ -53,9 +53,7 @@ async def _call_of(request: web.Request) -> agent_api.Call:
 class OperatorApi:
     """One call a request, each answered at once."""
 
-    def __init__(
-        self, gate: Gate, tree: FileTree, verbosity: Verbosity, flags: Mapping[str, str], build: Build
-    ) -> None:
+    def __init__(self, gate: Gate, tree: FileTree, verbosity: LogLevel, flags: Mapping[str, str], build: Build) -> None:
         self._gate = gate
         self._tree = tree
         self._verbosity = verbosity

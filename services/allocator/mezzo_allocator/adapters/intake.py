@@ -27,7 +27,7 @@ from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.metrics import AllocatorMetrics, Dropped
 from mezzo_chassis.log import get_logger
-from mezzo_chassis.reminders import Reminder
+from mezzo_chassis.log_throttle import LogThrottle
 
 SUSPECTS_MAX = 256
 """How many messages that ended a session are remembered; the oldest are forgotten first."""
@@ -82,7 +82,7 @@ class Intake:
         self._metrics = metrics
         self._suspects = suspects
         self._translator = Translator()
-        self._reminder = Reminder()
+        self._throttle = LogThrottle()
         self._taken_out: set[int] = set()
         """Agents whose last description was dropped: what is held of them is not known."""
 
@@ -127,7 +127,7 @@ class Intake:
     ) -> list[ev.Effect]:
         kind = message.WhichOneof("message") or ""
         self._metrics.drop(kind, reason)
-        if self._reminder.due(f"{kind} {error}"):
+        if self._throttle.due(f"{kind} {error}"):
             log.warning("message dropped", message=kind, reason=reason.value, error=str(error)[:ERROR_CHARACTERS_MAX])
         if message.HasField("framework_update"):
             update = message.framework_update

@@ -21,9 +21,9 @@ from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.metrics import AllocatorMetrics
 from mezzo_chassis.lifecycle import freeze_gc
 from mezzo_chassis.log import get_logger
+from mezzo_chassis.log_level import LogLevel
 from mezzo_chassis.outbox import Outbox, Overflow
 from mezzo_chassis.rpc import EPOCH_KEY
-from mezzo_chassis.verbosity import Verbosity
 
 SERVICE_NAME = wire.DESCRIPTOR.services_by_name["Allocator"].full_name
 HEARTBEAT_SECONDS = 10.0
@@ -38,9 +38,9 @@ log = get_logger(__name__)
 class SessionServicer:
     """Serves `mezzo.allocator.v1.Allocator`. There is one core, and one session at a time."""
 
-    def __init__(self, core: Allocator, metrics: AllocatorMetrics, ready: wire.Ready, verbosity: Verbosity) -> None:
+    def __init__(self, core: Allocator, metrics: AllocatorMetrics, ready: wire.Ready, log_level: LogLevel) -> None:
         self._core = core
-        self._verbosity = verbosity
+        self._log_level = log_level
         self._metrics = metrics
         self._ready = ready
         self._leading = False
@@ -104,7 +104,7 @@ class SessionServicer:
         self._epoch = epoch
         self.end_session(Conflict("another session has begun"))
         session = self._current = _Session(
-            self._core, self._metrics, self._ready, self._verbosity, Intake(self._core, self._metrics, self._suspects)
+            self._core, self._metrics, self._ready, self._log_level, Intake(self._core, self._metrics, self._suspects)
         )
         self._metrics.sessions.inc()
         reader = asyncio.create_task(session.guard(session.read(requests)), name="read session")
@@ -143,14 +143,14 @@ class _Session:
     """One session. Only the newest one talks to the core."""
 
     def __init__(
-        self, core: Allocator, metrics: AllocatorMetrics, ready: wire.Ready, verbosity: Verbosity, intake: Intake
+        self, core: Allocator, metrics: AllocatorMetrics, ready: wire.Ready, log_level: LogLevel, intake: Intake
     ) -> None:
         self.outbox: Outbox[bytes] = Outbox(RESPONSES_MAX, peer="registry")
         self.failure: Exception | None = None
         self._core = core
         self._metrics = metrics
         self._ready = ready
-        self._verbosity = verbosity
+        self._log_level = log_level
         self._intake = intake
         self._encoder = Encoder()
         self._changed = asyncio.Event()
@@ -186,7 +186,7 @@ class _Session:
     def _take(self, message: wire.RegistryMessage, now: float) -> None:
         if message.HasField("set_logging_level"):
             asked = message.set_logging_level
-            self._verbosity.raise_to(asked.level, asked.duration_seconds)
+            self._log_level.raise_to(asked.level, asked.duration_seconds)
             return
         for effect in self._intake.apply(message, now):
             if isinstance(effect, ev.Ready):

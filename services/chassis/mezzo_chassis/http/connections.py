@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import EMPTY_PAYLOAD, StreamReader, web
 
 from mezzo_chassis.log import get_logger
-from mezzo_chassis.reminders import Reminder
+from mezzo_chassis.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
     from mezzo_chassis.metrics import HttpMetrics
@@ -82,7 +82,7 @@ class Connections:
         self._metrics = metrics
         self._server = server
         self._by_peer: Counter[str] = Counter()
-        self._reminders: defaultdict[str, Reminder] = defaultdict(Reminder)
+        self._throttles: defaultdict[str, LogThrottle] = defaultdict(LogThrottle)
         self._respond: Respond = server.request_handler
         server.request_handler = self._answer
 
@@ -127,7 +127,7 @@ class Connections:
         """Count a connection that is refused or ended by this server, and log it now and then."""
         if self._metrics is not None:
             self._metrics.dropped.labels(reason).inc()
-        if self._reminders[reason].due():
+        if self._throttles[reason].due():
             log.warning("HTTP connections are refused or dropped", reason=reason, peer=peer)
 
 

@@ -16,7 +16,7 @@ from aiohttp.http import HttpProcessingError
 
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.http.connections import DEFAULT_LIMITS, ConnectionLimits, Connections
-from mezzo_chassis.listening import cannot_listen
+from mezzo_chassis.ports import cannot_listen
 
 if TYPE_CHECKING:
     from mezzo_chassis.metrics import HttpMetrics

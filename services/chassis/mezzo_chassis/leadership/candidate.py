@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from mezzo_chassis.leadership.newest import Newest
+from mezzo_chassis.leadership.latest_value import LatestValue
 
 
 class Session(Enum):
@@ -72,20 +72,20 @@ class StandaloneCandidate:
     """Without ZooKeeper: leads alone, from its start to its end."""
 
     def __init__(self) -> None:
-        self._newest = Newest(Leadership(Session.NONE, None))
+        self._latest = LatestValue(Leadership(Session.NONE, None))
 
     @property
     def leadership(self) -> Leadership:
-        return self._newest.value
+        return self._latest.value
 
     def changes(self) -> AsyncIterator[Leadership]:
-        return aiter(self._newest)
+        return aiter(self._latest)
 
     async def start(self) -> None:
-        self._newest.set(Leadership(Session.NONE, Epoch("", 0)))
+        self._latest.set(Leadership(Session.NONE, Epoch("", 0)))
 
     async def close(self) -> None:
-        self._newest.set(Leadership(Session.NONE, None))
+        self._latest.set(Leadership(Session.NONE, None))
 
 
 def sequence_of(node: str) -> int:

@@ -9,7 +9,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException, NoNodeError
 
 from mezzo_chassis.leadership.candidate import Leadership, Session, Standing
-from mezzo_chassis.leadership.newest import Newest
+from mezzo_chassis.leadership.latest_value import LatestValue
 from mezzo_chassis.leadership.watcher import Watcher
 from mezzo_chassis.leadership.zookeeper import ZooKeeperUrl, call
 from mezzo_chassis.log import get_logger
@@ -33,7 +33,7 @@ class Contender:
         self._payload = payload
         self._label = label
         self._standing = Standing(label, url.path)
-        self._newest = Newest(Leadership(Session.NONE, None))
+        self._latest = LatestValue(Leadership(Session.NONE, None))
         self._watcher = Watcher(
             "stand for election",
             url,
@@ -45,7 +45,7 @@ class Contender:
 
     @property
     def leadership(self) -> Leadership:
-        return self._newest.value
+        return self._latest.value
 
     @property
     def client(self) -> KazooClient:
@@ -53,7 +53,7 @@ class Contender:
         return self._watcher.client
 
     def changes(self) -> AsyncIterator[Leadership]:
-        return aiter(self._newest)
+        return aiter(self._latest)
 
     async def start(self) -> None:
         self._watcher.start()
@@ -62,7 +62,7 @@ class Contender:
         await self._watcher.stop_looking()
         await self._give_up_node()
         await self._watcher.close()
-        self._newest.set(Leadership(Session.NONE, None))
+        self._latest.set(Leadership(Session.NONE, None))
 
     async def _give_up_node(self) -> None:
         """Let the next one lead now rather than when the session has been closed."""
@@ -76,11 +76,11 @@ class Contender:
             log.info("node goes with its session", node=node, reason=repr(error))
 
     def _session_changed(self, session: Session) -> None:
-        self._newest.set(self._standing.session_changed(session))
+        self._latest.set(self._standing.session_changed(session))
 
     def _fail(self, error: BaseException) -> None:
-        self._newest.set(Leadership(self.leadership.session, None))
-        self._newest.fail(error)
+        self._latest.set(Leadership(self.leadership.session, None))
+        self._latest.fail(error)
 
     async def _look(self, client: KazooClient) -> None:
         """See to a node, and look who is ahead."""
@@ -92,7 +92,7 @@ class Contender:
             # Somebody removed the folder, and this node with it: the leader of nothing makes both again.
             children = []
         was_leading = self.leadership.leading
-        self._newest.set(self._standing.children_seen(children))
+        self._latest.set(self._standing.children_seen(children))
         if self.leadership.leading != was_leading:
             log.info("leadership", leading=self.leadership.leading, node=self._standing.node)
         if self._standing.needs_node:
@@ -110,7 +110,7 @@ class Contender:
             ephemeral=True,
             sequence=True,
         )
-        self._newest.set(self._standing.node_made(path.rpartition("/")[2], generation))
+        self._latest.set(self._standing.node_made(path.rpartition("/")[2], generation))
 
     async def _remove_forgotten_nodes(self, client: KazooClient) -> None:
         """Remove nodes of this very session: one was made, and the answer was lost with the connection."""

@@ -10,7 +10,7 @@ from kazoo.exceptions import NoNodeError
 
 from mezzo_chassis.config import address, address_text
 from mezzo_chassis.leadership.candidate import Session, lowest
-from mezzo_chassis.leadership.newest import Newest
+from mezzo_chassis.leadership.latest_value import LatestValue
 from mezzo_chassis.leadership.payload import LeaderInfo
 from mezzo_chassis.leadership.watcher import Watcher
 from mezzo_chassis.leadership.zookeeper import ZooKeeperUrl, call
@@ -55,14 +55,14 @@ class FixedDetector:
     """Without ZooKeeper: whoever is at the address leads."""
 
     def __init__(self, grpc_address: str) -> None:
-        self._newest: Newest[LeaderInfo | None] = Newest(LeaderInfo(grpc_address, {}))
+        self._latest: LatestValue[LeaderInfo | None] = LatestValue(LeaderInfo(grpc_address, {}))
 
     @property
     def leader(self) -> LeaderInfo | None:
-        return self._newest.value
+        return self._latest.value
 
     def changes(self) -> AsyncIterator[LeaderInfo | None]:
-        return aiter(self._newest)
+        return aiter(self._latest)
 
     async def start(self) -> None:
         pass
@@ -81,22 +81,22 @@ class Detector:
     def __init__(self, url: ZooKeeperUrl, *, session_timeout_seconds: float, label: str = "json.info") -> None:
         self._url = url
         self._label = label
-        self._newest: Newest[LeaderInfo | None] = Newest(None)
+        self._latest: LatestValue[LeaderInfo | None] = LatestValue(None)
         self._watcher = Watcher(
             "detect the leader",
             url,
             session_timeout_seconds,
             look=self._look,
             on_session=self._session_changed,
-            failed=self._newest.fail,
+            failed=self._latest.fail,
         )
 
     @property
     def leader(self) -> LeaderInfo | None:
-        return self._newest.value
+        return self._latest.value
 
     def changes(self) -> AsyncIterator[LeaderInfo | None]:
-        return aiter(self._newest)
+        return aiter(self._latest)
 
     async def start(self) -> None:
         self._watcher.start()
@@ -112,13 +112,13 @@ class Detector:
             children = await call(client.get_children_async, self._url.path, watch=self._watcher.watch)
         except NoNodeError:
             # Nobody has ever stood for election: wait for the folder.
-            self._newest.set(None)
+            self._latest.set(None)
             if await call(client.exists_async, self._url.path, watch=self._watcher.watch) is not None:
                 self._watcher.wake()
             return
         node = lowest(children, self._label)
         if node is None:
-            self._newest.set(None)
+            self._latest.set(None)
             return
         try:
             payload, _ = await call(client.get_async, f"{self._url.path}/{node}")
@@ -129,4 +129,4 @@ class Detector:
         leader = LeaderInfo.parse(payload)
         if leader is None:
             log.warning("the leader's node is not of Mezzo", node=node)
-        self._newest.set(leader)
+        self._latest.set(leader)

@@ -12,7 +12,7 @@ from kazoo.protocol.states import WatchedEvent
 from mezzo_chassis.leadership.candidate import Session
 from mezzo_chassis.leadership.zookeeper import ZooKeeperUrl, close, connect
 from mezzo_chassis.log import get_logger
-from mezzo_chassis.reminders import SECONDS_MIN, Reminder
+from mezzo_chassis.log_throttle import SECONDS_MIN, LogThrottle
 
 RETRY_SECONDS_MIN = 0.1
 RETRY_SECONDS_MAX = 5.0
@@ -48,8 +48,8 @@ class Watcher:
         self._on_session = on_session
         self._failed = failed
         self._dirty = asyncio.Event()
-        self._reminder = Reminder()
-        self._reminder.due()  # the first attempt is not yet a failure
+        self._throttle = LogThrottle()
+        self._throttle.due()  # the first attempt is not yet a failure
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: KazooClient | None = None
         self._work: asyncio.Task[None] | None = None
@@ -88,7 +88,7 @@ class Watcher:
             self._loop.call_soon_threadsafe(self.wake)
 
     def _session_changed(self, session: Session) -> None:
-        self._reminder.over()
+        self._throttle.reset()
         log.info("zookeeper session", state=session.value, **self._where)
         self._on_session(session)
         self.wake()
@@ -115,12 +115,12 @@ class Watcher:
         """Wait for a change, and remind of a missing connection meanwhile; at most for `seconds_max`."""
         while True:
             try:
-                async with asyncio.timeout(seconds_max or self._reminder.seconds_left or SECONDS_MIN):
+                async with asyncio.timeout(seconds_max or self._throttle.seconds_left or SECONDS_MIN):
                     await self._dirty.wait()
             except TimeoutError:
                 if seconds_max is not None:
                     return
-                if not self.client.connected and self._reminder.due():
+                if not self.client.connected and self._throttle.due():
                     log.warning("no connection to zookeeper", **self._where)
                 continue
             self._dirty.clear()

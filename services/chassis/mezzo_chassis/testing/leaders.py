@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from mezzo_chassis.leadership import LeaderInfo
-from mezzo_chassis.leadership.newest import Newest
+from mezzo_chassis.leadership.latest_value import LatestValue
 
 
 class AnnouncedLeader:
@@ -13,17 +13,17 @@ class AnnouncedLeader:
 
     def __init__(self, grpc_address: str | None = None) -> None:
         """`grpc_address`: the "host:port" of whoever leads; None while nobody does."""
-        self._newest: Newest[LeaderInfo | None] = Newest(_info(grpc_address))
+        self._latest: LatestValue[LeaderInfo | None] = LatestValue(_info(grpc_address))
 
     @property
     def leader(self) -> LeaderInfo | None:
-        return self._newest.value
+        return self._latest.value
 
     def announce(self, grpc_address: str | None) -> None:
-        self._newest.set(_info(grpc_address))
+        self._latest.set(_info(grpc_address))
 
     def changes(self) -> AsyncIterator[LeaderInfo | None]:
-        return aiter(self._newest)
+        return aiter(self._latest)
 
     async def start(self) -> None:
         """There is nothing to start."""

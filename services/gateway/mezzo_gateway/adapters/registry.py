@@ -28,7 +28,7 @@ from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, SubscribeRequest, Subs
 from mezzo.scheduler.v1.scheduler_pb2_grpc import SchedulerStub
 from mezzo_chassis.leadership import LeaderInfo
 from mezzo_chassis.log import get_logger
-from mezzo_chassis.reminders import Reminder
+from mezzo_chassis.log_throttle import LogThrottle
 from mezzo_chassis.rpc import error_of, open_channel
 from mezzo_gateway.adapters.calls import CallPipeline
 from mezzo_gateway.correlation import metadata
@@ -82,7 +82,7 @@ class Registry:
         self._metrics = metrics
         self._connection: _Connection | None = None
         self._observers: set[Observer] = set()
-        self._dropping = Reminder()
+        self._drop_throttle = LogThrottle()
         self._changed = asyncio.Event()
 
     # --------------------------------------------------------------------------------------------------- reading
@@ -196,7 +196,7 @@ class Registry:
         Not from the one that led before, which it points to until it knows better: reaching a host that is gone takes
         as long as the look-up of its name.
         """
-        pause, reminder = RETRY_SECONDS_MIN, Reminder()
+        pause, throttle = RETRY_SECONDS_MIN, LogThrottle()
         target = address
         while True:
             version, sound = self.copy.version, True
@@ -217,8 +217,8 @@ class Registry:
                 log.exception("the state cannot be followed", address=target)
             if sound and self.copy.version != version:
                 pause = RETRY_SECONDS_MIN
-                reminder.over()
-            if reminder.due(f"{target} {reason}"):
+                throttle.reset()
+            if throttle.due(f"{target} {reason}"):
                 log.info("no stream from a leading registry", address=target, reason=reason, retry_seconds=pause)
             await asyncio.sleep(pause * (1 - RETRY_JITTER * random.random()))  # noqa: S311  spreads the gateways
             pause = min(pause * 2, RETRY_SECONDS_MAX)
@@ -248,7 +248,7 @@ class Registry:
         self._metrics.changes.inc(len(response.changes) - len(applied.dropped))
         for kind, error in applied.dropped:
             self._metrics.dropped.labels(kind).inc()
-            if self._dropping.due(f"{kind} {error!r}"):
+            if self._drop_throttle.due(f"{kind} {error!r}"):
                 log.warning("state change dropped", change=kind, error=repr(error)[:ERROR_CHARACTERS_MAX])
         if applied.replaced:
             self._metrics.connected.set(1)

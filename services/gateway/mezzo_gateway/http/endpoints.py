@@ -11,7 +11,7 @@ from mezzo_chassis.build import Build
 from mezzo_chassis.config import duration
 from mezzo_chassis.http.exchange import json_response
 from mezzo_chassis.http.routes import POST, READ
-from mezzo_chassis.verbosity import toggled
+from mezzo_chassis.log_level import toggled
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.http.explain import Explain
 from mezzo_gateway.http.files import Files
@@ -88,9 +88,9 @@ class SmallEndpoints:
         """The level of logging; with `level` and `duration`, raised for a while."""
         asked = toggled(request.query)
         if asked is not None:
-            await self._operator.raise_verbosity(*asked)
+            await self._operator.raise_log_level(*asked)
             return web.Response()
-        return web.Response(text=f"{await self._operator.verbosity()}\n")
+        return web.Response(text=f"{await self._operator.log_level()}\n")
 
     async def quota(self, request: web.Request) -> web.Response:
         """Quota by role; POST sets one."""

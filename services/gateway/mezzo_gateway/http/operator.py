@@ -24,7 +24,7 @@ from mezzo_chassis.http.exchange import (
     protobuf_bytes_response,
     read_message,
 )
-from mezzo_chassis.verbosity import Verbosity
+from mezzo_chassis.log_level import LogLevel
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.http.files import Files
 from mezzo_gateway.http.metrics_snapshot import MetricsSnapshot
@@ -86,7 +86,7 @@ class OperatorApi:
         stream: OperatorStream,
         files: Files,
         metrics: MetricsSnapshot,
-        verbosity: Verbosity,
+        log_level: LogLevel,
         build: Build,
     ) -> None:
         self._registry = registry
@@ -94,7 +94,7 @@ class OperatorApi:
         self._stream = stream
         self._files = files
         self._metrics = metrics
-        self._verbosity = verbosity
+        self._log_level = log_level
         self._build = build
         self._answers: dict[Call.Type.ValueType, Answer] = {
             Call.GET_HEALTH: self._health,
@@ -194,34 +194,34 @@ class OperatorApi:
         answer = Response.GetMetrics(metrics=metrics)
         return message_response(request, Response(type=Response.GET_METRICS, get_metrics=answer))
 
-    async def raise_verbosity(self, level: int, seconds: float) -> None:
+    async def raise_log_level(self, level: int, seconds: float) -> None:
         """Log more for a while here, in the leading registry, and by it in the allocator.
 
         Raises:
             NotLeading: nobody leads. This gateway logs more all the same.
         """
-        self._verbosity.raise_to(level, seconds)
+        self._log_level.raise_to(level, seconds)
         call = Call(type=Call.SET_LOGGING_LEVEL)
         call.set_logging_level.level = level
         call.set_logging_level.duration.nanoseconds = round(seconds * NANOSECONDS)
         await self.ask(call)
 
-    async def verbosity(self) -> int:
+    async def log_level(self) -> int:
         """The level of the leading registry; while nobody leads, or one of an earlier version, of this gateway."""
         try:
             return (await self.ask(Call(type=Call.GET_LOGGING_LEVEL))).get_logging_level.level
         except (Unavailable, Unimplemented):
-            return self._verbosity.level
+            return self._log_level.level
 
     async def _logging_level(self, request: web.Request, _: Call) -> web.Response:
-        answer = Response.GetLoggingLevel(level=await self.verbosity())
+        answer = Response.GetLoggingLevel(level=await self.log_level())
         return message_response(request, Response(type=Response.GET_LOGGING_LEVEL, get_logging_level=answer))
 
     async def _set_logging_level(self, _: web.Request, call: Call) -> web.Response:
         if not call.HasField("set_logging_level"):
             raise InvalidRequest("set_logging_level", "is required")
         asked = call.set_logging_level
-        await self.raise_verbosity(asked.level, asked.duration.nanoseconds / NANOSECONDS)
+        await self.raise_log_level(asked.level, asked.duration.nanoseconds / NANOSECONDS)
         return web.Response()
 
     async def _roles(self, request: web.Request, _: Call) -> web.Response:

@@ -10,7 +10,7 @@ from mezzo.errors import InvalidRequest
 from mezzo.operator.v1 import operator_pb2 as service
 from mezzo.operator.v1 import operator_pb2_grpc
 from mezzo_chassis.log import correlation_id, get_logger
-from mezzo_chassis.verbosity import Verbosity
+from mezzo_chassis.log_level import LogLevel
 from mezzo_registry.core import events
 from mezzo_registry.office import Office
 from mezzo_registry.streams import Overflow, Watcher
@@ -26,7 +26,7 @@ log = get_logger(__name__)
 class Operators(operator_pb2_grpc.OperatorServicer):
     """Operators and gateways."""
 
-    def __init__(self, office: Office, verbosity: Verbosity) -> None:
+    def __init__(self, office: Office, verbosity: LogLevel) -> None:
         self._office = office
         self._verbosity = verbosity
 

@@ -1,4 +1,4 @@
-"""How much a service logs: raised for a while by an operator, as Mesos' logging endpoints do."""
+"""The level of a service's log: raised for a while by an operator, as Mesos' logging endpoints do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DURATION_SECONDS_MAX = 9e9
 log = get_logger(__name__)
 
 
-class Verbosity:
+class LogLevel:
     """The level that is in force. Level 0 is what the service was started with."""
 
     def __init__(self, usual: str) -> None:

@@ -1,4 +1,4 @@
-"""The newest of a value that changes, for any number of readers."""
+"""The latest state of a value that changes, for any number of readers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Newest(Generic[T]):
+class LatestValue(Generic[T]):
     """A value and its changes. A reader that is slow misses what was in between, never the last."""
 
     def __init__(self, value: T) -> None:

@@ -1,4 +1,4 @@
-"""What is the matter for a long time is told at first, and then more and more seldom."""
+"""Log a failure that repeats: at once, and then after pauses that double."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ SECONDS_MIN = 10.0
 SECONDS_MAX = 300.0
 
 
-class Reminder:
-    """Whether something that happens over and over is to be told now: once, and again after pauses that double."""
+class LogThrottle:
+    """Decide whether a repeated message is logged now: the first time, and again after pauses that double."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -20,11 +20,11 @@ class Reminder:
 
     @property
     def seconds_left(self) -> float:
-        """Until it would be told again."""
+        """Seconds until the same message is due again."""
         return max(0.0, self._due - self._clock())
 
     def due(self, text: str = "") -> bool:
-        """Whether to tell it now. Another text is another matter."""
+        """Whether to log the message now. Another text is another message, and due at once."""
         now = self._clock()
         if text != self._text:
             self._text, self._pause = text, SECONDS_MIN
@@ -35,6 +35,6 @@ class Reminder:
         self._due = now + self._pause
         return True
 
-    def over(self) -> None:
-        """It is well again: the next time is the first."""
+    def reset(self) -> None:
+        """Forget the message after a success: the next failure is logged at once."""
         self._text = None
