@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mezzo_agent.adapters.grpc_executor import SERVICE as EXECUTOR_SERVICE
+from mezzo_agent.rpc.executor_service import SERVICE as EXECUTOR_SERVICE
 from tests.charts.helm import Manifest, needs_helm, template
 from tests.charts.manifests import WORKLOADS, containers, named, of_kind, pods, read, selects, strings, title
 

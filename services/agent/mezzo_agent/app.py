@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 
 from mezzo_agent import __version__
 from mezzo_agent.adapters import detection
-from mezzo_agent.adapters.registry_session import RegistrySession
 from mezzo_agent.config import Config
 from mezzo_agent.containers import factory
 from mezzo_agent.containers.gc import GarbageCollector
 from mezzo_agent.core import Settings, environment
-from mezzo_agent.machine import Machine
 from mezzo_agent.metrics import AgentMetrics
 from mezzo_agent.ports import Containerizer
 from mezzo_agent.servers import Servers
+from mezzo_agent.shell.machine import Machine
+from mezzo_agent.shell.registry_session import RegistrySession
 from mezzo_chassis import lifecycle, log
 from mezzo_chassis.build import MESOS_VERSION
 from mezzo_chassis.config import load

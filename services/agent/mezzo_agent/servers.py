@@ -11,13 +11,13 @@ from aiohttp import web
 from mezzo.executor.v1 import executor_pb2_grpc
 from mezzo_agent import __version__
 from mezzo_agent.adapters.detection import hostname
-from mezzo_agent.adapters.grpc_executor import SERVICE, ExecutorService
 from mezzo_agent.config import Config
-from mezzo_agent.gate import Gate
 from mezzo_agent.http.endpoints import executor_routes, routes
 from mezzo_agent.http.sandboxes import SandboxTree
-from mezzo_agent.machine import Machine
 from mezzo_agent.metrics import AgentMetrics
+from mezzo_agent.rpc.executor_service import SERVICE, ExecutorService
+from mezzo_agent.shell.gate import Gate
+from mezzo_agent.shell.machine import Machine
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.http.bodies import REQUEST_BYTES_MAX
 from mezzo_chassis.http.browsers import EVERY_HOST, AllowedHosts

@@ -9,9 +9,9 @@ import pytest
 
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.errors import InternalError, InvalidRequest
-from mezzo_agent.adapters import turns as module
-from mezzo_agent.adapters.turns import Turns
 from mezzo_agent.core.events import ExecutorCalled, RegistryMessageReceived, TimerFired
+from mezzo_agent.shell import turns as module
+from mezzo_agent.shell.turns import Turns
 
 SECONDS_MAX = 20.0
 

@@ -1,1 +1,1 @@
-"""Where the agent meets the world: disk, network, time, containers."""
+"""Where the agent meets the machine: the journal's disk, users, what the hardware has."""

@@ -24,6 +24,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.errors import InvalidRequest, NotFound, shorten
 from mezzo.resources import Resources
 from mezzo.validation.identifiers import check_id
+from mezzo_agent.adapters.users import Credentials, UnknownUser, current_user
 from mezzo_agent.containers import sandbox
 from mezzo_agent.containers.logs import LogRotation
 from mezzo_agent.containers.posix import runtime
@@ -33,7 +34,7 @@ from mezzo_agent.containers.posix.processes import NO_PROCESS
 from mezzo_agent.containers.posix.runtime import DamagedFile, Exit, Processes, RuntimeFolder
 from mezzo_agent.containers.posix.supervision import Supervision, kill_orphans
 from mezzo_agent.containers.posix.usage import Allowance, UsageMeter
-from mezzo_agent.containers.users import Credentials, UnknownUser, current_user
+from mezzo_agent.containers.retries import retry
 from mezzo_agent.fetching.fetcher import Fetcher, FetchError
 from mezzo_agent.ports import (
     ContainerConfig,
@@ -45,7 +46,6 @@ from mezzo_agent.ports import (
     Termination,
     reason_of,
 )
-from mezzo_agent.retries import retry
 
 _log = structlog.get_logger(__name__)
 

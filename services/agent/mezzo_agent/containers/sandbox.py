@@ -1,53 +1,18 @@
-"""Where a container keeps its files: Mesos' layout below --work_dir, and the names under which others see it.
-
-    <work_dir>/slaves/<agent>/frameworks/<framework>/executors/<executor>/runs/<container>
-                                                                          runs/latest -> <container>
-
-Source: docs/sandbox.md of apache/mesos.
-"""
+"""Sandboxes on the disk: made with owner and mode, `latest` pointed at the newest, empty folders above removed."""
 
 import os
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from uuid import uuid4
 
-from mezzo.validation.identifiers import check_id
-from mezzo_agent.containers.users import Credentials
+from mezzo_agent.adapters.users import Credentials
+from mezzo_agent.core.sandbox_names import LATEST, RUNS
 
-LATEST = "latest"
-RUNS = "runs"
 SANDBOX_MODE = 0o750
 
 # Sandboxes are removed in another thread than they are made in: no folder may go while one is being made in it.
 _layout = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxName:
-    """The four ids that say whose sandbox it is. Raises `InvalidRequest` for one that cannot name a folder."""
-
-    agent: str
-    framework: str
-    executor: str
-    container: str
-
-    def __post_init__(self) -> None:
-        for what in self.__slots__:
-            check_id(getattr(self, what), f"{what}_id")
-
-    def path(self, work_dir: Path) -> Path:
-        return runs(work_dir, self.agent, self.framework, self.executor) / self.container
-
-    @property
-    def virtual_path(self) -> str:
-        """The stable name of the executor's newest sandbox in /files, whatever the agent and the container are."""
-        return f"/frameworks/{self.framework}/executors/{self.executor}/runs/{LATEST}"
-
-
-def runs(work_dir: Path, agent: str, framework: str, executor: str) -> Path:
-    return work_dir / "slaves" / agent / "frameworks" / framework / "executors" / executor / RUNS
 
 
 def create(sandbox: Path, owner: Credentials | None = None) -> None:
@@ -127,19 +92,3 @@ def _replace_link(link: Path, folder: Path) -> None:
     replacement = folder.parent / f".{LATEST}-{uuid4().hex}"
     replacement.symlink_to(folder.name)
     replacement.replace(link)
-
-
-def real_path(work_dir: Path, agent: str, path: str) -> Path | None:
-    """The real path that a name in /files stands for: a virtual path, or the real path of a sandbox.
-
-    None if it is neither, or would lead out of this agent's folder by its words; links inside are the reader's affair.
-    """
-    words = PurePosixPath(path)
-    root = work_dir / "slaves" / agent
-    if ".." in words.parts:
-        return None
-    if words.parts[:2] == ("/", "frameworks"):
-        return root / words.relative_to("/")
-    if words.is_relative_to(root / "frameworks"):
-        return Path(words)
-    return None

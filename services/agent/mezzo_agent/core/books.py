@@ -11,10 +11,10 @@ from uuid import UUID
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
-from mezzo_agent.containers.sandbox import SandboxName
 from mezzo_agent.core.effects import CancelTimer, Effect, Persist, SendToRegistry, StartTimer
 from mezzo_agent.core.events import Timer, TimerKind
 from mezzo_agent.core.model import Executor, Framework, Task
+from mezzo_agent.core.sandbox_names import SandboxName
 from mezzo_agent.ports import ContainerId
 
 COMPLETED_FRAMEWORKS_MAX = 50

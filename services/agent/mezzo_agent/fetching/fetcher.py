@@ -22,7 +22,7 @@ import structlog
 
 from mesos.v1.mesos_pb2 import CommandInfo
 from mezzo.confidential import without_credentials
-from mezzo_agent.containers.users import Credentials
+from mezzo_agent.adapters.users import Credentials
 from mezzo_agent.fetching.archives import ArchiveError, is_archive, shown
 from mezzo_agent.fetching.budget import Budget, TooLarge
 from mezzo_agent.fetching.confined import ConfinedFolder, OutsideError, parts_of

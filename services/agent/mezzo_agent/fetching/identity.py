@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, Self, TypeVar
 
-from mezzo_agent.containers.users import Credentials
+from mezzo_agent.adapters.users import Credentials
 
 _SETGROUPS = {"x86_64": 116, "aarch64": 159, "riscv64": 159, "ppc64le": 81, "s390x": 206}
 _libc = ctypes.CDLL(None, use_errno=True)

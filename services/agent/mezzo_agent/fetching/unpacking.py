@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from mezzo_agent.containers.users import Credentials
+from mezzo_agent.adapters.users import Credentials
 from mezzo_agent.fetching.archives import MEMBERS_MAX, ArchiveError
 from mezzo_agent.fetching.unpacker import FAILED, REFUSED, Order
 

@@ -8,11 +8,11 @@ from aiohttp import web
 
 from mezzo.errors import InvalidRequest
 from mezzo_agent import __version__
-from mezzo_agent.gate import Gate
 from mezzo_agent.http import containers, logs, state_document
 from mezzo_agent.http.executor_api import ExecutorApi
 from mezzo_agent.http.operator_api import OperatorApi
 from mezzo_agent.metrics import system_numbers
+from mezzo_agent.shell.gate import Gate
 from mezzo_chassis.build import Build
 from mezzo_chassis.config import duration
 from mezzo_chassis.http.exchange import json_response

@@ -13,8 +13,8 @@ from mesos.v1.executor import executor_pb2 as executor_api
 from mezzo.errors import Unauthorized
 from mezzo_agent.config import EXECUTOR_HEARTBEAT_INTERVAL_SECONDS
 from mezzo_agent.core.events import ExecutorCalled, ExecutorDisconnected, ExecutorSubscribed
-from mezzo_agent.gate import Gate
-from mezzo_agent.machine import Machine
+from mezzo_agent.shell.gate import Gate
+from mezzo_agent.shell.machine import Machine
 from mezzo_chassis.http.exchange import answer_format, read_message
 from mezzo_chassis.http.streams import RecordStream
 from mezzo_chassis.log import get_logger

@@ -13,8 +13,8 @@ from aiohttp import hdrs, web
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.agent import agent_pb2 as agent_api
 from mezzo.errors import InvalidRequest, NotFound, Unimplemented
-from mezzo_agent.gate import Gate
 from mezzo_agent.http import containers, state_messages
+from mezzo_agent.shell.gate import Gate
 from mezzo_chassis.build import Build
 from mezzo_chassis.http.exchange import (
     JSON,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mezzo.errors import NotFound
-from mezzo_agent.containers.sandbox import real_path
-from mezzo_agent.gate import Gate
+from mezzo_agent.core.sandbox_names import real_path
+from mezzo_agent.shell.gate import Gate
 from mezzo_chassis.http.files import FileTree
 
 

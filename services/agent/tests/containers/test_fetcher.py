@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 from mesos.v1.mesos_pb2 import CommandInfo
+from mezzo_agent.adapters.users import Credentials
 from mezzo_agent.containers.containerizer import PosixContainerizer
-from mezzo_agent.containers.users import Credentials
 from mezzo_agent.fetching.budget import Budget
 from mezzo_agent.fetching.fetcher import Fetcher, FetchError, locate, name_of
 from mezzo_agent.fetching.identity import FileWorker

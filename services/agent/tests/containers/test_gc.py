@@ -6,7 +6,7 @@ import pytest
 
 from mezzo_agent.containers import sandbox
 from mezzo_agent.containers.gc import GarbageCollector, disk_usage, due, maximum_age_secs
-from mezzo_agent.containers.sandbox import SandboxName
+from mezzo_agent.core.sandbox_names import SandboxName
 
 WEEK_SECS = 7 * 86400.0
 

@@ -6,7 +6,8 @@ import pytest
 
 from mezzo.errors import InvalidRequest
 from mezzo_agent.containers import sandbox as sandboxes
-from mezzo_agent.containers.sandbox import SandboxName, point_latest, real_path
+from mezzo_agent.containers.sandbox import point_latest
+from mezzo_agent.core.sandbox_names import SandboxName, real_path
 
 
 def name(container: str = "c1") -> SandboxName:

@@ -8,13 +8,13 @@ import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.errors import NotFound
-from mezzo_agent import retries
-from mezzo_agent.adapters.executor_streams import ExecutorStreams
-from mezzo_agent.adapters.performer import UNKNOWN_CONTAINER, Performer
+from mezzo_agent.containers import retries
 from mezzo_agent.core.effects import DestroyContainer, KillContainer, WatchContainer
 from mezzo_agent.core.events import ContainerEnded
 from mezzo_agent.metrics import AgentMetrics
 from mezzo_agent.ports import Termination
+from mezzo_agent.shell.executor_streams import ExecutorStreams
+from mezzo_agent.shell.performer import UNKNOWN_CONTAINER, Performer
 
 ERRORS = [OverflowError("int too large"), RuntimeError(), ValueError("x" * 5000), KeyError("who"), NotFound("what")]
 

@@ -10,9 +10,9 @@ import pytest
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.errors import NotLeading, Unavailable
-from mezzo_agent.adapters import registry_session
-from mezzo_agent.adapters.registry_session import Pauses, RegistrySession
 from mezzo_agent.core.events import SessionClosed
+from mezzo_agent.shell import registry_session
+from mezzo_agent.shell.registry_session import Pauses, RegistrySession
 from mezzo_chassis.errors import StartupError
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import structlog
 
 from mezzo import private_files
+from mezzo_agent.adapters.users import Credentials
 from mezzo_agent.containers.posix.launcher import ABANDONED, ENDED, FAILED, ORDER_BYTES_MAX, STARTED
 from mezzo_agent.containers.posix.runtime import Processes
-from mezzo_agent.containers.users import Credentials
 
 _log = structlog.get_logger(__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mezzo.errors import Unavailable
-from mezzo_agent.machine import Machine
+from mezzo_agent.shell.machine import Machine
 
 
 class Gate:

@@ -13,8 +13,8 @@ from mezzo.errors import InvalidRequest, LimitExceeded
 from mezzo.executor.v1 import executor_pb2 as messages
 from mezzo.executor.v1 import executor_pb2_grpc as service
 from mezzo_agent.core.events import ExecutorCalled, ExecutorDisconnected, ExecutorSubscribed
-from mezzo_agent.gate import Gate
 from mezzo_agent.http.executor_api import bearer_token, beat
+from mezzo_agent.shell.gate import Gate
 from mezzo_chassis.outbox import Overflow
 
 SERVICE = "mezzo.executor.v1.Executor"

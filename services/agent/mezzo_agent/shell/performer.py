@@ -14,7 +14,7 @@ from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.errors import NotFound
 from mezzo.resources import Resources
 from mezzo.task_states import TERMINAL
-from mezzo_agent.adapters.executor_streams import ExecutorStreams
+from mezzo_agent.containers.retries import retry
 from mezzo_agent.core.effects import (
     CancelTimer,
     CloseExecutorStream,
@@ -33,7 +33,7 @@ from mezzo_agent.core.effects import (
 )
 from mezzo_agent.core.events import ContainerEnded, ContainerNotStarted, ContainerStarted, Event, Timer, TimerFired
 from mezzo_agent.ports import ContainerConfig, ContainerId, Containerizer, LaunchError, Termination, reason_of
-from mezzo_agent.retries import retry
+from mezzo_agent.shell.executor_streams import ExecutorStreams
 from mezzo_chassis.log import get_logger
 
 UNKNOWN_CONTAINER = "The containerizer does not know the container: nothing of it runs"

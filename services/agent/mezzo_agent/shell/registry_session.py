@@ -11,8 +11,8 @@ import grpc
 from mezzo.agent.v1 import agent_session_pb2 as messages
 from mezzo.agent.v1 import agent_session_pb2_grpc as service
 from mezzo.errors import MezzoError, NotLeading
-from mezzo_agent.adapters.turns import Turns
 from mezzo_agent.core.events import RegistryMessageReceived, SessionClosed, SessionOpened
+from mezzo_agent.shell.turns import Turns
 from mezzo_chassis.leadership import LeaderDetector, Superseded, while_leading
 from mezzo_chassis.leadership.latest_value import LatestValue
 from mezzo_chassis.log import get_logger

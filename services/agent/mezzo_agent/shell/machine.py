@@ -8,18 +8,18 @@ from pathlib import Path
 from uuid import uuid4
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo_agent import reconfiguration
-from mezzo_agent.adapters.executor_streams import ExecutorStreams
 from mezzo_agent.adapters.journal import Journal
-from mezzo_agent.adapters.performer import Performer
-from mezzo_agent.adapters.registry_session import RegistrySession
-from mezzo_agent.adapters.turns import Turns
 from mezzo_agent.containers.gc import GarbageCollector, disk_usage, maximum_age_secs
 from mezzo_agent.core import Agent, Settings
 from mezzo_agent.core.effects import EndAgent
 from mezzo_agent.core.events import ContainersRecovered, DepartureOrdered
 from mezzo_agent.metrics import AgentMetrics, Numbers, container_numbers, core_numbers, system_numbers
 from mezzo_agent.ports import Containerizer
+from mezzo_agent.shell import reconfiguration
+from mezzo_agent.shell.executor_streams import ExecutorStreams
+from mezzo_agent.shell.performer import Performer
+from mezzo_agent.shell.registry_session import RegistrySession
+from mezzo_agent.shell.turns import Turns
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.lifecycle import Lifecycle, freeze_gc
 from mezzo_chassis.log import get_logger
