@@ -42,8 +42,8 @@ from mezzo_registry.adapters.white_list import WhiteList
 from mezzo_registry.adapters.zookeeper_store import ZooKeeperStore
 from mezzo_registry.config import Config
 from mezzo_registry.metrics import RegistryMetrics
-from mezzo_registry.office import Office
-from mezzo_registry.reign import Reign
+from mezzo_registry.shell.office import Office
+from mezzo_registry.shell.reign import Reign
 
 logger = log.get_logger(__name__)
 

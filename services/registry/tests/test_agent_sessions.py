@@ -10,8 +10,8 @@ import pytest
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo_registry.adapters.agent_sessions import AgentSessions
 from mezzo_registry.core import events
-from mezzo_registry.office import Office
-from mezzo_registry.streams import Stream
+from mezzo_registry.shell.office import Office
+from mezzo_registry.shell.streams import Stream
 
 SESSION = 7
 

@@ -20,8 +20,8 @@ from mezzo_registry.adapters import allocator_session
 from mezzo_registry.adapters.sqlite_store import SqliteStore
 from mezzo_registry.core import Settings
 from mezzo_registry.metrics import RegistryMetrics
-from mezzo_registry.office import Office
-from mezzo_registry.reign import Reign
+from mezzo_registry.shell.office import Office
+from mezzo_registry.shell.reign import Reign
 from mezzo_registry.testing import PATIENCE_SECONDS, PlayedAllocator
 
 EPOCH = 7

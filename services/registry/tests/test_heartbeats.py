@@ -8,8 +8,8 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.errors import NotLeading
 from mezzo_registry.core import Identity, Registry, Settings
 from mezzo_registry.metrics import RegistryMetrics
-from mezzo_registry.streams import FRAMEWORK_EVENTS_MAX, Stream
-from mezzo_registry.term import HEARTBEAT_SLOTS, Term
+from mezzo_registry.shell.streams import FRAMEWORK_EVENTS_MAX, Stream
+from mezzo_registry.shell.term import HEARTBEAT_SLOTS, Term
 from mezzo_registry.testing import PATIENCE_SECONDS
 
 from .test_reign import BrokenStore

@@ -12,7 +12,7 @@ from mezzo_registry.core import events
 from mezzo_registry.core.state.offer_ages import OfferAges
 from mezzo_registry.core.views import measures
 from mezzo_registry.metrics import CoreCollector, RegistryMetrics
-from mezzo_registry.office import Office
+from mezzo_registry.shell.office import Office
 from mezzo_registry.testing import Cluster
 
 

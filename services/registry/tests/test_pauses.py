@@ -15,7 +15,7 @@ from mezzo_chassis.pauses import PauseDetector
 from mezzo_registry.core import Identity, Registry, Settings, events, records
 from mezzo_registry.core.records import TABLES
 from mezzo_registry.metrics import RegistryMetrics
-from mezzo_registry.term import Term
+from mezzo_registry.shell.term import Term
 from mezzo_registry.testing import PATIENCE_SECONDS
 
 from .test_reign import BrokenStore

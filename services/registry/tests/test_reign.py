@@ -11,13 +11,13 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.master import master_pb2 as master
 from mezzo.errors import NotLeading
 from mezzo_chassis.leadership import FixedDetector, StandaloneCandidate
-from mezzo_registry import reign
 from mezzo_registry.core import Settings, events
 from mezzo_registry.core.records import TABLES, Write
 from mezzo_registry.metrics import RegistryMetrics
-from mezzo_registry.office import Office
 from mezzo_registry.ports import Tables
-from mezzo_registry.term import Term
+from mezzo_registry.shell import reign
+from mezzo_registry.shell.office import Office
+from mezzo_registry.shell.term import Term
 from mezzo_registry.testing import PATIENCE_SECONDS
 
 

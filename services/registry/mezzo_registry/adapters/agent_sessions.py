@@ -9,9 +9,9 @@ from mezzo.agent.v1 import agent_session_pb2_grpc
 from mezzo.errors import InvalidRequest, LimitExceeded
 from mezzo_chassis.log import get_logger
 from mezzo_registry.core import events
-from mezzo_registry.office import Office
-from mezzo_registry.streams import AGENT_MESSAGES_MAX, Overflow, Stream
-from mezzo_registry.term import Term
+from mezzo_registry.shell.office import Office
+from mezzo_registry.shell.streams import AGENT_MESSAGES_MAX, Overflow, Stream
+from mezzo_registry.shell.term import Term
 
 log = get_logger(__name__)
 

@@ -16,8 +16,8 @@ from mezzo_chassis.log import get_logger
 from mezzo_chassis.rpc import EPOCH_KEY, error_of, open_channel
 from mezzo_registry.core import events
 from mezzo_registry.metrics import RegistryMetrics
-from mezzo_registry.streams import ALLOCATOR_MESSAGES_MAX, Overflow, Stream
-from mezzo_registry.term import Term
+from mezzo_registry.shell.streams import ALLOCATOR_MESSAGES_MAX, Overflow, Stream
+from mezzo_registry.shell.term import Term
 
 RETRY_SECONDS_MIN = 0.05
 RETRY_SECONDS_MAX = 1.0

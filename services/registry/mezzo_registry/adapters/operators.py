@@ -12,9 +12,9 @@ from mezzo.operator.v1 import operator_pb2_grpc
 from mezzo_chassis.log import correlation_id, get_logger
 from mezzo_chassis.log_level import LogLevel
 from mezzo_registry.core import events
-from mezzo_registry.office import Office
-from mezzo_registry.streams import Overflow, Watcher
-from mezzo_registry.term import Term
+from mezzo_registry.shell.office import Office
+from mezzo_registry.shell.streams import Overflow, Watcher
+from mezzo_registry.shell.term import Term
 
 NANOSECONDS = 1e9
 METRICS_PER_SLICE = 1000

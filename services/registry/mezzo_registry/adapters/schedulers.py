@@ -11,8 +11,8 @@ from mezzo.scheduler.v1 import scheduler_pb2_grpc
 from mezzo_chassis.errors import grpc_status
 from mezzo_chassis.log import correlation_id
 from mezzo_registry.core import events
-from mezzo_registry.office import Office
-from mezzo_registry.streams import FRAMEWORK_EVENTS_MAX, Overflow, Stream
+from mezzo_registry.shell.office import Office
+from mezzo_registry.shell.streams import FRAMEWORK_EVENTS_MAX, Overflow, Stream
 
 CALLS_PER_TURN_MAX = 512
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.log import get_logger
 from mezzo_registry.core import events
-from mezzo_registry.term import Term
+from mezzo_registry.shell.term import Term
 
 WATCH_SECONDS = 5.0
 """How often somebody looks whether the file has changed; as in Mesos."""

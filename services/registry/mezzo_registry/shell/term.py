@@ -23,7 +23,7 @@ from mezzo_chassis.pauses import PauseDetector
 from mezzo_registry.core import Registry, effects, events
 from mezzo_registry.metrics import RegistryMetrics
 from mezzo_registry.ports import Store
-from mezzo_registry.streams import Stream, Watcher
+from mezzo_registry.shell.streams import Stream, Watcher
 
 EVENTS_PER_TURN_MAX = 512
 GROUPS_PER_WRITE_MAX = 500

@@ -17,9 +17,9 @@ from mezzo_registry.adapters.allocator_session import AllocatorSession
 from mezzo_registry.adapters.white_list import WhiteList
 from mezzo_registry.core import Identity, Registry, Settings, events, records
 from mezzo_registry.metrics import RegistryMetrics
-from mezzo_registry.office import Office
 from mezzo_registry.ports import Store, StoreError
-from mezzo_registry.term import Term
+from mezzo_registry.shell.office import Office
+from mezzo_registry.shell.term import Term
 
 RETRY_SECONDS_MIN = 0.5
 RETRY_SECONDS_MAX = 5.0

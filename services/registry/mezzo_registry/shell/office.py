@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from mezzo.errors import NotLeading
 from mezzo_registry.core.state.offer_ages import OfferAges
-from mezzo_registry.term import Term
+from mezzo_registry.shell.term import Term
 
 
 class Office:
