@@ -37,7 +37,7 @@ class HeardTerm:
         self.open.remove(session)
         self.closed.append(reason)
 
-    def tell_all(self, _said: list[events.Event]) -> None:
+    def post_all(self, _batch: list[events.Event]) -> None:
         if self.fails is not None:
             raise self.fails
 

@@ -46,7 +46,7 @@ async def term(clock: Clock, pause_seconds_max: float) -> AsyncIterator[Term]:
     )
     pauses = PauseDetector(pause_seconds_max, clock, lambda: 0.0)
     leading = Term(Registry(identity, Settings()), BrokenStore(), RegistryMetrics("test"), pauses)
-    leading.tell(records.elected({table: {} for table in TABLES}))
+    leading.post(records.elected({table: {} for table in TABLES}))
     running = asyncio.create_task(leading.run())
     try:
         yield leading

@@ -19,7 +19,7 @@ class Listening:
     def __init__(self) -> None:
         self.told: asyncio.Queue[events.WhiteListRead] = asyncio.Queue()
 
-    def tell(self, event: events.WhiteListRead) -> None:
+    def post(self, event: events.WhiteListRead) -> None:
         self.told.put_nowait(event)
 
 

@@ -68,7 +68,7 @@ async def _read(
                     registered = True
                     term.open_agent(session, stream)
                 said.append(_EVENTS[which](session, message) if which else events.AgentHeard(session))
-            term.tell_all(said)
+            term.post_all(said)
         reason[0] = "the agent ended its stream"
         stream.close()
     except InvalidRequest as error:

@@ -122,12 +122,12 @@ class AllocatorSession:
         for message in response.messages:
             which = message.WhichOneof("message")
             if which == "allocations":
-                self._term.tell(events.AllocationsMade(message.allocations))
+                self._term.post(events.AllocationsMade(message.allocations))
                 if message.allocations.HasField("cycle"):
                     self._metrics.cycle(message.allocations.cycle)
             elif which == "ready":
                 log.info("the allocator is ready", version=message.ready.version)
-                self._term.tell(events.AllocatorReady(dict(message.ready.flags)))
+                self._term.post(events.AllocatorReady(dict(message.ready.flags)))
 
 
 async def _explain(

@@ -45,7 +45,7 @@ class Operators(operator_pb2_grpc.OperatorServicer):
                         yield service.WatchResponse(changes=batch)
                         if watcher.wants_more and watcher.idle:
                             watcher.wants_more = False
-                            term.tell(events.ObserverReady(observer))
+                            term.post(events.ObserverReady(observer))
                 except Overflow as error:
                     log.warning("observer does not keep up", peer=context.peer(), why=str(error))
                 else:
@@ -65,7 +65,7 @@ class Operators(operator_pb2_grpc.OperatorServicer):
             self._set_logging_level(request.call, term)
             return service.CallResponse()
         number = term.number()
-        response = await term.ask(events.OperatorCalled(number, request.call, correlation_id()), number)
+        response = await term.request(events.OperatorCalled(number, request.call, correlation_id()), number)
         if response is None:
             return service.CallResponse()
         if response.type == master.Response.GET_METRICS:
@@ -90,7 +90,7 @@ class Operators(operator_pb2_grpc.OperatorServicer):
         term = self._office.term()
         number = term.number()
         framework_id, task_id = request.framework_id.value, request.task_id.value
-        await term.ask(events.OperatorKilledTask(number, framework_id, task_id, correlation_id()), number)
+        await term.request(events.OperatorKilledTask(number, framework_id, task_id, correlation_id()), number)
         return service.KillTaskResponse()
 
     async def Explain(  # noqa: N802

@@ -52,7 +52,7 @@ class WhiteList:
                 continue
             told = ""
             if self.hostnames != before:
-                term.tell(events.WhiteListRead(self.hostnames))
+                term.post(events.WhiteListRead(self.hostnames))
 
     async def _read(self) -> None:
         version, hostnames = await asyncio.to_thread(self._load, self._version)

@@ -143,7 +143,7 @@ class Reign:
         current = self._leadership
         if current is not None and not current.may_write:
             term.suspend_writes()
-        term.tell_all(first)  # before anybody else can tell it anything
+        term.post_all(first)  # before anybody else can post anything
         self._office.take(term)
         self._terms += 1
         await self._hinder(False)

@@ -154,14 +154,14 @@ class Term:
         """A number that names a session, request or observer of this term."""
         return next(self._numbers)
 
-    def tell(self, event: events.Event) -> None:
-        """Hand the core an event, in its turn."""
+    def post(self, event: events.Event) -> None:
+        """Queue an event for the core; nothing is waited for."""
         self._inbox.append(event)
         self._wake()
 
-    def tell_all(self, several: Iterable[events.Event]) -> None:
-        """Hand the core events, in their turn and order."""
-        self._inbox.extend(several)
+    def post_all(self, batch: Iterable[events.Event]) -> None:
+        """Queue events for the core, in order; nothing is waited for."""
+        self._inbox.extend(batch)
         self._wake()
 
     def _wake(self) -> None:
@@ -170,8 +170,8 @@ class Term:
             self._turn_waits = True
             asyncio.get_running_loop().call_soon(self._take_turn, context=self._context)
 
-    async def ask(self, event: events.Event, request: int) -> master.Response | None:
-        """Hand the core an operator's call, and wait for its answer; that may have to be stored first.
+    async def request(self, event: events.Event, request: int) -> master.Response | None:
+        """Post an operator's call, and return its answer; that may have to be stored first.
 
         Raises:
             MezzoError: the call was refused.
@@ -181,7 +181,7 @@ class Term:
             raise self.ended.result()
         answer: asyncio.Future[master.Response | None] = asyncio.get_running_loop().create_future()
         self._answers[request] = answer
-        self.tell(event)
+        self.post(event)
         try:
             return await answer
         finally:
@@ -311,7 +311,7 @@ class Term:
 
     def _timer_ran_out(self, timer: events.Timer) -> None:
         self._timers.pop(timer, None)
-        self.tell(events.TimerFired(timer))
+        self.post(events.TimerFired(timer))
 
     def _answer(self, effect: effects.Answer) -> None:
         answer = self._answers.get(effect.request)
@@ -339,7 +339,7 @@ class Term:
     def close_agent(self, session: int, reason: str) -> None:
         """An agent's session has ended."""
         if self._agents.pop(session, None) is not None:
-            self.tell(events.AgentDisconnected(session, reason))
+            self.post(events.AgentDisconnected(session, reason))
 
     def open_framework(self, stream_id: str, stream: Stream[scheduler.Event]) -> None:
         """A framework's stream begins."""
@@ -348,7 +348,7 @@ class Term:
     def close_framework(self, stream_id: str) -> None:
         """A framework's stream has ended."""
         if self._frameworks.pop(stream_id, None) is not None:
-            self.tell(events.FrameworkStreamClosed(stream_id))
+            self.post(events.FrameworkStreamClosed(stream_id))
 
     def open_watcher(self, observer: int, watcher: Watcher) -> None:
         """An observer begins to watch."""
@@ -357,20 +357,20 @@ class Term:
     def close_watcher(self, observer: int) -> None:
         """An observer watches no longer."""
         if self._watchers.pop(observer, None) is not None:
-            self.tell(events.ObserverLeft(observer))
+            self.post(events.ObserverLeft(observer))
 
     def open_allocator(self, stream: Stream[allocator.RegistryMessage], explain: Explain) -> None:
         """A session with the allocator begins; `explain` asks that allocator."""
         self._allocator = stream
         self._explain = explain
-        self.tell(events.AllocatorConnected())
+        self.post(events.AllocatorConnected())
 
     def close_allocator(self) -> None:
         """The session with the allocator has ended, or never began."""
         if self._allocator is not None:
             self._allocator = None
             self._explain = None
-            self.tell(events.AllocatorDisconnected())
+            self.post(events.AllocatorDisconnected())
 
     def raise_allocators_verbosity(self, level: int, seconds: float) -> None:
         """Have the allocator log more for a while too; one that is not connected is not asked."""
@@ -403,7 +403,7 @@ class Term:
                 groups = [effect.writes for effect in taken]
                 await self._store.write(groups)
                 self._metrics.stored(groups, time.perf_counter() - started)
-                self.tell_all(effect.then for effect in taken if effect.then is not None)
+                self.post_all(effect.then for effect in taken if effect.then is not None)
 
     async def _look_for_pauses(self) -> None:
         if self._pauses is None:
