@@ -42,8 +42,8 @@ from mezzo_registry.adapters.white_list import WhiteList
 from mezzo_registry.adapters.zookeeper_store import ZooKeeperStore
 from mezzo_registry.config import Config
 from mezzo_registry.metrics import RegistryMetrics
-from mezzo_registry.shell.office import Office
-from mezzo_registry.shell.reign import Reign
+from mezzo_registry.shell.current_term import CurrentTerm
+from mezzo_registry.shell.leader_loop import LeaderLoop
 
 logger = log.get_logger(__name__)
 
@@ -70,8 +70,8 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
     started_at = time.time()
     host = _reachable_host(config)
     info = master_info(config, host, str(uuid.uuid4()))
-    metrics, office = RegistryMetrics(__version__), Office()
-    metrics.follow(office)
+    metrics, current_term = RegistryMetrics(__version__), CurrentTerm()
+    metrics.follow(current_term)
     async with AsyncExitStack() as stack:
         white_list = WhiteList(config.whitelist) if config.whitelist is not None else None
         if white_list is not None:
@@ -84,7 +84,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
         stack.push_async_callback(exporter.stop)
         verbosity = LogLevel(config.log_level)
         stack.callback(verbosity.close)
-        server = await _serve_peers(config, office, metrics, verbosity)
+        server = await _serve_peers(config, current_term, metrics, verbosity)
         stack.push_async_callback(server.stop)
         address = f"{host}:{server.port}"
         logger.info("serving", grpc=address, metrics_port=exporter.port, version=__version__)
@@ -97,7 +97,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
             return ZooKeeperStore(candidate.client, config.zk, leadership.epoch)
 
         health = Health(candidate, server)
-        reign = Reign(
+        leader_loop = LeaderLoop(
             settings=config.settings(),
             flags=config.as_mesos_flags(),
             first_info=info,
@@ -105,7 +105,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
             candidate=candidate,
             allocators=allocators,
             store_of=store_of,
-            office=office,
+            current_term=current_term,
             metrics=metrics,
             announce=LeaderNode(candidate, info.id, address).announce,
             hinder=health.hinder,
@@ -118,25 +118,27 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
         for each in finding:
             stack.push_async_callback(each.close)
             await each.start()
-        stack.push_async_callback(reign.end, NotLeading())
-        stack.callback(office.leave)
+        stack.push_async_callback(leader_loop.end, NotLeading())
+        stack.callback(current_term.clear)
         if registries is not None:
-            life.spawn(_follow_leader(registries, office), "follow the leader")
+            life.spawn(_follow_leader(registries, current_term), "follow the leader")
         life.spawn(metrics.process.watch(), "process metrics")
         life.spawn(metrics.leadership.follow(candidate), "leadership metrics")
-        life.spawn(reign.run(), "lead")
+        life.spawn(leader_loop.run(), "lead")
         life.spawn(health.follow(), "health")
         await life.stopping.wait()
 
 
-async def _serve_peers(config: Config, office: Office, metrics: RegistryMetrics, verbosity: LogLevel) -> Server:
+async def _serve_peers(
+    config: Config, current_term: CurrentTerm, metrics: RegistryMetrics, verbosity: LogLevel
+) -> Server:
     return await start_server(
         config.ip,
         config.grpc_port,
         [
-            (agent_session_pb2_grpc.add_AgentSessionServicer_to_server, AgentSessions(office)),
-            (scheduler_pb2_grpc.add_SchedulerServicer_to_server, Schedulers(office)),
-            (operator_pb2_grpc.add_OperatorServicer_to_server, Operators(office, verbosity)),
+            (agent_session_pb2_grpc.add_AgentSessionServicer_to_server, AgentSessions(current_term)),
+            (scheduler_pb2_grpc.add_SchedulerServicer_to_server, Schedulers(current_term)),
+            (operator_pb2_grpc.add_OperatorServicer_to_server, Operators(current_term, verbosity)),
         ],
         SERVICES,
         metrics.rpc,
@@ -198,10 +200,10 @@ def _election(
     )
 
 
-async def _follow_leader(registries: LeaderDetector, office: Office) -> None:
+async def _follow_leader(registries: LeaderDetector, current_term: CurrentTerm) -> None:
     """Remember who leads, to tell those who ask here."""
     async for leader in registries.changes():
-        office.leader = leader.grpc_address if leader is not None else None
+        current_term.leader = leader.grpc_address if leader is not None else None
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999"
 
 
 class Leading(Protocol):
-    """What leads here, and knows nothing while nobody does: an `Office`."""
+    """What leads here, and knows nothing while nobody does: a `CurrentTerm`."""
 
     def measures(self) -> dict[str, float]:
         """The core's numbers, under Mesos' names."""

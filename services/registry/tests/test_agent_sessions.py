@@ -10,7 +10,7 @@ import pytest
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo_registry.adapters.agent_sessions import AgentSessions
 from mezzo_registry.core import events
-from mezzo_registry.shell.office import Office
+from mezzo_registry.shell.current_term import CurrentTerm
 from mezzo_registry.shell.streams import Stream
 
 SESSION = 7
@@ -24,7 +24,7 @@ class HeardTerm:
         self.closed: list[str] = []
         self.fails: Exception | None = None
 
-    def term(self) -> "HeardTerm":
+    def get(self) -> "HeardTerm":
         return self
 
     def number(self) -> int:
@@ -55,7 +55,7 @@ class Agent:
 
 
 async def serve(term: HeardTerm, agent: Agent) -> None:
-    async for _ in AgentSessions(cast("Office", term)).Connect(agent.requests(), None):
+    async for _ in AgentSessions(cast("CurrentTerm", term)).Connect(agent.requests(), None):
         pass
 
 

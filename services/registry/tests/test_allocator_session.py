@@ -20,8 +20,8 @@ from mezzo_registry.adapters import allocator_session
 from mezzo_registry.adapters.sqlite_store import SqliteStore
 from mezzo_registry.core import Settings
 from mezzo_registry.metrics import RegistryMetrics
-from mezzo_registry.shell.office import Office
-from mezzo_registry.shell.reign import Reign
+from mezzo_registry.shell.current_term import CurrentTerm
+from mezzo_registry.shell.leader_loop import LeaderLoop
 from mezzo_registry.testing import PATIENCE_SECONDS, PlayedAllocator
 
 EPOCH = 7
@@ -81,11 +81,11 @@ async def allocators() -> AsyncIterator[dict[str, HangingAllocator]]:
 
 
 @asynccontextmanager
-async def leading(detector: AnnouncedLeader, folder: Path) -> AsyncIterator[Office]:
+async def leading(detector: AnnouncedLeader, folder: Path) -> AsyncIterator[CurrentTerm]:
     """A registry that leads, and finds its allocator by the detector."""
-    store, office = SqliteStore(folder / "registry.sqlite"), Office()
+    store, current_term = SqliteStore(folder / "registry.sqlite"), CurrentTerm()
     await store.open()
-    reign = Reign(
+    leader_loop = LeaderLoop(
         settings=Settings(),
         flags={},
         first_info=mesos.MasterInfo(id="first", ip=1, port=1),
@@ -93,16 +93,16 @@ async def leading(detector: AnnouncedLeader, folder: Path) -> AsyncIterator[Offi
         candidate=Elected(),
         allocators=detector,
         store_of=lambda _leadership: store,
-        office=office,
+        current_term=current_term,
         metrics=RegistryMetrics("test"),
         announce=nothing,
         hinder=nothing,
     )
-    running = asyncio.create_task(reign.run())
+    running = asyncio.create_task(leader_loop.run())
     try:
-        yield office
+        yield current_term
     finally:
-        await reign.end(NotLeading())
+        await leader_loop.end(NotLeading())
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await store.close()
@@ -113,9 +113,9 @@ async def test_an_allocator_that_hangs_is_left_when_another_is_elected(
 ) -> None:
     (first, hung), (second, next_one) = allocators.items()
     detector = AnnouncedLeader(first)
-    async with leading(detector, tmp_path) as office:
+    async with leading(detector, tmp_path) as current_term:
         await hung.described()
-        question = asyncio.create_task(office.term().explain(allocator.ExplainRequest()))
+        question = asyncio.create_task(current_term.get().explain(allocator.ExplainRequest()))
         await hung.was_asked.wait()
         detector.announce(second)
         await next_one.described()

@@ -12,7 +12,7 @@ from mezzo_registry.shell.streams import FRAMEWORK_EVENTS_MAX, Stream
 from mezzo_registry.shell.term import HEARTBEAT_SLOTS, Term
 from mezzo_registry.testing import PATIENCE_SECONDS
 
-from .test_reign import BrokenStore
+from .test_leader_loop import BrokenStore
 
 
 async def test_no_heartbeat_comes_before_subscribed() -> None:

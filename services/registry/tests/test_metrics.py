@@ -12,13 +12,13 @@ from mezzo_registry.core import events
 from mezzo_registry.core.state.offer_ages import OfferAges
 from mezzo_registry.core.views import measures
 from mezzo_registry.metrics import CoreCollector, RegistryMetrics
-from mezzo_registry.shell.office import Office
+from mezzo_registry.shell.current_term import CurrentTerm
 from mezzo_registry.testing import Cluster
 
 
 @dataclass(frozen=True)
 class Led:
-    """An office whose term is a played cluster's."""
+    """A current term that is a played cluster's."""
 
     cluster: Cluster
 
@@ -115,4 +115,4 @@ def test_prometheus_finds_nothing_of_single_frameworks(cluster: Cluster) -> None
 
 
 def test_nothing_is_told_while_nobody_leads() -> None:
-    assert not list(CoreCollector(Office()).collect())
+    assert not list(CoreCollector(CurrentTerm()).collect())

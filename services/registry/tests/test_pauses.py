@@ -18,7 +18,7 @@ from mezzo_registry.metrics import RegistryMetrics
 from mezzo_registry.shell.term import Term
 from mezzo_registry.testing import PATIENCE_SECONDS
 
-from .test_reign import BrokenStore
+from .test_leader_loop import BrokenStore
 
 PAUSE_SECONDS_MAX = 4.0
 

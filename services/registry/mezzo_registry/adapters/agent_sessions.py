@@ -9,7 +9,7 @@ from mezzo.agent.v1 import agent_session_pb2_grpc
 from mezzo.errors import InvalidRequest, LimitExceeded
 from mezzo_chassis.log import get_logger
 from mezzo_registry.core import events
-from mezzo_registry.shell.office import Office
+from mezzo_registry.shell.current_term import CurrentTerm
 from mezzo_registry.shell.streams import AGENT_MESSAGES_MAX, Overflow, Stream
 from mezzo_registry.shell.term import Term
 
@@ -21,14 +21,14 @@ AgentStream = Stream[agent_session.RegistryMessage]
 class AgentSessions(agent_session_pb2_grpc.AgentSessionServicer):
     """Each session: a reader that turns messages into events, and a writer of what the term puts on the stream."""
 
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, current_term: CurrentTerm) -> None:
+        self._current_term = current_term
 
     async def Connect(  # noqa: N802
         self, request_iterator: AsyncIterator[agent_session.ConnectRequest], _context: Any
     ) -> AsyncIterator[agent_session.ConnectResponse]:
         """One session of one agent, from Register to the end of either side's stream."""
-        term = self._office.term()
+        term = self._current_term.get()
         session = term.number()
         stream = AgentStream("agent", AGENT_MESSAGES_MAX, session)
         reason = ["the stream was cancelled"]

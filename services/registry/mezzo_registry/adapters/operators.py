@@ -12,7 +12,7 @@ from mezzo.operator.v1 import operator_pb2_grpc
 from mezzo_chassis.log import correlation_id, get_logger
 from mezzo_chassis.log_level import LogLevel
 from mezzo_registry.core import events
-from mezzo_registry.shell.office import Office
+from mezzo_registry.shell.current_term import CurrentTerm
 from mezzo_registry.shell.streams import Overflow, Watcher
 from mezzo_registry.shell.term import Term
 
@@ -26,15 +26,15 @@ log = get_logger(__name__)
 class Operators(operator_pb2_grpc.OperatorServicer):
     """Operators and gateways."""
 
-    def __init__(self, office: Office, verbosity: LogLevel) -> None:
-        self._office = office
+    def __init__(self, current_term: CurrentTerm, verbosity: LogLevel) -> None:
+        self._current_term = current_term
         self._verbosity = verbosity
 
     async def Watch(  # noqa: N802
         self, _request: service.WatchRequest, context: Any
     ) -> AsyncIterator[service.WatchResponse]:
         """The state, and its changes, for one observer. One that does not keep up gets a new snapshot."""
-        term = self._office.term()
+        term = self._current_term.get()
         observer, watcher = term.number(), Watcher()
         term.open_watcher(observer, watcher)
         try:
@@ -58,7 +58,7 @@ class Operators(operator_pb2_grpc.OperatorServicer):
         self, request: service.CallRequest, _context: Any
     ) -> service.CallResponse:
         """One call of Mesos' operator API."""
-        term = self._office.term()
+        term = self._current_term.get()
         if request.call.type == master.Call.GET_LOGGING_LEVEL:
             return service.CallResponse(response=self._logging_level())
         if request.call.type == master.Call.SET_LOGGING_LEVEL:
@@ -87,7 +87,7 @@ class Operators(operator_pb2_grpc.OperatorServicer):
         self, request: service.KillTaskRequest, _context: Any
     ) -> service.KillTaskResponse:
         """Kill one task of any framework."""
-        term = self._office.term()
+        term = self._current_term.get()
         number = term.number()
         framework_id, task_id = request.framework_id.value, request.task_id.value
         await term.request(events.OperatorKilledTask(number, framework_id, task_id, correlation_id()), number)
@@ -100,7 +100,7 @@ class Operators(operator_pb2_grpc.OperatorServicer):
         question = allocator.ExplainRequest(
             framework_id=request.framework_id, role=request.role, agent_id=request.agent_id
         )
-        answer = await self._office.term().explain(question)
+        answer = await self._current_term.get().explain(question)
         return service.ExplainResponse(explanations=answer.explanations)
 
 

@@ -11,7 +11,7 @@ from mezzo.scheduler.v1 import scheduler_pb2_grpc
 from mezzo_chassis.errors import grpc_status
 from mezzo_chassis.log import correlation_id
 from mezzo_registry.core import events
-from mezzo_registry.shell.office import Office
+from mezzo_registry.shell.current_term import CurrentTerm
 from mezzo_registry.shell.streams import FRAMEWORK_EVENTS_MAX, Overflow, Stream
 
 CALLS_PER_TURN_MAX = 512
@@ -20,14 +20,14 @@ CALLS_PER_TURN_MAX = 512
 class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
     """Frameworks, whether they come themselves or through a gateway."""
 
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, current_term: CurrentTerm) -> None:
+        self._current_term = current_term
 
     async def Subscribe(  # noqa: N802
         self, request: service.SubscribeRequest, context: Any
     ) -> AsyncIterator[service.SubscribeResponse]:
         """The event stream of one framework."""
-        term = self._office.term()
+        term = self._current_term.get()
         stream_id = str(uuid.uuid4())
         number = term.number()
         stream = Stream[scheduler.Event]("framework", FRAMEWORK_EVENTS_MAX, number)
@@ -51,7 +51,7 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
         self, request: service.CallRequest, _context: Any
     ) -> service.CallResponse:
         """One call."""
-        term = self._office.term()
+        term = self._current_term.get()
         number = term.number()
         await term.admit(events.FrameworkCalled(number, request.stream_id, request.call, correlation_id()), number)
         return service.CallResponse()
@@ -65,7 +65,7 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
                 yield await self._calls(request.calls[start : start + CALLS_PER_TURN_MAX])
 
     async def _calls(self, calls: Sequence[service.NumberedCall]) -> service.CallStreamResponse:
-        term = self._office.term()
+        term = self._current_term.get()
         called = [
             events.FrameworkCalled(term.number(), each.call.stream_id, each.call.call, each.correlation_id)
             for each in calls

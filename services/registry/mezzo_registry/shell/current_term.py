@@ -8,20 +8,20 @@ from mezzo_registry.core.state.offer_ages import OfferAges
 from mezzo_registry.shell.term import Term
 
 
-class Office:
-    """The one place where servicers find the term, or learn that there is none here."""
+class CurrentTerm:
+    """The term that this process leads, if it does: where servicers find it, or learn who leads instead."""
 
     def __init__(self) -> None:
         self._term: Term | None = None
         self.leader: str | None = None
         """The "host:port" of the gRPC server of whoever leads, when it is not this process."""
 
-    def take(self, term: Term) -> None:
+    def set(self, term: Term) -> None:
         """This process leads."""
         self._term = term
         self.leader = None
 
-    def leave(self) -> None:
+    def clear(self) -> None:
         """This process leads no longer."""
         self._term = None
 
@@ -30,7 +30,7 @@ class Office:
         """Whether this process leads."""
         return self._term is not None
 
-    def term(self) -> Term:
+    def get(self) -> Term:
         """The term that runs.
 
         Raises:

@@ -15,8 +15,8 @@ from mezzo_registry.core import Settings, events
 from mezzo_registry.core.records import TABLES, Write
 from mezzo_registry.metrics import RegistryMetrics
 from mezzo_registry.ports import Tables
-from mezzo_registry.shell import reign
-from mezzo_registry.shell.office import Office
+from mezzo_registry.shell import leader_loop
+from mezzo_registry.shell.current_term import CurrentTerm
 from mezzo_registry.shell.term import Term
 from mezzo_registry.testing import PATIENCE_SECONDS
 
@@ -45,23 +45,23 @@ def hindrances() -> list[bool]:
 
 
 @pytest.fixture
-def office() -> Office:
+def current_term() -> CurrentTerm:
     """Where the terms of a registry with a broken store are found."""
-    return Office()
+    return CurrentTerm()
 
 
 @pytest.fixture(autouse=True)
 async def leading(
-    monkeypatch: pytest.MonkeyPatch, hindrances: list[bool], office: Office
-) -> AsyncIterator[reign.Reign]:
+    monkeypatch: pytest.MonkeyPatch, hindrances: list[bool], current_term: CurrentTerm
+) -> AsyncIterator[leader_loop.LeaderLoop]:
     """A registry with a broken store, which leads."""
-    monkeypatch.setattr(reign, "RETRY_SECONDS_MIN", 0.01)
+    monkeypatch.setattr(leader_loop, "RETRY_SECONDS_MIN", 0.01)
     candidate = StandaloneCandidate()
 
     async def hinder(hindered: bool) -> None:
         hindrances.append(hindered)
 
-    leading = reign.Reign(
+    leading = leader_loop.LeaderLoop(
         settings=Settings(),
         flags={},
         first_info=mesos.MasterInfo(id="first", ip=1, port=1),
@@ -69,7 +69,7 @@ async def leading(
         candidate=candidate,
         allocators=FixedDetector("127.0.0.1:1"),
         store_of=lambda _leadership: BrokenStore(),
-        office=office,
+        current_term=current_term,
         metrics=RegistryMetrics("test"),
         announce=announce,
         hinder=hinder,
@@ -82,49 +82,49 @@ async def leading(
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def term_after(office: Office, before: Term | None = None) -> Term:
+async def term_after(current_term: CurrentTerm, before: Term | None = None) -> Term:
     """The term that leads, once it is another than `before`."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             with contextlib.suppress(NotLeading):
-                if (term := office.term()) is not before:
+                if (term := current_term.get()) is not before:
                     return term
             await asyncio.sleep(0.01)
 
 
 async def test_a_store_that_fails_as_nobody_expected_ends_the_term_and_another_begins(
-    office: Office, hindrances: list[bool]
+    current_term: CurrentTerm, hindrances: list[bool]
 ) -> None:
-    term = await term_after(office)
+    term = await term_after(current_term)
     call = master.Call(type=master.Call.UPDATE_WEIGHTS)
     call.update_weights.weight_infos.add(role="web", weight=2)
     number = term.number()
     with pytest.raises(NotLeading):
         await asyncio.wait_for(term.request(events.OperatorCalled(number, call), number), PATIENCE_SECONDS)
-    await term_after(office, term)
+    await term_after(current_term, term)
     assert hindrances[:2] == [False, True], "health is told that nothing leads here, until the next term begins"
 
 
 async def test_a_loop_that_fails_ends_the_term_and_another_begins(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    current_term: CurrentTerm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    term = await term_after(office)
+    term = await term_after(current_term)
     for effect in list(term._carry_out):
         monkeypatch.setitem(term._carry_out, effect, None)
     number = term.number()
     call = master.Call(type=master.Call.UPDATE_WEIGHTS)
     with pytest.raises(NotLeading):
         await asyncio.wait_for(term.request(events.OperatorCalled(number, call), number), PATIENCE_SECONDS)
-    await term_after(office, term)
+    await term_after(current_term, term)
 
 
 @pytest.mark.parametrize("turns", range(10))
 async def test_the_end_of_an_epoch_is_not_missed_while_a_term_ends_by_itself(
-    leading: reign.Reign, office: Office, turns: int
+    leading: leader_loop.LeaderLoop, current_term: CurrentTerm, turns: int
 ) -> None:
-    term = await term_after(office)
+    term = await term_after(current_term)
     term.end(NotLeading())
     for _ in range(turns):
         await asyncio.sleep(0)
     await asyncio.wait_for(leading.end(NotLeading()), PATIENCE_SECONDS)
-    assert not office.leads
+    assert not current_term.leads

@@ -18,7 +18,7 @@ from mezzo_registry.adapters.white_list import WhiteList
 from mezzo_registry.core import Identity, Registry, Settings, events, records
 from mezzo_registry.metrics import RegistryMetrics
 from mezzo_registry.ports import Store, StoreError
-from mezzo_registry.shell.office import Office
+from mezzo_registry.shell.current_term import CurrentTerm
 from mezzo_registry.shell.term import Term
 
 RETRY_SECONDS_MIN = 0.5
@@ -27,7 +27,7 @@ RETRY_SECONDS_MAX = 5.0
 log = get_logger(__name__)
 
 
-class Reign:
+class LeaderLoop:
     """Follows where the candidate stands: begins terms, suspends their writes, ends them."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Reign:
         candidate: Candidate,
         allocators: LeaderDetector,
         store_of: Callable[[Leadership], Store],
-        office: Office,
+        current_term: CurrentTerm,
         metrics: RegistryMetrics,
         announce: Callable[[mesos.MasterInfo, Leadership], Awaitable[None]],
         hinder: Callable[[bool], Awaitable[None]],
@@ -55,7 +55,7 @@ class Reign:
         self._candidate = candidate
         self._allocators = allocators
         self._store_of = store_of
-        self._office = office
+        self._current_term = current_term
         self._metrics = metrics
         self._white_list = white_list
         self._pause_seconds_max = pause_seconds_max
@@ -92,7 +92,7 @@ class Reign:
 
     def _step_down(self, error: Exception) -> None:
         term, self._term = self._term, None
-        self._office.leave()
+        self._current_term.clear()
         if term is not None:
             term.end(error)
             log.info("stepped down")
@@ -144,7 +144,7 @@ class Reign:
         if current is not None and not current.may_write:
             term.suspend_writes()
         term.post_all(first)  # before anybody else can post anything
-        self._office.take(term)
+        self._current_term.set(term)
         self._terms += 1
         await self._hinder(False)
         await self._run(term, leadership)
