@@ -128,7 +128,7 @@ def test_whatever_the_registry_admits_the_agent_runs_or_ends(data: st.DataObject
     agent = cluster.agent(RESOURCES)
     host = Host(cluster, agent)
     for _ in range(data.draw(st.integers(1, 2))):
-        available = cluster.registry.books.agents[agent.id].available
+        available = cluster.registry.state.agents[agent.id].available
         if not available:
             break  # a call was refused, and its offer stands
         offer = cluster.offer(framework, agent, str(available))
@@ -140,7 +140,7 @@ def test_whatever_the_registry_admits_the_agent_runs_or_ends(data: st.DataObject
 def check_that_each_task_runs_or_has_ended(cluster: Cluster, host: Host, framework_id: str) -> None:
     cluster.registry.validate()
     here = host.core.books.frameworks.get(framework_id)
-    for known in cluster.registry.books.frameworks[framework_id].tasks.values():
+    for known in cluster.registry.state.frameworks[framework_id].tasks.values():
         if known.state in TERMINAL:
             continue
         assert here is not None

@@ -202,7 +202,7 @@ def test_what_an_operator_plans_and_a_framework_answers(
     answer = Call(type=Call.ACCEPT_INVERSE_OFFERS if accepts else Call.DECLINE_INVERSE_OFFERS)
     said = answer.accept_inverse_offers if accepts else answer.decline_inverse_offers
     said.filters.refuse_seconds = refuse
-    for offer_id in pair.cluster.registry.books.inverse_offers:
+    for offer_id in pair.cluster.registry.state.inverse_offers:
         said.inverse_offer_ids.add(value=offer_id)
     pair.cluster.call(pair.framework, answer)
     pair.check()

@@ -11,7 +11,7 @@ from mezzo_registry.testing import Cluster
 
 @pytest.fixture
 def make_cluster() -> Iterator[Callable[..., Cluster]]:
-    """Makes clusters; at the end of the test the books of each must be sound."""
+    """Makes clusters; at the end of the test the state of each must be sound."""
     made: list[Cluster] = []
 
     def make(

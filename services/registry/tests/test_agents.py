@@ -114,7 +114,7 @@ def test_heartbeats_keep_an_agent(cluster: Cluster) -> None:
     for _ in range(20):
         cluster.advance(15)
         cluster.tell(events.AgentHeard(agent.session))
-    assert agent.id in cluster.registry.books.agents
+    assert agent.id in cluster.registry.state.agents
 
 
 def test_unreachable_agent_comes_back_with_its_tasks(cluster: Cluster) -> None:
@@ -142,22 +142,22 @@ def test_removals_wait_for_the_rate_limit(make_cluster: MakeCluster) -> None:
     for _ in range(3):
         cluster.agent()
     cluster.advance(90)
-    assert len(cluster.registry.books.unreachable) == 1
+    assert len(cluster.registry.state.unreachable) == 1
     cluster.advance(600)
-    assert len(cluster.registry.books.unreachable) == 2
+    assert len(cluster.registry.state.unreachable) == 2
     cluster.advance(600)
-    assert len(cluster.registry.books.unreachable) == 3
+    assert len(cluster.registry.state.unreachable) == 3
 
 
 def test_agent_that_speaks_again_while_its_removal_waits_is_kept(make_cluster: MakeCluster) -> None:
     cluster = make_cluster(Settings(agent_removal_rate_limit=RateLimit(1, 600.0)))
     agents = [cluster.agent() for _ in range(2)]
     cluster.advance(90)
-    (left,) = [agent for agent in agents if agent.id in cluster.registry.books.agents]
+    (left,) = [agent for agent in agents if agent.id in cluster.registry.state.agents]
     for _ in range(100):
         cluster.tell(events.AgentHeard(left.session))
         cluster.advance(10)
-    assert left.id in cluster.registry.books.agents
+    assert left.id in cluster.registry.state.agents
     assert cluster.registry.measure(now=cluster.now)["master/slave_unreachable_canceled"] == 1
 
 
@@ -167,7 +167,7 @@ def test_agent_that_comes_back_while_it_is_marked_unreachable_stays_admitted(clu
     cluster.advance(90)
     cluster.come_back(agent)
     cluster.release_store()
-    assert agent.id in cluster.registry.books.agents
+    assert agent.id in cluster.registry.state.agents
     assert (records.ADMITTED, agent.id) in cluster.store
     assert (records.UNREACHABLE, agent.id) not in cluster.store
 
@@ -188,9 +188,9 @@ def test_agents_of_the_store_have_ten_minutes_to_come_back(make_cluster: MakeClu
     info.resources.extend(Resources.parse("cpus:4;mem:1024").messages())
     cluster = make_cluster(elected=events.Elected(admitted=(info,)))
     cluster.advance(599)
-    assert "old-S0" in cluster.registry.books.agents
+    assert "old-S0" in cluster.registry.state.agents
     cluster.advance(2)
-    assert "old-S0" in cluster.registry.books.unreachable
+    assert "old-S0" in cluster.registry.state.unreachable
 
 
 def test_agent_of_the_store_comes_back_with_its_tasks(make_cluster: MakeCluster) -> None:
@@ -205,21 +205,21 @@ def test_agent_of_the_store_comes_back_with_its_tasks(make_cluster: MakeCluster)
     task.resources.extend(Resources.parse("cpus:1").allocated_to("*").messages())
     cluster.come_back(agent, tasks=[task], frameworks=[framework_info])
     assert cluster.to_agent(agent)[0].HasField("registered")
-    assert "old-S0" not in cluster.registry.books.recovered
+    assert "old-S0" not in cluster.registry.state.recovered
 
     stream = cluster.subscribe(framework_info)
     assert cluster.on_stream(stream)[0].subscribed.framework_id.value == "old-0000"
     for _ in range(65):
         cluster.advance(10)
         cluster.tell(events.AgentHeard(agent.session))
-    assert "t1" in cluster.registry.books.frameworks["old-0000"].tasks
+    assert "t1" in cluster.registry.state.frameworks["old-0000"].tasks
 
 
 def test_agent_that_lost_its_id_replaces_its_old_self_at_the_same_address(cluster: Cluster) -> None:
     old = cluster.agent(pid="slave(1)@10.0.0.1:5051")
     cluster.disconnect(old)
     new = cluster.agent(pid="slave(1)@10.0.0.1:5051")
-    assert set(cluster.registry.books.agents) == {new.id}
+    assert set(cluster.registry.state.agents) == {new.id}
 
 
 def test_address_that_an_agent_left_is_free_for_another(cluster: Cluster) -> None:
@@ -229,7 +229,7 @@ def test_address_that_an_agent_left_is_free_for_another(cluster: Cluster) -> Non
     cluster.come_back(first)
     cluster.tell(events.AgentLeaving(first.session, "scaled down"))
     second = cluster.agent(pid="slave(1)@10.0.0.1:7001")
-    assert set(cluster.registry.books.agents) == {second.id}
+    assert set(cluster.registry.state.agents) == {second.id}
 
 
 def test_agent_that_moved_is_not_removed_for_the_new_agent_at_its_former_address(cluster: Cluster) -> None:
@@ -239,8 +239,8 @@ def test_agent_that_moved_is_not_removed_for_the_new_agent_at_its_former_address
     cluster.come_back(first, tasks=[cluster.snapshot_task(framework, first, task)], frameworks=[framework.info])
     cluster.disconnect(first)
     second = cluster.agent(pid="slave(1)@10.0.0.1:7001")
-    assert set(cluster.registry.books.agents) == {first.id, second.id}
-    assert set(cluster.registry.books.agents[first.id].tasks) == {(framework.id, task.task_id.value)}
+    assert set(cluster.registry.state.agents) == {first.id, second.id}
+    assert set(cluster.registry.state.agents[first.id].tasks) == {(framework.id, task.task_id.value)}
     assert cluster.states(framework) == []
 
 
@@ -256,7 +256,7 @@ def test_address_alone_makes_no_agent_the_successor_of_another(cluster: Cluster,
     else:
         cluster.come_back(first)
         cluster.agent(pid="slave(1)@10.0.0.1:7001")
-    assert {first.id, second.id} <= set(cluster.registry.books.agents)
+    assert {first.id, second.id} <= set(cluster.registry.state.agents)
 
 
 def test_agent_is_told_of_a_framework_that_came_back_under_a_forgotten_id(make_cluster: MakeCluster) -> None:
@@ -284,7 +284,7 @@ def test_agent_that_was_marked_gone_is_told_to_shut_down(make_cluster: MakeClust
 def test_agent_without_a_hostname_is_refused(cluster: Cluster) -> None:
     cluster.connect(cluster.register_message(hostname=""))
     assert refused_field(cluster) == "register.agent_info.hostname"
-    assert cluster.registry.books.agents == {}
+    assert cluster.registry.state.agents == {}
 
 
 @pytest.mark.parametrize(
@@ -330,10 +330,10 @@ def test_agent_with_an_attribute_that_is_no_amount_comes_back(cluster: Cluster, 
     attribute = register.agent_info.attributes.add(name="level", type=mesos.Value.SCALAR)
     attribute.scalar.value = value
     session = cluster.connect(register)
-    register.agent_info.id.value = next(iter(cluster.registry.books.agents))
+    register.agent_info.id.value = next(iter(cluster.registry.state.agents))
     cluster.tell(events.AgentDisconnected(session, "the stream broke"))
     cluster.connect(register)
-    assert [one.session for one in cluster.registry.books.agents.values()] == [session + 1]
+    assert [one.session for one in cluster.registry.state.agents.values()] == [session + 1]
 
 
 def test_agent_whose_tasks_hold_more_than_it_has_is_refused(cluster: Cluster) -> None:
@@ -343,7 +343,7 @@ def test_agent_whose_tasks_hold_more_than_it_has_is_refused(cluster: Cluster) ->
     task.resources[0].scalar.value = 5
     cluster.come_back(agent, tasks=[task], frameworks=[framework.info])
     assert refused_field(cluster) == "register.total_resources"
-    assert cluster.registry.books.agents[agent.id].tasks.keys() == {(framework.id, "t1")}
+    assert cluster.registry.state.agents[agent.id].tasks.keys() == {(framework.id, "t1")}
 
 
 def test_agent_that_reports_a_task_twice_is_refused(cluster: Cluster) -> None:
@@ -373,7 +373,7 @@ def test_forgotten_unreachable_agents_are_the_oldest_and_those_beyond_the_count(
     marked = {f"S{number}": START - number for number in range(5)}
     cluster = make_cluster(Settings(registry_max_agent_count=2), events.Elected(unreachable=marked))
     said = cluster.advance(900)
-    assert set(cluster.registry.books.unreachable) == {"S0", "S1"}
+    assert set(cluster.registry.state.unreachable) == {"S0", "S1"}
     writes = [[write.key for write in one.writes] for one in said if isinstance(one, effects.Persist)]
     assert writes == [["S4"], ["S3"], ["S2"]], "all of them as one might be more than a transaction holds"
 

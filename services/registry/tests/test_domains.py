@@ -46,7 +46,7 @@ def test_agent_with_a_domain_is_refused_by_a_registry_without(cluster: Cluster) 
     cluster.connect(register(cluster, domains.parse(JSON)))
     (why,) = refused(cluster)
     assert why.startswith("register.agent_info.domain: ")
-    assert not cluster.registry.books.agents
+    assert not cluster.registry.state.agents
 
 
 def test_agent_without_a_domain_is_taken_unless_one_is_required(make_cluster: MakeCluster) -> None:

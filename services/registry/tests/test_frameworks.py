@@ -55,7 +55,7 @@ def test_end_of_the_older_stream_does_not_touch_the_newer(cluster: Cluster) -> N
     older = framework.stream_id
     cluster.resubscribe(framework)
     assert cluster.tell(events.FrameworkStreamClosed(older)) == []
-    assert cluster.registry.books.frameworks[framework.id].connected
+    assert cluster.registry.state.frameworks[framework.id].connected
 
 
 def test_offers_do_not_survive_a_new_subscription(cluster: Cluster) -> None:
@@ -63,7 +63,7 @@ def test_offers_do_not_survive_a_new_subscription(cluster: Cluster) -> None:
     cluster.offer(framework, agent)
     cluster.resubscribe(framework)
     assert cluster.recovered() == ["cpus(allocated: *):2; mem(allocated: *):1024"]
-    assert cluster.registry.books.offers == {}
+    assert cluster.registry.state.offers == {}
 
 
 def test_update_that_is_not_acknowledged_comes_again_with_a_new_subscription(cluster: Cluster) -> None:
@@ -80,9 +80,9 @@ def test_framework_that_stays_away_for_its_failover_timeout_is_removed(cluster: 
     cluster.running(framework, agent)
     cluster.close(framework)
     cluster.advance(59)
-    assert framework.id in cluster.registry.books.frameworks
+    assert framework.id in cluster.registry.state.frameworks
     cluster.advance(2)
-    assert framework.id in cluster.registry.books.completed
+    assert framework.id in cluster.registry.state.completed
     assert [one.WhichOneof("message") for one in cluster.to_agent(agent)] == ["shutdown_framework"]
     assert cluster.recovered() == ["cpus(allocated: *):1; mem(allocated: *):128"]
     assert cluster.to_allocator()[-1].HasField("framework_removed")
@@ -94,14 +94,14 @@ def test_framework_that_comes_back_in_time_is_kept(cluster: Cluster) -> None:
     cluster.advance(30)
     cluster.resubscribe(framework)
     cluster.advance(60)
-    assert cluster.registry.books.frameworks[framework.id].connected
+    assert cluster.registry.state.frameworks[framework.id].connected
 
 
 def test_framework_without_a_failover_timeout_is_removed_when_its_stream_ends(cluster: Cluster) -> None:
     framework = cluster.framework()
     cluster.close(framework)
     cluster.advance(0)
-    assert framework.id in cluster.registry.books.completed
+    assert framework.id in cluster.registry.state.completed
 
 
 def test_removed_framework_cannot_come_back(cluster: Cluster) -> None:
@@ -129,7 +129,7 @@ def test_oldest_completed_framework_is_forgotten(make_cluster: MakeCluster) -> N
     frameworks = [cluster.framework() for _ in range(3)]
     for framework in frameworks:
         cluster.call(framework, Call(type=Call.TEARDOWN))
-    assert list(cluster.registry.books.completed) == [one.id for one in frameworks[1:]]
+    assert list(cluster.registry.state.completed) == [one.id for one in frameworks[1:]]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_framework_that_makes_no_sense_gets_an_error_event(
     (error,) = cluster.on_stream(stream)
     assert error.error.message.startswith(f"subscribe.framework_info.{field}: ")
     assert [one.stream_id for one in cluster.of(effects.CloseFrameworkStream)] == [stream]
-    assert cluster.registry.books.frameworks == {}
+    assert cluster.registry.state.frameworks == {}
 
 
 @pytest.mark.parametrize(("user", "name"), [("", "x"), ("root", ""), ("", "")])
@@ -219,7 +219,7 @@ def test_user_and_checkpoint_do_not_change_with_a_new_subscription(cluster: Clus
     framework = cluster.framework(checkpoint=True)
     framework.info.user, framework.info.checkpoint, framework.info.webui_url = "other", False, "http://x"
     cluster.resubscribe(framework)
-    kept = cluster.registry.books.frameworks[framework.id].info
+    kept = cluster.registry.state.frameworks[framework.id].info
     assert (kept.user, kept.checkpoint, kept.webui_url) == ("root", True, "http://x")
 
 
@@ -246,7 +246,7 @@ def test_removed_role_takes_its_offers_with_it(cluster: Cluster) -> None:
     del framework.info.roles[1]
     cluster.call(framework, update_call(framework.info))
     assert [one.rescind.offer_id for one in cluster.to_framework(framework)] == [offers[1].id]
-    assert cluster.registry.books.roles == {"a": 1}
+    assert cluster.registry.state.roles == {"a": 1}
 
 
 @pytest.mark.parametrize(("field", "value"), [("user", "other"), ("checkpoint", True), ("principal", "bob")])
@@ -291,7 +291,7 @@ def test_call_for_a_role_that_is_not_the_frameworks_is_dropped(cluster: Cluster,
     assert (cluster.of(effects.Refuse), cluster.to_allocator()) == ([], [])
     assert [(note.level, note.event) for note in cluster.of(effects.Note)] == [("warning", "call dropped")]
     assert cluster.registry.measure(now=cluster.now)["master/dropped_messages"] == 1
-    assert cluster.registry.books.frameworks[framework.id].suppressed == set()
+    assert cluster.registry.state.frameworks[framework.id].suppressed == set()
 
 
 # --- who may call -----------------------------------------------------------------------------------------------------
@@ -309,7 +309,7 @@ def test_call_with_anothers_stream_id_is_refused(cluster: Cluster) -> None:
         f"InvalidRequest: The stream ID '{other.stream_id}' included in this request didn't match the stream ID "
         f"currently associated with framework ID {framework.id}"
     )
-    assert framework.id in cluster.registry.books.frameworks
+    assert framework.id in cluster.registry.state.frameworks
 
 
 def test_call_of_an_unknown_framework_is_refused(cluster: Cluster) -> None:

@@ -1,4 +1,4 @@
-"""A stale entry in any index of the books is found, whichever it is."""
+"""A stale entry in any index of the cluster state is found, whichever it is."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import pytest
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo_registry.core import Settings
 from mezzo_registry.core.failures import InvariantViolation
-from mezzo_registry.core.state.cluster import Books
+from mezzo_registry.core.state.cluster import ClusterState
 from mezzo_registry.testing import Cluster
 
 INDICES = (
@@ -46,7 +46,7 @@ def busy() -> Cluster:
 def test_entry_that_is_missing_is_found(index: str) -> None:
     """Save of the completed frameworks: nothing else says which of them are remembered."""
     cluster = busy()
-    getattr(cluster.registry.books, index).popitem()
+    getattr(cluster.registry.state, index).popitem()
     with pytest.raises((InvariantViolation, KeyError)):
         cluster.registry.validate()
 
@@ -54,7 +54,7 @@ def test_entry_that_is_missing_is_found(index: str) -> None:
 @pytest.mark.parametrize("index", INDICES)
 def test_entry_that_is_stale_is_found(index: str) -> None:
     cluster = busy()
-    entries = getattr(cluster.registry.books, index)
+    entries = getattr(cluster.registry.state, index)
     entries["stale"] = next(filter(None, entries.values()))  # no count of none
     with pytest.raises(InvariantViolation):
         cluster.registry.validate()
@@ -63,21 +63,21 @@ def test_entry_that_is_stale_is_found(index: str) -> None:
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda books: books.recovered.add("S9"),
-        lambda books: books.unreachable.update({next(iter(books.agents)): 0.0}),
-        lambda books: books.gone.update({next(iter(books.agents)): 0.0}),
-        lambda books: next(iter(books.agents.values())).told.update({"gone-0000": 0}),
-        lambda books: next(iter(books.agents.values())).kills.update({("gone-0000", "t"): None}),
-        lambda books: next(iter(books.agents.values())).offers.clear(),
-        lambda books: next(iter(books.frameworks.values())).offers.clear(),
-        lambda books: next(iter(books.agents.values())).tasks.clear(),
-        lambda books: next(iter(books.frameworks.values())).agents.clear(),
-        lambda books: next(iter(books.frameworks.values())).unreachable.clear(),
-        lambda books: books.untold.update({9: {}}),
+        lambda cluster_state: cluster_state.recovered.add("S9"),
+        lambda cluster_state: cluster_state.unreachable.update({next(iter(cluster_state.agents)): 0.0}),
+        lambda cluster_state: cluster_state.gone.update({next(iter(cluster_state.agents)): 0.0}),
+        lambda cluster_state: next(iter(cluster_state.agents.values())).told.update({"gone-0000": 0}),
+        lambda cluster_state: next(iter(cluster_state.agents.values())).kills.update({("gone-0000", "t"): None}),
+        lambda cluster_state: next(iter(cluster_state.agents.values())).offers.clear(),
+        lambda cluster_state: next(iter(cluster_state.frameworks.values())).offers.clear(),
+        lambda cluster_state: next(iter(cluster_state.agents.values())).tasks.clear(),
+        lambda cluster_state: next(iter(cluster_state.frameworks.values())).agents.clear(),
+        lambda cluster_state: next(iter(cluster_state.frameworks.values())).unreachable.clear(),
+        lambda cluster_state: cluster_state.untold.update({9: {}}),
     ],
 )
-def test_what_peers_know_of_each_other_is_checked(spoil: Callable[[Books], None]) -> None:
+def test_what_peers_know_of_each_other_is_checked(spoil: Callable[[ClusterState], None]) -> None:
     cluster = busy()
-    spoil(cluster.registry.books)
+    spoil(cluster.registry.state)
     with pytest.raises(InvariantViolation):
         cluster.registry.validate()

@@ -71,7 +71,7 @@ def advise(
     """The allocator advises an inverse offer. Returns what the framework is sent."""
     allocations = allocator.Allocations()
     one = allocations.inverse_allocations.add(framework=cluster.number_of(framework))
-    one.agent = cluster.registry.books.agents[agent.id].number
+    one.agent = cluster.registry.state.agents[agent.id].number
     one.unavailability.CopyFrom(when)
     cluster.tell(events.AllocationsMade(allocations))
     sent = cluster.to_framework(framework)
@@ -158,7 +158,7 @@ def test_schedule_that_makes_no_sense_is_refused(cluster: Cluster) -> None:
     ):
         cluster.operate(call)
         assert cluster.refusal().startswith(f"InvalidRequest: {field}: ")
-    assert not cluster.registry.books.plan
+    assert not cluster.registry.state.plan
 
 
 @pytest.mark.parametrize(
@@ -180,13 +180,13 @@ def test_agents_of_a_machine_that_goes_down_end_and_are_not_taken_again(cluster:
     assert cluster.to_agent(agent)[0].HasField("shutdown")
     assert rescinded(cluster, framework) == [offer.id]
     assert cluster.states(framework) == [("t1", "TASK_LOST")]
-    assert agent.id not in cluster.registry.books.agents
+    assert agent.id not in cluster.registry.state.agents
     assert [one.hostname for one in status(cluster).status.down_machines] == ["node"]
     again = cluster.register_message(pid=PID)
     session = cluster.connect(again)
     assert cluster.to_agent(FakeAgent(session, "", again))[0].HasField("shutdown")
     assert cluster.of(effects.CloseAgentSession)
-    assert not cluster.registry.books.agents
+    assert not cluster.registry.state.agents
 
 
 def test_agent_that_is_being_admitted_while_its_machine_goes_down_ends(cluster: Cluster) -> None:
@@ -196,7 +196,7 @@ def test_agent_that_is_being_admitted_while_its_machine_goes_down_ends(cluster: 
     register = cluster.register_message(pid=PID)
     cluster.connect(register)
     cluster.release_store()
-    assert not cluster.registry.books.agents
+    assert not cluster.registry.state.agents
     assert ("admitted", f"{cluster.identity.registry_id}-S0") not in cluster.store
 
 
@@ -208,7 +208,7 @@ def test_agent_that_is_being_admitted_while_its_address_goes_down_ends(cluster: 
     session = cluster.connect(register)
     cluster.release_store()
     assert cluster.to_agent(FakeAgent(session, "", register))[0].HasField("shutdown")
-    assert not cluster.registry.books.agents
+    assert not cluster.registry.state.agents
     assert ("admitted", f"{cluster.identity.registry_id}-S0") not in cluster.store
 
 
@@ -222,11 +222,11 @@ def test_agent_of_the_term_before_that_comes_back_to_a_machine_that_is_down_is_r
         tables.setdefault(table, {})[key] = value
     later = make_cluster(None, records.elected(tables))
     later.operate(start(named(ip="10.0.0.1")))
-    assert agent.id in later.registry.books.agents
+    assert agent.id in later.registry.state.agents
     register = later.register_message(pid=PID)
     register.agent_info.id.value = agent.id
     later.connect(register)
-    assert not later.registry.books.agents
+    assert not later.registry.state.agents
     assert ("admitted", agent.id) not in later.store
 
 
@@ -317,7 +317,7 @@ def test_answer_is_passed_on_and_shown_to_operators(
     (message,) = cluster.to_allocator()
     answered = message.inverse_offer_answered
     assert (answered.answer, answered.filters.refuse_seconds) == (told, 60.0)
-    assert answered.agent == cluster.registry.books.agents[agent.id].number
+    assert answered.agent == cluster.registry.state.agents[agent.id].number
     (said,) = status(cluster).status.draining_machines[0].statuses
     assert (said.status, said.framework_id.value) == (shown, framework.id)
     cluster.call(framework, answer(kind, offer))
@@ -342,7 +342,7 @@ def test_answer_of_another_framework_is_none(cluster: Cluster) -> None:
     _, _, offer = draining(cluster)
     cluster.call(cluster.framework(), answer("ACCEPT", offer))
     assert not cluster.to_allocator()
-    assert offer.id.value in cluster.registry.books.inverse_offers
+    assert offer.id.value in cluster.registry.state.inverse_offers
 
 
 def test_other_plans_rescind_what_was_asked_and_forget_what_was_said(cluster: Cluster) -> None:
@@ -367,7 +367,7 @@ def test_nobody_is_asked_who_is_away(cluster: Cluster, who: str) -> None:
         assert rescinded(cluster, framework) == [offer.id]
     else:
         cluster.close(framework)
-    assert not cluster.registry.books.inverse_offers
+    assert not cluster.registry.state.inverse_offers
     answered = [one.inverse_offer_answered for one in cluster.to_allocator() if one.HasField("inverse_offer_answered")]
     assert [one.answer for one in answered] == [Answered.ANSWER_UNSPECIFIED]
     assert advise(cluster, framework, agent) == []

@@ -51,7 +51,7 @@ def test_offers_carry_no_allocation_for_frameworks_without_multi_role(cluster: C
 
 def test_offers_of_one_cycle_come_in_one_event(cluster: Cluster) -> None:
     framework = cluster.framework()
-    numbers = [cluster.registry.books.agents[cluster.agent().id].number for _ in range(3)]
+    numbers = [cluster.registry.state.agents[cluster.agent().id].number for _ in range(3)]
     allocations = allocator.Allocations()
     for number in numbers:
         one = allocations.allocations.add(framework=cluster.number_of(framework), agent=number, role="*")
@@ -61,7 +61,7 @@ def test_offers_of_one_cycle_come_in_one_event(cluster: Cluster) -> None:
     assert len(event.offers.offers) == 3
 
 
-def test_allocation_that_does_not_fit_the_books_is_given_back(cluster: Cluster) -> None:
+def test_allocation_that_does_not_fit_is_returned_to_the_allocator(cluster: Cluster) -> None:
     agent, framework = cluster.agent("cpus:4"), cluster.framework()
     cluster.offer(framework, agent, "cpus:3")
     cluster.allocate(framework, agent, "cpus:2")
@@ -106,10 +106,10 @@ def test_one_timer_serves_all_offers(make_cluster: MakeCluster) -> None:
         cluster.advance(10)
     assert len([timer for timer in cluster.timers if timer.purpose == OFFER_TIMEOUT]) == 1
     cluster.call(framework, decline(made[1]))
-    assert made[0] not in cluster.registry.books.offers
-    assert list(cluster.registry.books.offers) == made[2:]
+    assert made[0] not in cluster.registry.state.offers
+    assert list(cluster.registry.state.offers) == made[2:]
     cluster.advance(19)
-    assert list(cluster.registry.books.offers) == made[2:]
+    assert list(cluster.registry.state.offers) == made[2:]
     cluster.advance(2)
     assert [one.rescind.offer_id.value for one in cluster.to_framework(framework)] == made[2:]
 
@@ -155,7 +155,7 @@ def test_declined_offer_goes_back_with_its_filter(cluster: Cluster) -> None:
     cluster.call(framework, decline(offer.id.value, refuse=120.0))
     (message,) = cluster.to_allocator()
     assert message.recovered.filters.refuse_seconds == 120.0
-    assert cluster.registry.books.offers == {}
+    assert cluster.registry.state.offers == {}
 
 
 def test_offer_that_is_declined_without_a_filter_is_refused_for_five_seconds(cluster: Cluster) -> None:
@@ -175,7 +175,7 @@ def test_offer_of_another_framework_cannot_be_declined(cluster: Cluster) -> None
     agent, framework, other = cluster.agent(), cluster.framework(), cluster.framework()
     offer = cluster.offer(framework, agent)
     cluster.call(other, decline(offer.id.value))
-    assert offer.id.value in cluster.registry.books.offers
+    assert offer.id.value in cluster.registry.state.offers
 
 
 # --- ACCEPT -----------------------------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def test_offers_of_two_agents_cannot_be_combined(cluster: Cluster) -> None:
     offers = [cluster.offer(framework, agent) for agent in agents]
     cluster.accept(framework, offers, cluster.task_info(agents[0]))
     assert errors(cluster, framework) == [("t1", "TASK_LOST", "REASON_INVALID_OFFERS")]
-    assert cluster.registry.books.offers == {}
+    assert cluster.registry.state.offers == {}
     assert len(cluster.recovered()) == 2
 
 
@@ -265,7 +265,7 @@ def test_offer_of_another_framework_cannot_be_used(cluster: Cluster) -> None:
     offer = cluster.offer(framework, agent)
     cluster.accept(other, [offer], cluster.task_info(agent))
     assert errors(cluster, other) == [("t1", "TASK_LOST", "REASON_INVALID_OFFERS")]
-    assert offer.id.value in cluster.registry.books.offers
+    assert offer.id.value in cluster.registry.state.offers
 
 
 def test_accept_of_no_offers_starts_nothing(cluster: Cluster) -> None:
@@ -529,7 +529,7 @@ def test_accept_with_too_many_tasks_is_refused(cluster: Cluster) -> None:
     info = cluster.task_info(offer)
     cluster.accept(framework, [offer], *[info] * 10_001)
     assert cluster.refusal().startswith("InvalidRequest: accept.operations[0].launch.task_infos: has 10001 items")
-    assert offer.id.value in cluster.registry.books.offers
+    assert offer.id.value in cluster.registry.state.offers
 
 
 # --- the allocator ----------------------------------------------------------------------------------------------------
@@ -558,7 +558,7 @@ def test_running_tasks_do_not_need_an_allocator(cluster: Cluster) -> None:
     assert cluster.states(framework) == [("t1", "TASK_FINISHED")]
     assert cluster.to_allocator() == []
     cluster.acknowledge(framework, agent, "t1", identifier)
-    assert cluster.registry.books.frameworks[framework.id].tasks == {}
+    assert cluster.registry.state.frameworks[framework.id].tasks == {}
 
 
 def test_requests_are_passed_on(cluster: Cluster) -> None:
@@ -581,7 +581,7 @@ def test_fields_that_nobody_knows_change_nothing_for_others(cluster: Cluster) ->
     offer = cluster.offer(framework, agent, "cpus:2;mem:512")
     cluster.accept(framework, [offer], cluster.task_info(offer, resources="cpus:0.375;mem:64"))
     assert errors(cluster, framework) == []
-    assert (framework.id, "t1") in cluster.registry.books.agents[agent.id].tasks
+    assert (framework.id, "t1") in cluster.registry.state.agents[agent.id].tasks
 
 
 def test_what_large_resources_mean_is_not_remembered() -> None:
@@ -603,4 +603,4 @@ def test_refusal_for_a_time_that_is_no_number_is_refused_before_anything_changes
     assert cluster.refusal() == "InvalidRequest: decline.filters.refuse_seconds: is not a number"
     cluster.accept(framework, [offer], cluster.task_info(offer), refuse=math.nan)
     assert cluster.refusal() == "InvalidRequest: accept.filters.refuse_seconds: is not a number"
-    assert offer.id.value in cluster.registry.books.offers
+    assert offer.id.value in cluster.registry.state.offers

@@ -111,7 +111,7 @@ def test_operator_reads_the_weights_that_were_set(cluster: Cluster) -> None:
 def test_weight_that_is_not_positive_is_refused(cluster: Cluster, weight: float) -> None:
     cluster.operate(weights(ok=2.0, web=weight))
     assert cluster.refusal().startswith("InvalidRequest: update_weights.weight_infos[1].weight: ")
-    assert not cluster.registry.books.configuration.weights
+    assert not cluster.registry.state.configuration.weights
 
 
 def test_weight_of_what_is_no_role_is_refused(cluster: Cluster) -> None:
@@ -148,7 +148,7 @@ def test_weights_of_the_flags_count_until_the_store_has_some(make_cluster: MakeC
     assert first.roles_to_allocator()["web"].weight == 2.0
     first.operate(weights(eng=5.0))
     later = restarted(make_cluster, first, Settings(weights={"web": 9.0}))
-    assert later.registry.books.configuration.weights == {"web": 2.0, "eng": 5.0}
+    assert later.registry.state.configuration.weights == {"web": 2.0, "eng": 5.0}
 
 
 # --- quota ------------------------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_quota_that_makes_no_sense_is_refused(
 def test_batch_is_all_or_nothing(cluster: Cluster) -> None:
     cluster.operate(quota(("web", {}, {"cpus": 2}), ("eng", {"cpus": 2}, {"cpus": 1})))
     assert "quota_configs[1]" in cluster.refusal()
-    assert not cluster.registry.books.configuration.quotas
+    assert not cluster.registry.state.configuration.quotas
     assert not cluster.of(effects.Persist)
 
 
@@ -351,7 +351,7 @@ def test_removed_quota_is_told_and_forgotten(cluster: Cluster, make_cluster: Mak
     (changed,) = cluster.published("role_changed")
     assert changed.forgotten
     assert not changed.configured
-    assert not restarted(make_cluster, cluster).registry.books.configuration.quotas
+    assert not restarted(make_cluster, cluster).registry.state.configuration.quotas
     cluster.operate(remove_quota("web"))
     assert cluster.refusal() == "InvalidRequest: remove_quota.role: role 'web' has no quota"
 
@@ -381,7 +381,7 @@ def test_more_roles_than_a_transaction_of_the_store_holds_are_refused(cluster: C
         call.update_weights.weight_infos.add(role=f"{number:080d}", weight=1.0)
     cluster.operate(call)
     assert cluster.refusal().startswith("LimitExceeded: ")
-    assert not cluster.registry.books.ordered.weights
+    assert not cluster.registry.state.ordered.weights
     del call.update_weights.weight_infos[6_000:]
     for _ in range(2):
         cluster.operate(call)

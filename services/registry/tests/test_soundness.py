@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order: the books stay sound, and nothing that a peer says can make the core raise."""
+"""Whatever happens, in whatever order: the state stays sound, and nothing that a peer says can make the core raise."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ class ClusterMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.cluster.held_back is None)
     @rule(address=any_address)
     def agent_comes(self, address: int) -> None:
-        down = self.cluster.registry.books.plan.is_down("node", pid_of(address))
+        down = self.cluster.registry.state.plan.is_down("node", pid_of(address))
         if len(self.agents) < 5 and not down:
             self.agents.append(self.cluster.agent(pid=pid_of(address)))
 
@@ -119,8 +119,11 @@ class ClusterMachine(RuleBasedStateMachine):
 
     @rule(framework=any_index, agent=any_index, start_seconds=st.sampled_from([1, 2]))
     def inverse_allocation(self, framework: int, agent: int, start_seconds: int) -> None:
-        books = self.cluster.registry.books
-        known, on = books.frameworks.get(self.framework_at(framework).id), books.agents.get(self.agent_at(agent).id)
+        cluster_state = self.cluster.registry.state
+        known, on = (
+            cluster_state.frameworks.get(self.framework_at(framework).id),
+            cluster_state.agents.get(self.agent_at(agent).id),
+        )
         allocations = allocator.Allocations()
         one = allocations.inverse_allocations.add(framework=known.number if known else 0, agent=on.number if on else 0)
         one.unavailability.start.nanoseconds = start_seconds * 10**9
@@ -133,14 +136,14 @@ class ClusterMachine(RuleBasedStateMachine):
         call = scheduler.Call(type=kind)
         said = call.accept_inverse_offers if accepts else call.decline_inverse_offers
         said.SetInParent()
-        for offer_id in self.cluster.registry.books.inverse_offers:
+        for offer_id in self.cluster.registry.state.inverse_offers:
             said.inverse_offer_ids.add(value=offer_id)
         self.cluster.call(played, call)
 
     @rule(framework=any_index, agent=any_index)
     def allocation(self, framework: int, agent: int) -> None:
-        played, books = self.framework_at(framework), self.cluster.registry.books
-        if played.id not in books.frameworks or self.agent_at(agent).id not in books.agents:
+        played, cluster_state = self.framework_at(framework), self.cluster.registry.state
+        if played.id not in cluster_state.frameworks or self.agent_at(agent).id not in cluster_state.agents:
             return
         self.cluster.allocate(played, self.agent_at(agent), "cpus:1;mem:256")
         for event in self.cluster.to_framework(played):
@@ -199,8 +202,8 @@ class ClusterMachine(RuleBasedStateMachine):
         address=st.none() | any_address,
     )
     def agent_returns(self, agent: int, kept: int, terminal: bool, renamed: bool, address: int | None) -> None:
-        played, books = self.agent_at(agent), self.cluster.registry.books
-        known = books.agents.get(played.id)
+        played, cluster_state = self.agent_at(agent), self.cluster.registry.state
+        known = cluster_state.agents.get(played.id)
         state = "TASK_FAILED" if terminal else "TASK_RUNNING"
         tasks, executors, frameworks = [], {}, {}
         for task in list(known.tasks.values())[:kept] if known else []:
@@ -294,7 +297,7 @@ class ClusterMachine(RuleBasedStateMachine):
     @invariant()
     def observers_copy_is_true(self) -> None:
         if self.seen is not None:
-            frameworks = self.cluster.registry.books.frameworks.values()
+            frameworks = self.cluster.registry.state.frameworks.values()
             truth = {(one.id, task.id): task.state for one in frameworks for task in one.tasks.values()}
             assert self.seen == truth
 
@@ -386,11 +389,11 @@ def test_no_message_of_a_peer_makes_the_core_raise(
 def test_impossible_transition_tells_the_story(cluster: Cluster) -> None:
     agent, framework = cluster.agent(), cluster.framework(failover_timeout=60.0)
     cluster.launched(framework, agent)
-    known = cluster.registry.books.frameworks[framework.id]
+    known = cluster.registry.state.frameworks[framework.id]
     known.state = FrameworkState.COMPLETED
     with pytest.raises(InvalidTransition) as raised:
         cluster.close(framework)
     assert str(raised.value).startswith(f"framework {framework.id} cannot go from completed to disconnected")
     assert any("AllocationsMade" in line or "FrameworkCalled" in line for line in raised.value.story)
-    # Put the books right again for the check at the end of the test.
+    # Put the state right again for the check at the end of the test.
     known.state, known.stream_id = FrameworkState.DISCONNECTED, None

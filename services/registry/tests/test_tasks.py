@@ -64,7 +64,7 @@ def test_task_that_has_ended_does_not_run_again(cluster: Cluster) -> None:
     cluster.launched(framework, agent)
     cluster.update(framework, agent, "t1", "TASK_FAILED")
     cluster.update(framework, agent, "t1", "TASK_RUNNING")
-    assert cluster.registry.books.frameworks[framework.id].tasks["t1"].state == mesos.TASK_FAILED
+    assert cluster.registry.state.frameworks[framework.id].tasks["t1"].state == mesos.TASK_FAILED
 
 
 def test_acknowledged_terminal_update_ends_the_task(cluster: Cluster) -> None:
@@ -74,9 +74,9 @@ def test_acknowledged_terminal_update_ends_the_task(cluster: Cluster) -> None:
     cluster.acknowledge(framework, agent, "t1", identifier)
     (message,) = cluster.to_agent(agent)
     assert message.acknowledge_update.uuid == identifier
-    books = cluster.registry.books.frameworks[framework.id]
-    assert books.tasks == {}
-    assert [task.id for task in books.completed] == ["t1"]
+    known = cluster.registry.state.frameworks[framework.id]
+    assert known.tasks == {}
+    assert [task.id for task in known.completed] == ["t1"]
 
 
 def test_acknowledgement_of_another_update_does_not_end_the_task(cluster: Cluster) -> None:
@@ -85,7 +85,7 @@ def test_acknowledgement_of_another_update_does_not_end_the_task(cluster: Cluste
     earlier, _ = cluster.update(framework, agent, "t1", "TASK_RUNNING")
     cluster.update(framework, agent, "t1", "TASK_FINISHED")
     cluster.acknowledge(framework, agent, "t1", earlier)
-    assert "t1" in cluster.registry.books.frameworks[framework.id].tasks
+    assert "t1" in cluster.registry.state.frameworks[framework.id].tasks
     assert kinds(cluster.to_agent(agent)) == ["acknowledge_update"]
 
 
@@ -95,7 +95,7 @@ def test_acknowledgement_for_an_agent_that_is_away_is_dropped(cluster: Cluster) 
     identifier, _ = cluster.update(framework, agent, "t1", "TASK_FINISHED")
     cluster.disconnect(agent)
     cluster.acknowledge(framework, agent, "t1", identifier)
-    assert "t1" in cluster.registry.books.frameworks[framework.id].tasks
+    assert "t1" in cluster.registry.state.frameworks[framework.id].tasks
     assert cluster.registry.measure(now=cluster.now)["master/invalid_status_update_acknowledgements"] == 1
 
 
@@ -111,7 +111,7 @@ def test_update_that_was_acknowledged_while_its_agent_was_away_is_not_forwarded_
     assert not cluster.to_framework(framework)
     message = cluster.to_agent(agent)[-1]
     assert message.acknowledge_update.uuid == identifier
-    assert not cluster.registry.books.frameworks[framework.id].tasks
+    assert not cluster.registry.state.frameworks[framework.id].tasks
     # Another update of a task of the same name is another matter.
     cluster.advance(1.0)
     cluster.update(framework, agent, "t1", "TASK_FAILED")
@@ -145,7 +145,7 @@ def test_update_of_another_agents_task_does_not_end_it(cluster: Cluster) -> None
     agent, liar, framework = cluster.agent(), cluster.agent(), cluster.framework()
     cluster.running(framework, agent)
     cluster.update(framework, liar, "t1", "TASK_FAILED")
-    assert cluster.registry.books.frameworks[framework.id].tasks["t1"].state == mesos.TASK_RUNNING
+    assert cluster.registry.state.frameworks[framework.id].tasks["t1"].state == mesos.TASK_RUNNING
     assert cluster.recovered() == []
 
 
@@ -156,7 +156,7 @@ def test_completed_tasks_are_remembered_up_to_a_number(make_cluster: MakeCluster
         cluster.launched(framework, agent, name)
         identifier, _ = cluster.update(framework, agent, name, "TASK_FINISHED")
         cluster.acknowledge(framework, agent, name, identifier)
-    assert [task.id for task in cluster.registry.books.frameworks[framework.id].completed] == ["t2", "t3"]
+    assert [task.id for task in cluster.registry.state.frameworks[framework.id].completed] == ["t2", "t3"]
 
 
 # --- kills ------------------------------------------------------------------------------------------------------------
@@ -397,7 +397,7 @@ def test_task_of_a_completed_framework_is_shut_down(cluster: Cluster) -> None:
     cluster.call(framework, Call(type=Call.TEARDOWN))
     cluster.come_back(agent, tasks=[cluster.snapshot_task(framework, agent, info)], frameworks=[framework.info])
     assert kinds(cluster.to_agent(agent)) == ["registered", "shutdown_framework"]
-    assert cluster.registry.books.agents[agent.id].tasks == {}
+    assert cluster.registry.state.agents[agent.id].tasks == {}
 
 
 def test_framework_that_only_its_agents_know_has_time_to_come_back(make_cluster: MakeCluster) -> None:
@@ -410,9 +410,9 @@ def test_framework_that_only_its_agents_know_has_time_to_come_back(make_cluster:
     for _ in range(59):
         cluster.advance(10)
         cluster.tell(events.AgentHeard(agent.session))
-    assert "old-0000" in cluster.registry.books.frameworks
+    assert "old-0000" in cluster.registry.state.frameworks
     cluster.advance(11)
-    assert "old-0000" in cluster.registry.books.completed
+    assert "old-0000" in cluster.registry.state.completed
     assert kinds(cluster.to_agent(agent)) == ["shutdown_framework"]
 
 

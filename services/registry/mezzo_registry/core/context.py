@@ -9,18 +9,18 @@ from mezzo.operator.v1 import operator_pb2 as operator
 from mezzo_registry.core import effects
 from mezzo_registry.core.events import Timer
 from mezzo_registry.core.settings import Identity, Settings
-from mezzo_registry.core.state.cluster import Agent, Books, Framework
+from mezzo_registry.core.state.cluster import Agent, ClusterState, Framework
 
 
 class Turn:
-    """The books, the time, and the orders given so far. One object serves all turns of a registry."""
+    """The cluster state, the time, and the effects so far. One object serves all events of a registry."""
 
-    __slots__ = ("books", "counters", "effects", "identity", "now", "settings")
+    __slots__ = ("counters", "effects", "identity", "now", "settings", "state")
 
     def __init__(self, identity: Identity, settings: Settings) -> None:
         self.identity = identity
         self.settings = settings
-        self.books = Books()
+        self.state = ClusterState()
         self.counters: Counter[str] = Counter()
         """Mesos' own metric names → how often it happened in this term."""
         self.now = identity.elected_at
@@ -54,13 +54,13 @@ class Turn:
 
     def to_allocator(self, message: allocator.RegistryMessage) -> None:
         """Send to the allocator; an absent one gets a snapshot when it comes back."""
-        if self.books.allocator_connected:
+        if self.state.allocator_connected:
             self.effects.append(effects.SendToAllocator(message))
 
     @property
     def observed(self) -> bool:
         """Whether anybody watches. Nothing is built for observers when nobody does."""
-        return bool(self.books.observers)
+        return bool(self.state.observers)
 
     def publish(self, change: operator.StateChange) -> None:
         """Tell the observers of a change."""

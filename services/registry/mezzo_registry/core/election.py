@@ -1,4 +1,4 @@
-"""The beginning of a term: what the store holds becomes the books; and what is forgotten as terms go by."""
+"""The beginning of a term: what the store holds becomes the cluster state; and what is forgotten as terms go by."""
 
 from mezzo.resources import ResourceError, Resources
 from mezzo_registry.core import records
@@ -18,7 +18,7 @@ GARBAGE = "garbage"
 
 def elected(turn: Turn, event: Elected) -> None:
     """This registry leads. The agents that the store knows have --agent_reregister_timeout to come back."""
-    books = turn.books
+    cluster = turn.state
     for info in event.admitted:
         total = Resources.EMPTY
         try:
@@ -26,45 +26,45 @@ def elected(turn: Turn, event: Elected) -> None:
         except ResourceError as error:
             turn.warn("stored resources of an agent make no sense", agent_id=info.id.value, why=str(error))
         agent = Agent(
-            number=books.number(),
+            number=cluster.number(),
             info=info,
             total=total,
             state=AgentState.RECOVERED,
             heard_at=turn.now,
             available=total,
         )
-        books.add_agent(agent)
-        books.recovered.add(agent.id)
+        cluster.add_agent(agent)
+        cluster.recovered.add(agent.id)
     for agent_id, since in sorted(event.unreachable.items(), key=lambda item: item[1]):
-        books.unreachable[agent_id] = since
-    books.gone.update(event.gone)
+        cluster.unreachable[agent_id] = since
+    cluster.gone.update(event.gone)
     role_calls.recovered(turn, event.configuration)
-    books.plan = books.ordered_plan = event.plan
+    cluster.plan = cluster.ordered_plan = event.plan
     turn.start_timer(removal.PINGS, turn.settings.agent_ping_timeout)
     turn.start_timer(GARBAGE, turn.settings.registry_gc_interval)
-    if books.recovered:
+    if cluster.recovered:
         turn.start_timer(removal.REREGISTRATION, turn.settings.agent_reregister_timeout)
     turn.note(
         "elected",
         registry_id=turn.identity.registry_id,
-        agents=len(books.agents),
-        unreachable=len(books.unreachable),
-        gone=len(books.gone),
+        agents=len(cluster.agents),
+        unreachable=len(cluster.unreachable),
+        gone=len(cluster.gone),
     )
 
 
 def garbage_due(turn: Turn, event: TimerFired) -> None:
     """Forget unreachable agents that are too old, or too many: the oldest first."""
-    books, settings = turn.books, turn.settings
+    cluster, settings = turn.state, turn.settings
     turn.start_timer(event.timer.purpose, settings.registry_gc_interval)
     forgotten: list[str] = []
-    surplus = len(books.unreachable) - settings.registry_max_agent_count
-    for agent_id, since in books.unreachable.items():
+    surplus = len(cluster.unreachable) - settings.registry_max_agent_count
+    for agent_id, since in cluster.unreachable.items():
         if len(forgotten) >= surplus and turn.now - since <= settings.registry_max_agent_age:
             break
         forgotten.append(agent_id)
     for agent_id in forgotten:
-        del books.unreachable[agent_id]
+        del cluster.unreachable[agent_id]
         observers.agent_gone(turn, agent_id, unreachable=False)
         # Each for itself: what is written as one has to fit into one transaction.
         turn.order(Persist(records.forget_unreachable(agent_id)))

@@ -2,7 +2,7 @@
 
 MezzoError
 ├── InvalidTransition      something was asked to enter a state that cannot follow its own
-└── InvariantViolation     the books contradict themselves
+└── InvariantViolation     the cluster state contradicts itself
 """
 
 from mezzo.errors import MezzoError
@@ -26,4 +26,4 @@ class InvalidTransition(MezzoError):
 
 
 class InvariantViolation(MezzoError):
-    """The books contradict themselves; the message says how."""
+    """The cluster state contradicts itself; the message says how."""

@@ -14,7 +14,7 @@ from mezzo_registry.core.offers import inverse_offers, offering
 from mezzo_registry.core.operators import maintenance_calls, operator_calls, role_calls
 from mezzo_registry.core.settings import STORY_EVENTS_MAX, Identity, Settings
 from mezzo_registry.core.state import invariants
-from mezzo_registry.core.state.cluster import Books
+from mezzo_registry.core.state.cluster import ClusterState
 from mezzo_registry.core.state.offer_ages import OfferAges
 from mezzo_registry.core.tasks import updates
 from mezzo_registry.core.views import allocator_messages, measures, observers
@@ -35,9 +35,9 @@ class Registry:
         self._past: deque[tuple[float, events.Event]] = deque(maxlen=STORY_EVENTS_MAX)
 
     @property
-    def books(self) -> Books:
+    def state(self) -> ClusterState:
         """What is held to be true. For reading."""
-        return self._turn.books
+        return self._turn.state
 
     @property
     def settings(self) -> Settings:
@@ -83,27 +83,27 @@ class Registry:
 
     def heartbeat_sent(self, stream_id: str) -> None:
         """A heartbeat was sent on a framework's stream: the one event that is not the core's."""
-        framework = self._turn.books.frameworks_by_stream.get(stream_id)
+        framework = self._turn.state.frameworks_by_stream.get(stream_id)
         if framework is not None:
             framework.counts.events[subscription.HEARTBEAT.type] += 1
 
     def oldest_offer_seconds(self, *, now: float) -> float:
         """For how long the oldest offer has been out; 0 when none is."""
-        oldest = next(iter(self._turn.books.offers.values()), None)
+        oldest = next(iter(self._turn.state.offers.values()), None)
         return max(0.0, now - oldest.made_at) if oldest is not None else 0.0
 
     @property
     def offer_ages(self) -> Mapping[str, OfferAges]:
         """How old offers were when they ended, by how they did."""
-        return self._turn.books.offer_ages
+        return self._turn.state.offer_ages
 
     def validate(self) -> None:
-        """Check the books against each other.
+        """Check the cluster state and every index into it against each other.
 
         Raises:
-            InvariantViolation: they contradict themselves.
+            InvariantViolation: they contradict each other.
         """
-        invariants.validate(self._turn.books)
+        invariants.validate(self._turn.state)
 
 
 def _allocator_connected(turn: Turn, _event: events.AllocatorConnected) -> None:
@@ -111,8 +111,8 @@ def _allocator_connected(turn: Turn, _event: events.AllocatorConnected) -> None:
 
 
 def _allocator_ready(turn: Turn, event: events.AllocatorReady) -> None:
-    if turn.books.allocator_flags != event.flags:
-        turn.books.allocator_flags = dict(event.flags)
+    if turn.state.allocator_flags != event.flags:
+        turn.state.allocator_flags = dict(event.flags)
         observers.flags_changed(turn)
 
 

@@ -271,15 +271,17 @@ class Cluster:
 
     def number_of(self, framework: FakeFramework) -> int:
         """The framework's name on the allocator's session."""
-        return self.registry.books.frameworks[framework.id].number
+        return self.registry.state.frameworks[framework.id].number
 
     def allocate(
         self, framework: FakeFramework, agent: FakeAgent, resources: str = "cpus:2;mem:1024", role: str = "*"
     ) -> list[effects.Effect]:
         """The allocator advises one offer."""
-        books = self.registry.books
+        state = self.registry.state
         allocation = allocator.Allocation(
-            framework=books.frameworks[framework.id].number, agent=books.agents[agent.id].number, role=role
+            framework=state.frameworks[framework.id].number,
+            agent=state.agents[agent.id].number,
+            role=role,
         )
         allocation.resources.extend(Resources.parse(resources).messages())
         return self.tell(events.AllocationsMade(allocator.Allocations(allocations=[allocation])))

@@ -1,7 +1,7 @@
 """How agents come: new, back after a broken stream, back after an election, back from being unreachable.
 
 A registering agent is checked, then written to the store, and only then part of the cluster. What it brings along is
-settled against the books in `settlement`.
+brought in line with the cluster state in `resync`.
 """
 
 from mesos.v1 import mesos_pb2 as mesos
@@ -25,7 +25,7 @@ Message = agent_session.RegistryMessage
 
 def registering(turn: Turn, event: AgentRegistering) -> None:
     """An agent opened a session: check what it says, and have the store admit it."""
-    register, books = event.register, turn.books
+    register, cluster = event.register, turn.state
     agent_id = register.agent_info.id.value
     turn.counters["messages_reregister_slave" if agent_id else "messages_register_slave"] += 1
     try:
@@ -36,12 +36,12 @@ def registering(turn: Turn, event: AgentRegistering) -> None:
         turn.warn("agent refused", hostname=register.agent_info.hostname, agent_id=agent_id, why=str(error))
         turn.order(CloseAgentSession(event.session, error))
         return
-    if agent_id in books.gone:
+    if agent_id in cluster.gone:
         turn.order(_shutdown(event.session, mesos_messages.AGENT_GONE))
         turn.order(CloseAgentSession(event.session))
         return
-    known = books.agents.get(agent_id)
-    if books.plan.is_down(register.agent_info.hostname, register.pid):
+    known = cluster.agents.get(agent_id)
+    if cluster.plan.is_down(register.agent_info.hostname, register.pid):
         turn.warn("agent of a machine in maintenance refused", hostname=register.agent_info.hostname, agent_id=agent_id)
         turn.order(_shutdown(event.session, mesos_messages.MACHINE_IS_DOWN))
         turn.order(CloseAgentSession(event.session))
@@ -54,20 +54,20 @@ def registering(turn: Turn, event: AgentRegistering) -> None:
     info = mesos.AgentInfo()
     info.CopyFrom(register.agent_info)
     if not agent_id:
-        agent_id = f"{turn.identity.registry_id}-S{books.next_agent}"
-        books.next_agent += 1
+        agent_id = f"{turn.identity.registry_id}-S{cluster.next_agent}"
+        cluster.next_agent += 1
         info.id.value = agent_id
     agent = Agent(
-        number=books.number(),
+        number=cluster.number(),
         info=info,
         total=total,
         state=AgentState.REGISTERING,
         heard_at=turn.now,
         available=total,
-        was_unreachable=books.unreachable.pop(agent_id, None) is not None,
+        was_unreachable=cluster.unreachable.pop(agent_id, None) is not None,
     )
-    books.add_agent(agent)
-    books.attach_session(agent, event.session)
+    cluster.add_agent(agent)
+    cluster.attach_session(agent, event.session)
     turn.order(Persist(records.admit(info), AgentStored(event.session, agent_id, register)))
 
 
@@ -75,7 +75,7 @@ def _returning(turn: Turn, event: AgentRegistering, agent: Agent, total: Resourc
     """An agent that is known opened a new session: it ends the one before."""
     if agent.session is not None:
         turn.order(CloseAgentSession(agent.session, Conflict("the agent opened another session")))
-        turn.books.detach_session(agent)
+        turn.state.detach_session(agent)
     agent.heard_at = turn.now
     if not equality.same(agent.info, event.register.agent_info):
         info = mesos.AgentInfo()
@@ -84,10 +84,10 @@ def _returning(turn: Turn, event: AgentRegistering, agent: Agent, total: Resourc
             if agent.state is AgentState.CONNECTED:
                 removal.take_back_offers(turn, agent)
             agent.move(AgentState.REGISTERING)
-        turn.books.attach_session(agent, event.session)
+        turn.state.attach_session(agent, event.session)
         turn.order(Persist(records.admit(info), AgentStored(event.session, agent.id, event.register)))
         return
-    turn.books.attach_session(agent, event.session)
+    turn.state.attach_session(agent, event.session)
     if agent.state is AgentState.REGISTERING:
         turn.order(Persist(records.admit(agent.info), AgentStored(event.session, agent.id, event.register)))
         return
@@ -96,7 +96,7 @@ def _returning(turn: Turn, event: AgentRegistering, agent: Agent, total: Resourc
 
 def stored(turn: Turn, event: AgentStored) -> None:
     """The store has admitted an agent."""
-    agent = turn.books.agents.get(event.agent_id)
+    agent = turn.state.agents.get(event.agent_id)
     if agent is None:
         turn.note("agent left while it was admitted", agent_id=event.agent_id)
         return
@@ -108,7 +108,7 @@ def stored(turn: Turn, event: AgentStored) -> None:
                 allocator_messages.agent_changed(turn, agent, holdings=False)
                 observers.agent_changed(turn, agent)
         return
-    if turn.books.plan.is_down(event.register.agent_info.hostname, event.register.pid):
+    if turn.state.plan.is_down(event.register.agent_info.hostname, event.register.pid):
         # It went down while the agent was admitted, and was known by an address that the agent had yet to bring.
         removal.remove(turn, agent, mesos_messages.CAUSE_MACHINE_DOWN)
         return
@@ -119,13 +119,13 @@ def stored(turn: Turn, event: AgentStored) -> None:
 
 
 def _admitted(turn: Turn, agent: Agent, session: int, register: agent_session.Register, total: Resources) -> None:
-    books = turn.books
+    cluster = turn.state
     if not register.agent_info.id.value:
         _remove_old_self(turn, register)
-    books.set_pid(agent, register.pid)
+    cluster.set_pid(agent, register.pid)
     first_time = agent.registered_at is None
     was_unreachable, agent.was_unreachable = agent.was_unreachable, False
-    books.recovered.discard(agent.id)
+    cluster.recovered.discard(agent.id)
     if agent.removal_scheduled:
         agent.removal_scheduled = False
         turn.counters["slave_unreachable_canceled"] += 1
@@ -141,7 +141,7 @@ def _admitted(turn: Turn, agent: Agent, session: int, register: agent_session.Re
     else:
         turn.counters["slave_registrations"] += 1
     agent.move(AgentState.CONNECTED)
-    agent.offer_form = offering.offer_form(books, agent)
+    agent.offer_form = offering.offer_form(cluster, agent)
     _greet(turn, agent, session)
     observers.agent_changed(turn, agent)
     resync.settle(turn, agent, register, total, was_unreachable=was_unreachable)
@@ -168,7 +168,7 @@ def _remove_old_self(turn: Turn, register: agent_session.Register) -> None:
     As in Mesos (`Master::registerSlave`), whose agents keep their address for life. Here addresses change hands: so it
     is the same machine only under the same hostname, and an agent that has its id is nobody's successor.
     """
-    for earlier in list(turn.books.agents_by_pid.get(register.pid, {}).values()):
+    for earlier in list(turn.state.agents_by_pid.get(register.pid, {}).values()):
         if earlier.state is AgentState.DISCONNECTED and earlier.info.hostname == register.agent_info.hostname:
             turn.counters["slave_removals/reason_registered"] += 1
             removal.remove(turn, earlier, mesos_messages.CAUSE_SAME_ADDRESS)
@@ -180,6 +180,6 @@ def _shutdown(session: int, reason: str) -> SendToAgent:
 
 def heard(turn: Turn, event: AgentHeard) -> None:
     """An agent gave a sign of life."""
-    agent = turn.books.agents_by_session.get(event.session)
+    agent = turn.state.agents_by_session.get(event.session)
     if agent is not None:
         agent.heard_at = turn.now

@@ -30,10 +30,10 @@ def take_back_offers(turn: Turn, agent: Agent) -> None:
 
 def disconnected(turn: Turn, event: AgentDisconnected) -> None:
     """An agent's stream broke. Its tasks may run on; nothing of it is offered until it is back."""
-    agent = turn.books.agents_by_session.get(event.session)
+    agent = turn.state.agents_by_session.get(event.session)
     if agent is None:
         return
-    turn.books.detach_session(agent)
+    turn.state.detach_session(agent)
     if agent.state is not AgentState.CONNECTED:
         return  # its admission is under way, and is finished in `registration.stored`
     agent.move(AgentState.DISCONNECTED)
@@ -47,7 +47,7 @@ def pinged(turn: Turn, event: TimerFired) -> None:
     """Look at who has been silent for too long."""
     turn.start_timer(event.timer.purpose, turn.settings.agent_ping_timeout)
     limit = turn.now - turn.settings.agent_silence_limit
-    for agent in turn.books.agents.values():
+    for agent in turn.state.agents.values():
         if agent.heard_at <= limit and not agent.removal_scheduled and agent.state in _PINGED:
             schedule_removal(turn, agent)
     _grant_removals(turn)
@@ -59,23 +59,23 @@ _PINGED = (AgentState.CONNECTED, AgentState.DISCONNECTED)
 def schedule_removal(turn: Turn, agent: Agent) -> None:
     """The agent has been silent for too long; it is unreachable as soon as the rate limit allows."""
     agent.removal_scheduled = True
-    turn.books.removals.append(agent.id)
+    turn.state.removals.append(agent.id)
     turn.counters["slave_unreachable_scheduled"] += 1
 
 
 def _grant_removals(turn: Turn) -> None:
-    books, limit = turn.books, turn.settings.agent_removal_rate_limit
-    while books.removals:
-        agent = books.agents.get(books.removals[0])
+    cluster, limit = turn.state, turn.settings.agent_removal_rate_limit
+    while cluster.removals:
+        agent = cluster.agents.get(cluster.removals[0])
         if agent is None or not agent.removal_scheduled or _spoke_again(turn, agent):
-            books.removals.popleft()
+            cluster.removals.popleft()
             continue
         if limit is not None:
-            if turn.now < books.removal_permit_at:
-                turn.start_timer(REMOVAL_PERMIT, books.removal_permit_at - turn.now)
+            if turn.now < cluster.removal_permit_at:
+                turn.start_timer(REMOVAL_PERMIT, cluster.removal_permit_at - turn.now)
                 return
-            books.removal_permit_at = turn.now + limit.seconds_between
-        books.removals.popleft()
+            cluster.removal_permit_at = turn.now + limit.seconds_between
+        cluster.removals.popleft()
         agent_id, since = agent.id, turn.now
         turn.order(Persist(records.mark_unreachable(agent_id, since), AgentMarkedUnreachable(agent_id)))
 
@@ -96,8 +96,8 @@ def removal_permitted(turn: Turn, _event: TimerFired) -> None:
 
 def reregistration_ended(turn: Turn, _event: TimerFired) -> None:
     """Agents known from the store that have not come back since the election are unreachable."""
-    for agent_id in sorted(turn.books.recovered):
-        agent = turn.books.agents[agent_id]
+    for agent_id in sorted(turn.state.recovered):
+        agent = turn.state.agents[agent_id]
         if not agent.removal_scheduled and agent.state is AgentState.RECOVERED:
             turn.counters["recovery_slave_removals"] += 1
             schedule_removal(turn, agent)
@@ -106,8 +106,8 @@ def reregistration_ended(turn: Turn, _event: TimerFired) -> None:
 
 def marked_unreachable(turn: Turn, event: AgentMarkedUnreachable) -> None:
     """The store says that an agent is unreachable; it may have come back while that was written."""
-    books = turn.books
-    agent = books.agents.get(event.agent_id)
+    cluster = turn.state
+    agent = cluster.agents.get(event.agent_id)
     if agent is None:
         return
     if not agent.removal_scheduled or agent.state is AgentState.REGISTERING:
@@ -122,7 +122,7 @@ def marked_unreachable(turn: Turn, event: AgentMarkedUnreachable) -> None:
     take_back_offers(turn, agent)
     for task in list(agent.tasks.values()):
         termination.become_unreachable(turn, task)
-    books.unreachable[agent.id] = since
+    cluster.unreachable[agent.id] = since
     _strike_out(turn, agent)
     observers.agent_gone(turn, agent.id, unreachable=True)
     turn.warn("agent unreachable", agent_id=agent.id, hostname=agent.info.hostname)
@@ -131,7 +131,7 @@ def marked_unreachable(turn: Turn, event: AgentMarkedUnreachable) -> None:
 def leaving(turn: Turn, event: AgentLeaving) -> None:
     """An agent goes for good."""
     turn.counters["messages_unregister_slave"] += 1
-    agent = turn.books.agents_by_session.get(event.session)
+    agent = turn.state.agents_by_session.get(event.session)
     if agent is not None:
         turn.counters["slave_removals/reason_unregistered"] += 1
         turn.note("agent leaves", agent_id=agent.id, reason=event.reason)
@@ -167,14 +167,14 @@ def remove(turn: Turn, agent: Agent, reason: str) -> None:
 def _strike_out(turn: Turn, agent: Agent) -> None:
     """The agent's tasks and offers are gone: drop its executors and itself, and tell the frameworks."""
     for executor in list(agent.executors.values()):
-        turn.books.drop_executor(executor)
+        turn.state.drop_executor(executor)
         allocator_messages.recovered(turn, executor.framework, agent, executor.role, executor.resources)
         observers.executor_removed(turn, executor)
-    turn.books.drop_agent(agent)
+    turn.state.drop_agent(agent)
     agent.move(AgentState.REMOVED)
     if agent.registered_at is not None:
         allocator_messages.agent_removed(turn, agent)
     failure = scheduler.Event(type=scheduler.Event.FAILURE)
     failure.failure.agent_id.value = agent.id
-    for framework in turn.books.frameworks.values():
+    for framework in turn.state.frameworks.values():
         turn.to_framework(framework, failure)

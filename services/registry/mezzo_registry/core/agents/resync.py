@@ -1,4 +1,4 @@
-"""What an agent brings along when it registers, settled against the books.
+"""Resync: what an agent reports when it registers, against the cluster state.
 
 The agent is right about what runs; the registry about what should. A task that was sent but never seen by the agent is
 sent again; one that the agent has shown to know and now lacks is lost; one that the registry does not know is entered,
@@ -27,7 +27,7 @@ Status = mesos.TaskStatus
 def settle(
     turn: Turn, agent: Agent, register: agent_session.Register, total: Resources, *, was_unreachable: bool
 ) -> None:
-    """Bring the books and the agent to the same tasks and executors."""
+    """Bring the cluster state and the agent to the same tasks and executors."""
     removal.take_back_offers(turn, agent)
     known = _frameworks(turn, agent, register)
     reported = {(task.framework_id.value, task.task_id.value): task for task in register.tasks}
@@ -35,7 +35,7 @@ def settle(
     again = _missing_tasks(turn, agent, reported)
     _missing_executors(turn, agent, running)
     agent.total = total
-    agent.available = total - Resources.sum(resources for _, _, resources in turn.books.holdings(agent))
+    agent.available = total - Resources.sum(resources for _, _, resources in turn.state.holdings(agent))
     for key, info in running.items():
         framework = known.get(key[0])
         if framework is not None and key not in agent.executors:
@@ -56,12 +56,12 @@ def _frameworks(turn: Turn, agent: Agent, register: agent_session.Register) -> d
     known: dict[str, Framework] = {}
     for info in register.frameworks:
         framework_id = info.id.value
-        if framework_id in turn.books.completed:
+        if framework_id in turn.state.completed:
             shutdown = agent_session.ShutdownFramework()
             shutdown.framework_id.value = framework_id
             turn.to_agent(agent, Message(shutdown_framework=shutdown))
             continue
-        framework = turn.books.frameworks.get(framework_id)
+        framework = turn.state.frameworks.get(framework_id)
         if framework is None:
             framework = subscription.recover(turn, info)
         turn.introduce(agent, framework)
@@ -81,7 +81,7 @@ def _missing_tasks(turn: Turn, agent: Agent, reported: dict[TaskKey, mesos.Task]
         elif task.launch is not None:
             executor = agent.executors.get((key[0], task.executor_id)) if task.executor_id else None
             kill = agent.kills.get(key)
-            turn.books.drop_task(task)
+            turn.state.drop_task(task)
             if kill is not None:
                 agent.kills[key] = kill
             again.append((task, executor))
@@ -94,7 +94,7 @@ def _missing_tasks(turn: Turn, agent: Agent, reported: dict[TaskKey, mesos.Task]
 def _missing_executors(turn: Turn, agent: Agent, running: dict[ExecutorKey, mesos.ExecutorInfo]) -> None:
     for key, executor in list(agent.executors.items()):
         if key not in running:
-            turn.books.drop_executor(executor)
+            turn.state.drop_executor(executor)
             observers.executor_removed(turn, executor)
 
 
@@ -106,7 +106,7 @@ def _enter_executor(turn: Turn, agent: Agent, framework: Framework, info: mesos.
         resources=resource_cache.value_of(info.resources),
         role=_role(info.resources, framework),
     )
-    turn.books.add_executor(executor)
+    turn.state.add_executor(executor)
     observers.executor_added(turn, executor)
 
 
@@ -134,9 +134,9 @@ def _settle_task(turn: Turn, agent: Agent, framework: Framework, source: mesos.T
         task.reported = True
         task.launch = None
         if source.state in TERMINAL and not task.terminal:
-            turn.books.end_task(task, source.state)
+            turn.state.end_task(task, source.state)
         elif not task.terminal:
-            turn.books.move_task(task, source.state)
+            turn.state.move_task(task, source.state)
         observers.task_added(turn, task)
         return
     task = Task(
@@ -151,10 +151,10 @@ def _settle_task(turn: Turn, agent: Agent, framework: Framework, source: mesos.T
         statuses=list(source.statuses),
         reported=True,
     )
-    turn.books.add_task(task)
+    turn.state.add_task(task)
     missed = framework.unreachable.get(task_id)
     if missed is not None:
-        turn.books.drop_unreachable_task(missed)
+        turn.state.drop_unreachable_task(missed)
         observers.task_forgotten(turn, missed, observers.UNREACHABLE)
     observers.task_added(turn, task)
     if was_unreachable and not task.terminal:
@@ -178,9 +178,9 @@ def _send_again(turn: Turn, agent: Agent, again: list[tuple[Task, Executor | Non
             )
             continue
         if executor is not None and new:
-            turn.books.add_executor(executor)
+            turn.state.add_executor(executor)
             observers.executor_added(turn, executor)
-        turn.books.add_task(task)
+        turn.state.add_task(task)
         assert task.launch is not None
         if id(task.launch) not in sent:
             sent.add(id(task.launch))
@@ -190,8 +190,8 @@ def _send_again(turn: Turn, agent: Agent, again: list[tuple[Task, Executor | Non
 
 def _forget_unreachable_tasks(turn: Turn, agent: Agent) -> None:
     """Tasks that were on the agent when it became unreachable, and are not there now, have ended unseen."""
-    for task in list(turn.books.unreachable_tasks.get(agent.id, {}).values()):
-        turn.books.drop_unreachable_task(task)
+    for task in list(turn.state.unreachable_tasks.get(agent.id, {}).values()):
+        turn.state.drop_unreachable_task(task)
         observers.task_forgotten(turn, task, observers.UNREACHABLE)
         if task.framework.partition_aware:
             gone = statuses.of_task(

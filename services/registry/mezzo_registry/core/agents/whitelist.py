@@ -10,10 +10,10 @@ def read(turn: Turn, event: WhiteListRead) -> None:
 
     Offers that are out stay out, as in Mesos.
     """
-    books = turn.books
-    before = {agent.id for agent in books.agents.values() if books.offerable(agent)}
-    books.white_list = event.hostnames
-    changed = [agent for agent in books.agents.values() if books.offerable(agent) != (agent.id in before)]
+    cluster = turn.state
+    before = {agent.id for agent in cluster.agents.values() if cluster.offerable(agent)}
+    cluster.white_list = event.hostnames
+    changed = [agent for agent in cluster.agents.values() if cluster.offerable(agent) != (agent.id in before)]
     for agent in changed:
         allocator_messages.agent_changed(turn, agent, holdings=False)
     turn.note("white list read", hosts=len(event.hostnames), agents_changed=len(changed))

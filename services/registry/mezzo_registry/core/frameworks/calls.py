@@ -56,7 +56,7 @@ def _admit(turn: Turn, event: FrameworkCalled) -> tuple[Framework, Handler]:
         raise InvalidRequest("framework_id.value", "must be set")
     if field and not call.HasField(field):  # type: ignore[arg-type]
         raise InvalidRequest(field, f"must be set for a call of type {Call.Type.Name(call.type)}")
-    framework = turn.books.frameworks.get(call.framework_id.value)
+    framework = turn.state.frameworks.get(call.framework_id.value)
     if framework is None:
         raise InvalidRequest("", mesos_messages.FRAMEWORK_NOT_FOUND)
     if framework.stream_id is None:

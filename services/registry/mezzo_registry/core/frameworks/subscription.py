@@ -51,7 +51,7 @@ def subscribing(turn: Turn, event: FrameworkSubscribing) -> None:
     except InvalidRequest as error:
         _turn_away(turn, event.stream_id, str(error))
         return
-    framework = turn.books.frameworks.get(info.id.value) if info.id.value else None
+    framework = turn.state.frameworks.get(info.id.value) if info.id.value else None
     if framework is None:
         _subscribe_new(turn, event, subscribe)
     else:
@@ -75,12 +75,12 @@ def _check_call(call: scheduler.Call) -> None:
 def _check_subscription(turn: Turn, subscribe: scheduler.Call.Subscribe) -> None:
     info, field = subscribe.framework_info, "subscribe.framework_info"
     check_framework_info(info, field)
-    if info.id.value in turn.books.completed:
+    if info.id.value in turn.state.completed:
         raise InvalidRequest("", mesos_messages.FRAMEWORK_REMOVED)
     check_suppressed_roles(subscribe.suppressed_roles, info, "subscribe.suppressed_roles")
     limits = turn.settings.offer_constraints
     check_offer_constraints(subscribe.offer_constraints, info, "subscribe.offer_constraints", limits)
-    known = turn.books.frameworks.get(info.id.value)
+    known = turn.state.frameworks.get(info.id.value)
     if known is not None and known.registered_at is not None:
         check_principal(known.info, info, field)
 
@@ -95,9 +95,9 @@ def _turn_away(turn: Turn, stream_id: str, message: str) -> None:
 def _make(turn: Turn, info: mesos.FrameworkInfo, state: FrameworkState) -> Framework:
     kept = mesos.FrameworkInfo()
     kept.CopyFrom(info)
-    framework = Framework(number=turn.books.number(), info=kept, state=state, roles=())
+    framework = Framework(number=turn.state.number(), info=kept, state=state, roles=())
     appeared = _describe(turn, framework)
-    turn.books.add_framework(framework)
+    turn.state.add_framework(framework)
     observers.roles_changed(turn, appeared)
     return framework
 
@@ -109,11 +109,11 @@ def _describe(turn: Turn, framework: Framework) -> list[str]:
     framework.form = Form.REFINED if refined else Form.LEGACY
     framework.partition_aware = has_capability(framework.info, Capability.PARTITION_AWARE)
     roles = roles_of(framework.info)
-    if framework.id in turn.books.frameworks:
-        appeared, vanished = turn.books.set_roles(framework, roles)
+    if framework.id in turn.state.frameworks:
+        appeared, vanished = turn.state.set_roles(framework, roles)
         return [*appeared, *vanished]
     framework.roles = roles
-    return [role for role in roles if role not in turn.books.roles]
+    return [role for role in roles if role not in turn.state.roles]
 
 
 def recover(turn: Turn, info: mesos.FrameworkInfo) -> Framework:
@@ -129,8 +129,8 @@ def _subscribe_new(turn: Turn, event: FrameworkSubscribing, subscribe: scheduler
     info = mesos.FrameworkInfo()
     info.CopyFrom(subscribe.framework_info)
     if not info.id.value:
-        info.id.value = f"{turn.identity.registry_id}-{turn.books.next_framework:04d}"
-        turn.books.next_framework += 1
+        info.id.value = f"{turn.identity.registry_id}-{turn.state.next_framework:04d}"
+        turn.state.next_framework += 1
     framework = _make(turn, info, FrameworkState.CONNECTED)
     framework.registered_at = turn.now
     framework.reregistered_at = turn.now
@@ -143,7 +143,7 @@ def _subscribe_again(
 ) -> None:
     """A framework comes back, or another of its schedulers takes over: one stream, and no offers from before."""
     if framework.stream_id is not None:
-        turn.books.frameworks_by_stream.pop(framework.stream_id, None)
+        turn.state.frameworks_by_stream.pop(framework.stream_id, None)
         framework.counts.events[Event.ERROR] += 1
         _turn_away(turn, framework.stream_id, mesos_messages.FRAMEWORK_FAILED_OVER)
         framework.stream_id = None
@@ -176,7 +176,7 @@ def _connect(
     framework.suppressed = set(subscribe.suppressed_roles)
     framework.constraints = _constraints(subscribe)
     framework.counts.calls[scheduler.Call.SUBSCRIBE] += 1
-    turn.books.frameworks_by_stream[event.stream_id] = framework
+    turn.state.frameworks_by_stream[event.stream_id] = framework
     subscribed = Event(type=Event.SUBSCRIBED)
     subscribed.subscribed.framework_id.value = framework.id
     subscribed.subscribed.heartbeat_interval_seconds = turn.settings.scheduler_heartbeat_interval
@@ -206,7 +206,7 @@ def _redescribe(turn: Turn, framework: Framework, info: mesos.FrameworkInfo) -> 
 def _tell_agents(turn: Turn, framework: Framework) -> None:
     """Tell the agents that run something of the framework how it describes itself now; the others when they need it."""
     for agent_id in framework.agents:
-        turn.introduce(turn.books.agents[agent_id], framework)
+        turn.introduce(turn.state.agents[agent_id], framework)
 
 
 def update(turn: Turn, framework: Framework, call: scheduler.Call.UpdateFramework) -> None:
@@ -254,7 +254,7 @@ def revive(turn: Turn, framework: Framework, roles: Iterable[str]) -> None:
 
 def stream_closed(turn: Turn, event: FrameworkStreamClosed) -> None:
     """A framework's stream broke. It has its failover time-out to come back; its tasks run on."""
-    framework = turn.books.frameworks_by_stream.pop(event.stream_id, None)
+    framework = turn.state.frameworks_by_stream.pop(event.stream_id, None)
     if framework is None:
         return
     framework.stream_id = None

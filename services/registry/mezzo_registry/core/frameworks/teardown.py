@@ -16,14 +16,14 @@ from mezzo_registry.core.views import allocator_messages, observers
 
 def timed_out(turn: Turn, event: TimerFired) -> None:
     """A framework did not come back in time."""
-    framework = turn.books.frameworks.get(event.timer.subject)
+    framework = turn.state.frameworks.get(event.timer.subject)
     if framework is not None and not framework.connected:
         tear_down(turn, framework, "it did not come back within its failover time-out")
 
 
 def tear_down(turn: Turn, framework: Framework, reason: str) -> None:
     """End a framework: its tasks are killed, its executors shut down, and its id is never valid again."""
-    books = turn.books
+    cluster = turn.state
     turn.cancel_timer(FAILOVER, framework.id)
     for offer in list(framework.offers.values()):
         offering.remove(turn, offer, offering.Outcome.WITHDRAWN)
@@ -33,7 +33,7 @@ def tear_down(turn: Turn, framework: Framework, reason: str) -> None:
     shutdown.framework_id.value = framework.id
     message = agent_session.RegistryMessage(shutdown_framework=shutdown)
     for agent_id in list(framework.agents):
-        turn.to_agent(books.agents[agent_id], message)
+        turn.to_agent(cluster.agents[agent_id], message)
     for task in list(framework.tasks.values()):
         if task.terminal:
             termination.complete(turn, task)
@@ -47,16 +47,16 @@ def tear_down(turn: Turn, framework: Framework, reason: str) -> None:
             )
     _forget_unreachable(turn, framework)
     for executor in list(framework.executors.values()):
-        books.drop_executor(executor)
+        cluster.drop_executor(executor)
         allocator_messages.recovered(turn, framework, executor.agent, executor.role, executor.resources)
         observers.executor_removed(turn, executor)
     if framework.stream_id is not None:
-        books.frameworks_by_stream.pop(framework.stream_id, None)
+        cluster.frameworks_by_stream.pop(framework.stream_id, None)
         turn.order(CloseFrameworkStream(framework.stream_id))
         framework.stream_id = None
     framework.move(FrameworkState.COMPLETED)
     framework.unregistered_at = turn.now
-    vanished = books.drop_framework(framework)
+    vanished = cluster.drop_framework(framework)
     allocator_messages.framework_removed(turn, framework)
     _remember(turn, framework)
     observers.roles_changed(turn, vanished)
@@ -65,14 +65,14 @@ def tear_down(turn: Turn, framework: Framework, reason: str) -> None:
 
 def _forget_unreachable(turn: Turn, framework: Framework) -> None:
     for task in list(framework.unreachable.values()):
-        turn.books.drop_unreachable_task(task)
+        turn.state.drop_unreachable_task(task)
         observers.task_forgotten(turn, task, observers.UNREACHABLE)
 
 
 def _remember(turn: Turn, framework: Framework) -> None:
-    books = turn.books
-    books.completed[framework.id] = framework
+    cluster = turn.state
+    cluster.completed[framework.id] = framework
     observers.framework_changed(turn, framework)
-    while len(books.completed) > turn.settings.max_completed_frameworks:
-        _, oldest = books.completed.popitem(last=False)
+    while len(cluster.completed) > turn.settings.max_completed_frameworks:
+        _, oldest = cluster.completed.popitem(last=False)
         observers.framework_forgotten(turn, oldest)

@@ -84,7 +84,7 @@ def accept(turn: Turn, framework: Framework, call: scheduler.Call.Accept) -> Non
         else:
             _not_done(turn, pool, operation)
     if pool.remaining:
-        turn.books.give_back(pool.agent, pool.remaining)
+        turn.state.give_back(pool.agent, pool.remaining)
         allocator_messages.recovered(turn, framework, pool.agent, pool.role, pool.remaining, filters_of(call))
 
 
@@ -97,7 +97,7 @@ def _valid_offers(turn: Turn, framework: Framework, call: scheduler.Call.Accept)
         if offer_id.value in seen:
             raise InvalidRequest("", mesos_messages.offer_duplicate(offer_id.value))
         seen.add(offer_id.value)
-        offer = turn.books.offers.get(offer_id.value)
+        offer = turn.state.offers.get(offer_id.value)
         if offer is None:
             raise InvalidRequest("", mesos_messages.offer_invalid(offer_id.value))
         if offer.framework is not framework:
@@ -114,7 +114,7 @@ def _valid_offers(turn: Turn, framework: Framework, call: scheduler.Call.Accept)
 
 def _take(turn: Turn, framework: Framework, accepted: list[Offer]) -> Pool:
     for offer in accepted:
-        turn.books.use_offer(offer)
+        turn.state.use_offer(offer)
         offering.closed(turn, offer, offering.Outcome.ACCEPTED)
     remaining = Resources.sum(offer.resources for offer in accepted)
     return Pool(framework, accepted[0].agent, accepted[0].role, remaining)

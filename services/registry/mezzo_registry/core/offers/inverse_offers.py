@@ -26,7 +26,7 @@ _NAMES = {Answered.ANSWER_ACCEPTED: "accepted", Answered.ANSWER_DECLINED: "decli
 
 
 def allocated(turn: Turn, allocations: Iterable[allocator.InverseAllocation]) -> None:
-    """Turn advice into inverse offers where it fits the books."""
+    """Make inverse offers of the allocator's advice, where it still fits the cluster state."""
     outgoing: dict[int, scheduler.Event] = {}
     for allocation in allocations:
         offer = _make(turn, allocation)
@@ -34,30 +34,30 @@ def allocated(turn: Turn, allocations: Iterable[allocator.InverseAllocation]) ->
             event = outgoing.setdefault(allocation.framework, Event(type=Event.INVERSE_OFFERS))
             event.inverse_offers.inverse_offers.append(_message(offer))
     for number, event in outgoing.items():
-        turn.to_framework(turn.books.frameworks_by_number[number], event)
+        turn.to_framework(turn.state.frameworks_by_number[number], event)
 
 
 def _make(turn: Turn, allocation: allocator.InverseAllocation) -> InverseOffer | None:
-    books = turn.books
-    framework = books.frameworks_by_number.get(allocation.framework)
-    agent = books.agents_by_number.get(allocation.agent)
+    cluster = turn.state
+    framework = cluster.frameworks_by_number.get(allocation.framework)
+    agent = cluster.agents_by_number.get(allocation.agent)
     if framework is None or agent is None or agent.id in framework.inverse_offers:
         return None  # both sides know that it is gone, or it is out already
-    unavailability = books.unavailability(agent)
+    unavailability = cluster.unavailability(agent)
     if not framework.connected or not agent.connected or unavailability != allocation.unavailability:
         allocator_messages.inverse_offer_answered(turn, framework, agent, Answered.ANSWER_UNSPECIFIED)
         return None
     offer = InverseOffer(
-        id=f"{turn.identity.registry_id}-O{books.next_offer}",
+        id=f"{turn.identity.registry_id}-O{cluster.next_offer}",
         framework=framework,
         agent=agent,
         unavailability=allocation.unavailability,
         made_at=turn.now,
     )
-    books.next_offer += 1
-    books.add_inverse_offer(offer)
+    cluster.next_offer += 1
+    cluster.add_inverse_offer(offer)
     turn.counters["inverse_offers_sent"] += 1
-    if not books.inverse_offer_timer_runs:
+    if not cluster.inverse_offer_timer_runs:
         _watch_oldest(turn)
     return offer
 
@@ -82,13 +82,13 @@ def answer(
 ) -> None:
     """A framework says whether it will have left by then. What is no longer out needs no answer."""
     for offer_id in offer_ids:
-        offer = turn.books.inverse_offers.get(offer_id.value)
+        offer = turn.state.inverse_offers.get(offer_id.value)
         if offer is None or offer.framework is not framework:
             continue
         status = Status(status=_STATUSES[said], timestamp=time_info(turn.now))
         status.framework_id.value = framework.id
         offer.agent.inverse_statuses[framework.id] = status
-        turn.books.drop_inverse_offer(offer)
+        turn.state.drop_inverse_offer(offer)
         turn.counters[f"inverse_offers_{_NAMES[said]}"] += 1
         allocator_messages.inverse_offer_answered(turn, framework, offer.agent, said, filters)
 
@@ -96,7 +96,7 @@ def answer(
 def take_back(turn: Turn, offers: Iterable[InverseOffer]) -> None:
     """Rescind inverse offers, and tell their frameworks where they listen."""
     for offer in list(offers):
-        turn.books.drop_inverse_offer(offer)
+        turn.state.drop_inverse_offer(offer)
         turn.counters["inverse_offers_rescinded"] += 1
         event = Event(type=Event.RESCIND_INVERSE_OFFER)
         event.rescind_inverse_offer.inverse_offer_id.value = offer.id
@@ -106,8 +106,8 @@ def take_back(turn: Turn, offers: Iterable[InverseOffer]) -> None:
 
 def forget(turn: Turn, framework: Framework) -> None:
     """A framework is gone: nobody is told any longer what it said."""
-    if turn.books.plan:
-        for agent in turn.books.agents.values():
+    if turn.state.plan:
+        for agent in turn.state.agents.values():
             agent.inverse_statuses.pop(framework.id, None)
 
 
@@ -116,18 +116,18 @@ def timed_out(turn: Turn, _event: TimerFired) -> None:
     timeout = turn.settings.offer_timeout
     assert timeout is not None
     due = turn.now - timeout + TIMER_SECONDS_MIN
-    take_back(turn, itertools.takewhile(lambda offer: offer.made_at <= due, turn.books.inverse_offers.values()))
+    take_back(turn, itertools.takewhile(lambda offer: offer.made_at <= due, turn.state.inverse_offers.values()))
     _watch_oldest(turn)
 
 
 def _watch_oldest(turn: Turn) -> None:
-    """One timer serves all: they are in the books in the order in which they were made."""
-    timeout, oldest = turn.settings.offer_timeout, next(iter(turn.books.inverse_offers.values()), None)
-    turn.books.inverse_offer_timer_runs = timeout is not None and oldest is not None
+    """One timer serves all: they are kept in the order in which they were made."""
+    timeout, oldest = turn.settings.offer_timeout, next(iter(turn.state.inverse_offers.values()), None)
+    turn.state.inverse_offer_timer_runs = timeout is not None and oldest is not None
     if timeout is not None and oldest is not None:
         turn.start_timer(INVERSE_OFFER_TIMEOUT, max(TIMER_SECONDS_MIN, oldest.made_at + timeout - turn.now))
 
 
 def of_agent(turn: Turn, agent: Agent) -> list[InverseOffer]:
     """The inverse offers about an agent that are out."""
-    return [turn.books.frameworks[one].inverse_offers[agent.id] for one in agent.inverse_offers]
+    return [turn.state.frameworks[one].inverse_offers[agent.id] for one in agent.inverse_offers]

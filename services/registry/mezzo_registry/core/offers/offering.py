@@ -13,7 +13,7 @@ from mezzo_registry.core.events import AllocationsMade, TimerFired
 from mezzo_registry.core.offers import inverse_offers
 from mezzo_registry.core.settings import TIMER_SECONDS_MIN
 from mezzo_registry.core.state import resource_cache, upid
-from mezzo_registry.core.state.cluster import Agent, Books, Framework, Offer
+from mezzo_registry.core.state.cluster import Agent, ClusterState, Framework, Offer
 from mezzo_registry.core.validation.well_formed import is_whole
 from mezzo_registry.core.views import allocator_messages, observers
 
@@ -21,14 +21,14 @@ OFFER_TIMEOUT = "offer timeout"
 """The timer of --offer_timeout, for the oldest offer."""
 
 
-def offer_form(books: Books, agent: Agent) -> mesos.Offer:
+def offer_form(cluster: ClusterState, agent: Agent) -> mesos.Offer:
     """The part of an offer that is the same in all offers of an agent."""
     form = mesos.Offer(hostname=agent.info.hostname)
     form.agent_id.CopyFrom(agent.info.id)
     form.attributes.extend(agent.info.attributes)
     if agent.info.HasField("domain"):
         form.domain.CopyFrom(agent.info.domain)
-    unavailability = books.unavailability(agent)
+    unavailability = cluster.unavailability(agent)
     if unavailability is not None:
         form.unavailability.CopyFrom(unavailability)
     pid = upid.parse(agent.pid)
@@ -42,7 +42,7 @@ def offer_form(books: Books, agent: Agent) -> mesos.Offer:
 
 
 def allocations_made(turn: Turn, event: AllocationsMade) -> None:
-    """Turn advice into offers where it fits the books; give the rest back."""
+    """Make offers of the allocator's advice, where it still fits the cluster state; return the rest."""
     if not is_whole(event.allocations):
         turn.warn("allocations refused", why="they are not whole")
         return
@@ -58,15 +58,15 @@ def allocations_made(turn: Turn, event: AllocationsMade) -> None:
         observers.offer_added(turn, offer)
     inverse_offers.allocated(turn, event.allocations.inverse_allocations)
     if event.allocations.HasField("cycle"):
-        turn.books.allocator_cycle = event.allocations.cycle.number
+        turn.state.allocator_cycle = event.allocations.cycle.number
     for number, offers in outgoing.items():
-        turn.to_framework(turn.books.frameworks_by_number[number], offers)
+        turn.to_framework(turn.state.frameworks_by_number[number], offers)
 
 
 def _make(turn: Turn, allocation: allocator.Allocation) -> Offer | None:
-    books, role = turn.books, allocation.role
-    framework = books.frameworks_by_number.get(allocation.framework)
-    agent = books.agents_by_number.get(allocation.agent)
+    cluster, role = turn.state, allocation.role
+    framework = cluster.frameworks_by_number.get(allocation.framework)
+    agent = cluster.agents_by_number.get(allocation.agent)
     if framework is None or agent is None:
         return None  # both sides know that it is gone; what it held went with it
     try:
@@ -80,7 +80,7 @@ def _make(turn: Turn, allocation: allocator.Allocation) -> Offer | None:
         allocator_messages.recovered(turn, framework, agent, role, resources)
         return None
     offer = Offer(
-        id=f"{turn.identity.registry_id}-O{books.next_offer}",
+        id=f"{turn.identity.registry_id}-O{cluster.next_offer}",
         framework=framework,
         agent=agent,
         role=role,
@@ -88,12 +88,12 @@ def _make(turn: Turn, allocation: allocator.Allocation) -> Offer | None:
         message=mesos.Offer(),
         made_at=turn.now,
     )
-    books.next_offer += 1
+    cluster.next_offer += 1
     _fill(offer)
-    books.add_offer(offer)
+    cluster.add_offer(offer)
     turn.counters["offers_sent"] += 1
     framework.counts.offers_sent += 1
-    if not books.offer_timer_runs:
+    if not cluster.offer_timer_runs:
         _watch_oldest(turn)
     return offer
 
@@ -129,7 +129,7 @@ class Outcome(enum.Enum):
 
 def remove(turn: Turn, offer: Offer, outcome: Outcome, filters: mesos.Filters | None = None) -> None:
     """The offer is no longer out; what it held goes back to the allocator, with `filters` when it was declined."""
-    turn.books.drop_offer(offer)
+    turn.state.drop_offer(offer)
     silent = outcome is Outcome.TIMED_OUT
     framework, agent = offer.framework, offer.agent
     allocator_messages.recovered(turn, framework, agent, offer.role, offer.resources, filters, unanswered=silent)
@@ -146,7 +146,7 @@ def closed(turn: Turn, offer: Offer, outcome: Outcome) -> None:
         counts.offers_declined += 1
     elif outcome is not Outcome.WITHDRAWN:
         counts.offers_rescinded += 1
-    turn.books.offer_ages[outcome.value].add(turn.now - offer.made_at)
+    turn.state.offer_ages[outcome.value].add(turn.now - offer.made_at)
     observers.offer_removed(turn, offer)
 
 
@@ -163,7 +163,7 @@ def timed_out(turn: Turn, _event: TimerFired) -> None:
     timeout = turn.settings.offer_timeout
     assert timeout is not None
     due = turn.now - timeout + TIMER_SECONDS_MIN
-    late = list(itertools.takewhile(lambda offer: offer.made_at <= due, turn.books.offers.values()))
+    late = list(itertools.takewhile(lambda offer: offer.made_at <= due, turn.state.offers.values()))
     for offer in late:
         turn.note("offer timed out", offer_id=offer.id, framework_id=offer.framework.id, agent_id=offer.agent.id)
         rescind(turn, offer, Outcome.TIMED_OUT)
@@ -171,9 +171,9 @@ def timed_out(turn: Turn, _event: TimerFired) -> None:
 
 
 def _watch_oldest(turn: Turn) -> None:
-    """One timer serves all offers: they are in the books in the order in which they were made."""
-    timeout, oldest = turn.settings.offer_timeout, next(iter(turn.books.offers.values()), None)
-    turn.books.offer_timer_runs = timeout is not None and oldest is not None
+    """One timer serves all offers: they are kept in the order in which they were made."""
+    timeout, oldest = turn.settings.offer_timeout, next(iter(turn.state.offers.values()), None)
+    turn.state.offer_timer_runs = timeout is not None and oldest is not None
     if timeout is not None and oldest is not None:
         turn.start_timer(OFFER_TIMEOUT, max(TIMER_SECONDS_MIN, oldest.made_at + timeout - turn.now))
 
@@ -181,6 +181,6 @@ def _watch_oldest(turn: Turn) -> None:
 def decline(turn: Turn, framework: Framework, offer_ids: Iterable[mesos.OfferID], filters: mesos.Filters) -> None:
     """A framework does not want offers. Those that are no longer out need no declining."""
     for offer_id in offer_ids:
-        offer = turn.books.offers.get(offer_id.value)
+        offer = turn.state.offers.get(offer_id.value)
         if offer is not None and offer.framework is framework:
             remove(turn, offer, Outcome.DECLINED, filters)

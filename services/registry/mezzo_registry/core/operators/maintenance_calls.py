@@ -23,13 +23,13 @@ Response = master.Response
 def get_schedule(turn: Turn, _call: master.Call) -> master.Response:
     """What is planned."""
     response = Response(type=Response.GET_MAINTENANCE_SCHEDULE)
-    response.get_maintenance_schedule.schedule.CopyFrom(turn.books.plan.schedule())
+    response.get_maintenance_schedule.schedule.CopyFrom(turn.state.plan.schedule())
     return response
 
 
 def get_status(turn: Turn, _call: master.Call) -> master.Response:
     """Which machines are draining, with what frameworks said to that, and which are down."""
-    plan = turn.books.plan
+    plan = turn.state.plan
     response = Response(type=Response.GET_MAINTENANCE_STATUS)
     status = response.get_maintenance_status.status
     status.SetInParent()
@@ -40,7 +40,7 @@ def get_status(turn: Turn, _call: master.Call) -> master.Response:
         else:
             draining[machine(one)] = status.draining_machines.add(id=one)
     if draining:
-        for agent in turn.books.agents.values():
+        for agent in turn.state.agents.values():
             for one_name in plan.machines_of(agent.info.hostname, agent.pid):
                 if one_name in draining:
                     draining[one_name].statuses.extend(agent.inverse_statuses.values())
@@ -62,8 +62,8 @@ def update_schedule(turn: Turn, call: master.Call, request: int) -> None:
     size = schedule.ByteSize()
     if size > PLAN_BYTES_MAX:
         raise LimitExceeded(f"the schedule has {size} bytes; at most {PLAN_BYTES_MAX} are allowed")
-    check_schedule(schedule, turn.books.ordered_plan, "update_maintenance_schedule.schedule")
-    _order(turn, request, turn.books.ordered_plan.rescheduled(schedule))
+    check_schedule(schedule, turn.state.ordered_plan, "update_maintenance_schedule.schedule")
+    _order(turn, request, turn.state.ordered_plan.rescheduled(schedule))
 
 
 def start(turn: Turn, call: master.Call, request: int) -> None:
@@ -74,7 +74,7 @@ def start(turn: Turn, call: master.Call, request: int) -> None:
     """
     if not call.HasField("start_maintenance"):
         raise InvalidRequest("start_maintenance", "must be set for a call of type START_MAINTENANCE")
-    plan, field = turn.books.ordered_plan, "start_maintenance.machines"
+    plan, field = turn.state.ordered_plan, "start_maintenance.machines"
     machines = check_machines(call.start_maintenance.machines, plan, field)
     for index, one in enumerate(machines):
         if one in plan.down:
@@ -90,7 +90,7 @@ def stop(turn: Turn, call: master.Call, request: int) -> None:
     """
     if not call.HasField("stop_maintenance"):
         raise InvalidRequest("stop_maintenance", "must be set for a call of type STOP_MAINTENANCE")
-    plan, field = turn.books.ordered_plan, "stop_maintenance.machines"
+    plan, field = turn.state.ordered_plan, "stop_maintenance.machines"
     machines = check_machines(call.stop_maintenance.machines, plan, field)
     for index, one in enumerate(machines):
         if one not in plan.down:
@@ -106,15 +106,15 @@ def _order(turn: Turn, request: int, plan: Plan) -> None:
         raise LimitExceeded(
             f"the schedule has {size} bytes, counting all its machines as down; at most {PLAN_BYTES_MAX} are allowed"
         )
-    turn.books.ordered_plan = plan
+    turn.state.ordered_plan = plan
     turn.order(Persist(records.maintain(plan), MaintenanceStored(request, plan)))
 
 
 def stored(turn: Turn, event: MaintenanceStored) -> None:
     """The store has the plan: agents of machines that are down now end, and others are offered with other prospects."""
-    books = turn.books
-    before, books.plan = books.plan, event.plan
-    for agent in list(books.agents.values()):
+    cluster = turn.state
+    before, cluster.plan = cluster.plan, event.plan
+    for agent in list(cluster.agents.values()):
         hostname, pid = agent.info.hostname, agent.pid
         if event.plan.is_down(hostname, pid):
             removal.remove(turn, agent, mesos_messages.CAUSE_MACHINE_DOWN)
@@ -129,5 +129,5 @@ def _replanned(turn: Turn, agent: Agent) -> None:
     removal.take_back_offers(turn, agent)
     agent.inverse_statuses.clear()
     if agent.registered_at is not None:
-        agent.offer_form = offering.offer_form(turn.books, agent)
+        agent.offer_form = offering.offer_form(turn.state, agent)
         allocator_messages.agent_changed(turn, agent, holdings=False)

@@ -47,7 +47,7 @@ def _check(call: master.Call) -> None:
 
 def killed_task(turn: Turn, event: OperatorKilledTask) -> None:
     """An operator wants a task killed."""
-    framework = turn.books.frameworks.get(event.framework_id)
+    framework = turn.state.frameworks.get(event.framework_id)
     if framework is None:
         turn.order(Refuse(event.request, NotFound(f"framework_id.value: there is no framework '{event.framework_id}'")))
         return
@@ -61,7 +61,7 @@ def killed_task(turn: Turn, event: OperatorKilledTask) -> None:
 
 
 def _framework(turn: Turn, framework_id: str, field: str) -> Framework:
-    framework = turn.books.frameworks.get(framework_id)
+    framework = turn.state.frameworks.get(framework_id)
     if framework is None:
         raise InvalidRequest(field, f"there is no framework '{framework_id}'")
     return framework

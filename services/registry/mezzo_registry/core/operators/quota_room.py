@@ -7,7 +7,7 @@ from mezzo.resources import Limits, Quantities
 from mezzo_registry.core.context import Turn
 from mezzo_registry.core.offers import offering
 from mezzo_registry.core.state import consumption, sums
-from mezzo_registry.core.state.cluster import Agent, Books, Offer
+from mezzo_registry.core.state.cluster import Agent, ClusterState, Offer
 from mezzo_registry.core.state.roles import Quota, ancestors, within
 
 
@@ -15,7 +15,7 @@ def rescind(turn: Turn, quotas: Mapping[str, Quota], raised: Mapping[str, Quanti
     """Rescind the offers that stand in the way of new quotas: those with which roles could exceed their limits, and as
     many as it takes to give roles what they are guaranteed. `raised` are the guarantees that are larger than before.
     """
-    consumed = consumption.consumptions(turn.books)
+    consumed = consumption.consumptions(turn.state)
     limits = {role: one.limits for role, one in quotas.items() if one.limits}
     if limits:
         _keep_within(turn, limits, consumed)
@@ -26,19 +26,19 @@ def rescind(turn: Turn, quotas: Mapping[str, Quota], raised: Mapping[str, Quanti
 
 def _keep_within(turn: Turn, limits: Mapping[str, Limits], consumed: Mapping[str, Quantities]) -> None:
     """Rescind offers to roles that could exceed their limits if they took them, until they could not."""
-    offered = sums.up_the_tree(turn.books.offered.firm)
+    offered = sums.up_the_tree(turn.state.offered.firm)
     for role, bounds in limits.items():
         held = consumed.get(role, Quantities.EMPTY)
         if bounds.admit(held + offered.get(role, Quantities.EMPTY)):
             continue
         left: Counter[str] = Counter()
-        for offer in [one for one in turn.books.offers.values() if within(one.role, role)]:
+        for offer in [one for one in turn.state.offers.values() if within(one.role, role)]:
             together = left + Counter(_amounts(offer))
             if bounds.admit(held + Quantities(together)):
                 left = together
             else:
                 offering.rescind(turn, offer)
-        offered = sums.up_the_tree(turn.books.offered.firm)
+        offered = sums.up_the_tree(turn.state.offered.firm)
 
 
 def _make_room(turn: Turn, lacks: Mapping[str, Quantities]) -> None:
@@ -46,10 +46,10 @@ def _make_room(turn: Turn, lacks: Mapping[str, Quantities]) -> None:
     agents as a role has frameworks, so that each of them can be offered one.
     """
     frameworks: Counter[str] = Counter()
-    for framework in turn.books.frameworks.values():
+    for framework in turn.state.frameworks.values():
         if framework.connected:
             frameworks.update({top for role in framework.roles for top in (role, *ancestors(role))})
-    offered = _offered_agents(turn.books)
+    offered = _offered_agents(turn.state)
     for role, lacking in lacks.items():
         rescinded, agents = Counter[str](), 0
         while not Quantities(rescinded).contains(lacking) or agents < frameworks[role]:
@@ -62,9 +62,9 @@ def _make_room(turn: Turn, lacks: Mapping[str, Quantities]) -> None:
                 offering.rescind(turn, offer)
 
 
-def _offered_agents(books: Books) -> Iterator[Agent]:
+def _offered_agents(cluster: ClusterState) -> Iterator[Agent]:
     """Agents with offers, each once."""
-    for agent in list(books.agents.values()):
+    for agent in list(cluster.agents.values()):
         if agent.offers:
             yield agent
 

@@ -30,13 +30,13 @@ Response = master.Response
 
 def recovered(turn: Turn, configuration: Configuration) -> None:
     """What the store holds is configured. The weights of the flags are taken where the store has none."""
-    books = turn.books
-    for one in (books.configuration, books.ordered):
+    cluster = turn.state
+    for one in (cluster.configuration, cluster.ordered):
         one.apply(configuration.weights, configuration.quotas)
     if not turn.settings.weights:
         return
-    if books.configuration.weights:
-        turn.warn("the flag --weights is not used: the store has weights", weights=books.configuration.weights)
+    if cluster.configuration.weights:
+        turn.warn("the flag --weights is not used: the store has weights", weights=cluster.configuration.weights)
     else:
         _order(turn, None, weights=turn.settings.weights)
 
@@ -48,7 +48,7 @@ def get_weights(turn: Turn, _call: master.Call) -> master.Response:
     """The weights that are configured."""
     response = Response(type=Response.GET_WEIGHTS)
     response.get_weights.SetInParent()
-    for role, weight in sorted(turn.books.configuration.weights.items()):
+    for role, weight in sorted(turn.state.configuration.weights.items()):
         response.get_weights.weight_infos.add(role=role, weight=weight)
     return response
 
@@ -58,7 +58,7 @@ def get_quota(turn: Turn, _call: master.Call) -> master.Response:
     response = Response(type=Response.GET_QUOTA)
     status = response.get_quota.status
     status.SetInParent()
-    for role, one in sorted(turn.books.configuration.quotas.items()):
+    for role, one in sorted(turn.state.configuration.quotas.items()):
         status.configs.append(roles.encode(role, one))
         info = status.infos.add(role=role)
         for name, amount in sorted(roles.amounts(one.guarantees.items()).items()):
@@ -113,7 +113,7 @@ def set_quota(turn: Turn, call: master.Call, request: int) -> None:
         raise InvalidRequest("set_quota", "must be set for a call of type SET_QUOTA")
     field, asked = "set_quota.quota_request", call.set_quota.quota_request
     quotas = {asked.role: check_quota_request(asked, field)}
-    if asked.role in turn.books.ordered.quotas:
+    if asked.role in turn.state.ordered.quotas:
         raise InvalidRequest(f"{field}.role", f"role '{asked.role}' has a quota; remove or update it")
     _check_tree(turn, quotas, {asked.role: field}, field)
     short = _overcommitment(turn, quotas)
@@ -131,7 +131,7 @@ def remove_quota(turn: Turn, call: master.Call, request: int) -> None:
     if not call.HasField("remove_quota"):
         raise InvalidRequest("remove_quota", "must be set for a call of type REMOVE_QUOTA")
     role, field = call.remove_quota.role, "remove_quota.role"
-    if role not in turn.books.ordered.quotas:
+    if role not in turn.state.ordered.quotas:
         raise InvalidRequest(field, f"role '{role}' has no quota")
     quotas = {role: NO_QUOTA}
     _check_tree(turn, quotas, {role: field}, field)
@@ -143,14 +143,14 @@ def remove_quota(turn: Turn, call: master.Call, request: int) -> None:
 
 def _check_tree(turn: Turn, quotas: Mapping[str, Quota], fields: Mapping[str, str], field: str) -> None:
     """Refuse quotas that would contradict those above and below them; `fields` says where each role is named."""
-    for role, how in roles.contradictions(turn.books.ordered.changed({}, quotas).quotas):
+    for role, how in roles.contradictions(turn.state.ordered.changed({}, quotas).quotas):
         raise InvalidRequest(fields.get(role, field), f"role '{role}': {how}")
 
 
 def _overcommitment(turn: Turn, quotas: Mapping[str, Quota]) -> str:
     """How the cluster is too small for what would be guaranteed; empty if it is large enough."""
-    promised = roles.promised(turn.books.ordered.changed({}, quotas).quotas)
-    capacity = consumption.capacity(turn.books)
+    promised = roles.promised(turn.state.ordered.changed({}, quotas).quotas)
+    capacity = consumption.capacity(turn.state)
     if capacity.contains(promised):
         return ""
     return f"the guarantees of all roles, {promised}, exceed what the agents have, {capacity or 'nothing'}"
@@ -158,7 +158,7 @@ def _overcommitment(turn: Turn, quotas: Mapping[str, Quota]) -> str:
 
 def _check_consumption(turn: Turn, quotas: Mapping[str, Quota], field: str) -> None:
     """Refuse limits that are exceeded already."""
-    consumed = consumption.consumptions(turn.books)
+    consumed = consumption.consumptions(turn.state)
     for index, (role, one) in enumerate(quotas.items()):
         amounts = consumed.get(role, Quantities.EMPTY)
         if not one.limits.admit(amounts):
@@ -180,27 +180,27 @@ def _order(
 ) -> None:
     """Have the store keep it. Everybody else is told when it does."""
     weights, quotas = weights or {}, quotas or {}
-    changed = turn.books.ordered.changed(weights, quotas)
-    size, before = records.size_of_roles(changed), records.size_of_roles(turn.books.ordered)
+    changed = turn.state.ordered.changed(weights, quotas)
+    size, before = records.size_of_roles(changed), records.size_of_roles(turn.state.ordered)
     if size > max(ROLE_RECORDS_BYTES_MAX, before):
         raise LimitExceeded(f"what is configured for roles exceeds {ROLE_RECORDS_BYTES_MAX} bytes")
-    turn.books.ordered = changed
+    turn.state.ordered = changed
     turn.order(Persist(records.configure(weights, quotas), RolesStored(request, weights, quotas)))
 
 
 def stored(turn: Turn, event: RolesStored) -> None:
     """The store has it: it is configured from now on."""
-    books = turn.books
-    before = {role: books.configuration.quota(role) for role in event.quotas}
-    books.configuration.apply(event.weights, event.quotas)
+    cluster = turn.state
+    before = {role: cluster.configuration.quota(role) for role in event.quotas}
+    cluster.configuration.apply(event.weights, event.quotas)
     changed = sorted(event.weights.keys() | event.quotas.keys())
     for role in changed:
         allocator_messages.role_changed(turn, role)
     observers.roles_changed(turn, changed)
-    if event.weights.keys() & _in_use(books.roles):
+    if event.weights.keys() & _in_use(cluster.roles):
         # Whatever is out was shared by the weights of before.
         _rescind_all(turn)
-    if event.quotas and books.offers:
+    if event.quotas and cluster.offers:
         raised = {
             role: one.guarantees for role, one in event.quotas.items() if one.guarantees - before[role].guarantees
         }
@@ -221,5 +221,5 @@ def _in_use(used: Iterable[str]) -> set[str]:
 
 
 def _rescind_all(turn: Turn) -> None:
-    for offer in list(turn.books.offers.values()):
+    for offer in list(turn.state.offers.values()):
         offering.rescind(turn, offer)

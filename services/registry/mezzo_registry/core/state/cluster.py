@@ -1,6 +1,6 @@
-"""The books: what the registry holds to be true about agents, frameworks, tasks, executors and offers.
+"""The cluster state: what the registry holds to be true about agents, frameworks, tasks, executors and offers.
 
-The books know how to add and to remove; when to, is decided elsewhere. `Agent.available` is always what the agent has
+It knows how to add and to remove; when to, is decided elsewhere. `Agent.available` is always what the agent has
 less what its tasks, executors and offers hold: every change of a holding goes through the methods here.
 """
 
@@ -231,7 +231,7 @@ class InverseOffer:
     """Seconds since the epoch."""
 
 
-class Books:
+class ClusterState:
     """All that the registry knows, and the indices into it."""
 
     def __init__(self) -> None:
@@ -283,7 +283,7 @@ class Books:
         self.allocator_flags: dict[str, str] = {}
         """As the allocator says them: by name, those that Mesos' master has."""
         self.allocator_cycle = 0
-        """The last cycle of the allocator's whose allocations are in these books."""
+        """The last cycle of the allocator's whose allocations are in this state."""
         self.next_agent = 0
         self.next_framework = 0
         self.next_offer = 0

@@ -8,26 +8,26 @@ from collections import Counter, defaultdict
 
 from mezzo.resources import Quantities
 from mezzo_registry.core.state import sums
-from mezzo_registry.core.state.cluster import Books
+from mezzo_registry.core.state.cluster import ClusterState
 
 
-def consumptions(books: Books) -> dict[str, Quantities]:
+def consumptions(cluster: ClusterState) -> dict[str, Quantities]:
     """By role. Looks at every agent and offer: for the calls of operators."""
     by_role: dict[str, Counter[str]] = defaultdict(Counter)
-    for role, used in books.used.firm.items():
+    for role, used in cluster.used.firm.items():
         by_role[role].update(used)
-    unused = [agent.available for agent in books.agents.values()]
-    unused += [offer.resources for offer in books.offers.values()]
+    unused = [agent.available for agent in cluster.agents.values()]
+    unused += [offer.resources for offer in cluster.offers.values()]
     for part in unused:
         for owner, reserved in sums.reserved_amounts(part):
             by_role[owner].update(dict(reserved))
     return sums.up_the_tree(by_role)
 
 
-def capacity(books: Books) -> Quantities:
+def capacity(cluster: ClusterState) -> Quantities:
     """What the agents have that is not revocable. Agents that are away for a moment count: they usually come back."""
     total: Counter[str] = Counter()
-    for agent in books.agents.values():
+    for agent in cluster.agents.values():
         if agent.registered_at is not None:
             total.update(dict(sums.amounts(agent.total)[0]))
     return Quantities(total)

@@ -16,7 +16,7 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.task_states import TERMINAL
 
 if TYPE_CHECKING:
-    from mezzo_registry.core.state.cluster import Books, Framework
+    from mezzo_registry.core.state.cluster import ClusterState, Framework
 
 FRAMEWORKS_MAX: Final = 200
 """Frameworks whose metrics are published: 60 or so each, about 1 MB of JSON in all. The oldest come first, and those
@@ -70,11 +70,11 @@ class FrameworkCounts:
         self.offers_rescinded = 0
 
 
-def measure(books: Books) -> dict[str, float]:
+def measure(cluster: ClusterState) -> dict[str, float]:
     """The metrics of frameworks, those that have ended and are remembered among them; at most `FRAMEWORKS_MAX`."""
-    known = len(books.frameworks) + len(books.completed)
+    known = len(cluster.frameworks) + len(cluster.completed)
     numbers = {OMITTED: float(max(0, known - FRAMEWORKS_MAX))}
-    for framework in islice(chain(books.frameworks.values(), reversed(books.completed.values())), FRAMEWORKS_MAX):
+    for framework in islice(chain(cluster.frameworks.values(), reversed(cluster.completed.values())), FRAMEWORKS_MAX):
         prefix = prefix_of(framework.info)
         for name, value in _of_framework(framework):
             numbers[prefix + name] = float(value)

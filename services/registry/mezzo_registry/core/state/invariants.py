@@ -1,4 +1,4 @@
-"""What is always true of the books, whatever happens. Slow, and thorough: for tests and the simulator."""
+"""What is always true of the cluster state, whatever happens."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.resources import Resources
 from mezzo.task_states import TERMINAL
 from mezzo_registry.core.failures import InvariantViolation
-from mezzo_registry.core.state.cluster import Agent, Books, Task, TaskKey
+from mezzo_registry.core.state.cluster import Agent, ClusterState, Task, TaskKey
 from mezzo_registry.core.state.roles import contradictions
 from mezzo_registry.core.state.sums import Sums
 from mezzo_registry.core.state.transitions import AgentState, FrameworkState
@@ -16,24 +16,24 @@ from mezzo_registry.core.state.transitions import AgentState, FrameworkState
 ACTIVE_STATES = [state for state in mesos.TaskState.values() if state not in TERMINAL]
 
 
-def validate(books: Books) -> None:
-    """Check all books against each other.
+def validate(cluster: ClusterState) -> None:
+    """Check the cluster state and every index into it against each other.
 
     Raises:
-        InvariantViolation: they contradict themselves.
+        InvariantViolation: they contradict each other.
     """
-    for agent in books.agents.values():
-        _agent(books, agent)
-    _agent_indices(books)
-    _framework_indices(books)
-    _frameworks(books)
-    _roles(books)
-    _sums(books)
-    _tasks(books)
-    _offers(books)
-    _inverse_offers(books)
-    _unreachable(books)
-    _observers(books)
+    for agent in cluster.agents.values():
+        _agent(cluster, agent)
+    _agent_indices(cluster)
+    _framework_indices(cluster)
+    _frameworks(cluster)
+    _roles(cluster)
+    _sums(cluster)
+    _tasks(cluster)
+    _offers(cluster)
+    _inverse_offers(cluster)
+    _unreachable(cluster)
+    _observers(cluster)
 
 
 def _must(condition: bool, message: str) -> None:
@@ -48,87 +48,87 @@ def _same(index: str, found: Mapping[Any, Any], wanted: Mapping[Any, Any]) -> No
         raise InvariantViolation(f"{index} is wrong about {wrong}")
 
 
-def _agent_indices(books: Books) -> None:
-    agents = books.agents.values()
+def _agent_indices(cluster: ClusterState) -> None:
+    agents = cluster.agents.values()
     by_pid: dict[str, dict[str, Agent]] = {}
     for agent in agents:
         if agent.pid:
             by_pid.setdefault(agent.pid, {})[agent.id] = agent
-    _same("agents", books.agents, {agent.id: agent for agent in agents})
-    _same("agents_by_number", books.agents_by_number, {agent.number: agent for agent in agents})
+    _same("agents", cluster.agents, {agent.id: agent for agent in agents})
+    _same("agents_by_number", cluster.agents_by_number, {agent.number: agent for agent in agents})
     _same(
         "agents_by_session",
-        books.agents_by_session,
+        cluster.agents_by_session,
         {agent.session: agent for agent in agents if agent.session is not None},
     )
-    _same("agents_by_pid", books.agents_by_pid, by_pid)
+    _same("agents_by_pid", cluster.agents_by_pid, by_pid)
     never_back = {agent.id for agent in agents if agent.registered_at is None}
     of_store = {agent.id for agent in agents if agent.state is AgentState.RECOVERED}
-    _must(of_store <= books.recovered <= never_back, f"agents {books.recovered} are counted as recovered")
-    _must(set(books.agents).isdisjoint(books.unreachable), "an agent is both admitted and unreachable")
-    _must(set(books.agents).isdisjoint(books.gone), "an agent is both admitted and gone")
+    _must(of_store <= cluster.recovered <= never_back, f"agents {cluster.recovered} are counted as recovered")
+    _must(set(cluster.agents).isdisjoint(cluster.unreachable), "an agent is both admitted and unreachable")
+    _must(set(cluster.agents).isdisjoint(cluster.gone), "an agent is both admitted and gone")
     _must(
-        books.agents_by_number.keys().isdisjoint(books.frameworks_by_number),
+        cluster.agents_by_number.keys().isdisjoint(cluster.frameworks_by_number),
         "an agent and a framework have the same number",
     )
 
 
-def _framework_indices(books: Books) -> None:
-    frameworks = books.frameworks.values()
-    _same("frameworks", books.frameworks, {framework.id: framework for framework in frameworks})
-    _same("frameworks_by_number", books.frameworks_by_number, {one.number: one for one in frameworks})
+def _framework_indices(cluster: ClusterState) -> None:
+    frameworks = cluster.frameworks.values()
+    _same("frameworks", cluster.frameworks, {framework.id: framework for framework in frameworks})
+    _same("frameworks_by_number", cluster.frameworks_by_number, {one.number: one for one in frameworks})
     _same(
         "frameworks_by_stream",
-        books.frameworks_by_stream,
+        cluster.frameworks_by_stream,
         {one.stream_id: one for one in frameworks if one.stream_id is not None},
     )
-    _same("completed", books.completed, {one.id: one for one in books.completed.values()})
+    _same("completed", cluster.completed, {one.id: one for one in cluster.completed.values()})
 
 
-def _unreachable(books: Books) -> None:
+def _unreachable(cluster: ClusterState) -> None:
     of_agents: dict[str, dict[TaskKey, Task]] = {}
-    for framework in books.frameworks.values():
+    for framework in cluster.frameworks.values():
         for task_id, task in framework.unreachable.items():
             _must(task_id == task.id and task.framework is framework, f"task {task.id} is unreachable as {task_id}")
             of_agents.setdefault(task.agent.id, {})[task.key] = task
-    _same("unreachable_tasks", books.unreachable_tasks, of_agents)
+    _same("unreachable_tasks", cluster.unreachable_tasks, of_agents)
 
 
-def _observers(books: Books) -> None:
-    _must(books.untold.keys() <= books.observers, "a snapshot is under way for nobody")
-    told = {task for tasks in books.untold.values() for task in tasks}
+def _observers(cluster: ClusterState) -> None:
+    _must(cluster.untold.keys() <= cluster.observers, "a snapshot is under way for nobody")
+    told = {task for tasks in cluster.untold.values() for task in tasks}
     known = {
         task
-        for one in (*books.frameworks.values(), *books.completed.values())
+        for one in (*cluster.frameworks.values(), *cluster.completed.values())
         for task in (*one.tasks.values(), *one.unreachable.values(), *one.completed)
     }
     _must(told <= known, f"a snapshot is to tell of forgotten tasks: {[task.id for task in told - known]}")
 
 
-def _agent(books: Books, agent: Agent) -> None:
-    held = Resources.sum(resources for _, _, resources in books.holdings(agent))
+def _agent(cluster: ClusterState, agent: Agent) -> None:
+    held = Resources.sum(resources for _, _, resources in cluster.holdings(agent))
     _must(agent.total.contains(held), f"agent {agent.id}: {held} are held of {agent.total}")
     _must(
         agent.available + held == agent.total,
         f"agent {agent.id}: available {agent.available} and held {held} do not add up to {agent.total}",
     )
-    _must(agent.state is not AgentState.REMOVED, f"agent {agent.id} is removed, but still in the books")
+    _must(agent.state is not AgentState.REMOVED, f"agent {agent.id} is removed, but still listed")
     _must(agent.connected <= (agent.session is not None), f"agent {agent.id} is connected without a session")
     if not agent.connected:
         _must(not agent.offers, f"agent {agent.id} is offered, but {agent.state.value}")
     _must(agent.kills.keys() <= agent.tasks.keys(), f"agent {agent.id} is to kill tasks that it does not have")
-    _must(agent.told.keys() <= books.frameworks.keys(), f"agent {agent.id} was told of frameworks that are gone")
+    _must(agent.told.keys() <= cluster.frameworks.keys(), f"agent {agent.id} was told of frameworks that are gone")
     _must(
-        agent.inverse_statuses.keys() <= books.frameworks.keys(),
+        agent.inverse_statuses.keys() <= cluster.frameworks.keys(),
         f"agent {agent.id} was answered by frameworks now gone",
     )
 
 
-def _frameworks(books: Books) -> None:
+def _frameworks(cluster: ClusterState) -> None:
     roles: dict[str, int] = {}
-    for framework in books.frameworks.values():
+    for framework in cluster.frameworks.values():
         name = f"framework {framework.id}"
-        _must(framework.state is not FrameworkState.COMPLETED, f"{name} is completed, but still in the books")
+        _must(framework.state is not FrameworkState.COMPLETED, f"{name} is completed, but still listed")
         _must(
             framework.connected == (framework.stream_id is not None),
             f"{name} is {framework.state.value}, but has a stream",
@@ -144,17 +144,17 @@ def _frameworks(books: Books) -> None:
         for agent in agents:
             counts[agent.id] = counts.get(agent.id, 0) + 1
         _must(counts == framework.agents, f"{name} counts {framework.agents}, but has {counts}")
-    _must(roles == books.roles, f"roles are counted as {books.roles}, but are {roles}")
-    _must(set(books.frameworks).isdisjoint(books.completed), "a framework is both alive and completed")
-    for framework in books.completed.values():
+    _must(roles == cluster.roles, f"roles are counted as {cluster.roles}, but are {roles}")
+    _must(set(cluster.frameworks).isdisjoint(cluster.completed), "a framework is both alive and completed")
+    for framework in cluster.completed.values():
         _must(
             not framework.tasks and not framework.executors,
             f"framework {framework.id} is completed, but runs something",
         )
 
 
-def _roles(books: Books) -> None:
-    for configuration in (books.configuration, books.ordered):
+def _roles(cluster: ClusterState) -> None:
+    for configuration in (cluster.configuration, cluster.ordered):
         for role, one in configuration.quotas.items():
             _must(bool(one), f"role {role} has a quota that says nothing")
             for name, guarantee in one.guarantees.items():
@@ -166,9 +166,9 @@ def _roles(books: Books) -> None:
             _must(False, f"role {role}: {how}")
 
 
-def _sums(books: Books) -> None:
+def _sums(cluster: ClusterState) -> None:
     used, offered = Sums(), Sums()
-    for agent in books.agents.values():
+    for agent in cluster.agents.values():
         for task in agent.tasks.values():
             if not task.terminal:
                 used.add(task.role, task.resources)
@@ -176,37 +176,37 @@ def _sums(books: Books) -> None:
             used.add(executor.role, executor.resources)
         for offer in agent.offers.values():
             offered.add(offer.role, offer.resources)
-    states = Counter(task.state for one in books.frameworks.values() for task in one.tasks.values())
-    _must(states == +books.task_states, f"tasks are counted as {books.task_states}, but are {states}")
-    for framework in books.frameworks.values():
+    states = Counter(task.state for one in cluster.frameworks.values() for task in one.tasks.values())
+    _must(states == +cluster.task_states, f"tasks are counted as {cluster.task_states}, but are {states}")
+    for framework in cluster.frameworks.values():
         counted = framework.counts.tasks
         active = Counter(task.state for task in framework.tasks.values() if not task.terminal)
         shown = {state: counted[state] for state in ACTIVE_STATES if counted[state]}
         _must(active == shown, f"framework {framework.id}: tasks are counted as {shown}, but are {active}")
-    _must(used == books.used, f"{books.used} are counted as used, but {used} are")
-    _must(offered == books.offered, f"{books.offered} are counted as offered, but {offered} are")
+    _must(used == cluster.used, f"{cluster.used} are counted as used, but {used} are")
+    _must(offered == cluster.offered, f"{cluster.offered} are counted as offered, but {offered} are")
 
 
-def _tasks(books: Books) -> None:
-    frameworks = books.frameworks.values()
+def _tasks(cluster: ClusterState) -> None:
+    frameworks = cluster.frameworks.values()
     _same(
         "the tasks of agents",
-        {(agent.id, *key): task for agent in books.agents.values() for key, task in agent.tasks.items()},
+        {(agent.id, *key): task for agent in cluster.agents.values() for key, task in agent.tasks.items()},
         {(task.agent.id, *task.key): task for one in frameworks for task in one.tasks.values()},
     )
     _same(
         "the executors of agents",
-        {(agent.id, *key): one for agent in books.agents.values() for key, one in agent.executors.items()},
+        {(agent.id, *key): one for agent in cluster.agents.values() for key, one in agent.executors.items()},
         {
             (agent_id, one.id, executor_id): executor
             for one in frameworks
             for (agent_id, executor_id), executor in one.executors.items()
         },
     )
-    for framework in books.frameworks.values():
+    for framework in cluster.frameworks.values():
         for task in framework.tasks.values():
             _must(
-                books.agents.get(task.agent.id) is task.agent,
+                cluster.agents.get(task.agent.id) is task.agent,
                 f"task {task.id} runs on agent {task.agent.id}, which is none",
             )
             waits = not task.terminal or task.pending is not None or not task.statuses
@@ -215,30 +215,30 @@ def _tasks(books: Books) -> None:
         _must(not both, f"framework {framework.id}: tasks {both} both run and are unreachable")
 
 
-def _inverse_offers(books: Books) -> None:
-    for offer in books.inverse_offers.values():
+def _inverse_offers(cluster: ClusterState) -> None:
+    for offer in cluster.inverse_offers.values():
         framework, agent = offer.framework, offer.agent
         _must(framework.inverse_offers.get(agent.id) is offer, f"inverse offer {offer.id} is not its framework's")
         _must(framework.id in agent.inverse_offers, f"inverse offer {offer.id} is not known to its agent")
         _must(framework.connected and agent.connected, f"inverse offer {offer.id} is out, but cannot be answered")
-        _must(books.unavailability(agent) == offer.unavailability, f"inverse offer {offer.id} is about another time")
-    of_frameworks = sum(len(one.inverse_offers) for one in books.frameworks.values())
-    of_agents = sum(len(one.inverse_offers) for one in books.agents.values())
-    _must(len(books.inverse_offers) == of_frameworks == of_agents, "an inverse offer is stale")
-    for agent in books.agents.values():
-        down = agent.connected and books.plan.is_down(agent.info.hostname, agent.pid)
+        _must(cluster.unavailability(agent) == offer.unavailability, f"inverse offer {offer.id} is about another time")
+    of_frameworks = sum(len(one.inverse_offers) for one in cluster.frameworks.values())
+    of_agents = sum(len(one.inverse_offers) for one in cluster.agents.values())
+    _must(len(cluster.inverse_offers) == of_frameworks == of_agents, "an inverse offer is stale")
+    for agent in cluster.agents.values():
+        down = agent.connected and cluster.plan.is_down(agent.info.hostname, agent.pid)
         _must(not down, f"agent {agent.id} is connected, but its machine is down")
-    for plan in (books.plan, books.ordered_plan):
+    for plan in (cluster.plan, cluster.ordered_plan):
         _must(all(map(plan.has, plan.down)), f"of the machines that are down, {plan.down}, some are not scheduled")
 
 
-def _offers(books: Books) -> None:
-    for offer in books.offers.values():
+def _offers(cluster: ClusterState) -> None:
+    for offer in cluster.offers.values():
         _must(bool(offer.resources), f"offer {offer.id} offers nothing")
         _must(offer.role in offer.framework.roles, f"offer {offer.id} is for a role that its framework does not have")
-    of_agents = {key: one for agent in books.agents.values() for key, one in agent.offers.items()}
-    of_frameworks = {key: one for framework in books.frameworks.values() for key, one in framework.offers.items()}
-    _same("the offers of agents", of_agents, books.offers)
-    _same("the offers of frameworks", of_frameworks, books.offers)
-    made = [offer.made_at for offer in books.offers.values()]
+    of_agents = {key: one for agent in cluster.agents.values() for key, one in agent.offers.items()}
+    of_frameworks = {key: one for framework in cluster.frameworks.values() for key, one in framework.offers.items()}
+    _same("the offers of agents", of_agents, cluster.offers)
+    _same("the offers of frameworks", of_frameworks, cluster.offers)
+    made = [offer.made_at for offer in cluster.offers.values()]
     _must(made == sorted(made), "offers are not in the order in which they were made")

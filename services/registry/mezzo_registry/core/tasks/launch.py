@@ -1,4 +1,4 @@
-"""LAUNCH and LAUNCH_GROUP: each task checked against the offers, entered in the books, and sent to its agent."""
+"""LAUNCH and LAUNCH_GROUP: each task is checked against the offers, recorded, and sent to its agent."""
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import equality, limits
@@ -165,7 +165,7 @@ def _pay(pool: Pool, needed: Resources, field: str) -> Resources:
 
 def _enter_executor(turn: Turn, executor: Executor) -> None:
     if executor.key not in executor.agent.executors:
-        turn.books.add_executor(executor, paid=True)
+        turn.state.add_executor(executor, paid=True)
         observers.executor_added(turn, executor)
 
 
@@ -188,7 +188,7 @@ def _enter_task(
         launch=message,
     )
     pool.framework.revived_in_vain = False
-    turn.books.add_task(task, paid=True)
+    turn.state.add_task(task, paid=True)
     observers.task_added(turn, task)
 
 

@@ -29,7 +29,7 @@ def reconcile(turn: Turn, framework: Framework, asked: Sequence[scheduler.Call.R
 
 def answer_one(turn: Turn, framework: Framework, task_id: str, agent_id: str) -> None:
     """Say what is known of one task. Nothing is said while its agent may yet come back from before the election."""
-    books = turn.books
+    cluster = turn.state
     task = framework.tasks.get(task_id)
     if task is not None:
         _answer_known(turn, framework, task)
@@ -38,17 +38,17 @@ def answer_one(turn: Turn, framework: Framework, task_id: str, agent_id: str) ->
     if missed is not None:
         _answer_unreachable(turn, framework, task_id, missed.agent.id)
         return
-    if agent_id in books.recovered or (not agent_id and books.recovered):
+    if agent_id in cluster.recovered or (not agent_id and cluster.recovered):
         return
-    agent = books.agents.get(agent_id)
+    agent = cluster.agents.get(agent_id)
     if agent is not None and agent.state is AgentState.REGISTERING:
         return
     if agent is not None:
         state, message = mesos.TASK_GONE, mesos_messages.RECONCILED_UNKNOWN_TO_AGENT
-    elif agent_id in books.unreachable:
+    elif agent_id in cluster.unreachable:
         _answer_unreachable(turn, framework, task_id, agent_id)
         return
-    elif agent_id in books.gone:
+    elif agent_id in cluster.gone:
         state, message = mesos.TASK_GONE_BY_OPERATOR, mesos_messages.RECONCILED_GONE
     else:
         state, message = mesos.TASK_UNKNOWN, mesos_messages.RECONCILED_UNKNOWN
@@ -73,14 +73,14 @@ def reconcile_operations(
 
 
 def _of_operation(turn: Turn, agent_id: str) -> tuple["mesos.OperationState.ValueType", str]:
-    books = turn.books
-    if agent_id in books.recovered or (not agent_id and books.recovered):
+    cluster = turn.state
+    if agent_id in cluster.recovered or (not agent_id and cluster.recovered):
         return mesos.OPERATION_RECOVERING, mesos_messages.OPERATION_AGENT_RECOVERED
-    if agent_id in books.unreachable:
+    if agent_id in cluster.unreachable:
         return mesos.OPERATION_UNREACHABLE, mesos_messages.OPERATION_UNREACHABLE
-    if agent_id in books.gone:
+    if agent_id in cluster.gone:
         return mesos.OPERATION_GONE_BY_OPERATOR, mesos_messages.OPERATION_GONE
-    if agent_id in books.agents:
+    if agent_id in cluster.agents:
         return mesos.OPERATION_UNKNOWN, mesos_messages.OPERATION_UNKNOWN
     unknown = mesos_messages.OPERATION_AND_AGENT_UNKNOWN if agent_id else mesos_messages.OPERATION_WITHOUT_AGENT
     return mesos.OPERATION_UNKNOWN, unknown
@@ -95,7 +95,7 @@ def _answer_known(turn: Turn, framework: Framework, task: Task) -> None:
 def _answer_unreachable(turn: Turn, framework: Framework, task_id: str, agent_id: str) -> None:
     state = statuses.lost(framework, mesos.TASK_UNREACHABLE)
     made = statuses.status(turn, task_id, state, REASON, mesos_messages.RECONCILED_UNREACHABLE, agent_id)
-    since = turn.books.unreachable.get(agent_id)
+    since = turn.state.unreachable.get(agent_id)
     if since is not None:
         made.unreachable_time.CopyFrom(time_info(since))
     statuses.send(turn, framework, made)

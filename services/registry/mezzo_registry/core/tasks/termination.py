@@ -1,4 +1,4 @@
-"""How tasks end in the books, when not by an acknowledged update of their agent."""
+"""How tasks end in the cluster state, when not by an acknowledged update of their agent."""
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.task_states import TERMINAL
@@ -12,7 +12,7 @@ from mezzo_registry.core.views import allocator_messages, observers
 
 
 def count(turn: Turn, state: "mesos.TaskState.ValueType", status: mesos.TaskStatus) -> None:
-    """Count an ending under Mesos' names; of a task that was never in the books, too."""
+    """Count an ending under Mesos' names; of a task that was never in the cluster state, too."""
     name = STATE_NAMES[state]
     turn.counters[f"tasks_{name}"] += 1
     if status.HasField("reason"):
@@ -22,7 +22,7 @@ def count(turn: Turn, state: "mesos.TaskState.ValueType", status: mesos.TaskStat
 
 
 def count_of_task(turn: Turn, task: Task, state: "mesos.TaskState.ValueType", status: mesos.TaskStatus) -> None:
-    """Count the ending of a task that was in the books, among its framework's as well."""
+    """Count the ending of a task that was in the cluster state, among its framework's as well."""
     count(turn, state, status)
     if state in TERMINAL:
         task.framework.counts.tasks[state] += 1
@@ -39,7 +39,7 @@ def end(
     assert state in TERMINAL
     status = statuses.of_task(turn, task, state, reason, message)
     if not task.terminal:
-        turn.books.end_task(task, state)
+        turn.state.end_task(task, state)
         allocator_messages.recovered(turn, task.framework, task.agent, task.role, task.resources)
         count_of_task(turn, task, state, status)
     statuses.remember(task, status)
@@ -54,7 +54,7 @@ def never_started(
     reason: "mesos.TaskStatus.Reason.ValueType",
     message: str,
 ) -> None:
-    """A task that stands in no book any longer has come to nothing: its framework is told, and it is remembered."""
+    """End a task that is no longer in the cluster state: its framework is told, and it is kept among the completed."""
     status = statuses.of_task(turn, task, state, reason, message)
     task.state = state
     task.launch = None
@@ -69,7 +69,7 @@ def complete(turn: Turn, task: Task) -> None:
     """Nothing is left to wait for: strike the task out and remember it among the completed."""
     task.pending = None
     task.launch = None
-    turn.books.drop_task(task)
+    turn.state.drop_task(task)
     _remember(turn, task.framework, task)
     if turn.observed:
         if task.statuses:
@@ -88,7 +88,7 @@ def _remember(turn: Turn, framework: Framework, task: Task) -> None:
 
 
 def become_unreachable(turn: Turn, task: Task) -> None:
-    """The task's agent is out of reach. The task may run on; it holds nothing in the books any longer."""
+    """The task's agent is out of reach. The task may run on; it holds no resources any longer."""
     framework, agent = task.framework, task.agent
     if task.terminal:
         complete(turn, task)
@@ -102,7 +102,7 @@ def become_unreachable(turn: Turn, task: Task) -> None:
         mesos_messages.AGENT_UNREACHABLE,
     )
     status.unreachable_time.CopyFrom(time_info(turn.now))
-    turn.books.drop_task(task)
+    turn.state.drop_task(task)
     allocator_messages.recovered(turn, framework, agent, task.role, task.resources)
     task.state = state
     task.launch = None
@@ -110,9 +110,9 @@ def become_unreachable(turn: Turn, task: Task) -> None:
     count_of_task(turn, task, state, status)
     statuses.remember(task, status)
     statuses.send(turn, framework, status)
-    turn.books.add_unreachable_task(task)
+    turn.state.add_unreachable_task(task)
     observers.task_updated(turn, task, status, observers.UNREACHABLE)
     while len(framework.unreachable) > turn.settings.max_unreachable_tasks_per_framework:
         oldest = next(iter(framework.unreachable.values()))
-        turn.books.drop_unreachable_task(oldest)
+        turn.state.drop_unreachable_task(oldest)
         observers.task_forgotten(turn, oldest, observers.UNREACHABLE)

@@ -19,21 +19,21 @@ ACKNOWLEDGED_MAX = 64
 
 
 def task_updated(turn: Turn, event: TaskUpdated) -> None:
-    """An agent forwards an update: take it into the books and forward it to the framework.
+    """An agent forwards an update: record it and forward it to the framework.
 
     An update for a task that the registry does not know is forwarded all the same: the framework may. One that makes no
     sense is dropped, and counted. One that the framework has acknowledged already is not forwarded again: the agent is
     told, whom the acknowledgement did not reach.
     """
     turn.counters["messages_status_update"] += 1
-    agent = turn.books.agents_by_session.get(event.session)
+    agent = turn.state.agents_by_session.get(event.session)
     update = event.update
     status = update.status
     if agent is None or status.state not in MADE_BY_AGENTS or not is_whole(update):
         turn.counters["invalid_status_updates"] += 1
         return
     agent.heard_at = turn.now
-    framework = turn.books.frameworks.get(update.framework_id.value)
+    framework = turn.state.frameworks.get(update.framework_id.value)
     if framework is None:
         turn.counters["invalid_status_updates"] += 1
         return
@@ -61,12 +61,12 @@ def _take_in(turn: Turn, task: Task, status: mesos.TaskStatus, update: agent_ses
     statuses.remember(task, status)
     if not task.terminal:
         if latest in TERMINAL:
-            turn.books.end_task(task, latest)
+            turn.state.end_task(task, latest)
             task.agent.kills.pop(task.key, None)
             allocator_messages.recovered(turn, task.framework, task.agent, task.role, task.resources)
             termination.count_of_task(turn, task, latest, update.latest if update.HasField("latest") else status)
         else:
-            turn.books.move_task(task, latest)
+            turn.state.move_task(task, latest)
     if status.state in TERMINAL and task.pending is None:
         termination.complete(turn, task)  # nobody is asked to acknowledge it
     elif turn.observed:
@@ -74,8 +74,8 @@ def _take_in(turn: Turn, task: Task, status: mesos.TaskStatus, update: agent_ses
 
 
 def acknowledge(turn: Turn, framework: Framework, call: scheduler.Call.Acknowledge) -> None:
-    """A framework has an update: tell the agent. The acknowledged terminal update ends the task in the books."""
-    agent = turn.books.agents.get(call.agent_id.value)
+    """A framework has an update: tell the agent. The acknowledged terminal update completes the task."""
+    agent = turn.state.agents.get(call.agent_id.value)
     if agent is not None:
         _remember(agent, (framework.info.id.value, call.task_id.value), call.uuid)
     if agent is None or not agent.connected:
@@ -136,7 +136,7 @@ def kill(
 
 def shutdown_executor(turn: Turn, framework: Framework, call: scheduler.Call.Shutdown) -> None:
     """End an executor. The agent says when it has ended."""
-    agent = turn.books.agents.get(call.agent_id.value)
+    agent = turn.state.agents.get(call.agent_id.value)
     if agent is None or (framework.id, call.executor_id.value) not in agent.executors:
         turn.warn(
             "shutdown of an unknown executor",
@@ -154,7 +154,7 @@ def shutdown_executor(turn: Turn, framework: Framework, call: scheduler.Call.Shu
 def message_to_executor(turn: Turn, framework: Framework, call: scheduler.Call.Message) -> None:
     """Pass a framework's message on to its executor, if its agent is connected."""
     turn.counters["messages_framework_to_executor"] += 1
-    agent = turn.books.agents.get(call.agent_id.value)
+    agent = turn.state.agents.get(call.agent_id.value)
     if agent is None or not agent.connected:
         turn.counters["invalid_framework_to_executor_messages"] += 1
         return
@@ -171,8 +171,8 @@ def message_to_executor(turn: Turn, framework: Framework, call: scheduler.Call.M
 def executor_spoke(turn: Turn, event: ExecutorSpoke) -> None:
     """Pass an executor's message on to its framework, if it is subscribed."""
     turn.counters["messages_executor_to_framework"] += 1
-    agent = turn.books.agents_by_session.get(event.session)
-    framework = turn.books.frameworks.get(event.message.framework_id.value)
+    agent = turn.state.agents_by_session.get(event.session)
+    framework = turn.state.frameworks.get(event.message.framework_id.value)
     if agent is None or framework is None or not framework.connected or not is_whole(event.message):
         turn.counters["invalid_executor_to_framework_messages"] += 1
         return
@@ -188,7 +188,7 @@ def executor_spoke(turn: Turn, event: ExecutorSpoke) -> None:
 def executor_exited(turn: Turn, event: ExecutorExited) -> None:
     """An executor has ended: it holds nothing any longer, and its framework is told."""
     turn.counters["messages_exited_executor"] += 1
-    agent = turn.books.agents_by_session.get(event.session)
+    agent = turn.state.agents_by_session.get(event.session)
     if agent is None:
         return
     agent.heard_at = turn.now
@@ -196,7 +196,7 @@ def executor_exited(turn: Turn, event: ExecutorExited) -> None:
     executor = agent.executors.get((exited.framework_id.value, exited.executor_id.value))
     if executor is None:
         return
-    turn.books.drop_executor(executor)
+    turn.state.drop_executor(executor)
     allocator_messages.recovered(turn, executor.framework, agent, executor.role, executor.resources)
     observers.executor_removed(turn, executor)
     failure = scheduler.Event(type=scheduler.Event.FAILURE)

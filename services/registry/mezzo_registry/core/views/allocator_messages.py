@@ -13,15 +13,15 @@ Message = allocator.RegistryMessage
 
 def connected(turn: Turn) -> None:
     """A session began: describe the whole cluster. Offers that are out stay out, as holdings."""
-    books = turn.books
-    books.allocator_connected = True
-    books.allocator_cycle = 0
+    cluster = turn.state
+    cluster.allocator_connected = True
+    cluster.allocator_cycle = 0
     turn.to_allocator(Message(begin=_begin(turn)))
-    for role in books.configuration.roles():
+    for role in cluster.configuration.roles():
         role_changed(turn, role)
-    for framework in books.frameworks.values():
+    for framework in cluster.frameworks.values():
         framework_changed(turn, framework)
-    for agent in books.agents.values():
+    for agent in cluster.agents.values():
         if agent.registered_at is not None:
             agent_changed(turn, agent, holdings=True)
     turn.to_allocator(Message(snapshot_end=allocator.SnapshotEnd()))
@@ -36,12 +36,12 @@ def _begin(turn: Turn) -> allocator.Begin:
 
 def disconnected(turn: Turn) -> None:
     """The session ended. Only new offers wait for the next one."""
-    turn.books.allocator_connected = False
+    turn.state.allocator_connected = False
 
 
 def role_changed(turn: Turn, role: str) -> None:
     """What is configured for a role is new, has changed, or is no more."""
-    configuration = turn.books.configuration
+    configuration = turn.state.configuration
     one = configuration.quota(role)
     update = allocator.RoleUpdate(
         role=role,
@@ -54,7 +54,7 @@ def role_changed(turn: Turn, role: str) -> None:
 
 def framework_changed(turn: Turn, framework: Framework) -> None:
     """A framework is new, or something about it has changed."""
-    if not turn.books.allocator_connected:
+    if not turn.state.allocator_connected:
         return
     message = Message()
     update = message.framework_update
@@ -74,23 +74,23 @@ def framework_removed(turn: Turn, framework: Framework) -> None:
 
 def agent_changed(turn: Turn, agent: Agent, *, holdings: bool) -> None:
     """An agent is new, or something about it has changed; with all that is held of it when `holdings`."""
-    if not turn.books.allocator_connected:
+    if not turn.state.allocator_connected:
         return
     message = Message()
     update = message.agent_update
     update.agent = agent.number
     update.agent_info.CopyFrom(agent.info)
     update.total.extend(resource_cache.plain(agent.total))
-    update.active = turn.books.offerable(agent)
+    update.active = turn.state.offerable(agent)
     update.capabilities.extend(agent.capabilities)
-    update.cycle = turn.books.allocator_cycle
+    update.cycle = turn.state.allocator_cycle
     update.keeps_holdings = not holdings
-    unavailability = turn.books.unavailability(agent)
+    unavailability = turn.state.unavailability(agent)
     if unavailability is not None:
         update.unavailability.CopyFrom(unavailability)
     if holdings:
         held: dict[int, list[mesos.Resource]] = {}
-        for framework, role, resources in turn.books.holdings(agent):
+        for framework, role, resources in turn.state.holdings(agent):
             held.setdefault(framework.number, []).extend(resource_cache.allocated(resources, role))
         for number, resources_held in held.items():
             update.holdings.add(framework=number).resources.extend(resources_held)
@@ -113,7 +113,7 @@ def recovered(
     unanswered: bool = False,
 ) -> None:
     """A framework gives resources back: with `filters` when it declined them, `unanswered` when it said nothing."""
-    if not turn.books.allocator_connected or not resources:
+    if not turn.state.allocator_connected or not resources:
         return
     message = Message()
     back = message.recovered
@@ -128,7 +128,7 @@ def recovered(
 
 def allocated(turn: Turn, framework: Framework, agent: Agent, role: str, resources: Resources) -> None:
     """A framework holds resources that the allocator did not give it."""
-    if not turn.books.allocator_connected or not resources:
+    if not turn.state.allocator_connected or not resources:
         return
     message = Message()
     taken = message.allocated

@@ -7,7 +7,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.resources import Quantities
 from mezzo_registry.core.context import Turn
 from mezzo_registry.core.state import consumption, framework_metrics, sums
-from mezzo_registry.core.state.cluster import Books
+from mezzo_registry.core.state.cluster import ClusterState
 from mezzo_registry.core.state.transitions import STATE_NAMES, AgentState, FrameworkState
 
 COUNTED = (
@@ -111,29 +111,29 @@ def measure(turn: Turn, *, in_full: bool = False) -> dict[str, float]:
 
     Walks the agents and frameworks, but no tasks.
     """
-    books = turn.books
+    cluster = turn.state
     numbers = {f"master/{name}": 0.0 for name in (*COUNTED, *(OPERATIONS if in_full else ()))}
     for name, count in turn.counters.items():
         numbers[f"master/{name}"] = float(count)
     numbers["master/elected"] = 1.0
     numbers["master/uptime_secs"] = max(0.0, turn.now - turn.identity.started_at)
-    numbers["master/outstanding_offers"] = float(len(books.offers))
-    numbers["master/operator_event_stream_subscribers"] = float(len(books.observers))
-    numbers.update(_agents(books))
-    numbers.update(_frameworks(books))
-    numbers.update(_tasks(books))
-    numbers.update(_resources(books))
+    numbers["master/outstanding_offers"] = float(len(cluster.offers))
+    numbers["master/operator_event_stream_subscribers"] = float(len(cluster.observers))
+    numbers.update(_agents(cluster))
+    numbers.update(_frameworks(cluster))
+    numbers.update(_tasks(cluster))
+    numbers.update(_resources(cluster))
     if in_full:
-        numbers.update(_quotas(books))
+        numbers.update(_quotas(cluster))
         # The allocator names the roles that have some.
-        numbers.update((f"{FILTERS}{role}/active", 0.0) for role in islice(books.roles, ROLES_MAX))
+        numbers.update((f"{FILTERS}{role}/active", 0.0) for role in islice(cluster.roles, ROLES_MAX))
         if turn.settings.publish_per_framework_metrics:
-            numbers.update(framework_metrics.measure(books))
+            numbers.update(framework_metrics.measure(cluster))
     return numbers
 
 
-def _agents(books: Books) -> dict[str, float]:
-    states = Counter(agent.state for agent in books.agents.values())
+def _agents(cluster: ClusterState) -> dict[str, float]:
+    states = Counter(agent.state for agent in cluster.agents.values())
     connected = float(states[AgentState.CONNECTED])
     disconnected = float(states[AgentState.DISCONNECTED])
     return {
@@ -141,12 +141,12 @@ def _agents(books: Books) -> dict[str, float]:
         "master/slaves_connected": connected,
         "master/slaves_inactive": disconnected,
         "master/slaves_disconnected": disconnected,
-        "master/slaves_unreachable": float(len(books.unreachable)),
+        "master/slaves_unreachable": float(len(cluster.unreachable)),
     }
 
 
-def _frameworks(books: Books) -> dict[str, float]:
-    states = Counter(framework.state for framework in books.frameworks.values())
+def _frameworks(cluster: ClusterState) -> dict[str, float]:
+    states = Counter(framework.state for framework in cluster.frameworks.values())
     connected = float(states[FrameworkState.CONNECTED])
     away = float(states[FrameworkState.DISCONNECTED] + states[FrameworkState.RECOVERED])
     return {
@@ -157,40 +157,40 @@ def _frameworks(books: Books) -> dict[str, float]:
     }
 
 
-def _tasks(books: Books) -> dict[str, float]:
-    numbers = {f"master/tasks_{STATE_NAMES[state]}": float(books.task_states[state]) for state in ACTIVE_STATES}
-    numbers["master/tasks_unreachable"] = float(sum(len(one.unreachable) for one in books.frameworks.values()))
+def _tasks(cluster: ClusterState) -> dict[str, float]:
+    numbers = {f"master/tasks_{STATE_NAMES[state]}": float(cluster.task_states[state]) for state in ACTIVE_STATES}
+    numbers["master/tasks_unreachable"] = float(sum(len(one.unreachable) for one in cluster.frameworks.values()))
     return numbers
 
 
-def _resources(books: Books) -> dict[str, float]:
-    total, revocable_total = _totals(books)
-    used, offered = books.used.total(), books.offered.total()
+def _resources(cluster: ClusterState) -> dict[str, float]:
+    total, revocable_total = _totals(cluster)
+    used, offered = cluster.used.total(), cluster.offered.total()
     numbers: dict[str, float] = {}
-    for kind, of_all, of_used in (("", total, used), ("_revocable", revocable_total, books.used.revocable)):
+    for kind, of_all, of_used in (("", total, used), ("_revocable", revocable_total, cluster.used.revocable)):
         for name in RESOURCES:
             numbers[f"master/{name}{kind}_total"] = of_all[name] / THOUSANDTHS
             numbers[f"master/{name}{kind}_used"] = of_used[name] / THOUSANDTHS
             numbers[f"master/{name}{kind}_percent"] = of_used[name] / of_all[name] if of_all[name] else 0.0
     for name in ("cpus", "mem", "disk"):
-        held = used[name] + offered[name] + books.offered.revocable[name]
+        held = used[name] + offered[name] + cluster.offered.revocable[name]
         numbers[f"allocator/mesos/resources/{name}/total"] = total[name] / THOUSANDTHS
         numbers[f"allocator/mesos/resources/{name}/offered_or_allocated"] = held / THOUSANDTHS
     return numbers
 
 
-def _quotas(books: Books) -> dict[str, float]:
+def _quotas(cluster: ClusterState) -> dict[str, float]:
     """By role and resource: what it consumes; and of a role with quota what it is guaranteed, what it may have and what
     it has or is offered. At most `ROLES_MAX` of each.
     """
-    consumed, quotas = consumption.consumptions(books), books.configuration.quotas
+    consumed, quotas = consumption.consumptions(cluster), cluster.configuration.quotas
     numbers = {ROLES_OMITTED: float(max(0, len(consumed) - ROLES_MAX) + max(0, len(quotas) - ROLES_MAX))}
     for role, amounts in islice(consumed.items(), ROLES_MAX):
         for name, amount in amounts.items():
             numbers[f"{QUOTA}{role}/resources/{name}/consumed"] = amount / THOUSANDTHS
     if not quotas:
         return numbers
-    used, offered = sums.up_the_tree(books.used.firm), sums.up_the_tree(books.offered.firm)
+    used, offered = sums.up_the_tree(cluster.used.firm), sums.up_the_tree(cluster.offered.firm)
     for role, one in islice(quotas.items(), ROLES_MAX):
         held = used.get(role, Quantities.EMPTY) + offered.get(role, Quantities.EMPTY)
         for kind, bounds in (("guarantee", one.guarantees), ("limit", one.limits)):
@@ -201,10 +201,10 @@ def _quotas(books: Books) -> dict[str, float]:
     return numbers
 
 
-def _totals(books: Books) -> tuple[Counter[str], Counter[str]]:
+def _totals(cluster: ClusterState) -> tuple[Counter[str], Counter[str]]:
     """Thousandths by name of all that agents have: not revocable, and revocable. Most agents are alike."""
     total, revocable = Counter[str](), Counter[str]()
-    alike = Counter(agent.total for agent in books.agents.values() if agent.registered_at is not None)
+    alike = Counter(agent.total for agent in cluster.agents.values() if agent.registered_at is not None)
     for resources, agents in alike.items():
         for counter, of_one in zip((total, revocable), sums.amounts(resources), strict=True):
             for name, amount in of_one:

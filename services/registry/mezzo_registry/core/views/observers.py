@@ -11,7 +11,7 @@ from mezzo_registry.core.context import Turn
 from mezzo_registry.core.effects import PublishSnapshot
 from mezzo_registry.core.events import ObserverJoined, ObserverLeft, ObserverReady
 from mezzo_registry.core.state import resource_cache
-from mezzo_registry.core.state.cluster import Agent, Books, Executor, Framework, Offer, Task
+from mezzo_registry.core.state.cluster import Agent, ClusterState, Executor, Framework, Offer, Task
 from mezzo_registry.core.state.roles import amounts
 from mezzo_registry.core.state.times import time_info
 from mezzo_registry.core.state.transitions import AgentState, FrameworkState
@@ -31,41 +31,41 @@ def joined(turn: Turn, event: ObserverJoined) -> None:
     Everything but the tasks is told at once. Tasks can be many, so they come in parts, and the cluster's work goes on
     in between; a task that changes before its part comes is told whole before its change is.
     """
-    books, observer = turn.books, event.observer
-    books.observers.add(observer)
-    books.untold[observer] = {
+    cluster, observer = turn.state, event.observer
+    cluster.observers.add(observer)
+    cluster.untold[observer] = {
         task: None
-        for framework in (*books.completed.values(), *books.frameworks.values())
+        for framework in (*cluster.completed.values(), *cluster.frameworks.values())
         for tasks in (framework.completed, framework.unreachable.values(), framework.tasks.values())
         for task in tasks
     }
     changes = list(_all_but_tasks(turn))
     changes += _next_part(turn, observer)
-    turn.order(PublishSnapshot(observer, changes, begins=True, more=observer in books.untold))
+    turn.order(PublishSnapshot(observer, changes, begins=True, more=observer in cluster.untold))
 
 
 def ready(turn: Turn, event: ObserverReady) -> None:
     """Give an observer the next part of its snapshot."""
-    if event.observer in turn.books.untold:
+    if event.observer in turn.state.untold:
         changes = _next_part(turn, event.observer)
-        more = event.observer in turn.books.untold
+        more = event.observer in turn.state.untold
         turn.order(PublishSnapshot(event.observer, changes, begins=False, more=more))
 
 
 def left(turn: Turn, event: ObserverLeft) -> None:
     """An observer watches no longer."""
-    turn.books.observers.discard(event.observer)
-    turn.books.untold.pop(event.observer, None)
+    turn.state.observers.discard(event.observer)
+    turn.state.untold.pop(event.observer, None)
 
 
 def _next_part(turn: Turn, observer: int) -> list[operator.StateChange]:
-    untold = turn.books.untold[observer]
+    untold = turn.state.untold[observer]
     part = list(itertools.islice(untold, TASKS_PER_PART))
     for task in part:
         del untold[task]
     changes = [task_message(task, _list_of(task)) for task in part]
     if not untold:
-        del turn.books.untold[observer]
+        del turn.state.untold[observer]
         changes.append(Change(snapshot_end=operator.SnapshotEnd()))
     return changes
 
@@ -78,7 +78,7 @@ def _list_of(task: Task) -> "operator.TaskList.ValueType":
 
 def _tell_first(turn: Turn, task: Task) -> None:
     """Tell a task whole to whoever has yet to be told of it, before a change of it is published."""
-    for observer, untold in turn.books.untold.items():
+    for observer, untold in turn.state.untold.items():
         if task in untold:
             del untold[task]
             whole = [task_message(task, _list_of(task))]
@@ -86,7 +86,7 @@ def _tell_first(turn: Turn, task: Task) -> None:
 
 
 def _all_but_tasks(turn: Turn) -> Iterator[operator.StateChange]:
-    books, identity = turn.books, turn.identity
+    cluster, identity = turn.state, turn.identity
     begin = operator.SnapshotBegin(
         master_info=identity.master_info,
         start_time=identity.started_at,
@@ -95,23 +95,23 @@ def _all_but_tasks(turn: Turn) -> Iterator[operator.StateChange]:
         version=identity.version,
     )
     yield Change(snapshot_begin=begin)
-    for role in sorted(books.roles.keys() | books.configuration.roles()):
-        yield role_message(books, role)
-    for agent in books.agents.values():
+    for role in sorted(cluster.roles.keys() | cluster.configuration.roles()):
+        yield role_message(cluster, role)
+    for agent in cluster.agents.values():
         yield agent_message(agent)
-    for agent_id in books.unreachable:
+    for agent_id in cluster.unreachable:
         yield _gone_message(agent_id, unreachable=True)
-    for framework in (*books.completed.values(), *books.frameworks.values()):
+    for framework in (*cluster.completed.values(), *cluster.frameworks.values()):
         yield framework_message(framework)
         for executor in framework.executors.values():
             yield _executor_message(executor)
-    for offer in books.offers.values():
+    for offer in cluster.offers.values():
         yield Change(offer_added=operator.OfferAdded(offer=offer.message, made_at=offer.made_at))
 
 
 def flags_of(turn: Turn) -> dict[str, str]:
     """The registry's flags, and the allocator's that are the master's in Mesos; by name, as text."""
-    return {**turn.books.allocator_flags, **turn.identity.flags}
+    return {**turn.state.allocator_flags, **turn.identity.flags}
 
 
 def flags_changed(turn: Turn) -> None:
@@ -120,9 +120,9 @@ def flags_changed(turn: Turn) -> None:
         turn.publish(Change(flags_changed=operator.FlagsChanged(flags=flags_of(turn))))
 
 
-def role_message(books: Books, role: str) -> operator.StateChange:
+def role_message(cluster: ClusterState, role: str) -> operator.StateChange:
     """A role as it is; one that is neither used nor configured any more is forgotten."""
-    configuration = books.configuration
+    configuration = cluster.configuration
     one, configured = configuration.quota(role), configuration.has(role)
     changed = operator.RoleChanged(
         role=role,
@@ -130,7 +130,7 @@ def role_message(books: Books, role: str) -> operator.StateChange:
         quota_guarantees=amounts(one.guarantees.items()),
         quota_limits=amounts(one.limits.items()),
         configured=configured,
-        forgotten=not configured and role not in books.roles,
+        forgotten=not configured and role not in cluster.roles,
     )
     return Change(role_changed=changed)
 
@@ -261,7 +261,7 @@ def roles_changed(turn: Turn, roles: Iterable[str]) -> None:
     """Tell of roles that somebody or nobody has now, or for which something else is configured."""
     if turn.observed:
         for role in roles:
-            turn.publish(role_message(turn.books, role))
+            turn.publish(role_message(turn.state, role))
 
 
 def task_added(turn: Turn, task: Task, where: "operator.TaskList.ValueType" = ACTIVE) -> None:
