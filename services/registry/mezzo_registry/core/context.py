@@ -1,4 +1,4 @@
-"""One event's turn: everything that a decision may look at, and all that it orders."""
+"""The context of one event: everything that a decision may look at, and the effects so far."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ from mezzo_registry.core.settings import Identity, Settings
 from mezzo_registry.core.state.cluster import Agent, ClusterState, Framework
 
 
-class Turn:
+class Context:
     """The cluster state, the time, and the effects so far. One object serves all events of a registry."""
 
     __slots__ = ("counters", "effects", "identity", "now", "settings", "state")

@@ -3,7 +3,7 @@
 from mezzo.resources import ResourceError, Resources
 from mezzo_registry.core import records
 from mezzo_registry.core.agents import removal
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import Persist
 from mezzo_registry.core.events import Elected, TimerFired
 from mezzo_registry.core.operators import role_calls
@@ -16,21 +16,21 @@ GARBAGE = "garbage"
 """The timer of --registry_gc_interval."""
 
 
-def elected(turn: Turn, event: Elected) -> None:
+def elected(context: Context, event: Elected) -> None:
     """This registry leads. The agents that the store knows have --agent_reregister_timeout to come back."""
-    cluster = turn.state
+    cluster = context.state
     for info in event.admitted:
         total = Resources.EMPTY
         try:
             total = resource_cache.value_of(info.resources)
         except ResourceError as error:
-            turn.warn("stored resources of an agent make no sense", agent_id=info.id.value, why=str(error))
+            context.warn("stored resources of an agent make no sense", agent_id=info.id.value, why=str(error))
         agent = Agent(
             number=cluster.number(),
             info=info,
             total=total,
             state=AgentState.RECOVERED,
-            heard_at=turn.now,
+            heard_at=context.now,
             available=total,
         )
         cluster.add_agent(agent)
@@ -38,35 +38,35 @@ def elected(turn: Turn, event: Elected) -> None:
     for agent_id, since in sorted(event.unreachable.items(), key=lambda item: item[1]):
         cluster.unreachable[agent_id] = since
     cluster.gone.update(event.gone)
-    role_calls.recovered(turn, event.configuration)
+    role_calls.recovered(context, event.configuration)
     cluster.plan = cluster.ordered_plan = event.plan
-    turn.start_timer(removal.PINGS, turn.settings.agent_ping_timeout)
-    turn.start_timer(GARBAGE, turn.settings.registry_gc_interval)
+    context.start_timer(removal.PINGS, context.settings.agent_ping_timeout)
+    context.start_timer(GARBAGE, context.settings.registry_gc_interval)
     if cluster.recovered:
-        turn.start_timer(removal.REREGISTRATION, turn.settings.agent_reregister_timeout)
-    turn.note(
+        context.start_timer(removal.REREGISTRATION, context.settings.agent_reregister_timeout)
+    context.note(
         "elected",
-        registry_id=turn.identity.registry_id,
+        registry_id=context.identity.registry_id,
         agents=len(cluster.agents),
         unreachable=len(cluster.unreachable),
         gone=len(cluster.gone),
     )
 
 
-def garbage_due(turn: Turn, event: TimerFired) -> None:
+def garbage_due(context: Context, event: TimerFired) -> None:
     """Forget unreachable agents that are too old, or too many: the oldest first."""
-    cluster, settings = turn.state, turn.settings
-    turn.start_timer(event.timer.purpose, settings.registry_gc_interval)
+    cluster, settings = context.state, context.settings
+    context.start_timer(event.timer.purpose, settings.registry_gc_interval)
     forgotten: list[str] = []
     surplus = len(cluster.unreachable) - settings.registry_max_agent_count
     for agent_id, since in cluster.unreachable.items():
-        if len(forgotten) >= surplus and turn.now - since <= settings.registry_max_agent_age:
+        if len(forgotten) >= surplus and context.now - since <= settings.registry_max_agent_age:
             break
         forgotten.append(agent_id)
     for agent_id in forgotten:
         del cluster.unreachable[agent_id]
-        observers.agent_gone(turn, agent_id, unreachable=False)
+        observers.agent_gone(context, agent_id, unreachable=False)
         # Each for itself: what is written as one has to fit into one transaction.
-        turn.order(Persist(records.forget_unreachable(agent_id)))
+        context.order(Persist(records.forget_unreachable(agent_id)))
     if forgotten:
-        turn.note("unreachable agents forgotten", agents=len(forgotten))
+        context.note("unreachable agents forgotten", agents=len(forgotten))

@@ -6,7 +6,7 @@ from typing import Any
 
 from mezzo_registry.core import election, events
 from mezzo_registry.core.agents import registration, removal, whitelist
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import Effect
 from mezzo_registry.core.failures import InvalidTransition
 from mezzo_registry.core.frameworks import calls, subscription, teardown
@@ -31,23 +31,23 @@ class Registry:
     """
 
     def __init__(self, identity: Identity, settings: Settings | None = None) -> None:
-        self._turn = Turn(identity, settings or Settings())
+        self._context = Context(identity, settings or Settings())
         self._past: deque[tuple[float, events.Event]] = deque(maxlen=STORY_EVENTS_MAX)
 
     @property
     def state(self) -> ClusterState:
         """What is held to be true. For reading."""
-        return self._turn.state
+        return self._context.state
 
     @property
     def settings(self) -> Settings:
         """The flags that decisions depend on."""
-        return self._turn.settings
+        return self._context.settings
 
     @property
     def identity(self) -> Identity:
         """Who leads."""
-        return self._turn.identity
+        return self._context.identity
 
     def handle(self, event: events.Event, *, now: float) -> list[Effect]:
         """What follows from an event that happened at `now`, in seconds since the epoch.
@@ -55,13 +55,13 @@ class Registry:
         Raises:
             InvalidTransition: the event cannot have happened, with the story of what it names.
         """
-        turn = self._turn
-        turn.now = now
+        context = self._context
+        context.now = now
         ordered: list[Effect] = []
-        turn.effects = ordered
+        context.effects = ordered
         self._past.append((now, event))
         try:
-            _TABLE[type(event)](turn, event)
+            _TABLE[type(event)](context, event)
         except InvalidTransition as error:
             error.tell(self.story(error.name))
             raise
@@ -78,24 +78,24 @@ class Registry:
 
     def measure(self, *, now: float, in_full: bool = False) -> dict[str, float]:
         """The registry in numbers, by Mesos' names; with those of single frameworks and roles if `in_full`."""
-        self._turn.now = now
-        return measures.measure(self._turn, in_full=in_full)
+        self._context.now = now
+        return measures.measure(self._context, in_full=in_full)
 
     def heartbeat_sent(self, stream_id: str) -> None:
         """A heartbeat was sent on a framework's stream: the one event that is not the core's."""
-        framework = self._turn.state.frameworks_by_stream.get(stream_id)
+        framework = self._context.state.frameworks_by_stream.get(stream_id)
         if framework is not None:
             framework.counts.events[subscription.HEARTBEAT.type] += 1
 
     def oldest_offer_seconds(self, *, now: float) -> float:
         """For how long the oldest offer has been out; 0 when none is."""
-        oldest = next(iter(self._turn.state.offers.values()), None)
+        oldest = next(iter(self._context.state.offers.values()), None)
         return max(0.0, now - oldest.made_at) if oldest is not None else 0.0
 
     @property
     def offer_ages(self) -> Mapping[str, OfferAges]:
         """How old offers were when they ended, by how they did."""
-        return self._turn.state.offer_ages
+        return self._context.state.offer_ages
 
     def validate(self) -> None:
         """Check the cluster state and every index into it against each other.
@@ -103,28 +103,28 @@ class Registry:
         Raises:
             InvariantViolation: they contradict each other.
         """
-        invariants.validate(self._turn.state)
+        invariants.validate(self._context.state)
 
 
-def _allocator_connected(turn: Turn, _event: events.AllocatorConnected) -> None:
-    allocator_messages.connected(turn)
+def _allocator_connected(context: Context, _event: events.AllocatorConnected) -> None:
+    allocator_messages.connected(context)
 
 
-def _allocator_ready(turn: Turn, event: events.AllocatorReady) -> None:
-    if turn.state.allocator_flags != event.flags:
-        turn.state.allocator_flags = dict(event.flags)
-        observers.flags_changed(turn)
+def _allocator_ready(context: Context, event: events.AllocatorReady) -> None:
+    if context.state.allocator_flags != event.flags:
+        context.state.allocator_flags = dict(event.flags)
+        observers.flags_changed(context)
 
 
-def _allocator_disconnected(turn: Turn, _event: events.AllocatorDisconnected) -> None:
-    allocator_messages.disconnected(turn)
+def _allocator_disconnected(context: Context, _event: events.AllocatorDisconnected) -> None:
+    allocator_messages.disconnected(context)
 
 
-def _timer_fired(turn: Turn, event: events.TimerFired) -> None:
-    _TIMERS[event.timer.purpose](turn, event)
+def _timer_fired(context: Context, event: events.TimerFired) -> None:
+    _TIMERS[event.timer.purpose](context, event)
 
 
-_TABLE: dict[type, Callable[[Turn, Any], None]] = {
+_TABLE: dict[type, Callable[[Context, Any], None]] = {
     events.Elected: election.elected,
     events.AgentRegistering: registration.registering,
     events.AgentStored: registration.stored,
@@ -153,7 +153,7 @@ _TABLE: dict[type, Callable[[Turn, Any], None]] = {
     events.TimerFired: _timer_fired,
 }
 
-_TIMERS: dict[str, Callable[[Turn, events.TimerFired], None]] = {
+_TIMERS: dict[str, Callable[[Context, events.TimerFired], None]] = {
     removal.PINGS: removal.pinged,
     removal.REMOVAL_PERMIT: removal.removal_permitted,
     removal.REREGISTRATION: removal.reregistration_ended,

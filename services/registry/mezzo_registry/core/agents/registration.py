@@ -11,7 +11,7 @@ from mezzo.errors import Conflict, InvalidRequest
 from mezzo.resources import Resources
 from mezzo_registry.core import mesos_messages, records
 from mezzo_registry.core.agents import removal, resync
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import CloseAgentSession, Persist, SendToAgent
 from mezzo_registry.core.events import AgentHeard, AgentRegistering, AgentStored
 from mezzo_registry.core.offers import offering
@@ -23,38 +23,40 @@ from mezzo_registry.core.views import allocator_messages, observers
 Message = agent_session.RegistryMessage
 
 
-def registering(turn: Turn, event: AgentRegistering) -> None:
+def registering(context: Context, event: AgentRegistering) -> None:
     """An agent opened a session: check what it says, and have the store admit it."""
-    register, cluster = event.register, turn.state
+    register, cluster = event.register, context.state
     agent_id = register.agent_info.id.value
-    turn.counters["messages_reregister_slave" if agent_id else "messages_register_slave"] += 1
+    context.counters["messages_reregister_slave" if agent_id else "messages_register_slave"] += 1
     try:
         total = check_register(register)
-        required = turn.settings.require_agent_domain
-        check_domain(register.agent_info, turn.identity.master_info, required=required)
+        required = context.settings.require_agent_domain
+        check_domain(register.agent_info, context.identity.master_info, required=required)
     except InvalidRequest as error:
-        turn.warn("agent refused", hostname=register.agent_info.hostname, agent_id=agent_id, why=str(error))
-        turn.order(CloseAgentSession(event.session, error))
+        context.warn("agent refused", hostname=register.agent_info.hostname, agent_id=agent_id, why=str(error))
+        context.order(CloseAgentSession(event.session, error))
         return
     if agent_id in cluster.gone:
-        turn.order(_shutdown(event.session, mesos_messages.AGENT_GONE))
-        turn.order(CloseAgentSession(event.session))
+        context.order(_shutdown(event.session, mesos_messages.AGENT_GONE))
+        context.order(CloseAgentSession(event.session))
         return
     known = cluster.agents.get(agent_id)
     if cluster.plan.is_down(register.agent_info.hostname, register.pid):
-        turn.warn("agent of a machine in maintenance refused", hostname=register.agent_info.hostname, agent_id=agent_id)
-        turn.order(_shutdown(event.session, mesos_messages.MACHINE_IS_DOWN))
-        turn.order(CloseAgentSession(event.session))
+        context.warn(
+            "agent of a machine in maintenance refused", hostname=register.agent_info.hostname, agent_id=agent_id
+        )
+        context.order(_shutdown(event.session, mesos_messages.MACHINE_IS_DOWN))
+        context.order(CloseAgentSession(event.session))
         if known is not None and known.state is AgentState.RECOVERED:
-            removal.remove(turn, known, mesos_messages.CAUSE_MACHINE_DOWN)
+            removal.remove(context, known, mesos_messages.CAUSE_MACHINE_DOWN)
         return
     if known is not None:
-        _returning(turn, event, known, total)
+        _returning(context, event, known, total)
         return
     info = mesos.AgentInfo()
     info.CopyFrom(register.agent_info)
     if not agent_id:
-        agent_id = f"{turn.identity.registry_id}-S{cluster.next_agent}"
+        agent_id = f"{context.identity.registry_id}-S{cluster.next_agent}"
         cluster.next_agent += 1
         info.id.value = agent_id
     agent = Agent(
@@ -62,124 +64,124 @@ def registering(turn: Turn, event: AgentRegistering) -> None:
         info=info,
         total=total,
         state=AgentState.REGISTERING,
-        heard_at=turn.now,
+        heard_at=context.now,
         available=total,
         was_unreachable=cluster.unreachable.pop(agent_id, None) is not None,
     )
     cluster.add_agent(agent)
     cluster.attach_session(agent, event.session)
-    turn.order(Persist(records.admit(info), AgentStored(event.session, agent_id, register)))
+    context.order(Persist(records.admit(info), AgentStored(event.session, agent_id, register)))
 
 
-def _returning(turn: Turn, event: AgentRegistering, agent: Agent, total: Resources) -> None:
+def _returning(context: Context, event: AgentRegistering, agent: Agent, total: Resources) -> None:
     """An agent that is known opened a new session: it ends the one before."""
     if agent.session is not None:
-        turn.order(CloseAgentSession(agent.session, Conflict("the agent opened another session")))
-        turn.state.detach_session(agent)
-    agent.heard_at = turn.now
+        context.order(CloseAgentSession(agent.session, Conflict("the agent opened another session")))
+        context.state.detach_session(agent)
+    agent.heard_at = context.now
     if not equality.same(agent.info, event.register.agent_info):
         info = mesos.AgentInfo()
         info.CopyFrom(event.register.agent_info)
         if agent.state is not AgentState.REGISTERING:
             if agent.state is AgentState.CONNECTED:
-                removal.take_back_offers(turn, agent)
+                removal.take_back_offers(context, agent)
             agent.move(AgentState.REGISTERING)
-        turn.state.attach_session(agent, event.session)
-        turn.order(Persist(records.admit(info), AgentStored(event.session, agent.id, event.register)))
+        context.state.attach_session(agent, event.session)
+        context.order(Persist(records.admit(info), AgentStored(event.session, agent.id, event.register)))
         return
-    turn.state.attach_session(agent, event.session)
+    context.state.attach_session(agent, event.session)
     if agent.state is AgentState.REGISTERING:
-        turn.order(Persist(records.admit(agent.info), AgentStored(event.session, agent.id, event.register)))
+        context.order(Persist(records.admit(agent.info), AgentStored(event.session, agent.id, event.register)))
         return
-    _admitted(turn, agent, event.session, event.register, total)
+    _admitted(context, agent, event.session, event.register, total)
 
 
-def stored(turn: Turn, event: AgentStored) -> None:
+def stored(context: Context, event: AgentStored) -> None:
     """The store has admitted an agent."""
-    agent = turn.state.agents.get(event.agent_id)
+    agent = context.state.agents.get(event.agent_id)
     if agent is None:
-        turn.note("agent left while it was admitted", agent_id=event.agent_id)
+        context.note("agent left while it was admitted", agent_id=event.agent_id)
         return
     if agent.session != event.session:
         # Its stream broke meanwhile, or it registered once more. In the latter case another AgentStored follows.
         if agent.session is None and agent.state is AgentState.REGISTERING:
             agent.move(AgentState.DISCONNECTED)
             if agent.registered_at is not None:
-                allocator_messages.agent_changed(turn, agent, holdings=False)
-                observers.agent_changed(turn, agent)
+                allocator_messages.agent_changed(context, agent, holdings=False)
+                observers.agent_changed(context, agent)
         return
-    if turn.state.plan.is_down(event.register.agent_info.hostname, event.register.pid):
+    if context.state.plan.is_down(event.register.agent_info.hostname, event.register.pid):
         # It went down while the agent was admitted, and was known by an address that the agent had yet to bring.
-        removal.remove(turn, agent, mesos_messages.CAUSE_MACHINE_DOWN)
+        removal.remove(context, agent, mesos_messages.CAUSE_MACHINE_DOWN)
         return
     total = check_register(event.register)
     agent.info.CopyFrom(event.register.agent_info)
     agent.info.id.value = event.agent_id
-    _admitted(turn, agent, event.session, event.register, total)
+    _admitted(context, agent, event.session, event.register, total)
 
 
-def _admitted(turn: Turn, agent: Agent, session: int, register: agent_session.Register, total: Resources) -> None:
-    cluster = turn.state
+def _admitted(context: Context, agent: Agent, session: int, register: agent_session.Register, total: Resources) -> None:
+    cluster = context.state
     if not register.agent_info.id.value:
-        _remove_old_self(turn, register)
+        _remove_old_self(context, register)
     cluster.set_pid(agent, register.pid)
     first_time = agent.registered_at is None
     was_unreachable, agent.was_unreachable = agent.was_unreachable, False
     cluster.recovered.discard(agent.id)
     if agent.removal_scheduled:
         agent.removal_scheduled = False
-        turn.counters["slave_unreachable_canceled"] += 1
+        context.counters["slave_unreachable_canceled"] += 1
     # An agent from before there were two speaks the API that the registry speaks.
-    agent.version = register.mesos_version or turn.identity.master_info.version
+    agent.version = register.mesos_version or context.identity.master_info.version
     agent.mezzo_version = register.version
     agent.capabilities = tuple(register.capabilities)
     if first_time:
-        agent.registered_at = turn.now
+        agent.registered_at = context.now
     if register.agent_info.id.value:
-        agent.reregistered_at = turn.now
-        turn.counters["slave_reregistrations"] += 1
+        agent.reregistered_at = context.now
+        context.counters["slave_reregistrations"] += 1
     else:
-        turn.counters["slave_registrations"] += 1
+        context.counters["slave_registrations"] += 1
     agent.move(AgentState.CONNECTED)
     agent.offer_form = offering.offer_form(cluster, agent)
-    _greet(turn, agent, session)
-    observers.agent_changed(turn, agent)
-    resync.settle(turn, agent, register, total, was_unreachable=was_unreachable)
-    allocator_messages.agent_changed(turn, agent, holdings=True)
-    turn.note(
+    _greet(context, agent, session)
+    observers.agent_changed(context, agent)
+    resync.settle(context, agent, register, total, was_unreachable=was_unreachable)
+    allocator_messages.agent_changed(context, agent, holdings=True)
+    context.note(
         "agent registered", agent_id=agent.id, hostname=agent.info.hostname, pid=agent.pid, resources=total.brief()
     )
 
 
-def _greet(turn: Turn, agent: Agent, session: int) -> None:
+def _greet(context: Context, agent: Agent, session: int) -> None:
     registered = agent_session.Registered(
-        heartbeat_interval_seconds=turn.settings.agent_ping_timeout,
-        heartbeat_timeout_seconds=turn.settings.agent_silence_limit,
-        master_info=turn.identity.master_info,
+        heartbeat_interval_seconds=context.settings.agent_ping_timeout,
+        heartbeat_timeout_seconds=context.settings.agent_silence_limit,
+        master_info=context.identity.master_info,
     )
     registered.agent_id.value = agent.id
     assert agent.session == session
-    turn.to_agent(agent, Message(registered=registered))
+    context.to_agent(agent, Message(registered=registered))
 
 
-def _remove_old_self(turn: Turn, register: agent_session.Register) -> None:
+def _remove_old_self(context: Context, register: agent_session.Register) -> None:
     """A new agent is at the address of one that is disconnected: the same agent, which has lost its id.
 
     As in Mesos (`Master::registerSlave`), whose agents keep their address for life. Here addresses change hands: so it
     is the same machine only under the same hostname, and an agent that has its id is nobody's successor.
     """
-    for earlier in list(turn.state.agents_by_pid.get(register.pid, {}).values()):
+    for earlier in list(context.state.agents_by_pid.get(register.pid, {}).values()):
         if earlier.state is AgentState.DISCONNECTED and earlier.info.hostname == register.agent_info.hostname:
-            turn.counters["slave_removals/reason_registered"] += 1
-            removal.remove(turn, earlier, mesos_messages.CAUSE_SAME_ADDRESS)
+            context.counters["slave_removals/reason_registered"] += 1
+            removal.remove(context, earlier, mesos_messages.CAUSE_SAME_ADDRESS)
 
 
 def _shutdown(session: int, reason: str) -> SendToAgent:
     return SendToAgent(session, Message(shutdown=agent_session.Shutdown(reason=reason)))
 
 
-def heard(turn: Turn, event: AgentHeard) -> None:
+def heard(context: Context, event: AgentHeard) -> None:
     """An agent gave a sign of life."""
-    agent = turn.state.agents_by_session.get(event.session)
+    agent = context.state.agents_by_session.get(event.session)
     if agent is not None:
-        agent.heard_at = turn.now
+        agent.heard_at = context.now

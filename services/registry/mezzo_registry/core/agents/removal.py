@@ -4,7 +4,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo_registry.core import mesos_messages, records
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import CloseAgentSession, Persist, SendToAgent
 from mezzo_registry.core.events import AgentDisconnected, AgentLeaving, AgentMarkedUnreachable, TimerFired
 from mezzo_registry.core.offers import inverse_offers, offering
@@ -21,160 +21,160 @@ REREGISTRATION = "agent reregistration"
 """The timer of --agent_reregister_timeout after an election."""
 
 
-def take_back_offers(turn: Turn, agent: Agent) -> None:
+def take_back_offers(context: Context, agent: Agent) -> None:
     """Rescind every offer of an agent, and every inverse offer about it."""
     for offer in list(agent.offers.values()):
-        offering.rescind(turn, offer)
-    inverse_offers.take_back(turn, inverse_offers.of_agent(turn, agent))
+        offering.rescind(context, offer)
+    inverse_offers.take_back(context, inverse_offers.of_agent(context, agent))
 
 
-def disconnected(turn: Turn, event: AgentDisconnected) -> None:
+def disconnected(context: Context, event: AgentDisconnected) -> None:
     """An agent's stream broke. Its tasks may run on; nothing of it is offered until it is back."""
-    agent = turn.state.agents_by_session.get(event.session)
+    agent = context.state.agents_by_session.get(event.session)
     if agent is None:
         return
-    turn.state.detach_session(agent)
+    context.state.detach_session(agent)
     if agent.state is not AgentState.CONNECTED:
         return  # its admission is under way, and is finished in `registration.stored`
     agent.move(AgentState.DISCONNECTED)
-    turn.note("agent disconnected", agent_id=agent.id, hostname=agent.info.hostname, why=event.reason)
-    take_back_offers(turn, agent)
-    allocator_messages.agent_changed(turn, agent, holdings=False)
-    observers.agent_changed(turn, agent)
+    context.note("agent disconnected", agent_id=agent.id, hostname=agent.info.hostname, why=event.reason)
+    take_back_offers(context, agent)
+    allocator_messages.agent_changed(context, agent, holdings=False)
+    observers.agent_changed(context, agent)
 
 
-def pinged(turn: Turn, event: TimerFired) -> None:
+def pinged(context: Context, event: TimerFired) -> None:
     """Look at who has been silent for too long."""
-    turn.start_timer(event.timer.purpose, turn.settings.agent_ping_timeout)
-    limit = turn.now - turn.settings.agent_silence_limit
-    for agent in turn.state.agents.values():
+    context.start_timer(event.timer.purpose, context.settings.agent_ping_timeout)
+    limit = context.now - context.settings.agent_silence_limit
+    for agent in context.state.agents.values():
         if agent.heard_at <= limit and not agent.removal_scheduled and agent.state in _PINGED:
-            schedule_removal(turn, agent)
-    _grant_removals(turn)
+            schedule_removal(context, agent)
+    _grant_removals(context)
 
 
 _PINGED = (AgentState.CONNECTED, AgentState.DISCONNECTED)
 
 
-def schedule_removal(turn: Turn, agent: Agent) -> None:
+def schedule_removal(context: Context, agent: Agent) -> None:
     """The agent has been silent for too long; it is unreachable as soon as the rate limit allows."""
     agent.removal_scheduled = True
-    turn.state.removals.append(agent.id)
-    turn.counters["slave_unreachable_scheduled"] += 1
+    context.state.removals.append(agent.id)
+    context.counters["slave_unreachable_scheduled"] += 1
 
 
-def _grant_removals(turn: Turn) -> None:
-    cluster, limit = turn.state, turn.settings.agent_removal_rate_limit
+def _grant_removals(context: Context) -> None:
+    cluster, limit = context.state, context.settings.agent_removal_rate_limit
     while cluster.removals:
         agent = cluster.agents.get(cluster.removals[0])
-        if agent is None or not agent.removal_scheduled or _spoke_again(turn, agent):
+        if agent is None or not agent.removal_scheduled or _spoke_again(context, agent):
             cluster.removals.popleft()
             continue
         if limit is not None:
-            if turn.now < cluster.removal_permit_at:
-                turn.start_timer(REMOVAL_PERMIT, cluster.removal_permit_at - turn.now)
+            if context.now < cluster.removal_permit_at:
+                context.start_timer(REMOVAL_PERMIT, cluster.removal_permit_at - context.now)
                 return
-            cluster.removal_permit_at = turn.now + limit.seconds_between
+            cluster.removal_permit_at = context.now + limit.seconds_between
         cluster.removals.popleft()
-        agent_id, since = agent.id, turn.now
-        turn.order(Persist(records.mark_unreachable(agent_id, since), AgentMarkedUnreachable(agent_id)))
+        agent_id, since = agent.id, context.now
+        context.order(Persist(records.mark_unreachable(agent_id, since), AgentMarkedUnreachable(agent_id)))
 
 
-def _spoke_again(turn: Turn, agent: Agent) -> bool:
-    silent = agent.heard_at <= turn.now - turn.settings.agent_silence_limit
+def _spoke_again(context: Context, agent: Agent) -> bool:
+    silent = agent.heard_at <= context.now - context.settings.agent_silence_limit
     if silent or agent.state is AgentState.RECOVERED:
         return False
     agent.removal_scheduled = False
-    turn.counters["slave_unreachable_canceled"] += 1
+    context.counters["slave_unreachable_canceled"] += 1
     return True
 
 
-def removal_permitted(turn: Turn, _event: TimerFired) -> None:
+def removal_permitted(context: Context, _event: TimerFired) -> None:
     """The rate limit allows one more removal."""
-    _grant_removals(turn)
+    _grant_removals(context)
 
 
-def reregistration_ended(turn: Turn, _event: TimerFired) -> None:
+def reregistration_ended(context: Context, _event: TimerFired) -> None:
     """Agents known from the store that have not come back since the election are unreachable."""
-    for agent_id in sorted(turn.state.recovered):
-        agent = turn.state.agents[agent_id]
+    for agent_id in sorted(context.state.recovered):
+        agent = context.state.agents[agent_id]
         if not agent.removal_scheduled and agent.state is AgentState.RECOVERED:
-            turn.counters["recovery_slave_removals"] += 1
-            schedule_removal(turn, agent)
-    _grant_removals(turn)
+            context.counters["recovery_slave_removals"] += 1
+            schedule_removal(context, agent)
+    _grant_removals(context)
 
 
-def marked_unreachable(turn: Turn, event: AgentMarkedUnreachable) -> None:
+def marked_unreachable(context: Context, event: AgentMarkedUnreachable) -> None:
     """The store says that an agent is unreachable; it may have come back while that was written."""
-    cluster = turn.state
+    cluster = context.state
     agent = cluster.agents.get(event.agent_id)
     if agent is None:
         return
     if not agent.removal_scheduled or agent.state is AgentState.REGISTERING:
-        turn.order(Persist(records.admit(agent.info)))
+        context.order(Persist(records.admit(agent.info)))
         return
-    turn.counters["slave_unreachable_completed"] += 1
-    turn.counters["slave_removals"] += 1
-    turn.counters["slave_removals/reason_unhealthy"] += 1
+    context.counters["slave_unreachable_completed"] += 1
+    context.counters["slave_removals"] += 1
+    context.counters["slave_removals/reason_unhealthy"] += 1
     if agent.session is not None:
-        turn.order(CloseAgentSession(agent.session))
-    since = turn.now
-    take_back_offers(turn, agent)
+        context.order(CloseAgentSession(agent.session))
+    since = context.now
+    take_back_offers(context, agent)
     for task in list(agent.tasks.values()):
-        termination.become_unreachable(turn, task)
+        termination.become_unreachable(context, task)
     cluster.unreachable[agent.id] = since
-    _strike_out(turn, agent)
-    observers.agent_gone(turn, agent.id, unreachable=True)
-    turn.warn("agent unreachable", agent_id=agent.id, hostname=agent.info.hostname)
+    _strike_out(context, agent)
+    observers.agent_gone(context, agent.id, unreachable=True)
+    context.warn("agent unreachable", agent_id=agent.id, hostname=agent.info.hostname)
 
 
-def leaving(turn: Turn, event: AgentLeaving) -> None:
+def leaving(context: Context, event: AgentLeaving) -> None:
     """An agent goes for good."""
-    turn.counters["messages_unregister_slave"] += 1
-    agent = turn.state.agents_by_session.get(event.session)
+    context.counters["messages_unregister_slave"] += 1
+    agent = context.state.agents_by_session.get(event.session)
     if agent is not None:
-        turn.counters["slave_removals/reason_unregistered"] += 1
-        turn.note("agent leaves", agent_id=agent.id, reason=event.reason)
-        remove(turn, agent, mesos_messages.CAUSE_UNREGISTERED)
+        context.counters["slave_removals/reason_unregistered"] += 1
+        context.note("agent leaves", agent_id=agent.id, reason=event.reason)
+        remove(context, agent, mesos_messages.CAUSE_UNREGISTERED)
 
 
-def remove(turn: Turn, agent: Agent, reason: str) -> None:
+def remove(context: Context, agent: Agent, reason: str) -> None:
     """An agent is no longer part of the cluster, and what ran on it is lost."""
-    turn.counters["slave_removals"] += 1
+    context.counters["slave_removals"] += 1
     if agent.session is not None:
         shutdown = agent_session.RegistryMessage(shutdown=agent_session.Shutdown(reason=reason))
-        turn.order(SendToAgent(agent.session, shutdown))
-        turn.order(CloseAgentSession(agent.session))
-    take_back_offers(turn, agent)
+        context.order(SendToAgent(agent.session, shutdown))
+        context.order(CloseAgentSession(agent.session))
+    take_back_offers(context, agent)
     for task in list(agent.tasks.values()):
         if task.terminal:
-            termination.complete(turn, task)
+            termination.complete(context, task)
         else:
             state = statuses.lost(task.framework, mesos.TASK_GONE)
             termination.end(
-                turn,
+                context,
                 task,
                 state,
                 mesos.TaskStatus.REASON_AGENT_REMOVED,
                 mesos_messages.agent_removed(agent.info.hostname, reason),
             )
-    turn.order(Persist(records.remove(agent.id)))
-    _strike_out(turn, agent)
-    observers.agent_gone(turn, agent.id, unreachable=False)
-    turn.note("agent removed", agent_id=agent.id, hostname=agent.info.hostname, why=reason)
+    context.order(Persist(records.remove(agent.id)))
+    _strike_out(context, agent)
+    observers.agent_gone(context, agent.id, unreachable=False)
+    context.note("agent removed", agent_id=agent.id, hostname=agent.info.hostname, why=reason)
 
 
-def _strike_out(turn: Turn, agent: Agent) -> None:
+def _strike_out(context: Context, agent: Agent) -> None:
     """The agent's tasks and offers are gone: drop its executors and itself, and tell the frameworks."""
     for executor in list(agent.executors.values()):
-        turn.state.drop_executor(executor)
-        allocator_messages.recovered(turn, executor.framework, agent, executor.role, executor.resources)
-        observers.executor_removed(turn, executor)
-    turn.state.drop_agent(agent)
+        context.state.drop_executor(executor)
+        allocator_messages.recovered(context, executor.framework, agent, executor.role, executor.resources)
+        observers.executor_removed(context, executor)
+    context.state.drop_agent(agent)
     agent.move(AgentState.REMOVED)
     if agent.registered_at is not None:
-        allocator_messages.agent_removed(turn, agent)
+        allocator_messages.agent_removed(context, agent)
     failure = scheduler.Event(type=scheduler.Event.FAILURE)
     failure.failure.agent_id.value = agent.id
-    for framework in turn.state.frameworks.values():
-        turn.to_framework(framework, failure)
+    for framework in context.state.frameworks.values():
+        context.to_framework(framework, failure)

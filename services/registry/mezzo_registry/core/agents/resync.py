@@ -13,7 +13,7 @@ from mezzo.resources import Resources
 from mezzo.task_states import TERMINAL
 from mezzo_registry.core import mesos_messages
 from mezzo_registry.core.agents import removal
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.frameworks import subscription
 from mezzo_registry.core.state import resource_cache
 from mezzo_registry.core.state.cluster import Agent, Executor, ExecutorKey, Framework, Task, TaskKey
@@ -25,51 +25,53 @@ Status = mesos.TaskStatus
 
 
 def settle(
-    turn: Turn, agent: Agent, register: agent_session.Register, total: Resources, *, was_unreachable: bool
+    context: Context, agent: Agent, register: agent_session.Register, total: Resources, *, was_unreachable: bool
 ) -> None:
     """Bring the cluster state and the agent to the same tasks and executors."""
-    removal.take_back_offers(turn, agent)
-    known = _frameworks(turn, agent, register)
+    removal.take_back_offers(context, agent)
+    known = _frameworks(context, agent, register)
     reported = {(task.framework_id.value, task.task_id.value): task for task in register.tasks}
     running = {(info.framework_id.value, info.executor_id.value): info for info in register.executors}
-    again = _missing_tasks(turn, agent, reported)
-    _missing_executors(turn, agent, running)
+    again = _missing_tasks(context, agent, reported)
+    _missing_executors(context, agent, running)
     agent.total = total
-    agent.available = total - Resources.sum(resources for _, _, resources in turn.state.holdings(agent))
+    agent.available = total - Resources.sum(resources for _, _, resources in context.state.holdings(agent))
     for key, info in running.items():
         framework = known.get(key[0])
         if framework is not None and key not in agent.executors:
-            _enter_executor(turn, agent, framework, info)
+            _enter_executor(context, agent, framework, info)
     for task_key, source in reported.items():
         framework = known.get(task_key[0])
         if framework is not None:
-            _settle_task(turn, agent, framework, source, was_unreachable=was_unreachable)
-    _send_again(turn, agent, again)
+            _settle_task(context, agent, framework, source, was_unreachable=was_unreachable)
+    _send_again(context, agent, again)
     if was_unreachable:
-        _forget_unreachable_tasks(turn, agent)
+        _forget_unreachable_tasks(context, agent)
     for kill in agent.kills.values():
-        turn.to_agent(agent, kill)
+        context.to_agent(agent, kill)
 
 
-def _frameworks(turn: Turn, agent: Agent, register: agent_session.Register) -> dict[str, Framework]:
+def _frameworks(context: Context, agent: Agent, register: agent_session.Register) -> dict[str, Framework]:
     """The frameworks of the agent's snapshot that live, told to the agent as the registry knows them."""
     known: dict[str, Framework] = {}
     for info in register.frameworks:
         framework_id = info.id.value
-        if framework_id in turn.state.completed:
+        if framework_id in context.state.completed:
             shutdown = agent_session.ShutdownFramework()
             shutdown.framework_id.value = framework_id
-            turn.to_agent(agent, Message(shutdown_framework=shutdown))
+            context.to_agent(agent, Message(shutdown_framework=shutdown))
             continue
-        framework = turn.state.frameworks.get(framework_id)
+        framework = context.state.frameworks.get(framework_id)
         if framework is None:
-            framework = subscription.recover(turn, info)
-        turn.introduce(agent, framework)
+            framework = subscription.recover(context, info)
+        context.introduce(agent, framework)
         known[framework_id] = framework
     return known
 
 
-def _missing_tasks(turn: Turn, agent: Agent, reported: dict[TaskKey, mesos.Task]) -> list[tuple[Task, Executor | None]]:
+def _missing_tasks(
+    context: Context, agent: Agent, reported: dict[TaskKey, mesos.Task]
+) -> list[tuple[Task, Executor | None]]:
     """Strike out the tasks that the agent lacks. Returns those to be sent again, with their executors."""
     again: list[tuple[Task, Executor | None]] = []
     for key, task in list(agent.tasks.items()):
@@ -77,28 +79,28 @@ def _missing_tasks(turn: Turn, agent: Agent, reported: dict[TaskKey, mesos.Task]
             continue
         if task.terminal:
             # The agent was acknowledged, or has lost its disk. Either way there is nothing left to wait for.
-            termination.complete(turn, task)
+            termination.complete(context, task)
         elif task.launch is not None:
             executor = agent.executors.get((key[0], task.executor_id)) if task.executor_id else None
             kill = agent.kills.get(key)
-            turn.state.drop_task(task)
+            context.state.drop_task(task)
             if kill is not None:
                 agent.kills[key] = kill
             again.append((task, executor))
         else:
             state = statuses.lost(task.framework, mesos.TASK_DROPPED)
-            termination.end(turn, task, state, Status.REASON_RECONCILIATION, mesos_messages.TASK_UNKNOWN_TO_AGENT)
+            termination.end(context, task, state, Status.REASON_RECONCILIATION, mesos_messages.TASK_UNKNOWN_TO_AGENT)
     return again
 
 
-def _missing_executors(turn: Turn, agent: Agent, running: dict[ExecutorKey, mesos.ExecutorInfo]) -> None:
+def _missing_executors(context: Context, agent: Agent, running: dict[ExecutorKey, mesos.ExecutorInfo]) -> None:
     for key, executor in list(agent.executors.items()):
         if key not in running:
-            turn.state.drop_executor(executor)
-            observers.executor_removed(turn, executor)
+            context.state.drop_executor(executor)
+            observers.executor_removed(context, executor)
 
 
-def _enter_executor(turn: Turn, agent: Agent, framework: Framework, info: mesos.ExecutorInfo) -> None:
+def _enter_executor(context: Context, agent: Agent, framework: Framework, info: mesos.ExecutorInfo) -> None:
     executor = Executor(
         info=info,
         framework=framework,
@@ -106,8 +108,8 @@ def _enter_executor(turn: Turn, agent: Agent, framework: Framework, info: mesos.
         resources=resource_cache.value_of(info.resources),
         role=_role(info.resources, framework),
     )
-    turn.state.add_executor(executor)
-    observers.executor_added(turn, executor)
+    context.state.add_executor(executor)
+    observers.executor_added(context, executor)
 
 
 def _role(resources: Iterable[mesos.Resource], framework: Framework) -> str:
@@ -117,27 +119,29 @@ def _role(resources: Iterable[mesos.Resource], framework: Framework) -> str:
     return framework.roles[0] if framework.roles else "*"
 
 
-def _settle_task(turn: Turn, agent: Agent, framework: Framework, source: mesos.Task, *, was_unreachable: bool) -> None:
+def _settle_task(
+    context: Context, agent: Agent, framework: Framework, source: mesos.Task, *, was_unreachable: bool
+) -> None:
     task_id = source.task_id.value
     task = framework.tasks.get(task_id)
     if task is not None and task.agent is not agent:
-        turn.warn(
+        context.warn(
             "task runs on two agents; the one that came back kills it",
             framework_id=framework.id, task_id=task_id, agent_id=agent.id, other_agent_id=task.agent.id,
         )  # fmt: skip
         kill = agent_session.KillTask()
         kill.framework_id.value = framework.id
         kill.task_id.value = task_id
-        turn.to_agent(agent, Message(kill_task=kill))
+        context.to_agent(agent, Message(kill_task=kill))
         return
     if task is not None:
         task.reported = True
         task.launch = None
         if source.state in TERMINAL and not task.terminal:
-            turn.state.end_task(task, source.state)
+            context.state.end_task(task, source.state)
         elif not task.terminal:
-            turn.state.move_task(task, source.state)
-        observers.task_added(turn, task)
+            context.state.move_task(task, source.state)
+        observers.task_added(context, task)
         return
     task = Task(
         id=task_id,
@@ -151,20 +155,20 @@ def _settle_task(turn: Turn, agent: Agent, framework: Framework, source: mesos.T
         statuses=list(source.statuses),
         reported=True,
     )
-    turn.state.add_task(task)
+    context.state.add_task(task)
     missed = framework.unreachable.get(task_id)
     if missed is not None:
-        turn.state.drop_unreachable_task(missed)
-        observers.task_forgotten(turn, missed, observers.UNREACHABLE)
-    observers.task_added(turn, task)
+        context.state.drop_unreachable_task(missed)
+        observers.task_forgotten(context, missed, observers.UNREACHABLE)
+    observers.task_added(context, task)
     if was_unreachable and not task.terminal:
         back = statuses.of_task(
-            turn, task, task.state, Status.REASON_AGENT_REREGISTERED, mesos_messages.AGENT_REREGISTERED
+            context, task, task.state, Status.REASON_AGENT_REREGISTERED, mesos_messages.AGENT_REREGISTERED
         )
-        statuses.send(turn, framework, back)
+        statuses.send(context, framework, back)
 
 
-def _send_again(turn: Turn, agent: Agent, again: list[tuple[Task, Executor | None]]) -> None:
+def _send_again(context: Context, agent: Agent, again: list[tuple[Task, Executor | None]]) -> None:
     """Send what the agent never saw, where it still fits. A group goes as one, as it came."""
     sent: set[int] = set()
     for task, executor in again:
@@ -174,27 +178,27 @@ def _send_again(turn: Turn, agent: Agent, again: list[tuple[Task, Executor | Non
             agent.kills.pop(task.key, None)
             state = statuses.lost(task.framework, mesos.TASK_DROPPED)
             termination.never_started(
-                turn, task, state, Status.REASON_AGENT_RESTARTED, "the agent came back with too little for it"
+                context, task, state, Status.REASON_AGENT_RESTARTED, "the agent came back with too little for it"
             )
             continue
         if executor is not None and new:
-            turn.state.add_executor(executor)
-            observers.executor_added(turn, executor)
-        turn.state.add_task(task)
+            context.state.add_executor(executor)
+            observers.executor_added(context, executor)
+        context.state.add_task(task)
         assert task.launch is not None
         if id(task.launch) not in sent:
             sent.add(id(task.launch))
-            turn.introduce(agent, task.framework)
-            turn.to_agent(agent, task.launch)
+            context.introduce(agent, task.framework)
+            context.to_agent(agent, task.launch)
 
 
-def _forget_unreachable_tasks(turn: Turn, agent: Agent) -> None:
+def _forget_unreachable_tasks(context: Context, agent: Agent) -> None:
     """Tasks that were on the agent when it became unreachable, and are not there now, have ended unseen."""
-    for task in list(turn.state.unreachable_tasks.get(agent.id, {}).values()):
-        turn.state.drop_unreachable_task(task)
-        observers.task_forgotten(turn, task, observers.UNREACHABLE)
+    for task in list(context.state.unreachable_tasks.get(agent.id, {}).values()):
+        context.state.drop_unreachable_task(task)
+        observers.task_forgotten(context, task, observers.UNREACHABLE)
         if task.framework.partition_aware:
             gone = statuses.of_task(
-                turn, task, mesos.TASK_GONE, Status.REASON_RECONCILIATION, mesos_messages.RECONCILED_UNKNOWN_TO_AGENT
+                context, task, mesos.TASK_GONE, Status.REASON_RECONCILIATION, mesos_messages.RECONCILED_UNKNOWN_TO_AGENT
             )
-            statuses.send(turn, task.framework, gone)
+            statuses.send(context, task.framework, gone)

@@ -7,7 +7,7 @@ from mezzo import limits
 from mezzo.allocator.v1.allocator_pb2 import InverseOfferAnswered as Answered
 from mezzo.errors import Forbidden, InvalidRequest, MezzoError
 from mezzo_registry.core import mesos_messages
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import Refuse
 from mezzo_registry.core.events import FrameworkCalled
 from mezzo_registry.core.frameworks import subscription, teardown
@@ -19,7 +19,7 @@ from mezzo_registry.core.validation.well_formed import check_whole
 from mezzo_registry.core.views import allocator_messages
 
 Call = scheduler.Call
-Handler = Callable[[Turn, Framework, scheduler.Call], None]
+Handler = Callable[[Context, Framework, scheduler.Call], None]
 
 STREAM_ID_SHOWN_MAX = 100
 """Characters of a foreign stream id in an error."""
@@ -27,18 +27,18 @@ ROLE_SHOWN_MAX = 100
 """Characters of a foreign role in a log line."""
 
 
-def called(turn: Turn, event: FrameworkCalled) -> None:
+def called(context: Context, event: FrameworkCalled) -> None:
     """A framework made a call: carry it out, or refuse it and change nothing."""
     try:
-        framework, handler = _admit(turn, event)
+        framework, handler = _admit(context, event)
         framework.counts.calls[event.call.type] += 1
-        handler(turn, framework, event.call)
+        handler(context, framework, event.call)
     except MezzoError as error:
-        turn.counters["calls_refused"] += 1
-        turn.order(Refuse(event.request, error))
+        context.counters["calls_refused"] += 1
+        context.order(Refuse(event.request, error))
 
 
-def _admit(turn: Turn, event: FrameworkCalled) -> tuple[Framework, Handler]:
+def _admit(context: Context, event: FrameworkCalled) -> tuple[Framework, Handler]:
     """The framework that calls, and what carries the call out.
 
     Raises:
@@ -56,7 +56,7 @@ def _admit(turn: Turn, event: FrameworkCalled) -> tuple[Framework, Handler]:
         raise InvalidRequest("framework_id.value", "must be set")
     if field and not call.HasField(field):  # type: ignore[arg-type]
         raise InvalidRequest(field, f"must be set for a call of type {Call.Type.Name(call.type)}")
-    framework = turn.state.frameworks.get(call.framework_id.value)
+    framework = context.state.frameworks.get(call.framework_id.value)
     if framework is None:
         raise InvalidRequest("", mesos_messages.FRAMEWORK_NOT_FOUND)
     if framework.stream_id is None:
@@ -74,62 +74,62 @@ def _wrong_type(call: scheduler.Call) -> InvalidRequest:
     return InvalidRequest("type", "must be set, and known")
 
 
-def _teardown(turn: Turn, framework: Framework, _call: scheduler.Call) -> None:
-    turn.counters["messages_unregister_framework"] += 1
-    teardown.tear_down(turn, framework, "it asked for its teardown")
+def _teardown(context: Context, framework: Framework, _call: scheduler.Call) -> None:
+    context.counters["messages_unregister_framework"] += 1
+    teardown.tear_down(context, framework, "it asked for its teardown")
 
 
-def _accept(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
-    turn.counters["messages_launch_tasks"] += 1
+def _accept(context: Context, framework: Framework, call: scheduler.Call) -> None:
+    context.counters["messages_launch_tasks"] += 1
     accept.check_filters(call.accept, "accept")
-    accept.accept(turn, framework, call.accept)
+    accept.accept(context, framework, call.accept)
 
 
-def _decline(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
-    turn.counters["messages_decline_offers"] += 1
+def _decline(context: Context, framework: Framework, call: scheduler.Call) -> None:
+    context.counters["messages_decline_offers"] += 1
     accept.check_filters(call.decline, "decline")
-    offering.decline(turn, framework, call.decline.offer_ids, accept.filters_of(call.decline))
+    offering.decline(context, framework, call.decline.offer_ids, accept.filters_of(call.decline))
 
 
-def _accept_inverse(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
-    _answer_inverse(turn, framework, call.accept_inverse_offers, Answered.ANSWER_ACCEPTED, "accept_inverse_offers")
+def _accept_inverse(context: Context, framework: Framework, call: scheduler.Call) -> None:
+    _answer_inverse(context, framework, call.accept_inverse_offers, Answered.ANSWER_ACCEPTED, "accept_inverse_offers")
 
 
-def _decline_inverse(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
-    _answer_inverse(turn, framework, call.decline_inverse_offers, Answered.ANSWER_DECLINED, "decline_inverse_offers")
+def _decline_inverse(context: Context, framework: Framework, call: scheduler.Call) -> None:
+    _answer_inverse(context, framework, call.decline_inverse_offers, Answered.ANSWER_DECLINED, "decline_inverse_offers")
 
 
 def _answer_inverse(
-    turn: Turn,
+    context: Context,
     framework: Framework,
     said: scheduler.Call.AcceptInverseOffers | scheduler.Call.DeclineInverseOffers,
     answer: "Answered.Answer.ValueType",
     field: str,
 ) -> None:
     accept.check_filters(said, field)
-    inverse_offers.answer(turn, framework, said.inverse_offer_ids, answer, accept.filters_of(said))
+    inverse_offers.answer(context, framework, said.inverse_offer_ids, answer, accept.filters_of(said))
 
 
-def _revive(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
-    turn.counters["messages_revive_offers"] += 1
-    if _has_roles(turn, framework, call.revive.roles, "REVIVE"):
-        subscription.revive(turn, framework, call.revive.roles)
+def _revive(context: Context, framework: Framework, call: scheduler.Call) -> None:
+    context.counters["messages_revive_offers"] += 1
+    if _has_roles(context, framework, call.revive.roles, "REVIVE"):
+        subscription.revive(context, framework, call.revive.roles)
 
 
-def _suppress(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
-    turn.counters["messages_suppress_offers"] += 1
-    if _has_roles(turn, framework, call.suppress.roles, "SUPPRESS"):
-        subscription.suppress(turn, framework, call.suppress.roles)
+def _suppress(context: Context, framework: Framework, call: scheduler.Call) -> None:
+    context.counters["messages_suppress_offers"] += 1
+    if _has_roles(context, framework, call.suppress.roles, "SUPPRESS"):
+        subscription.suppress(context, framework, call.suppress.roles)
 
 
-def _has_roles(turn: Turn, framework: Framework, roles: Sequence[str], call: str) -> bool:
+def _has_roles(context: Context, framework: Framework, roles: Sequence[str], call: str) -> bool:
     """Whether the framework has all these roles. A call that names another is dropped whole, as in Mesos."""
     own = frozenset(framework.roles)
     foreign = next((role for role in roles if role not in own), None)
     if foreign is None:
         return True
-    turn.counters["dropped_messages"] += 1
-    turn.warn(
+    context.counters["dropped_messages"] += 1
+    context.warn(
         "call dropped",
         call=call,
         framework_id=framework.id,
@@ -138,43 +138,43 @@ def _has_roles(turn: Turn, framework: Framework, roles: Sequence[str], call: str
     return False
 
 
-def _kill(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
-    turn.counters["messages_kill_task"] += 1
+def _kill(context: Context, framework: Framework, call: scheduler.Call) -> None:
+    context.counters["messages_kill_task"] += 1
     kill = call.kill
     policy = kill.kill_policy if kill.HasField("kill_policy") else None
     if policy is not None and policy.grace_period.nanoseconds < 0:
         raise InvalidRequest("kill.kill_policy.grace_period", "must not be negative")
-    updates.kill(turn, framework, kill.task_id.value, kill.agent_id.value, policy)
+    updates.kill(context, framework, kill.task_id.value, kill.agent_id.value, policy)
 
 
-def _shutdown(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
-    updates.shutdown_executor(turn, framework, call.shutdown)
+def _shutdown(context: Context, framework: Framework, call: scheduler.Call) -> None:
+    updates.shutdown_executor(context, framework, call.shutdown)
 
 
-def _acknowledge(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
-    turn.counters["messages_status_update_acknowledgement"] += 1
+def _acknowledge(context: Context, framework: Framework, call: scheduler.Call) -> None:
+    context.counters["messages_status_update_acknowledgement"] += 1
     _check_uuid(call.acknowledge.uuid, "acknowledge.uuid")
-    updates.acknowledge(turn, framework, call.acknowledge)
+    updates.acknowledge(context, framework, call.acknowledge)
 
 
-def _reconcile(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
-    turn.counters["messages_reconcile_tasks"] += 1
-    reconciliation.reconcile(turn, framework, call.reconcile.tasks)
+def _reconcile(context: Context, framework: Framework, call: scheduler.Call) -> None:
+    context.counters["messages_reconcile_tasks"] += 1
+    reconciliation.reconcile(context, framework, call.reconcile.tasks)
 
 
-def _reconcile_operations(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
-    turn.counters["messages_reconcile_operations"] += 1
-    reconciliation.reconcile_operations(turn, framework, call.reconcile_operations.operations)
+def _reconcile_operations(context: Context, framework: Framework, call: scheduler.Call) -> None:
+    context.counters["messages_reconcile_operations"] += 1
+    reconciliation.reconcile_operations(context, framework, call.reconcile_operations.operations)
 
 
-def _acknowledge_operation_status(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
-    turn.counters["messages_operation_status_update_acknowledgement"] += 1
+def _acknowledge_operation_status(context: Context, framework: Framework, call: scheduler.Call) -> None:
+    context.counters["messages_operation_status_update_acknowledgement"] += 1
     acknowledged = call.acknowledge_operation_status
     _check_uuid(acknowledged.uuid, "acknowledge_operation_status.uuid")
     # No status that was sent wants one: an operation ends in the turn that it comes in.
-    turn.counters["invalid_operation_status_update_acknowledgements"] += 1
+    context.counters["invalid_operation_status_update_acknowledgements"] += 1
     operation_id = acknowledged.operation_id.value
-    turn.warn("acknowledgement that nothing waits for", framework_id=framework.id, operation_id=operation_id)
+    context.warn("acknowledgement that nothing waits for", framework_id=framework.id, operation_id=operation_id)
 
 
 def _check_uuid(uuid: bytes, field: str) -> None:
@@ -182,21 +182,21 @@ def _check_uuid(uuid: bytes, field: str) -> None:
         raise InvalidRequest(field, f"has {len(uuid)} bytes; a uuid has {updates.UUID_BYTES}")
 
 
-def _message(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
-    updates.message_to_executor(turn, framework, call.message)
+def _message(context: Context, framework: Framework, call: scheduler.Call) -> None:
+    updates.message_to_executor(context, framework, call.message)
 
 
-def _request(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
-    turn.counters["messages_resource_request"] += 1
+def _request(context: Context, framework: Framework, call: scheduler.Call) -> None:
+    context.counters["messages_resource_request"] += 1
     requests = call.request.requests
     limits.check_pieces((one.resources for one in requests), "request.requests")
     for index, request in enumerate(requests):
         resource_cache.value_of(request.resources, f"request.requests[{index}].resources")
-    allocator_messages.requested(turn, framework, list(requests))
+    allocator_messages.requested(context, framework, list(requests))
 
 
-def _update_framework(turn: Turn, framework: Framework, call: scheduler.Call) -> None:
-    subscription.update(turn, framework, call.update_framework)
+def _update_framework(context: Context, framework: Framework, call: scheduler.Call) -> None:
+    subscription.update(context, framework, call.update_framework)
 
 
 _TABLE: dict["scheduler.Call.Type.ValueType", tuple[str, Handler]] = {

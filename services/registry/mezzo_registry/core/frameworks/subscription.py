@@ -8,7 +8,7 @@ from mezzo import limits
 from mezzo.errors import InvalidRequest, shorten
 from mezzo.resources import Form
 from mezzo_registry.core import mesos_messages
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import CloseFrameworkStream, Refuse, SendToFramework
 from mezzo_registry.core.events import FrameworkStreamClosed, FrameworkSubscribing
 from mezzo_registry.core.offers import inverse_offers, offering
@@ -34,28 +34,28 @@ FAILOVER = "framework failover"
 HEARTBEAT = Event(type=Event.HEARTBEAT)
 
 
-def subscribing(turn: Turn, event: FrameworkSubscribing) -> None:
+def subscribing(context: Context, event: FrameworkSubscribing) -> None:
     """A framework opened a stream. A malformed call is refused; a framework that makes no sense gets an ERROR event."""
-    turn.counters[
+    context.counters[
         "messages_reregister_framework" if event.call.framework_id.value else "messages_register_framework"
     ] += 1
     try:
         _check_call(event.call)
     except InvalidRequest as error:
-        turn.order(Refuse(event.request, error))
+        context.order(Refuse(event.request, error))
         return
     subscribe = event.call.subscribe
     info = subscribe.framework_info
     try:
-        _check_subscription(turn, subscribe)
+        _check_subscription(context, subscribe)
     except InvalidRequest as error:
-        _turn_away(turn, event.stream_id, str(error))
+        _turn_away(context, event.stream_id, str(error))
         return
-    framework = turn.state.frameworks.get(info.id.value) if info.id.value else None
+    framework = context.state.frameworks.get(info.id.value) if info.id.value else None
     if framework is None:
-        _subscribe_new(turn, event, subscribe)
+        _subscribe_new(context, event, subscribe)
     else:
-        _subscribe_again(turn, event, framework, subscribe)
+        _subscribe_again(context, event, framework, subscribe)
 
 
 def _check_call(call: scheduler.Call) -> None:
@@ -72,119 +72,121 @@ def _check_call(call: scheduler.Call) -> None:
         )
 
 
-def _check_subscription(turn: Turn, subscribe: scheduler.Call.Subscribe) -> None:
+def _check_subscription(context: Context, subscribe: scheduler.Call.Subscribe) -> None:
     info, field = subscribe.framework_info, "subscribe.framework_info"
     check_framework_info(info, field)
-    if info.id.value in turn.state.completed:
+    if info.id.value in context.state.completed:
         raise InvalidRequest("", mesos_messages.FRAMEWORK_REMOVED)
     check_suppressed_roles(subscribe.suppressed_roles, info, "subscribe.suppressed_roles")
-    limits = turn.settings.offer_constraints
+    limits = context.settings.offer_constraints
     check_offer_constraints(subscribe.offer_constraints, info, "subscribe.offer_constraints", limits)
-    known = turn.state.frameworks.get(info.id.value)
+    known = context.state.frameworks.get(info.id.value)
     if known is not None and known.registered_at is not None:
         check_principal(known.info, info, field)
 
 
-def _turn_away(turn: Turn, stream_id: str, message: str) -> None:
+def _turn_away(context: Context, stream_id: str, message: str) -> None:
     error = Event(type=Event.ERROR)
     error.error.message = shorten(message)
-    turn.order(SendToFramework(stream_id, error))
-    turn.order(CloseFrameworkStream(stream_id))
+    context.order(SendToFramework(stream_id, error))
+    context.order(CloseFrameworkStream(stream_id))
 
 
-def _make(turn: Turn, info: mesos.FrameworkInfo, state: FrameworkState) -> Framework:
+def _make(context: Context, info: mesos.FrameworkInfo, state: FrameworkState) -> Framework:
     kept = mesos.FrameworkInfo()
     kept.CopyFrom(info)
-    framework = Framework(number=turn.state.number(), info=kept, state=state, roles=())
-    appeared = _describe(turn, framework)
-    turn.state.add_framework(framework)
-    observers.roles_changed(turn, appeared)
+    framework = Framework(number=context.state.number(), info=kept, state=state, roles=())
+    appeared = _describe(context, framework)
+    context.state.add_framework(framework)
+    observers.roles_changed(context, appeared)
     return framework
 
 
-def _describe(turn: Turn, framework: Framework) -> list[str]:
+def _describe(context: Context, framework: Framework) -> list[str]:
     """Take what follows from the framework's own description. Returns the roles that somebody, or nobody, has now."""
     framework.multi_role = has_capability(framework.info, Capability.MULTI_ROLE)
     refined = has_capability(framework.info, Capability.RESERVATION_REFINEMENT)
     framework.form = Form.REFINED if refined else Form.LEGACY
     framework.partition_aware = has_capability(framework.info, Capability.PARTITION_AWARE)
     roles = roles_of(framework.info)
-    if framework.id in turn.state.frameworks:
-        appeared, vanished = turn.state.set_roles(framework, roles)
+    if framework.id in context.state.frameworks:
+        appeared, vanished = context.state.set_roles(framework, roles)
         return [*appeared, *vanished]
     framework.roles = roles
-    return [role for role in roles if role not in turn.state.roles]
+    return [role for role in roles if role not in context.state.roles]
 
 
-def recover(turn: Turn, info: mesos.FrameworkInfo) -> Framework:
+def recover(context: Context, info: mesos.FrameworkInfo) -> Framework:
     """A framework that the registry does not know has tasks on an agent: it has until its time-out to come back."""
-    framework = _make(turn, info, FrameworkState.RECOVERED)
-    turn.start_timer(FAILOVER, max(info.failover_timeout, turn.settings.agent_reregister_timeout), subject=framework.id)
-    allocator_messages.framework_changed(turn, framework)
-    observers.framework_changed(turn, framework)
+    framework = _make(context, info, FrameworkState.RECOVERED)
+    context.start_timer(
+        FAILOVER, max(info.failover_timeout, context.settings.agent_reregister_timeout), subject=framework.id
+    )
+    allocator_messages.framework_changed(context, framework)
+    observers.framework_changed(context, framework)
     return framework
 
 
-def _subscribe_new(turn: Turn, event: FrameworkSubscribing, subscribe: scheduler.Call.Subscribe) -> None:
+def _subscribe_new(context: Context, event: FrameworkSubscribing, subscribe: scheduler.Call.Subscribe) -> None:
     info = mesos.FrameworkInfo()
     info.CopyFrom(subscribe.framework_info)
     if not info.id.value:
-        info.id.value = f"{turn.identity.registry_id}-{turn.state.next_framework:04d}"
-        turn.state.next_framework += 1
-    framework = _make(turn, info, FrameworkState.CONNECTED)
-    framework.registered_at = turn.now
-    framework.reregistered_at = turn.now
-    _connect(turn, framework, event, subscribe)
-    turn.note("framework subscribed", framework_id=framework.id, name=info.name, roles=list(framework.roles))
+        info.id.value = f"{context.identity.registry_id}-{context.state.next_framework:04d}"
+        context.state.next_framework += 1
+    framework = _make(context, info, FrameworkState.CONNECTED)
+    framework.registered_at = context.now
+    framework.reregistered_at = context.now
+    _connect(context, framework, event, subscribe)
+    context.note("framework subscribed", framework_id=framework.id, name=info.name, roles=list(framework.roles))
 
 
 def _subscribe_again(
-    turn: Turn, event: FrameworkSubscribing, framework: Framework, subscribe: scheduler.Call.Subscribe
+    context: Context, event: FrameworkSubscribing, framework: Framework, subscribe: scheduler.Call.Subscribe
 ) -> None:
     """A framework comes back, or another of its schedulers takes over: one stream, and no offers from before."""
     if framework.stream_id is not None:
-        turn.state.frameworks_by_stream.pop(framework.stream_id, None)
+        context.state.frameworks_by_stream.pop(framework.stream_id, None)
         framework.counts.events[Event.ERROR] += 1
-        _turn_away(turn, framework.stream_id, mesos_messages.FRAMEWORK_FAILED_OVER)
+        _turn_away(context, framework.stream_id, mesos_messages.FRAMEWORK_FAILED_OVER)
         framework.stream_id = None
     for offer in list(framework.offers.values()):
-        offering.remove(turn, offer, offering.Outcome.WITHDRAWN)
-    inverse_offers.take_back(turn, framework.inverse_offers.values())
-    turn.cancel_timer(FAILOVER, framework.id)
+        offering.remove(context, offer, offering.Outcome.WITHDRAWN)
+    inverse_offers.take_back(context, framework.inverse_offers.values())
+    context.cancel_timer(FAILOVER, framework.id)
     first_time = framework.registered_at is None
     user, checkpoint = framework.info.user, framework.info.checkpoint
-    _redescribe(turn, framework, subscribe.framework_info)
+    _redescribe(context, framework, subscribe.framework_info)
     if not first_time:
         framework.info.user, framework.info.checkpoint = user, checkpoint
     else:
-        framework.registered_at = turn.now
-    framework.reregistered_at = turn.now
+        framework.registered_at = context.now
+    framework.reregistered_at = context.now
     framework.move(FrameworkState.CONNECTED)
-    _connect(turn, framework, event, subscribe)
-    _tell_agents(turn, framework)
+    _connect(context, framework, event, subscribe)
+    _tell_agents(context, framework)
     for task in framework.tasks.values():
         if task.pending is not None:
-            statuses.send(turn, framework, task.pending)
-    turn.note("framework subscribed again", framework_id=framework.id, name=framework.info.name)
+            statuses.send(context, framework, task.pending)
+    context.note("framework subscribed again", framework_id=framework.id, name=framework.info.name)
 
 
 def _connect(
-    turn: Turn, framework: Framework, event: FrameworkSubscribing, subscribe: scheduler.Call.Subscribe
+    context: Context, framework: Framework, event: FrameworkSubscribing, subscribe: scheduler.Call.Subscribe
 ) -> None:
     framework.stream_id = event.stream_id
     framework.client_address = event.client_address
     framework.suppressed = set(subscribe.suppressed_roles)
     framework.constraints = _constraints(subscribe)
     framework.counts.calls[scheduler.Call.SUBSCRIBE] += 1
-    turn.state.frameworks_by_stream[event.stream_id] = framework
+    context.state.frameworks_by_stream[event.stream_id] = framework
     subscribed = Event(type=Event.SUBSCRIBED)
     subscribed.subscribed.framework_id.value = framework.id
-    subscribed.subscribed.heartbeat_interval_seconds = turn.settings.scheduler_heartbeat_interval
-    subscribed.subscribed.master_info.CopyFrom(turn.identity.master_info)
-    turn.to_framework(framework, subscribed)
-    turn.to_framework(framework, HEARTBEAT)
-    allocator_messages.framework_changed(turn, framework)
-    observers.framework_changed(turn, framework)
+    subscribed.subscribed.heartbeat_interval_seconds = context.settings.scheduler_heartbeat_interval
+    subscribed.subscribed.master_info.CopyFrom(context.identity.master_info)
+    context.to_framework(framework, subscribed)
+    context.to_framework(framework, HEARTBEAT)
+    allocator_messages.framework_changed(context, framework)
+    observers.framework_changed(context, framework)
 
 
 def _constraints(
@@ -197,19 +199,19 @@ def _constraints(
     return constraints
 
 
-def _redescribe(turn: Turn, framework: Framework, info: mesos.FrameworkInfo) -> None:
+def _redescribe(context: Context, framework: Framework, info: mesos.FrameworkInfo) -> None:
     framework.info.CopyFrom(info)
     framework.description += 1
-    observers.roles_changed(turn, _describe(turn, framework))
+    observers.roles_changed(context, _describe(context, framework))
 
 
-def _tell_agents(turn: Turn, framework: Framework) -> None:
+def _tell_agents(context: Context, framework: Framework) -> None:
     """Tell the agents that run something of the framework how it describes itself now; the others when they need it."""
     for agent_id in framework.agents:
-        turn.introduce(turn.state.agents[agent_id], framework)
+        context.introduce(context.state.agents[agent_id], framework)
 
 
-def update(turn: Turn, framework: Framework, call: scheduler.Call.UpdateFramework) -> None:
+def update(context: Context, framework: Framework, call: scheduler.Call.UpdateFramework) -> None:
     """A framework describes itself anew without a new stream.
 
     Raises:
@@ -223,50 +225,50 @@ def update(turn: Turn, framework: Framework, call: scheduler.Call.UpdateFramewor
     check_framework_info(info, field)
     check_update(framework.info, info, field)
     check_suppressed_roles(call.suppressed_roles, info, "update_framework.suppressed_roles")
-    limits = turn.settings.offer_constraints
+    limits = context.settings.offer_constraints
     check_offer_constraints(call.offer_constraints, info, "update_framework.offer_constraints", limits)
-    _redescribe(turn, framework, info)
+    _redescribe(context, framework, info)
     framework.suppressed = set(call.suppressed_roles)
     framework.constraints = _constraints(call)
     own = frozenset(framework.roles)
     for offer in list(framework.offers.values()):
         if offer.role not in own:
-            offering.rescind(turn, offer)
-    allocator_messages.framework_changed(turn, framework)
-    observers.framework_changed(turn, framework)
-    _tell_agents(turn, framework)
+            offering.rescind(context, offer)
+    allocator_messages.framework_changed(context, framework)
+    observers.framework_changed(context, framework)
+    _tell_agents(context, framework)
 
 
-def suppress(turn: Turn, framework: Framework, roles: Iterable[str]) -> None:
+def suppress(context: Context, framework: Framework, roles: Iterable[str]) -> None:
     """A framework wants no offers in some roles, or in all when it names none."""
     roles = list(roles)
     framework.suppressed |= set(roles or framework.roles)
-    allocator_messages.suppressed(turn, framework, roles)
+    allocator_messages.suppressed(context, framework, roles)
 
 
-def revive(turn: Turn, framework: Framework, roles: Iterable[str]) -> None:
+def revive(context: Context, framework: Framework, roles: Iterable[str]) -> None:
     """A framework wants offers again in some roles, or in all when it names none."""
     roles = list(roles)
     framework.suppressed -= set(roles or framework.roles)
-    allocator_messages.revived(turn, framework, roles, in_vain=framework.revived_in_vain)
+    allocator_messages.revived(context, framework, roles, in_vain=framework.revived_in_vain)
     framework.revived_in_vain = True
 
 
-def stream_closed(turn: Turn, event: FrameworkStreamClosed) -> None:
+def stream_closed(context: Context, event: FrameworkStreamClosed) -> None:
     """A framework's stream broke. It has its failover time-out to come back; its tasks run on."""
-    framework = turn.state.frameworks_by_stream.pop(event.stream_id, None)
+    framework = context.state.frameworks_by_stream.pop(event.stream_id, None)
     if framework is None:
         return
     framework.stream_id = None
     framework.move(FrameworkState.DISCONNECTED)
     framework.counts.offers_rescinded += len(framework.offers)  # as Mesos counts them
     for offer in list(framework.offers.values()):
-        offering.remove(turn, offer, offering.Outcome.WITHDRAWN)
-    inverse_offers.take_back(turn, framework.inverse_offers.values())
-    allocator_messages.framework_changed(turn, framework)
-    observers.framework_changed(turn, framework)
-    turn.start_timer(FAILOVER, framework.info.failover_timeout, subject=framework.id)
-    turn.note(
+        offering.remove(context, offer, offering.Outcome.WITHDRAWN)
+    inverse_offers.take_back(context, framework.inverse_offers.values())
+    allocator_messages.framework_changed(context, framework)
+    observers.framework_changed(context, framework)
+    context.start_timer(FAILOVER, framework.info.failover_timeout, subject=framework.id)
+    context.note(
         "framework disconnected",
         framework_id=framework.id,
         name=framework.info.name,

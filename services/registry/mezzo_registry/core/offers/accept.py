@@ -13,7 +13,7 @@ from mezzo.errors import InvalidRequest, shorten
 from mezzo.limits import TASKS_PER_CALL_MAX, check_pieces
 from mezzo.resources import Resources
 from mezzo_registry.core import mesos_messages
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.offers import offering
 from mezzo_registry.core.state.cluster import Framework, Offer
 from mezzo_registry.core.tasks import launch, statuses, termination
@@ -61,7 +61,7 @@ def check_limits(call: scheduler.Call.Accept) -> None:
     check_pieces(_resources(call), "accept.operations")
 
 
-def accept(turn: Turn, framework: Framework, call: scheduler.Call.Accept) -> None:
+def accept(context: Context, framework: Framework, call: scheduler.Call.Accept) -> None:
     """Use offers.
 
     Raises:
@@ -69,26 +69,26 @@ def accept(turn: Turn, framework: Framework, call: scheduler.Call.Accept) -> Non
     """
     check_limits(call)
     try:
-        accepted = _valid_offers(turn, framework, call)
+        accepted = _valid_offers(context, framework, call)
     except InvalidRequest as error:
-        _refuse_all(turn, framework, call, str(error))
+        _refuse_all(context, framework, call, str(error))
         return
-    pool = _take(turn, framework, accepted)
+    pool = _take(context, framework, accepted)
     for index, operation in enumerate(call.operations):
         framework.counts.operations[operation.type] += 1
         if operation.type == Operation.LAUNCH:
             for number, task in enumerate(operation.launch.task_infos):
-                launch.launch(turn, pool, task, f"accept.operations[{index}].launch.task_infos[{number}]")
+                launch.launch(context, pool, task, f"accept.operations[{index}].launch.task_infos[{number}]")
         elif operation.type == Operation.LAUNCH_GROUP:
-            launch.launch_group(turn, pool, operation.launch_group, f"accept.operations[{index}].launch_group")
+            launch.launch_group(context, pool, operation.launch_group, f"accept.operations[{index}].launch_group")
         else:
-            _not_done(turn, pool, operation)
+            _not_done(context, pool, operation)
     if pool.remaining:
-        turn.state.give_back(pool.agent, pool.remaining)
-        allocator_messages.recovered(turn, framework, pool.agent, pool.role, pool.remaining, filters_of(call))
+        context.state.give_back(pool.agent, pool.remaining)
+        allocator_messages.recovered(context, framework, pool.agent, pool.role, pool.remaining, filters_of(call))
 
 
-def _valid_offers(turn: Turn, framework: Framework, call: scheduler.Call.Accept) -> list[Offer]:
+def _valid_offers(context: Context, framework: Framework, call: scheduler.Call.Accept) -> list[Offer]:
     if not call.offer_ids:
         raise InvalidRequest("", mesos_messages.NO_OFFERS)
     found: list[Offer] = []
@@ -97,7 +97,7 @@ def _valid_offers(turn: Turn, framework: Framework, call: scheduler.Call.Accept)
         if offer_id.value in seen:
             raise InvalidRequest("", mesos_messages.offer_duplicate(offer_id.value))
         seen.add(offer_id.value)
-        offer = turn.state.offers.get(offer_id.value)
+        offer = context.state.offers.get(offer_id.value)
         if offer is None:
             raise InvalidRequest("", mesos_messages.offer_invalid(offer_id.value))
         if offer.framework is not framework:
@@ -112,10 +112,10 @@ def _valid_offers(turn: Turn, framework: Framework, call: scheduler.Call.Accept)
     return found
 
 
-def _take(turn: Turn, framework: Framework, accepted: list[Offer]) -> Pool:
+def _take(context: Context, framework: Framework, accepted: list[Offer]) -> Pool:
     for offer in accepted:
-        turn.state.use_offer(offer)
-        offering.closed(turn, offer, offering.Outcome.ACCEPTED)
+        context.state.use_offer(offer)
+        offering.closed(context, offer, offering.Outcome.ACCEPTED)
     remaining = Resources.sum(offer.resources for offer in accepted)
     return Pool(framework, accepted[0].agent, accepted[0].role, remaining)
 
@@ -139,21 +139,21 @@ def _resources(call: scheduler.Call.Accept) -> Iterator[Iterable[mesos.Resource]
             yield operation.launch_group.executor.resources
 
 
-def _refuse_all(turn: Turn, framework: Framework, call: scheduler.Call.Accept, why: str) -> None:
+def _refuse_all(context: Context, framework: Framework, call: scheduler.Call.Accept, why: str) -> None:
     """Nothing is started. The offers of the call that were valid are used up all the same."""
-    offering.decline(turn, framework, call.offer_ids, filters_of(call))
+    offering.decline(context, framework, call.offer_ids, filters_of(call))
     state = statuses.lost(framework, mesos.TASK_DROPPED)
     for task in _tasks(call):
         status = statuses.status(
-            turn, task.task_id.value, state, Status.REASON_INVALID_OFFERS,
+            context, task.task_id.value, state, Status.REASON_INVALID_OFFERS,
             mesos_messages.INVALID_OFFERS.format(why), task.agent_id.value,
         )  # fmt: skip
-        termination.count(turn, state, status)
-        statuses.send(turn, framework, status)
+        termination.count(context, state, status)
+        statuses.send(context, framework, status)
     for operation in call.operations:
         if operation.type not in (Operation.LAUNCH, Operation.LAUNCH_GROUP):
             answer_operation(
-                turn,
+                context,
                 framework,
                 operation,
                 mesos.OPERATION_DROPPED,
@@ -162,14 +162,14 @@ def _refuse_all(turn: Turn, framework: Framework, call: scheduler.Call.Accept, w
             )
 
 
-def _not_done(turn: Turn, pool: Pool, operation: mesos.Offer.Operation) -> None:
+def _not_done(context: Context, pool: Pool, operation: mesos.Offer.Operation) -> None:
     name = Operation.Type.Name(operation.type) if operation.type in Operation.Type.values() else "of an unknown type"
     why = f"operation {name} is not supported by this version of Mezzo"
-    answer_operation(turn, pool.framework, operation, mesos.OPERATION_ERROR, why, pool.agent.id)
+    answer_operation(context, pool.framework, operation, mesos.OPERATION_ERROR, why, pool.agent.id)
 
 
 def answer_operation(
-    turn: Turn,
+    context: Context,
     framework: Framework,
     operation: mesos.Offer.Operation,
     state: "mesos.OperationState.ValueType",
@@ -179,9 +179,9 @@ def answer_operation(
     """Say what became of an operation: to the framework when it gave it an id, and to the log."""
     outcome = mesos.OperationState.Name(state).lower().removeprefix("operation_")
     for kind in ("", f"{Operation.Type.Name(operation.type).lower()}/"):
-        turn.counters[f"operations/{kind}{outcome}"] += 1
-        turn.counters[f"operations/{kind}total"] += 1
-    turn.warn("operation not done", framework_id=framework.id, operation_id=operation.id.value, why=why)
+        context.counters[f"operations/{kind}{outcome}"] += 1
+        context.counters[f"operations/{kind}total"] += 1
+    context.warn("operation not done", framework_id=framework.id, operation_id=operation.id.value, why=why)
     if not operation.HasField("id"):
         return
     event = scheduler.Event(type=scheduler.Event.UPDATE_OPERATION_STATUS)
@@ -191,4 +191,4 @@ def answer_operation(
     status.message = shorten(why)
     if agent_id:
         status.agent_id.value = agent_id
-    turn.to_framework(framework, event)
+    context.to_framework(framework, event)

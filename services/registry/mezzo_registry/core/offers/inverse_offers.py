@@ -7,7 +7,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.allocator import allocator_pb2 as mesos_allocator
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.allocator.v1 import allocator_pb2 as allocator
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.events import TimerFired
 from mezzo_registry.core.settings import TIMER_SECONDS_MIN
 from mezzo_registry.core.state.cluster import Agent, Framework, InverseOffer
@@ -25,40 +25,40 @@ _STATUSES = {Answered.ANSWER_ACCEPTED: Status.ACCEPT, Answered.ANSWER_DECLINED: 
 _NAMES = {Answered.ANSWER_ACCEPTED: "accepted", Answered.ANSWER_DECLINED: "declined"}
 
 
-def allocated(turn: Turn, allocations: Iterable[allocator.InverseAllocation]) -> None:
+def allocated(context: Context, allocations: Iterable[allocator.InverseAllocation]) -> None:
     """Make inverse offers of the allocator's advice, where it still fits the cluster state."""
     outgoing: dict[int, scheduler.Event] = {}
     for allocation in allocations:
-        offer = _make(turn, allocation)
+        offer = _make(context, allocation)
         if offer is not None:
             event = outgoing.setdefault(allocation.framework, Event(type=Event.INVERSE_OFFERS))
             event.inverse_offers.inverse_offers.append(_message(offer))
     for number, event in outgoing.items():
-        turn.to_framework(turn.state.frameworks_by_number[number], event)
+        context.to_framework(context.state.frameworks_by_number[number], event)
 
 
-def _make(turn: Turn, allocation: allocator.InverseAllocation) -> InverseOffer | None:
-    cluster = turn.state
+def _make(context: Context, allocation: allocator.InverseAllocation) -> InverseOffer | None:
+    cluster = context.state
     framework = cluster.frameworks_by_number.get(allocation.framework)
     agent = cluster.agents_by_number.get(allocation.agent)
     if framework is None or agent is None or agent.id in framework.inverse_offers:
         return None  # both sides know that it is gone, or it is out already
     unavailability = cluster.unavailability(agent)
     if not framework.connected or not agent.connected or unavailability != allocation.unavailability:
-        allocator_messages.inverse_offer_answered(turn, framework, agent, Answered.ANSWER_UNSPECIFIED)
+        allocator_messages.inverse_offer_answered(context, framework, agent, Answered.ANSWER_UNSPECIFIED)
         return None
     offer = InverseOffer(
-        id=f"{turn.identity.registry_id}-O{cluster.next_offer}",
+        id=f"{context.identity.registry_id}-O{cluster.next_offer}",
         framework=framework,
         agent=agent,
         unavailability=allocation.unavailability,
-        made_at=turn.now,
+        made_at=context.now,
     )
     cluster.next_offer += 1
     cluster.add_inverse_offer(offer)
-    turn.counters["inverse_offers_sent"] += 1
+    context.counters["inverse_offers_sent"] += 1
     if not cluster.inverse_offer_timer_runs:
-        _watch_oldest(turn)
+        _watch_oldest(context)
     return offer
 
 
@@ -74,7 +74,7 @@ def _message(offer: InverseOffer) -> mesos.InverseOffer:
 
 
 def answer(
-    turn: Turn,
+    context: Context,
     framework: Framework,
     offer_ids: Iterable[mesos.OfferID],
     said: "Answered.Answer.ValueType",
@@ -82,52 +82,52 @@ def answer(
 ) -> None:
     """A framework says whether it will have left by then. What is no longer out needs no answer."""
     for offer_id in offer_ids:
-        offer = turn.state.inverse_offers.get(offer_id.value)
+        offer = context.state.inverse_offers.get(offer_id.value)
         if offer is None or offer.framework is not framework:
             continue
-        status = Status(status=_STATUSES[said], timestamp=time_info(turn.now))
+        status = Status(status=_STATUSES[said], timestamp=time_info(context.now))
         status.framework_id.value = framework.id
         offer.agent.inverse_statuses[framework.id] = status
-        turn.state.drop_inverse_offer(offer)
-        turn.counters[f"inverse_offers_{_NAMES[said]}"] += 1
-        allocator_messages.inverse_offer_answered(turn, framework, offer.agent, said, filters)
+        context.state.drop_inverse_offer(offer)
+        context.counters[f"inverse_offers_{_NAMES[said]}"] += 1
+        allocator_messages.inverse_offer_answered(context, framework, offer.agent, said, filters)
 
 
-def take_back(turn: Turn, offers: Iterable[InverseOffer]) -> None:
+def take_back(context: Context, offers: Iterable[InverseOffer]) -> None:
     """Rescind inverse offers, and tell their frameworks where they listen."""
     for offer in list(offers):
-        turn.state.drop_inverse_offer(offer)
-        turn.counters["inverse_offers_rescinded"] += 1
+        context.state.drop_inverse_offer(offer)
+        context.counters["inverse_offers_rescinded"] += 1
         event = Event(type=Event.RESCIND_INVERSE_OFFER)
         event.rescind_inverse_offer.inverse_offer_id.value = offer.id
-        turn.to_framework(offer.framework, event)
-        allocator_messages.inverse_offer_answered(turn, offer.framework, offer.agent, Answered.ANSWER_UNSPECIFIED)
+        context.to_framework(offer.framework, event)
+        allocator_messages.inverse_offer_answered(context, offer.framework, offer.agent, Answered.ANSWER_UNSPECIFIED)
 
 
-def forget(turn: Turn, framework: Framework) -> None:
+def forget(context: Context, framework: Framework) -> None:
     """A framework is gone: nobody is told any longer what it said."""
-    if turn.state.plan:
-        for agent in turn.state.agents.values():
+    if context.state.plan:
+        for agent in context.state.agents.values():
             agent.inverse_statuses.pop(framework.id, None)
 
 
-def timed_out(turn: Turn, _event: TimerFired) -> None:
+def timed_out(context: Context, _event: TimerFired) -> None:
     """Inverse offers, too, time out: the allocator asks anew."""
-    timeout = turn.settings.offer_timeout
+    timeout = context.settings.offer_timeout
     assert timeout is not None
-    due = turn.now - timeout + TIMER_SECONDS_MIN
-    take_back(turn, itertools.takewhile(lambda offer: offer.made_at <= due, turn.state.inverse_offers.values()))
-    _watch_oldest(turn)
+    due = context.now - timeout + TIMER_SECONDS_MIN
+    take_back(context, itertools.takewhile(lambda offer: offer.made_at <= due, context.state.inverse_offers.values()))
+    _watch_oldest(context)
 
 
-def _watch_oldest(turn: Turn) -> None:
+def _watch_oldest(context: Context) -> None:
     """One timer serves all: they are kept in the order in which they were made."""
-    timeout, oldest = turn.settings.offer_timeout, next(iter(turn.state.inverse_offers.values()), None)
-    turn.state.inverse_offer_timer_runs = timeout is not None and oldest is not None
+    timeout, oldest = context.settings.offer_timeout, next(iter(context.state.inverse_offers.values()), None)
+    context.state.inverse_offer_timer_runs = timeout is not None and oldest is not None
     if timeout is not None and oldest is not None:
-        turn.start_timer(INVERSE_OFFER_TIMEOUT, max(TIMER_SECONDS_MIN, oldest.made_at + timeout - turn.now))
+        context.start_timer(INVERSE_OFFER_TIMEOUT, max(TIMER_SECONDS_MIN, oldest.made_at + timeout - context.now))
 
 
-def of_agent(turn: Turn, agent: Agent) -> list[InverseOffer]:
+def of_agent(context: Context, agent: Agent) -> list[InverseOffer]:
     """The inverse offers about an agent that are out."""
-    return [turn.state.frameworks[one].inverse_offers[agent.id] for one in agent.inverse_offers]
+    return [context.state.frameworks[one].inverse_offers[agent.id] for one in agent.inverse_offers]

@@ -8,7 +8,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.resources import ResourceError
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.events import AllocationsMade, TimerFired
 from mezzo_registry.core.offers import inverse_offers
 from mezzo_registry.core.settings import TIMER_SECONDS_MIN
@@ -41,30 +41,30 @@ def offer_form(cluster: ClusterState, agent: Agent) -> mesos.Offer:
     return form
 
 
-def allocations_made(turn: Turn, event: AllocationsMade) -> None:
+def allocations_made(context: Context, event: AllocationsMade) -> None:
     """Make offers of the allocator's advice, where it still fits the cluster state; return the rest."""
     if not is_whole(event.allocations):
-        turn.warn("allocations refused", why="they are not whole")
+        context.warn("allocations refused", why="they are not whole")
         return
     outgoing: dict[int, scheduler.Event] = {}
     for allocation in event.allocations.allocations:
-        offer = _make(turn, allocation)
+        offer = _make(context, allocation)
         if offer is None:
             continue
         events = outgoing.get(allocation.framework)
         if events is None:
             events = outgoing[allocation.framework] = scheduler.Event(type=scheduler.Event.OFFERS)
         events.offers.offers.append(offer.message)
-        observers.offer_added(turn, offer)
-    inverse_offers.allocated(turn, event.allocations.inverse_allocations)
+        observers.offer_added(context, offer)
+    inverse_offers.allocated(context, event.allocations.inverse_allocations)
     if event.allocations.HasField("cycle"):
-        turn.state.allocator_cycle = event.allocations.cycle.number
+        context.state.allocator_cycle = event.allocations.cycle.number
     for number, offers in outgoing.items():
-        turn.to_framework(turn.state.frameworks_by_number[number], offers)
+        context.to_framework(context.state.frameworks_by_number[number], offers)
 
 
-def _make(turn: Turn, allocation: allocator.Allocation) -> Offer | None:
-    cluster, role = turn.state, allocation.role
+def _make(context: Context, allocation: allocator.Allocation) -> Offer | None:
+    cluster, role = context.state, allocation.role
     framework = cluster.frameworks_by_number.get(allocation.framework)
     agent = cluster.agents_by_number.get(allocation.agent)
     if framework is None or agent is None:
@@ -72,29 +72,29 @@ def _make(turn: Turn, allocation: allocator.Allocation) -> Offer | None:
     try:
         resources = resource_cache.value_of(allocation.resources)
     except ResourceError as error:
-        turn.warn("allocation refused", agent_id=agent.id, framework_id=framework.id, why=str(error))
+        context.warn("allocation refused", agent_id=agent.id, framework_id=framework.id, why=str(error))
         return None
     fits = agent.connected and framework.connected and role in framework.roles and agent.available.contains(resources)
     if not fits or not resources:
-        turn.counters["allocations_refused"] += 1
-        allocator_messages.recovered(turn, framework, agent, role, resources)
+        context.counters["allocations_refused"] += 1
+        allocator_messages.recovered(context, framework, agent, role, resources)
         return None
     offer = Offer(
-        id=f"{turn.identity.registry_id}-O{cluster.next_offer}",
+        id=f"{context.identity.registry_id}-O{cluster.next_offer}",
         framework=framework,
         agent=agent,
         role=role,
         resources=resources,
         message=mesos.Offer(),
-        made_at=turn.now,
+        made_at=context.now,
     )
     cluster.next_offer += 1
     _fill(offer)
     cluster.add_offer(offer)
-    turn.counters["offers_sent"] += 1
+    context.counters["offers_sent"] += 1
     framework.counts.offers_sent += 1
     if not cluster.offer_timer_runs:
-        _watch_oldest(turn)
+        _watch_oldest(context)
     return offer
 
 
@@ -127,18 +127,18 @@ class Outcome(enum.Enum):
     """There is nobody any more to answer it."""
 
 
-def remove(turn: Turn, offer: Offer, outcome: Outcome, filters: mesos.Filters | None = None) -> None:
+def remove(context: Context, offer: Offer, outcome: Outcome, filters: mesos.Filters | None = None) -> None:
     """The offer is no longer out; what it held goes back to the allocator, with `filters` when it was declined."""
-    turn.state.drop_offer(offer)
+    context.state.drop_offer(offer)
     silent = outcome is Outcome.TIMED_OUT
     framework, agent = offer.framework, offer.agent
-    allocator_messages.recovered(turn, framework, agent, offer.role, offer.resources, filters, unanswered=silent)
-    closed(turn, offer, outcome)
+    allocator_messages.recovered(context, framework, agent, offer.role, offer.resources, filters, unanswered=silent)
+    closed(context, offer, outcome)
 
 
-def closed(turn: Turn, offer: Offer, outcome: Outcome) -> None:
+def closed(context: Context, offer: Offer, outcome: Outcome) -> None:
     """What has to be done for every offer that is no longer out, however it ended."""
-    turn.counters[f"offers_{outcome.value}"] += 1
+    context.counters[f"offers_{outcome.value}"] += 1
     counts = offer.framework.counts
     if outcome is Outcome.ACCEPTED:
         counts.offers_accepted += 1
@@ -146,41 +146,41 @@ def closed(turn: Turn, offer: Offer, outcome: Outcome) -> None:
         counts.offers_declined += 1
     elif outcome is not Outcome.WITHDRAWN:
         counts.offers_rescinded += 1
-    turn.state.offer_ages[outcome.value].add(turn.now - offer.made_at)
-    observers.offer_removed(turn, offer)
+    context.state.offer_ages[outcome.value].add(context.now - offer.made_at)
+    observers.offer_removed(context, offer)
 
 
-def rescind(turn: Turn, offer: Offer, outcome: Outcome = Outcome.RESCINDED) -> None:
+def rescind(context: Context, offer: Offer, outcome: Outcome = Outcome.RESCINDED) -> None:
     """Take an offer back and tell its framework."""
-    remove(turn, offer, outcome)
+    remove(context, offer, outcome)
     event = scheduler.Event(type=scheduler.Event.RESCIND)
     event.rescind.offer_id.value = offer.id
-    turn.to_framework(offer.framework, event)
+    context.to_framework(offer.framework, event)
 
 
-def timed_out(turn: Turn, _event: TimerFired) -> None:
+def timed_out(context: Context, _event: TimerFired) -> None:
     """The oldest offer may be out for longer than --offer_timeout, and others with it."""
-    timeout = turn.settings.offer_timeout
+    timeout = context.settings.offer_timeout
     assert timeout is not None
-    due = turn.now - timeout + TIMER_SECONDS_MIN
-    late = list(itertools.takewhile(lambda offer: offer.made_at <= due, turn.state.offers.values()))
+    due = context.now - timeout + TIMER_SECONDS_MIN
+    late = list(itertools.takewhile(lambda offer: offer.made_at <= due, context.state.offers.values()))
     for offer in late:
-        turn.note("offer timed out", offer_id=offer.id, framework_id=offer.framework.id, agent_id=offer.agent.id)
-        rescind(turn, offer, Outcome.TIMED_OUT)
-    _watch_oldest(turn)
+        context.note("offer timed out", offer_id=offer.id, framework_id=offer.framework.id, agent_id=offer.agent.id)
+        rescind(context, offer, Outcome.TIMED_OUT)
+    _watch_oldest(context)
 
 
-def _watch_oldest(turn: Turn) -> None:
+def _watch_oldest(context: Context) -> None:
     """One timer serves all offers: they are kept in the order in which they were made."""
-    timeout, oldest = turn.settings.offer_timeout, next(iter(turn.state.offers.values()), None)
-    turn.state.offer_timer_runs = timeout is not None and oldest is not None
+    timeout, oldest = context.settings.offer_timeout, next(iter(context.state.offers.values()), None)
+    context.state.offer_timer_runs = timeout is not None and oldest is not None
     if timeout is not None and oldest is not None:
-        turn.start_timer(OFFER_TIMEOUT, max(TIMER_SECONDS_MIN, oldest.made_at + timeout - turn.now))
+        context.start_timer(OFFER_TIMEOUT, max(TIMER_SECONDS_MIN, oldest.made_at + timeout - context.now))
 
 
-def decline(turn: Turn, framework: Framework, offer_ids: Iterable[mesos.OfferID], filters: mesos.Filters) -> None:
+def decline(context: Context, framework: Framework, offer_ids: Iterable[mesos.OfferID], filters: mesos.Filters) -> None:
     """A framework does not want offers. Those that are no longer out need no declining."""
     for offer_id in offer_ids:
-        offer = turn.state.offers.get(offer_id.value)
+        offer = context.state.offers.get(offer_id.value)
         if offer is not None and offer.framework is framework:
-            remove(turn, offer, Outcome.DECLINED, filters)
+            remove(context, offer, Outcome.DECLINED, filters)

@@ -7,7 +7,7 @@ from mesos.v1.master import master_pb2 as master
 from mezzo.errors import InvalidRequest, LimitExceeded
 from mezzo_registry.core import mesos_messages, records
 from mezzo_registry.core.agents import removal
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import Answer, Persist
 from mezzo_registry.core.events import MaintenanceStored
 from mezzo_registry.core.offers import offering
@@ -20,16 +20,16 @@ from mezzo_registry.core.views import allocator_messages
 Response = master.Response
 
 
-def get_schedule(turn: Turn, _call: master.Call) -> master.Response:
+def get_schedule(context: Context, _call: master.Call) -> master.Response:
     """What is planned."""
     response = Response(type=Response.GET_MAINTENANCE_SCHEDULE)
-    response.get_maintenance_schedule.schedule.CopyFrom(turn.state.plan.schedule())
+    response.get_maintenance_schedule.schedule.CopyFrom(context.state.plan.schedule())
     return response
 
 
-def get_status(turn: Turn, _call: master.Call) -> master.Response:
+def get_status(context: Context, _call: master.Call) -> master.Response:
     """Which machines are draining, with what frameworks said to that, and which are down."""
-    plan = turn.state.plan
+    plan = context.state.plan
     response = Response(type=Response.GET_MAINTENANCE_STATUS)
     status = response.get_maintenance_status.status
     status.SetInParent()
@@ -40,14 +40,14 @@ def get_status(turn: Turn, _call: master.Call) -> master.Response:
         else:
             draining[machine(one)] = status.draining_machines.add(id=one)
     if draining:
-        for agent in turn.state.agents.values():
+        for agent in context.state.agents.values():
             for one_name in plan.machines_of(agent.info.hostname, agent.pid):
                 if one_name in draining:
                     draining[one_name].statuses.extend(agent.inverse_statuses.values())
     return response
 
 
-def update_schedule(turn: Turn, call: master.Call, request: int) -> None:
+def update_schedule(context: Context, call: master.Call, request: int) -> None:
     """Plan maintenance anew.
 
     Raises:
@@ -62,11 +62,11 @@ def update_schedule(turn: Turn, call: master.Call, request: int) -> None:
     size = schedule.ByteSize()
     if size > PLAN_BYTES_MAX:
         raise LimitExceeded(f"the schedule has {size} bytes; at most {PLAN_BYTES_MAX} are allowed")
-    check_schedule(schedule, turn.state.ordered_plan, "update_maintenance_schedule.schedule")
-    _order(turn, request, turn.state.ordered_plan.rescheduled(schedule))
+    check_schedule(schedule, context.state.ordered_plan, "update_maintenance_schedule.schedule")
+    _order(context, request, context.state.ordered_plan.rescheduled(schedule))
 
 
-def start(turn: Turn, call: master.Call, request: int) -> None:
+def start(context: Context, call: master.Call, request: int) -> None:
     """Take machines out of service: their agents are told to end.
 
     Raises:
@@ -74,15 +74,15 @@ def start(turn: Turn, call: master.Call, request: int) -> None:
     """
     if not call.HasField("start_maintenance"):
         raise InvalidRequest("start_maintenance", "must be set for a call of type START_MAINTENANCE")
-    plan, field = turn.state.ordered_plan, "start_maintenance.machines"
+    plan, field = context.state.ordered_plan, "start_maintenance.machines"
     machines = check_machines(call.start_maintenance.machines, plan, field)
     for index, one in enumerate(machines):
         if one in plan.down:
             raise InvalidRequest(f"{field}[{index}]", f"machine {text(one)} is down already")
-    _order(turn, request, plan.with_down(machines))
+    _order(context, request, plan.with_down(machines))
 
 
-def stop(turn: Turn, call: master.Call, request: int) -> None:
+def stop(context: Context, call: master.Call, request: int) -> None:
     """Put machines into service again, and strike them from the schedule.
 
     Raises:
@@ -90,15 +90,15 @@ def stop(turn: Turn, call: master.Call, request: int) -> None:
     """
     if not call.HasField("stop_maintenance"):
         raise InvalidRequest("stop_maintenance", "must be set for a call of type STOP_MAINTENANCE")
-    plan, field = turn.state.ordered_plan, "stop_maintenance.machines"
+    plan, field = context.state.ordered_plan, "stop_maintenance.machines"
     machines = check_machines(call.stop_maintenance.machines, plan, field)
     for index, one in enumerate(machines):
         if one not in plan.down:
             raise InvalidRequest(f"{field}[{index}]", f"machine {text(one)} is not down")
-    _order(turn, request, plan.without(machines))
+    _order(context, request, plan.without(machines))
 
 
-def _order(turn: Turn, request: int, plan: Plan) -> None:
+def _order(context: Context, request: int, plan: Plan) -> None:
     """Have the store keep the plan. Nothing follows from it before it does."""
     # A machine that is down takes more room than one that is planned to be: whatever is planned here can be started.
     size = sum(len(one.value or b"") for one in records.maintain(plan.with_down(map(machine, plan.machines()))))
@@ -106,28 +106,28 @@ def _order(turn: Turn, request: int, plan: Plan) -> None:
         raise LimitExceeded(
             f"the schedule has {size} bytes, counting all its machines as down; at most {PLAN_BYTES_MAX} are allowed"
         )
-    turn.state.ordered_plan = plan
-    turn.order(Persist(records.maintain(plan), MaintenanceStored(request, plan)))
+    context.state.ordered_plan = plan
+    context.order(Persist(records.maintain(plan), MaintenanceStored(request, plan)))
 
 
-def stored(turn: Turn, event: MaintenanceStored) -> None:
+def stored(context: Context, event: MaintenanceStored) -> None:
     """The store has the plan: agents of machines that are down now end, and others are offered with other prospects."""
-    cluster = turn.state
+    cluster = context.state
     before, cluster.plan = cluster.plan, event.plan
     for agent in list(cluster.agents.values()):
         hostname, pid = agent.info.hostname, agent.pid
         if event.plan.is_down(hostname, pid):
-            removal.remove(turn, agent, mesos_messages.CAUSE_MACHINE_DOWN)
+            removal.remove(context, agent, mesos_messages.CAUSE_MACHINE_DOWN)
         elif event.plan.unavailability(hostname, pid) != before.unavailability(hostname, pid):
-            _replanned(turn, agent)
-    turn.note("maintenance planned", machines=sum(1 for _ in event.plan.machines()), down=len(event.plan.down))
-    turn.order(Answer(event.request))
+            _replanned(context, agent)
+    context.note("maintenance planned", machines=sum(1 for _ in event.plan.machines()), down=len(event.plan.down))
+    context.order(Answer(event.request))
 
 
-def _replanned(turn: Turn, agent: Agent) -> None:
+def _replanned(context: Context, agent: Agent) -> None:
     """Offers said nothing of it, or something else: they come anew, and so do inverse offers."""
-    removal.take_back_offers(turn, agent)
+    removal.take_back_offers(context, agent)
     agent.inverse_statuses.clear()
     if agent.registered_at is not None:
-        agent.offer_form = offering.offer_form(turn.state, agent)
-        allocator_messages.agent_changed(turn, agent, holdings=False)
+        agent.offer_form = offering.offer_form(context.state, agent)
+        allocator_messages.agent_changed(context, agent, holdings=False)

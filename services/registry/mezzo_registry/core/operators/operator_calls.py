@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mesos.v1.master import master_pb2 as master
 from mezzo import limits
 from mezzo.errors import InvalidRequest, MezzoError, NotFound, Unimplemented
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import Answer, Refuse
 from mezzo_registry.core.events import OperatorCalled, OperatorKilledTask
 from mezzo_registry.core.frameworks import teardown
@@ -17,23 +17,23 @@ from mezzo_registry.core.views import observers
 
 Call = master.Call
 Response = master.Response
-Read = Callable[[Turn, master.Call], master.Response]
+Read = Callable[[Context, master.Call], master.Response]
 """Gives the answer to a call that changes nothing."""
-Change = Callable[[Turn, master.Call, int], None]
+Change = Callable[[Context, master.Call, int], None]
 """Carries out a call, and orders the answer to its request; now, or when the store has what was changed."""
 
 
-def called(turn: Turn, event: OperatorCalled) -> None:
+def called(context: Context, event: OperatorCalled) -> None:
     """An operator made a call: carry it out, or refuse it and change nothing."""
     try:
         _check(event.call)
         change = _CHANGES.get(event.call.type)
         if change is not None:
-            change(turn, event.call, event.request)
+            change(context, event.call, event.request)
         else:
-            turn.order(Answer(event.request, _READS[event.call.type](turn, event.call)))
+            context.order(Answer(event.request, _READS[event.call.type](context, event.call)))
     except MezzoError as error:
-        turn.order(Refuse(event.request, error))
+        context.order(Refuse(event.request, error))
 
 
 def _check(call: master.Call) -> None:
@@ -45,37 +45,39 @@ def _check(call: master.Call) -> None:
         raise Unimplemented(f"call {Call.Type.Name(call.type)} is not supported by this version of Mezzo")
 
 
-def killed_task(turn: Turn, event: OperatorKilledTask) -> None:
+def killed_task(context: Context, event: OperatorKilledTask) -> None:
     """An operator wants a task killed."""
-    framework = turn.state.frameworks.get(event.framework_id)
+    framework = context.state.frameworks.get(event.framework_id)
     if framework is None:
-        turn.order(Refuse(event.request, NotFound(f"framework_id.value: there is no framework '{event.framework_id}'")))
+        context.order(
+            Refuse(event.request, NotFound(f"framework_id.value: there is no framework '{event.framework_id}'"))
+        )
         return
     task = framework.tasks.get(event.task_id)
     if task is None or task.terminal:
-        turn.order(Refuse(event.request, NotFound(f"task_id.value: the framework runs no task '{event.task_id}'")))
+        context.order(Refuse(event.request, NotFound(f"task_id.value: the framework runs no task '{event.task_id}'")))
         return
-    updates.kill(turn, framework, task.id, task.agent.id)
-    turn.note("task killed by an operator", framework_id=framework.id, task_id=task.id)
-    turn.order(Answer(event.request))
+    updates.kill(context, framework, task.id, task.agent.id)
+    context.note("task killed by an operator", framework_id=framework.id, task_id=task.id)
+    context.order(Answer(event.request))
 
 
-def _framework(turn: Turn, framework_id: str, field: str) -> Framework:
-    framework = turn.state.frameworks.get(framework_id)
+def _framework(context: Context, framework_id: str, field: str) -> Framework:
+    framework = context.state.frameworks.get(framework_id)
     if framework is None:
         raise InvalidRequest(field, f"there is no framework '{framework_id}'")
     return framework
 
 
-def _teardown(turn: Turn, call: master.Call, request: int) -> None:
+def _teardown(context: Context, call: master.Call, request: int) -> None:
     if not call.HasField("teardown"):
         raise InvalidRequest("teardown", "must be set for a call of type TEARDOWN")
-    framework = _framework(turn, call.teardown.framework_id.value, "teardown.framework_id.value")
-    teardown.tear_down(turn, framework, "an operator tore it down")
-    turn.order(Answer(request))
+    framework = _framework(context, call.teardown.framework_id.value, "teardown.framework_id.value")
+    teardown.tear_down(context, framework, "an operator tore it down")
+    context.order(Answer(request))
 
 
-def _get_metrics(_turn: Turn, call: master.Call) -> master.Response:
+def _get_metrics(_context: Context, call: master.Call) -> master.Response:
     if not call.HasField("get_metrics"):
         raise InvalidRequest("get_metrics", "must be set for a call of type GET_METRICS")
     response = Response(type=Response.GET_METRICS)
@@ -83,25 +85,25 @@ def _get_metrics(_turn: Turn, call: master.Call) -> master.Response:
     return response
 
 
-def _get_health(_turn: Turn, _call: master.Call) -> master.Response:
+def _get_health(_context: Context, _call: master.Call) -> master.Response:
     response = Response(type=Response.GET_HEALTH)
     response.get_health.healthy = True
     return response
 
 
-def _get_flags(turn: Turn, _call: master.Call) -> master.Response:
+def _get_flags(context: Context, _call: master.Call) -> master.Response:
     response = Response(type=Response.GET_FLAGS)
     response.get_flags.SetInParent()
-    for name, value in sorted(observers.flags_of(turn).items()):
+    for name, value in sorted(observers.flags_of(context).items()):
         response.get_flags.flags.add(name=name, value=value)
     return response
 
 
-def _get_master(turn: Turn, _call: master.Call) -> master.Response:
+def _get_master(context: Context, _call: master.Call) -> master.Response:
     response = Response(type=Response.GET_MASTER)
-    response.get_master.master_info.CopyFrom(turn.identity.master_info)
-    response.get_master.start_time = turn.identity.started_at
-    response.get_master.elected_time = turn.identity.elected_at
+    response.get_master.master_info.CopyFrom(context.identity.master_info)
+    response.get_master.start_time = context.identity.started_at
+    response.get_master.elected_time = context.identity.elected_at
     return response
 
 

@@ -11,7 +11,7 @@ from mesos.v1.master import master_pb2 as master
 from mezzo.errors import Conflict, InvalidRequest, LimitExceeded
 from mezzo.resources import Quantities
 from mezzo_registry.core import records
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import Answer, Persist
 from mezzo_registry.core.events import RolesStored
 from mezzo_registry.core.offers import offering
@@ -28,37 +28,37 @@ Response = master.Response
 # --- at the beginning of a term ---------------------------------------------------------------------------------------
 
 
-def recovered(turn: Turn, configuration: Configuration) -> None:
+def recovered(context: Context, configuration: Configuration) -> None:
     """What the store holds is configured. The weights of the flags are taken where the store has none."""
-    cluster = turn.state
+    cluster = context.state
     for one in (cluster.configuration, cluster.ordered):
         one.apply(configuration.weights, configuration.quotas)
-    if not turn.settings.weights:
+    if not context.settings.weights:
         return
     if cluster.configuration.weights:
-        turn.warn("the flag --weights is not used: the store has weights", weights=cluster.configuration.weights)
+        context.warn("the flag --weights is not used: the store has weights", weights=cluster.configuration.weights)
     else:
-        _order(turn, None, weights=turn.settings.weights)
+        _order(context, None, weights=context.settings.weights)
 
 
 # --- calls ------------------------------------------------------------------------------------------------------------
 
 
-def get_weights(turn: Turn, _call: master.Call) -> master.Response:
+def get_weights(context: Context, _call: master.Call) -> master.Response:
     """The weights that are configured."""
     response = Response(type=Response.GET_WEIGHTS)
     response.get_weights.SetInParent()
-    for role, weight in sorted(turn.state.configuration.weights.items()):
+    for role, weight in sorted(context.state.configuration.weights.items()):
         response.get_weights.weight_infos.add(role=role, weight=weight)
     return response
 
 
-def get_quota(turn: Turn, _call: master.Call) -> master.Response:
+def get_quota(context: Context, _call: master.Call) -> master.Response:
     """The quotas that are configured, in Mesos' form and in its form of old."""
     response = Response(type=Response.GET_QUOTA)
     status = response.get_quota.status
     status.SetInParent()
-    for role, one in sorted(turn.state.configuration.quotas.items()):
+    for role, one in sorted(context.state.configuration.quotas.items()):
         status.configs.append(roles.encode(role, one))
         info = status.infos.add(role=role)
         for name, amount in sorted(roles.amounts(one.guarantees.items()).items()):
@@ -67,7 +67,7 @@ def get_quota(turn: Turn, _call: master.Call) -> master.Response:
     return response
 
 
-def update_weights(turn: Turn, call: master.Call, request: int) -> None:
+def update_weights(context: Context, call: master.Call, request: int) -> None:
     """Set weights, all or none.
 
     Raises:
@@ -77,10 +77,10 @@ def update_weights(turn: Turn, call: master.Call, request: int) -> None:
     if not call.HasField("update_weights"):
         raise InvalidRequest("update_weights", "must be set for a call of type UPDATE_WEIGHTS")
     infos = call.update_weights.weight_infos
-    _order(turn, request, weights=check_weights(infos, "update_weights.weight_infos"))
+    _order(context, request, weights=check_weights(infos, "update_weights.weight_infos"))
 
 
-def update_quota(turn: Turn, call: master.Call, request: int) -> None:
+def update_quota(context: Context, call: master.Call, request: int) -> None:
     """Set quotas, all or none.
 
     Raises:
@@ -93,16 +93,16 @@ def update_quota(turn: Turn, call: master.Call, request: int) -> None:
     field = "update_quota.quota_configs"
     configs = call.update_quota.quota_configs
     quotas = check_quota_configs(configs, field)
-    _check_tree(turn, quotas, {config.role: f"{field}[{index}]" for index, config in enumerate(configs)}, field)
+    _check_tree(context, quotas, {config.role: f"{field}[{index}]" for index, config in enumerate(configs)}, field)
     if not call.update_quota.force:
-        short = _overcommitment(turn, quotas)
+        short = _overcommitment(context, quotas)
         if short:
             raise InvalidRequest(field, f"{short} ('force' overrides this)")
-        _check_consumption(turn, quotas, field)
-    _order(turn, request, quotas=quotas)
+        _check_consumption(context, quotas, field)
+    _order(context, request, quotas=quotas)
 
 
-def set_quota(turn: Turn, call: master.Call, request: int) -> None:
+def set_quota(context: Context, call: master.Call, request: int) -> None:
     """Set the quota of a role that has none, in the form of old: guarantee and limit at once.
 
     Raises:
@@ -113,16 +113,16 @@ def set_quota(turn: Turn, call: master.Call, request: int) -> None:
         raise InvalidRequest("set_quota", "must be set for a call of type SET_QUOTA")
     field, asked = "set_quota.quota_request", call.set_quota.quota_request
     quotas = {asked.role: check_quota_request(asked, field)}
-    if asked.role in turn.state.ordered.quotas:
+    if asked.role in context.state.ordered.quotas:
         raise InvalidRequest(f"{field}.role", f"role '{asked.role}' has a quota; remove or update it")
-    _check_tree(turn, quotas, {asked.role: field}, field)
-    short = _overcommitment(turn, quotas)
+    _check_tree(context, quotas, {asked.role: field}, field)
+    short = _overcommitment(context, quotas)
     if short and not asked.force:
         raise Conflict(f"{field}.guarantee: {short} ('force' overrides this)")
-    _order(turn, request, quotas=quotas)
+    _order(context, request, quotas=quotas)
 
 
-def remove_quota(turn: Turn, call: master.Call, request: int) -> None:
+def remove_quota(context: Context, call: master.Call, request: int) -> None:
     """Remove a role's quota.
 
     Raises:
@@ -131,34 +131,34 @@ def remove_quota(turn: Turn, call: master.Call, request: int) -> None:
     if not call.HasField("remove_quota"):
         raise InvalidRequest("remove_quota", "must be set for a call of type REMOVE_QUOTA")
     role, field = call.remove_quota.role, "remove_quota.role"
-    if role not in turn.state.ordered.quotas:
+    if role not in context.state.ordered.quotas:
         raise InvalidRequest(field, f"role '{role}' has no quota")
     quotas = {role: NO_QUOTA}
-    _check_tree(turn, quotas, {role: field}, field)
-    _order(turn, request, quotas=quotas)
+    _check_tree(context, quotas, {role: field}, field)
+    _order(context, request, quotas=quotas)
 
 
 # --- checks against what is there -------------------------------------------------------------------------------------
 
 
-def _check_tree(turn: Turn, quotas: Mapping[str, Quota], fields: Mapping[str, str], field: str) -> None:
+def _check_tree(context: Context, quotas: Mapping[str, Quota], fields: Mapping[str, str], field: str) -> None:
     """Refuse quotas that would contradict those above and below them; `fields` says where each role is named."""
-    for role, how in roles.contradictions(turn.state.ordered.changed({}, quotas).quotas):
+    for role, how in roles.contradictions(context.state.ordered.changed({}, quotas).quotas):
         raise InvalidRequest(fields.get(role, field), f"role '{role}': {how}")
 
 
-def _overcommitment(turn: Turn, quotas: Mapping[str, Quota]) -> str:
+def _overcommitment(context: Context, quotas: Mapping[str, Quota]) -> str:
     """How the cluster is too small for what would be guaranteed; empty if it is large enough."""
-    promised = roles.promised(turn.state.ordered.changed({}, quotas).quotas)
-    capacity = consumption.capacity(turn.state)
+    promised = roles.promised(context.state.ordered.changed({}, quotas).quotas)
+    capacity = consumption.capacity(context.state)
     if capacity.contains(promised):
         return ""
     return f"the guarantees of all roles, {promised}, exceed what the agents have, {capacity or 'nothing'}"
 
 
-def _check_consumption(turn: Turn, quotas: Mapping[str, Quota], field: str) -> None:
+def _check_consumption(context: Context, quotas: Mapping[str, Quota], field: str) -> None:
     """Refuse limits that are exceeded already."""
-    consumed = consumption.consumptions(turn.state)
+    consumed = consumption.consumptions(context.state)
     for index, (role, one) in enumerate(quotas.items()):
         amounts = consumed.get(role, Quantities.EMPTY)
         if not one.limits.admit(amounts):
@@ -172,7 +172,7 @@ def _check_consumption(turn: Turn, quotas: Mapping[str, Quota], field: str) -> N
 
 
 def _order(
-    turn: Turn,
+    context: Context,
     request: int | None,
     *,
     weights: Mapping[str, float] | None = None,
@@ -180,34 +180,34 @@ def _order(
 ) -> None:
     """Have the store keep it. Everybody else is told when it does."""
     weights, quotas = weights or {}, quotas or {}
-    changed = turn.state.ordered.changed(weights, quotas)
-    size, before = records.size_of_roles(changed), records.size_of_roles(turn.state.ordered)
+    changed = context.state.ordered.changed(weights, quotas)
+    size, before = records.size_of_roles(changed), records.size_of_roles(context.state.ordered)
     if size > max(ROLE_RECORDS_BYTES_MAX, before):
         raise LimitExceeded(f"what is configured for roles exceeds {ROLE_RECORDS_BYTES_MAX} bytes")
-    turn.state.ordered = changed
-    turn.order(Persist(records.configure(weights, quotas), RolesStored(request, weights, quotas)))
+    context.state.ordered = changed
+    context.order(Persist(records.configure(weights, quotas), RolesStored(request, weights, quotas)))
 
 
-def stored(turn: Turn, event: RolesStored) -> None:
+def stored(context: Context, event: RolesStored) -> None:
     """The store has it: it is configured from now on."""
-    cluster = turn.state
+    cluster = context.state
     before = {role: cluster.configuration.quota(role) for role in event.quotas}
     cluster.configuration.apply(event.weights, event.quotas)
     changed = sorted(event.weights.keys() | event.quotas.keys())
     for role in changed:
-        allocator_messages.role_changed(turn, role)
-    observers.roles_changed(turn, changed)
+        allocator_messages.role_changed(context, role)
+    observers.roles_changed(context, changed)
     if event.weights.keys() & _in_use(cluster.roles):
         # Whatever is out was shared by the weights of before.
-        _rescind_all(turn)
+        _rescind_all(context)
     if event.quotas and cluster.offers:
         raised = {
             role: one.guarantees for role, one in event.quotas.items() if one.guarantees - before[role].guarantees
         }
-        quota_room.rescind(turn, event.quotas, raised)
-    turn.note("roles configured", weights=dict(event.weights), quotas=[*event.quotas])
+        quota_room.rescind(context, event.quotas, raised)
+    context.note("roles configured", weights=dict(event.weights), quotas=[*event.quotas])
     if event.request is not None:
-        turn.order(Answer(event.request))
+        context.order(Answer(event.request))
 
 
 def _in_use(used: Iterable[str]) -> set[str]:
@@ -220,6 +220,6 @@ def _in_use(used: Iterable[str]) -> set[str]:
     return found
 
 
-def _rescind_all(turn: Turn) -> None:
-    for offer in list(turn.state.offers.values()):
-        offering.rescind(turn, offer)
+def _rescind_all(context: Context) -> None:
+    for offer in list(context.state.offers.values()):
+        offering.rescind(context, offer)

@@ -5,7 +5,7 @@ from mezzo import equality, limits
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import InvalidRequest
 from mezzo.resources import ResourceError, Resources
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.state.cluster import Executor, Framework, Task
 from mezzo_registry.core.tasks import statuses, termination
 from mezzo_registry.core.tasks.pool import Pool
@@ -22,7 +22,7 @@ Message = agent_session.RegistryMessage
 Status = mesos.TaskStatus
 
 
-def launch(turn: Turn, pool: Pool, info: mesos.TaskInfo, field: str) -> None:
+def launch(context: Context, pool: Pool, info: mesos.TaskInfo, field: str) -> None:
     """Start a task on its own executor, or on none; or say why not."""
     framework, agent = pool.framework, pool.agent
     try:
@@ -41,16 +41,16 @@ def launch(turn: Turn, pool: Pool, info: mesos.TaskInfo, field: str) -> None:
         check_revocable(needed, f"{field}.resources")
         pool.remaining = _pay(pool, needed, field)
     except InvalidRequest as error:
-        _invalid(turn, framework, info, Status.REASON_TASK_INVALID, str(error))
+        _invalid(context, framework, info, Status.REASON_TASK_INVALID, str(error))
         return
     if executor is not None:
-        _enter_executor(turn, executor)
-    _enter_task(turn, pool, message.run_task.task, resources, message, executor)
-    turn.introduce(agent, framework)
-    turn.to_agent(agent, message)
+        _enter_executor(context, executor)
+    _enter_task(context, pool, message.run_task.task, resources, message, executor)
+    context.introduce(agent, framework)
+    context.to_agent(agent, message)
 
 
-def launch_group(turn: Turn, pool: Pool, group: mesos.Offer.Operation.LaunchGroup, field: str) -> None:
+def launch_group(context: Context, pool: Pool, group: mesos.Offer.Operation.LaunchGroup, field: str) -> None:
     """Start tasks together on one executor; or say of all of them why not."""
     framework, agent = pool.framework, pool.agent
     tasks = group.task_group.tasks
@@ -71,15 +71,15 @@ def launch_group(turn: Turn, pool: Pool, group: mesos.Offer.Operation.LaunchGrou
         pool.remaining = _pay(pool, needed, field)
     except InvalidRequest as error:
         for info in tasks:
-            _invalid(turn, framework, info, Status.REASON_TASK_GROUP_INVALID, str(error))
+            _invalid(context, framework, info, Status.REASON_TASK_GROUP_INVALID, str(error))
         return
-    _enter_executor(turn, executor)
+    _enter_executor(context, executor)
     for info, held in zip(run.task_group.tasks, resources, strict=True):
         for resource in info.resources:
             resource.allocation_info.role = pool.role
-        _enter_task(turn, pool, info, held, message, executor)
-    turn.introduce(agent, framework)
-    turn.to_agent(agent, message)
+        _enter_task(context, pool, info, held, message, executor)
+    context.introduce(agent, framework)
+    context.to_agent(agent, message)
 
 
 def _check_group(pool: Pool, group: mesos.Offer.Operation.LaunchGroup, field: str) -> list[Resources]:
@@ -163,14 +163,14 @@ def _pay(pool: Pool, needed: Resources, field: str) -> Resources:
         ) from error
 
 
-def _enter_executor(turn: Turn, executor: Executor) -> None:
+def _enter_executor(context: Context, executor: Executor) -> None:
     if executor.key not in executor.agent.executors:
-        turn.state.add_executor(executor, paid=True)
-        observers.executor_added(turn, executor)
+        context.state.add_executor(executor, paid=True)
+        observers.executor_added(context, executor)
 
 
 def _enter_task(
-    turn: Turn,
+    context: Context,
     pool: Pool,
     info: mesos.TaskInfo,
     resources: Resources,
@@ -188,13 +188,13 @@ def _enter_task(
         launch=message,
     )
     pool.framework.revived_in_vain = False
-    turn.state.add_task(task, paid=True)
-    observers.task_added(turn, task)
+    context.state.add_task(task, paid=True)
+    observers.task_added(context, task)
 
 
 def _invalid(
-    turn: Turn, framework: Framework, info: mesos.TaskInfo, reason: "Status.Reason.ValueType", why: str
+    context: Context, framework: Framework, info: mesos.TaskInfo, reason: "Status.Reason.ValueType", why: str
 ) -> None:
-    status = statuses.status(turn, info.task_id.value, mesos.TASK_ERROR, reason, why, info.agent_id.value)
-    termination.count(turn, mesos.TASK_ERROR, status)
-    statuses.send(turn, framework, status)
+    status = statuses.status(context, info.task_id.value, mesos.TASK_ERROR, reason, why, info.agent_id.value)
+    termination.count(context, mesos.TASK_ERROR, status)
+    statuses.send(context, framework, status)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo_registry.core import mesos_messages
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.state.cluster import Framework, Task
 from mezzo_registry.core.state.times import time_info
 from mezzo_registry.core.state.transitions import AgentState
@@ -18,25 +18,25 @@ Status = mesos.TaskStatus
 REASON = Status.REASON_RECONCILIATION
 
 
-def reconcile(turn: Turn, framework: Framework, asked: Sequence[scheduler.Call.Reconcile.Task]) -> None:
+def reconcile(context: Context, framework: Framework, asked: Sequence[scheduler.Call.Reconcile.Task]) -> None:
     """Answer for each task asked about; for all that the registry knows when none is named."""
     if not asked:
         for task in list(framework.tasks.values()):
-            _answer_known(turn, framework, task)
+            _answer_known(context, framework, task)
     for one in asked:
-        answer_one(turn, framework, one.task_id.value, one.agent_id.value)
+        answer_one(context, framework, one.task_id.value, one.agent_id.value)
 
 
-def answer_one(turn: Turn, framework: Framework, task_id: str, agent_id: str) -> None:
+def answer_one(context: Context, framework: Framework, task_id: str, agent_id: str) -> None:
     """Say what is known of one task. Nothing is said while its agent may yet come back from before the election."""
-    cluster = turn.state
+    cluster = context.state
     task = framework.tasks.get(task_id)
     if task is not None:
-        _answer_known(turn, framework, task)
+        _answer_known(context, framework, task)
         return
     missed = framework.unreachable.get(task_id)
     if missed is not None:
-        _answer_unreachable(turn, framework, task_id, missed.agent.id)
+        _answer_unreachable(context, framework, task_id, missed.agent.id)
         return
     if agent_id in cluster.recovered or (not agent_id and cluster.recovered):
         return
@@ -46,34 +46,34 @@ def answer_one(turn: Turn, framework: Framework, task_id: str, agent_id: str) ->
     if agent is not None:
         state, message = mesos.TASK_GONE, mesos_messages.RECONCILED_UNKNOWN_TO_AGENT
     elif agent_id in cluster.unreachable:
-        _answer_unreachable(turn, framework, task_id, agent_id)
+        _answer_unreachable(context, framework, task_id, agent_id)
         return
     elif agent_id in cluster.gone:
         state, message = mesos.TASK_GONE_BY_OPERATOR, mesos_messages.RECONCILED_GONE
     else:
         state, message = mesos.TASK_UNKNOWN, mesos_messages.RECONCILED_UNKNOWN
-    made = statuses.status(turn, task_id, statuses.lost(framework, state), REASON, message, agent_id)
-    statuses.send(turn, framework, made)
+    made = statuses.status(context, task_id, statuses.lost(framework, state), REASON, message, agent_id)
+    statuses.send(context, framework, made)
 
 
 def reconcile_operations(
-    turn: Turn, framework: Framework, asked: Sequence[scheduler.Call.ReconcileOperations.Operation]
+    context: Context, framework: Framework, asked: Sequence[scheduler.Call.ReconcileOperations.Operation]
 ) -> None:
     """Answer for each operation asked about. Each has ended in the turn of its ACCEPT, so none is known by now."""
     for one in asked:
         event = scheduler.Event(type=scheduler.Event.UPDATE_OPERATION_STATUS)
         status = event.update_operation_status.status
         status.operation_id.CopyFrom(one.operation_id)
-        status.state, status.message = _of_operation(turn, one.agent_id.value)
+        status.state, status.message = _of_operation(context, one.agent_id.value)
         if one.HasField("agent_id"):
             status.agent_id.CopyFrom(one.agent_id)
         if one.HasField("resource_provider_id"):
             status.resource_provider_id.CopyFrom(one.resource_provider_id)
-        turn.to_framework(framework, event)
+        context.to_framework(framework, event)
 
 
-def _of_operation(turn: Turn, agent_id: str) -> tuple["mesos.OperationState.ValueType", str]:
-    cluster = turn.state
+def _of_operation(context: Context, agent_id: str) -> tuple["mesos.OperationState.ValueType", str]:
+    cluster = context.state
     if agent_id in cluster.recovered or (not agent_id and cluster.recovered):
         return mesos.OPERATION_RECOVERING, mesos_messages.OPERATION_AGENT_RECOVERED
     if agent_id in cluster.unreachable:
@@ -86,16 +86,16 @@ def _of_operation(turn: Turn, agent_id: str) -> tuple["mesos.OperationState.Valu
     return mesos.OPERATION_UNKNOWN, unknown
 
 
-def _answer_known(turn: Turn, framework: Framework, task: Task) -> None:
+def _answer_known(context: Context, framework: Framework, task: Task) -> None:
     """The state that the framework has been told, if an update is on its way; else the newest."""
     state = task.pending.state if task.pending is not None else task.state
-    statuses.send(turn, framework, statuses.of_task(turn, task, state, REASON, mesos_messages.RECONCILED_LATEST))
+    statuses.send(context, framework, statuses.of_task(context, task, state, REASON, mesos_messages.RECONCILED_LATEST))
 
 
-def _answer_unreachable(turn: Turn, framework: Framework, task_id: str, agent_id: str) -> None:
+def _answer_unreachable(context: Context, framework: Framework, task_id: str, agent_id: str) -> None:
     state = statuses.lost(framework, mesos.TASK_UNREACHABLE)
-    made = statuses.status(turn, task_id, state, REASON, mesos_messages.RECONCILED_UNREACHABLE, agent_id)
-    since = turn.state.unreachable.get(agent_id)
+    made = statuses.status(context, task_id, state, REASON, mesos_messages.RECONCILED_UNREACHABLE, agent_id)
+    since = context.state.unreachable.get(agent_id)
     if since is not None:
         made.unreachable_time.CopyFrom(time_info(since))
-    statuses.send(turn, framework, made)
+    statuses.send(context, framework, made)

@@ -3,12 +3,12 @@
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.errors import shorten
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.state.cluster import Framework, Task
 
 
 def status(
-    turn: Turn,
+    context: Context,
     task_id: str,
     state: "mesos.TaskState.ValueType",
     reason: "mesos.TaskStatus.Reason.ValueType",
@@ -21,7 +21,7 @@ def status(
         source=mesos.TaskStatus.SOURCE_MASTER,
         reason=reason,
         message=shorten(message),
-        timestamp=turn.now,
+        timestamp=context.now,
     )
     made.task_id.value = task_id
     if agent_id:
@@ -30,14 +30,14 @@ def status(
 
 
 def of_task(
-    turn: Turn,
+    context: Context,
     task: Task,
     state: "mesos.TaskState.ValueType",
     reason: "mesos.TaskStatus.Reason.ValueType",
     message: str,
 ) -> mesos.TaskStatus:
     """A status that the registry says of a task that it knows, with what is known of its container and health."""
-    made = status(turn, task.id, state, reason, message, task.agent.id)
+    made = status(context, task.id, state, reason, message, task.agent.id)
     if task.executor_id:
         made.executor_id.value = task.executor_id
     if task.statuses:
@@ -55,12 +55,12 @@ def of_task(
     return made
 
 
-def send(turn: Turn, framework: Framework, made: mesos.TaskStatus) -> mesos.TaskStatus:
+def send(context: Context, framework: Framework, made: mesos.TaskStatus) -> mesos.TaskStatus:
     """Forward a status to its framework. Returns it as it was sent: a copy, worth keeping."""
     event = scheduler.Event(type=scheduler.Event.UPDATE)
     sent = event.update.status
     sent.CopyFrom(made)
-    turn.to_framework(framework, event)
+    context.to_framework(framework, event)
     return sent
 
 

@@ -4,7 +4,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.task_states import TERMINAL
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.events import ExecutorExited, ExecutorSpoke, TaskUpdated
 from mezzo_registry.core.state.cluster import Agent, Framework, Task, TaskKey
 from mezzo_registry.core.state.transitions import MADE_BY_AGENTS
@@ -18,42 +18,42 @@ ACKNOWLEDGED_MAX = 64
 """How many acknowledged updates are remembered of each agent: as many as may be under way when it goes."""
 
 
-def task_updated(turn: Turn, event: TaskUpdated) -> None:
+def task_updated(context: Context, event: TaskUpdated) -> None:
     """An agent forwards an update: record it and forward it to the framework.
 
     An update for a task that the registry does not know is forwarded all the same: the framework may. One that makes no
     sense is dropped, and counted. One that the framework has acknowledged already is not forwarded again: the agent is
     told, whom the acknowledgement did not reach.
     """
-    turn.counters["messages_status_update"] += 1
-    agent = turn.state.agents_by_session.get(event.session)
+    context.counters["messages_status_update"] += 1
+    agent = context.state.agents_by_session.get(event.session)
     update = event.update
     status = update.status
     if agent is None or status.state not in MADE_BY_AGENTS or not is_whole(update):
-        turn.counters["invalid_status_updates"] += 1
+        context.counters["invalid_status_updates"] += 1
         return
-    agent.heard_at = turn.now
-    framework = turn.state.frameworks.get(update.framework_id.value)
+    agent.heard_at = context.now
+    framework = context.state.frameworks.get(update.framework_id.value)
     if framework is None:
-        turn.counters["invalid_status_updates"] += 1
+        context.counters["invalid_status_updates"] += 1
         return
     if status.agent_id.value != agent.id:
         status.agent_id.value = agent.id
     key = (update.framework_id.value, status.task_id.value)
     if status.uuid and agent.acknowledged.get(key) == status.uuid:
-        turn.counters["valid_status_updates"] += 1
-        _acknowledge(turn, framework, agent, status.task_id.value, status.uuid)
+        context.counters["valid_status_updates"] += 1
+        _acknowledge(context, framework, agent, status.task_id.value, status.uuid)
         return
-    sent = statuses.send(turn, framework, status)
+    sent = statuses.send(context, framework, status)
     task = agent.tasks.get(key)
     if task is None:
-        turn.counters["invalid_status_updates"] += 1
+        context.counters["invalid_status_updates"] += 1
         return
-    turn.counters["valid_status_updates"] += 1
-    _take_in(turn, task, sent, update)
+    context.counters["valid_status_updates"] += 1
+    _take_in(context, task, sent, update)
 
 
-def _take_in(turn: Turn, task: Task, status: mesos.TaskStatus, update: agent_session.TaskUpdate) -> None:
+def _take_in(context: Context, task: Task, status: mesos.TaskStatus, update: agent_session.TaskUpdate) -> None:
     task.reported = True
     task.launch = None
     task.pending = status if status.uuid else None
@@ -61,29 +61,29 @@ def _take_in(turn: Turn, task: Task, status: mesos.TaskStatus, update: agent_ses
     statuses.remember(task, status)
     if not task.terminal:
         if latest in TERMINAL:
-            turn.state.end_task(task, latest)
+            context.state.end_task(task, latest)
             task.agent.kills.pop(task.key, None)
-            allocator_messages.recovered(turn, task.framework, task.agent, task.role, task.resources)
-            termination.count_of_task(turn, task, latest, update.latest if update.HasField("latest") else status)
+            allocator_messages.recovered(context, task.framework, task.agent, task.role, task.resources)
+            termination.count_of_task(context, task, latest, update.latest if update.HasField("latest") else status)
         else:
-            turn.state.move_task(task, latest)
+            context.state.move_task(task, latest)
     if status.state in TERMINAL and task.pending is None:
-        termination.complete(turn, task)  # nobody is asked to acknowledge it
-    elif turn.observed:
-        observers.task_updated(turn, task, status, observers.ACTIVE)
+        termination.complete(context, task)  # nobody is asked to acknowledge it
+    elif context.observed:
+        observers.task_updated(context, task, status, observers.ACTIVE)
 
 
-def acknowledge(turn: Turn, framework: Framework, call: scheduler.Call.Acknowledge) -> None:
+def acknowledge(context: Context, framework: Framework, call: scheduler.Call.Acknowledge) -> None:
     """A framework has an update: tell the agent. The acknowledged terminal update completes the task."""
-    agent = turn.state.agents.get(call.agent_id.value)
+    agent = context.state.agents.get(call.agent_id.value)
     if agent is not None:
         _remember(agent, (framework.info.id.value, call.task_id.value), call.uuid)
     if agent is None or not agent.connected:
         # The agent sends the update again when it is back, and is told then.
-        turn.counters["invalid_status_update_acknowledgements"] += 1
+        context.counters["invalid_status_update_acknowledgements"] += 1
         return
-    turn.counters["valid_status_update_acknowledgements"] += 1
-    _acknowledge(turn, framework, agent, call.task_id.value, call.uuid)
+    context.counters["valid_status_update_acknowledgements"] += 1
+    _acknowledge(context, framework, agent, call.task_id.value, call.uuid)
 
 
 def _remember(agent: Agent, key: TaskKey, uuid: bytes) -> None:
@@ -93,34 +93,34 @@ def _remember(agent: Agent, key: TaskKey, uuid: bytes) -> None:
         del agent.acknowledged[next(iter(agent.acknowledged))]
 
 
-def _acknowledge(turn: Turn, framework: Framework, agent: Agent, task_id: str, uuid: bytes) -> None:
+def _acknowledge(context: Context, framework: Framework, agent: Agent, task_id: str, uuid: bytes) -> None:
     message = Message()
     acknowledged = message.acknowledge_update
     acknowledged.framework_id.value = framework.info.id.value
     acknowledged.task_id.value = task_id
     acknowledged.uuid = uuid
-    turn.introduce(agent, framework)
-    turn.to_agent(agent, message)
+    context.introduce(agent, framework)
+    context.to_agent(agent, message)
     task = framework.tasks.get(task_id)
     if task is None or task.agent is not agent or task.pending is None or task.pending.uuid != uuid:
         return
     if task.pending.state in TERMINAL:
-        termination.complete(turn, task)
+        termination.complete(context, task)
         return
     status, task.pending = task.pending, None
-    observers.task_updated(turn, task, status, observers.ACTIVE)
+    observers.task_updated(context, task, status, observers.ACTIVE)
 
 
 def kill(
-    turn: Turn, framework: Framework, task_id: str, agent_id: str, kill_policy: mesos.KillPolicy | None = None
+    context: Context, framework: Framework, task_id: str, agent_id: str, kill_policy: mesos.KillPolicy | None = None
 ) -> None:
     """Kill a task. Of a task that is not known the framework is told what a reconciliation would tell it."""
     task = framework.tasks.get(task_id)
     if task is None:
-        reconciliation.answer_one(turn, framework, task_id, agent_id)
+        reconciliation.answer_one(context, framework, task_id, agent_id)
         return
     if agent_id and agent_id != task.agent.id:
-        turn.warn("kill names the wrong agent", framework_id=framework.id, task_id=task_id, agent_id=agent_id)
+        context.warn("kill names the wrong agent", framework_id=framework.id, task_id=task_id, agent_id=agent_id)
     if task.terminal:
         return
     message = Message()
@@ -130,15 +130,15 @@ def kill(
     if kill_policy is not None:
         order.kill_policy.CopyFrom(kill_policy)
     task.agent.kills[task.key] = message
-    turn.introduce(task.agent, framework)
-    turn.to_agent(task.agent, message)
+    context.introduce(task.agent, framework)
+    context.to_agent(task.agent, message)
 
 
-def shutdown_executor(turn: Turn, framework: Framework, call: scheduler.Call.Shutdown) -> None:
+def shutdown_executor(context: Context, framework: Framework, call: scheduler.Call.Shutdown) -> None:
     """End an executor. The agent says when it has ended."""
-    agent = turn.state.agents.get(call.agent_id.value)
+    agent = context.state.agents.get(call.agent_id.value)
     if agent is None or (framework.id, call.executor_id.value) not in agent.executors:
-        turn.warn(
+        context.warn(
             "shutdown of an unknown executor",
             framework_id=framework.id, agent_id=call.agent_id.value, executor_id=call.executor_id.value,
         )  # fmt: skip
@@ -147,60 +147,60 @@ def shutdown_executor(turn: Turn, framework: Framework, call: scheduler.Call.Shu
     order = message.shutdown_executor
     order.framework_id.value = framework.id
     order.executor_id.value = call.executor_id.value
-    turn.introduce(agent, framework)
-    turn.to_agent(agent, message)
+    context.introduce(agent, framework)
+    context.to_agent(agent, message)
 
 
-def message_to_executor(turn: Turn, framework: Framework, call: scheduler.Call.Message) -> None:
+def message_to_executor(context: Context, framework: Framework, call: scheduler.Call.Message) -> None:
     """Pass a framework's message on to its executor, if its agent is connected."""
-    turn.counters["messages_framework_to_executor"] += 1
-    agent = turn.state.agents.get(call.agent_id.value)
+    context.counters["messages_framework_to_executor"] += 1
+    agent = context.state.agents.get(call.agent_id.value)
     if agent is None or not agent.connected:
-        turn.counters["invalid_framework_to_executor_messages"] += 1
+        context.counters["invalid_framework_to_executor_messages"] += 1
         return
-    turn.counters["valid_framework_to_executor_messages"] += 1
+    context.counters["valid_framework_to_executor_messages"] += 1
     message = Message()
     passed = message.framework_message
     passed.framework_id.value = framework.id
     passed.executor_id.value = call.executor_id.value
     passed.data = call.data
-    turn.introduce(agent, framework)
-    turn.to_agent(agent, message)
+    context.introduce(agent, framework)
+    context.to_agent(agent, message)
 
 
-def executor_spoke(turn: Turn, event: ExecutorSpoke) -> None:
+def executor_spoke(context: Context, event: ExecutorSpoke) -> None:
     """Pass an executor's message on to its framework, if it is subscribed."""
-    turn.counters["messages_executor_to_framework"] += 1
-    agent = turn.state.agents_by_session.get(event.session)
-    framework = turn.state.frameworks.get(event.message.framework_id.value)
+    context.counters["messages_executor_to_framework"] += 1
+    agent = context.state.agents_by_session.get(event.session)
+    framework = context.state.frameworks.get(event.message.framework_id.value)
     if agent is None or framework is None or not framework.connected or not is_whole(event.message):
-        turn.counters["invalid_executor_to_framework_messages"] += 1
+        context.counters["invalid_executor_to_framework_messages"] += 1
         return
-    agent.heard_at = turn.now
-    turn.counters["valid_executor_to_framework_messages"] += 1
+    agent.heard_at = context.now
+    context.counters["valid_executor_to_framework_messages"] += 1
     passed = scheduler.Event(type=scheduler.Event.MESSAGE)
     passed.message.agent_id.value = agent.id
     passed.message.executor_id.value = event.message.executor_id.value
     passed.message.data = event.message.data
-    turn.to_framework(framework, passed)
+    context.to_framework(framework, passed)
 
 
-def executor_exited(turn: Turn, event: ExecutorExited) -> None:
+def executor_exited(context: Context, event: ExecutorExited) -> None:
     """An executor has ended: it holds nothing any longer, and its framework is told."""
-    turn.counters["messages_exited_executor"] += 1
-    agent = turn.state.agents_by_session.get(event.session)
+    context.counters["messages_exited_executor"] += 1
+    agent = context.state.agents_by_session.get(event.session)
     if agent is None:
         return
-    agent.heard_at = turn.now
+    agent.heard_at = context.now
     exited = event.exited
     executor = agent.executors.get((exited.framework_id.value, exited.executor_id.value))
     if executor is None:
         return
-    turn.state.drop_executor(executor)
-    allocator_messages.recovered(turn, executor.framework, agent, executor.role, executor.resources)
-    observers.executor_removed(turn, executor)
+    context.state.drop_executor(executor)
+    allocator_messages.recovered(context, executor.framework, agent, executor.role, executor.resources)
+    observers.executor_removed(context, executor)
     failure = scheduler.Event(type=scheduler.Event.FAILURE)
     failure.failure.agent_id.value = agent.id
     failure.failure.executor_id.value = exited.executor_id.value
     failure.failure.status = exited.wait_status
-    turn.to_framework(executor.framework, failure)
+    context.to_framework(executor.framework, failure)

@@ -5,7 +5,7 @@ from itertools import islice
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.resources import Quantities
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.state import consumption, framework_metrics, sums
 from mezzo_registry.core.state.cluster import ClusterState
 from mezzo_registry.core.state.transitions import STATE_NAMES, AgentState, FrameworkState
@@ -106,17 +106,17 @@ RESOURCES = ("cpus", "gpus", "mem", "disk")
 ACTIVE_STATES = (mesos.TASK_STAGING, mesos.TASK_STARTING, mesos.TASK_RUNNING, mesos.TASK_KILLING)
 
 
-def measure(turn: Turn, *, in_full: bool = False) -> dict[str, float]:
+def measure(context: Context, *, in_full: bool = False) -> dict[str, float]:
     """All numbers, by name; with those of single frameworks, roles and kinds of operations if `in_full`.
 
     Walks the agents and frameworks, but no tasks.
     """
-    cluster = turn.state
+    cluster = context.state
     numbers = {f"master/{name}": 0.0 for name in (*COUNTED, *(OPERATIONS if in_full else ()))}
-    for name, count in turn.counters.items():
+    for name, count in context.counters.items():
         numbers[f"master/{name}"] = float(count)
     numbers["master/elected"] = 1.0
-    numbers["master/uptime_secs"] = max(0.0, turn.now - turn.identity.started_at)
+    numbers["master/uptime_secs"] = max(0.0, context.now - context.identity.started_at)
     numbers["master/outstanding_offers"] = float(len(cluster.offers))
     numbers["master/operator_event_stream_subscribers"] = float(len(cluster.observers))
     numbers.update(_agents(cluster))
@@ -127,7 +127,7 @@ def measure(turn: Turn, *, in_full: bool = False) -> dict[str, float]:
         numbers.update(_quotas(cluster))
         # The allocator names the roles that have some.
         numbers.update((f"{FILTERS}{role}/active", 0.0) for role in islice(cluster.roles, ROLES_MAX))
-        if turn.settings.publish_per_framework_metrics:
+        if context.settings.publish_per_framework_metrics:
             numbers.update(framework_metrics.measure(cluster))
     return numbers
 

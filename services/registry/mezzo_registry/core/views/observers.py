@@ -7,7 +7,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.master import master_pb2 as master
 from mezzo.confidential import withhold
 from mezzo.operator.v1 import operator_pb2 as operator
-from mezzo_registry.core.context import Turn
+from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import PublishSnapshot
 from mezzo_registry.core.events import ObserverJoined, ObserverLeft, ObserverReady
 from mezzo_registry.core.state import resource_cache
@@ -25,13 +25,13 @@ COMPLETED = operator.TASK_LIST_COMPLETED
 TASKS_PER_PART = 1000
 
 
-def joined(turn: Turn, event: ObserverJoined) -> None:
+def joined(context: Context, event: ObserverJoined) -> None:
     """Give an observer everything, and every change from now on.
 
     Everything but the tasks is told at once. Tasks can be many, so they come in parts, and the cluster's work goes on
     in between; a task that changes before its part comes is told whole before its change is.
     """
-    cluster, observer = turn.state, event.observer
+    cluster, observer = context.state, event.observer
     cluster.observers.add(observer)
     cluster.untold[observer] = {
         task: None
@@ -39,33 +39,33 @@ def joined(turn: Turn, event: ObserverJoined) -> None:
         for tasks in (framework.completed, framework.unreachable.values(), framework.tasks.values())
         for task in tasks
     }
-    changes = list(_all_but_tasks(turn))
-    changes += _next_part(turn, observer)
-    turn.order(PublishSnapshot(observer, changes, begins=True, more=observer in cluster.untold))
+    changes = list(_all_but_tasks(context))
+    changes += _next_part(context, observer)
+    context.order(PublishSnapshot(observer, changes, begins=True, more=observer in cluster.untold))
 
 
-def ready(turn: Turn, event: ObserverReady) -> None:
+def ready(context: Context, event: ObserverReady) -> None:
     """Give an observer the next part of its snapshot."""
-    if event.observer in turn.state.untold:
-        changes = _next_part(turn, event.observer)
-        more = event.observer in turn.state.untold
-        turn.order(PublishSnapshot(event.observer, changes, begins=False, more=more))
+    if event.observer in context.state.untold:
+        changes = _next_part(context, event.observer)
+        more = event.observer in context.state.untold
+        context.order(PublishSnapshot(event.observer, changes, begins=False, more=more))
 
 
-def left(turn: Turn, event: ObserverLeft) -> None:
+def left(context: Context, event: ObserverLeft) -> None:
     """An observer watches no longer."""
-    turn.state.observers.discard(event.observer)
-    turn.state.untold.pop(event.observer, None)
+    context.state.observers.discard(event.observer)
+    context.state.untold.pop(event.observer, None)
 
 
-def _next_part(turn: Turn, observer: int) -> list[operator.StateChange]:
-    untold = turn.state.untold[observer]
+def _next_part(context: Context, observer: int) -> list[operator.StateChange]:
+    untold = context.state.untold[observer]
     part = list(itertools.islice(untold, TASKS_PER_PART))
     for task in part:
         del untold[task]
     changes = [task_message(task, _list_of(task)) for task in part]
     if not untold:
-        del turn.state.untold[observer]
+        del context.state.untold[observer]
         changes.append(Change(snapshot_end=operator.SnapshotEnd()))
     return changes
 
@@ -76,22 +76,22 @@ def _list_of(task: Task) -> "operator.TaskList.ValueType":
     return UNREACHABLE if task.framework.unreachable.get(task.id) is task else COMPLETED
 
 
-def _tell_first(turn: Turn, task: Task) -> None:
+def _tell_first(context: Context, task: Task) -> None:
     """Tell a task whole to whoever has yet to be told of it, before a change of it is published."""
-    for observer, untold in turn.state.untold.items():
+    for observer, untold in context.state.untold.items():
         if task in untold:
             del untold[task]
             whole = [task_message(task, _list_of(task))]
-            turn.order(PublishSnapshot(observer, whole, begins=False, more=True))
+            context.order(PublishSnapshot(observer, whole, begins=False, more=True))
 
 
-def _all_but_tasks(turn: Turn) -> Iterator[operator.StateChange]:
-    cluster, identity = turn.state, turn.identity
+def _all_but_tasks(context: Context) -> Iterator[operator.StateChange]:
+    cluster, identity = context.state, context.identity
     begin = operator.SnapshotBegin(
         master_info=identity.master_info,
         start_time=identity.started_at,
         elected_time=identity.elected_at,
-        flags=flags_of(turn),
+        flags=flags_of(context),
         version=identity.version,
     )
     yield Change(snapshot_begin=begin)
@@ -109,15 +109,15 @@ def _all_but_tasks(turn: Turn) -> Iterator[operator.StateChange]:
         yield Change(offer_added=operator.OfferAdded(offer=offer.message, made_at=offer.made_at))
 
 
-def flags_of(turn: Turn) -> dict[str, str]:
+def flags_of(context: Context) -> dict[str, str]:
     """The registry's flags, and the allocator's that are the master's in Mesos; by name, as text."""
-    return {**turn.state.allocator_flags, **turn.identity.flags}
+    return {**context.state.allocator_flags, **context.identity.flags}
 
 
-def flags_changed(turn: Turn) -> None:
+def flags_changed(context: Context) -> None:
     """Tell of flags that are not those of the snapshot."""
-    if turn.observed:
-        turn.publish(Change(flags_changed=operator.FlagsChanged(flags=flags_of(turn))))
+    if context.observed:
+        context.publish(Change(flags_changed=operator.FlagsChanged(flags=flags_of(context))))
 
 
 def role_message(cluster: ClusterState, role: str) -> operator.StateChange:
@@ -222,10 +222,10 @@ def _fill(told: mesos.Task, task: Task, info: mesos.TaskInfo) -> None:
         told.limits[name].CopyFrom(limit)
 
 
-def agent_changed(turn: Turn, agent: Agent) -> None:
+def agent_changed(context: Context, agent: Agent) -> None:
     """Tell of an agent."""
-    if turn.observed:
-        turn.publish(agent_message(agent))
+    if context.observed:
+        context.publish(agent_message(agent))
 
 
 def _gone_message(agent_id: str, *, unreachable: bool) -> operator.StateChange:
@@ -235,46 +235,46 @@ def _gone_message(agent_id: str, *, unreachable: bool) -> operator.StateChange:
     return change
 
 
-def agent_gone(turn: Turn, agent_id: str, *, unreachable: bool) -> None:
+def agent_gone(context: Context, agent_id: str, *, unreachable: bool) -> None:
     """Tell that an agent is no longer there."""
-    if turn.observed:
-        turn.publish(_gone_message(agent_id, unreachable=unreachable))
+    if context.observed:
+        context.publish(_gone_message(agent_id, unreachable=unreachable))
 
 
-def framework_changed(turn: Turn, framework: Framework) -> None:
+def framework_changed(context: Context, framework: Framework) -> None:
     """Tell of a framework."""
-    if turn.observed:
-        turn.publish(framework_message(framework))
+    if context.observed:
+        context.publish(framework_message(framework))
 
 
-def framework_forgotten(turn: Turn, framework: Framework) -> None:
+def framework_forgotten(context: Context, framework: Framework) -> None:
     """Tell that a completed framework, and every task of it, is no longer remembered."""
-    if turn.observed:
+    if context.observed:
         for task in framework.completed:
-            _tell_first(turn, task)
+            _tell_first(context, task)
         forgotten = operator.FrameworkForgotten()
         forgotten.framework_id.value = framework.id
-        turn.publish(Change(framework_forgotten=forgotten))
+        context.publish(Change(framework_forgotten=forgotten))
 
 
-def roles_changed(turn: Turn, roles: Iterable[str]) -> None:
+def roles_changed(context: Context, roles: Iterable[str]) -> None:
     """Tell of roles that somebody or nobody has now, or for which something else is configured."""
-    if turn.observed:
+    if context.observed:
         for role in roles:
-            turn.publish(role_message(turn.state, role))
+            context.publish(role_message(context.state, role))
 
 
-def task_added(turn: Turn, task: Task, where: "operator.TaskList.ValueType" = ACTIVE) -> None:
+def task_added(context: Context, task: Task, where: "operator.TaskList.ValueType" = ACTIVE) -> None:
     """Tell of a task, all that is known of it."""
-    if turn.observed:
-        turn.publish(task_message(task, where))
+    if context.observed:
+        context.publish(task_message(task, where))
 
 
-def task_updated(turn: Turn, task: Task, status: mesos.TaskStatus, where: "operator.TaskList.ValueType") -> None:
+def task_updated(context: Context, task: Task, status: mesos.TaskStatus, where: "operator.TaskList.ValueType") -> None:
     """Tell of a task's newest status, and in which list it stands now."""
-    if not turn.observed:
+    if not context.observed:
         return
-    _tell_first(turn, task)
+    _tell_first(context, task)
     change = Change()
     updated = change.task_updated
     updated.framework_id.value = task.framework.id
@@ -284,20 +284,20 @@ def task_updated(turn: Turn, task: Task, status: mesos.TaskStatus, where: "opera
     updated.latest.state = task.state
     updated.list = where
     updated.unacknowledged = task.pending is not None
-    turn.publish(change)
+    context.publish(change)
 
 
-def task_forgotten(turn: Turn, task: Task, where: "operator.TaskList.ValueType") -> None:
+def task_forgotten(context: Context, task: Task, where: "operator.TaskList.ValueType") -> None:
     """Tell that a task is no longer remembered in a list."""
-    if turn.observed:
-        _tell_first(turn, task)
+    if context.observed:
+        _tell_first(context, task)
         change = Change()
         forgotten = change.task_forgotten
         forgotten.framework_id.value = task.framework.id
         forgotten.task_id.value = task.id
         forgotten.agent_id.value = task.agent.id
         forgotten.list = where
-        turn.publish(change)
+        context.publish(change)
 
 
 def _executor_message(executor: Executor) -> operator.StateChange:
@@ -307,34 +307,34 @@ def _executor_message(executor: Executor) -> operator.StateChange:
     return Change(executor_added=added)
 
 
-def executor_added(turn: Turn, executor: Executor) -> None:
+def executor_added(context: Context, executor: Executor) -> None:
     """Tell of an executor."""
-    if turn.observed:
-        turn.publish(_executor_message(executor))
+    if context.observed:
+        context.publish(_executor_message(executor))
 
 
-def executor_removed(turn: Turn, executor: Executor) -> None:
+def executor_removed(context: Context, executor: Executor) -> None:
     """Tell that an executor has ended."""
-    if turn.observed:
+    if context.observed:
         removed = operator.ExecutorRemoved()
         removed.framework_id.value = executor.framework.id
         removed.agent_id.value = executor.agent.id
         removed.executor_id.value = executor.info.executor_id.value
-        turn.publish(Change(executor_removed=removed))
+        context.publish(Change(executor_removed=removed))
 
 
-def offer_added(turn: Turn, offer: Offer) -> None:
+def offer_added(context: Context, offer: Offer) -> None:
     """Tell of an offer that is out."""
-    if turn.observed:
+    if context.observed:
         change = Change()
         change.offer_added.offer.CopyFrom(offer.message)
         change.offer_added.made_at = offer.made_at
-        turn.publish(change)
+        context.publish(change)
 
 
-def offer_removed(turn: Turn, offer: Offer) -> None:
+def offer_removed(context: Context, offer: Offer) -> None:
     """Tell that an offer is no longer out."""
-    if turn.observed:
+    if context.observed:
         change = Change()
         change.offer_removed.offer_id.value = offer.id
-        turn.publish(change)
+        context.publish(change)
