@@ -19,8 +19,8 @@ from mezzo.task_states import TERMINAL
 from mezzo_agent.containers.posix.command import InvalidCommand, program_of, rlimits_of
 from mezzo_agent.containers.posix.usage import Allowance
 from mezzo_agent.core import Agent, effects, events
-from mezzo_agent.core.books import Settings
 from mezzo_agent.core.model import Phase
+from mezzo_agent.core.state import Settings
 from mezzo_registry.core import events as registry_events
 from mezzo_registry.core.effects import SendToAgent
 from mezzo_registry.testing.conversation import Cluster, FakeAgent, FakeFramework
@@ -139,7 +139,7 @@ def test_whatever_the_registry_admits_the_agent_runs_or_ends(data: st.DataObject
 
 def check_that_each_task_runs_or_has_ended(cluster: Cluster, host: Host, framework_id: str) -> None:
     cluster.registry.validate()
-    here = host.core.books.frameworks.get(framework_id)
+    here = host.core.state.frameworks.get(framework_id)
     for known in cluster.registry.state.frameworks[framework_id].tasks.values():
         if known.state in TERMINAL:
             continue
@@ -147,7 +147,7 @@ def check_that_each_task_runs_or_has_ended(cluster: Cluster, host: Host, framewo
         there = here.tasks[known.id]
         assert there.executor is not None
         # One that waits for its executor waits for one that is being started.
-        assert there.phase is not Phase.QUEUED or there.executor.container_id in host.core.books.containers
+        assert there.phase is not Phase.QUEUED or there.executor.container_id in host.core.state.containers
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

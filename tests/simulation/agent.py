@@ -13,7 +13,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
 from mezzo.resources import Resources, parse
 from mezzo_agent.core import Agent, effects, events
-from mezzo_agent.core.books import Settings
+from mezzo_agent.core.state import Settings
 from mezzo_agent.ports import ContainerConfig, RecoveredContainer, RecoveredState, Termination
 from tests.simulation.clock import Clock, Handle
 from tests.simulation.network import Connection
@@ -126,7 +126,7 @@ class Machine:
 
     def _heartbeat(self, process: int) -> None:
         def beat() -> None:
-            if self.connection and self.core and self.core.books.registered:
+            if self.connection and self.core and self.core.state.registered:
                 from mezzo.agent.v1 import agent_session_pb2 as session
 
                 self.connection.send(0, session.AgentMessage(heartbeat=session.Heartbeat()))

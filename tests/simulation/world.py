@@ -102,7 +102,7 @@ class World:
     @staticmethod
     def _tasks_on(machine: Machine) -> int:
         assert machine.core is not None
-        return sum(len(framework.tasks) for framework in machine.core.books.frameworks.values())
+        return sum(len(framework.tasks) for framework in machine.core.state.frameworks.values())
 
     def _check_the_end(self) -> None:
         open_launches = [launch.task_id for node in self.framework_nodes for launch in node.tracker.unfinished()]

@@ -189,15 +189,15 @@ class SnapshotCollector(Collector):
 
 def core_numbers(agent: Agent, started_at: float, recovery_seconds: float, recovery_errors: int) -> Numbers:
     """What the core knows, under Mesos' names."""
-    books, counts = agent.books, agent.books.counts
-    executors = [each for framework in books.frameworks.values() for each in framework.executors.values()]
+    state, counts = agent.state, agent.state.counts
+    executors = [each for framework in state.frameworks.values() for each in framework.executors.values()]
     live = [task.state for executor in executors for task in executor.live_tasks()]
     numbers: Numbers = {
-        "slave/registered": float(books.registered),
+        "slave/registered": float(state.registered),
         "slave/uptime_secs": time.time() - started_at,
         "slave/recovery_errors": float(recovery_errors),
         "slave/recovery_time_secs": recovery_seconds,
-        "slave/frameworks_active": float(sum(bool(each.executors) for each in books.frameworks.values())),
+        "slave/frameworks_active": float(sum(bool(each.executors) for each in state.frameworks.values())),
         "slave/executors_registering": _in_state(executors, ExecutorState.REGISTERING),
         "slave/executors_running": _in_state(executors, ExecutorState.RUNNING),
         "slave/executors_terminating": _in_state(executors, ExecutorState.TERMINATING),
@@ -209,11 +209,11 @@ def core_numbers(agent: Agent, started_at: float, recovery_seconds: float, recov
         "slave/valid_framework_messages": float(counts.valid_framework_messages),
         "slave/invalid_framework_messages": float(counts.invalid_framework_messages),
     }
-    for state in _LIVE_STATES:
-        numbers[f"slave/tasks_{_word(state)}"] = float(live.count(state))
-    for state in _ENDED_STATES:
-        numbers[f"slave/tasks_{_word(state)}"] = float(counts.tasks[state])
-    numbers |= _resource_numbers(Resources.of(books.agent_info.resources), held(books))
+    for task_state in _LIVE_STATES:
+        numbers[f"slave/tasks_{_word(task_state)}"] = float(live.count(task_state))
+    for task_state in _ENDED_STATES:
+        numbers[f"slave/tasks_{_word(task_state)}"] = float(counts.tasks[task_state])
+    numbers |= _resource_numbers(Resources.of(state.agent_info.resources), held(state))
     return numbers
 
 

@@ -14,9 +14,9 @@ from mezzo.resources.limits import check_limits
 from mezzo.validation.commands import check_command, check_container
 from mezzo.validation.identifiers import check_executor_id, check_framework_id, check_task_id
 from mezzo_agent.core import environment, mesos_messages
-from mezzo_agent.core.books import Books
 from mezzo_agent.core.executors import Executors
 from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState, Framework, Phase, Task
+from mezzo_agent.core.state import AgentState
 from mezzo_agent.core.supervision import Supervision
 from mezzo_agent.core.updates import Updates
 
@@ -28,8 +28,8 @@ COMMAND_CHARACTERS_SHOWN = 15
 class Admission:
     """From RunTask and RunTaskGroup to a launch."""
 
-    def __init__(self, books: Books, updates: Updates, supervision: Supervision, executors: Executors) -> None:
-        self._books = books
+    def __init__(self, state: AgentState, updates: Updates, supervision: Supervision, executors: Executors) -> None:
+        self._state = state
         self._updates = updates
         self._supervision = supervision
         self._executors = executors
@@ -40,8 +40,8 @@ class Admission:
         self._run(message.framework_id, executor_info, [info], group=0)
 
     def run_task_group(self, message: session.RunTaskGroup) -> None:
-        self._books.group_count += 1
-        self._run(message.framework_id, message.executor, message.task_group.tasks, group=self._books.group_count)
+        self._state.group_count += 1
+        self._run(message.framework_id, message.executor, message.task_group.tasks, group=self._state.group_count)
 
     def _run(
         self,
@@ -50,8 +50,8 @@ class Admission:
         infos: Sequence[mesos.TaskInfo],
         group: int,
     ) -> None:
-        framework = self._books.frameworks.get(framework_id.value)
-        if framework is None or framework.shutting_down or self._books.departure is not None:
+        framework = self._state.frameworks.get(framework_id.value)
+        if framework is None or framework.shutting_down or self._state.departure is not None:
             self._decline(framework_id, infos)
             return
         infos = [info for info in infos if info.task_id.value not in framework.tasks]  # the registry sends again
@@ -75,7 +75,7 @@ class Admission:
         if clash is not None:
             self._refuse(framework, infos, mesos.TASK_ERROR, _Status.REASON_TASK_INVALID, clash)
             return
-        self._books.persist_framework(framework)
+        self._state.persist_framework(framework)
         if executor_info is None:
             for info in infos:
                 self._run_command(framework, info)
@@ -83,7 +83,7 @@ class Admission:
             self._run_with(framework, executor, executor_info, infos, group)
 
     def _run_command(self, framework: Framework, info: mesos.TaskInfo) -> None:
-        executor = command_executor(self._books, framework, info, self._books.new_container_id())
+        executor = command_executor(self._state, framework, info, self._state.new_container_id())
         framework.executors[executor.id] = executor
         task = self._enter(framework, executor, info, executor.container_id, group=0)
         self._supervision.launch(task, executor)
@@ -100,7 +100,7 @@ class Admission:
         executor = executor or self._new_executor(framework, executor_info)
         supervised = executor.kind is ExecutorKind.POD
         tasks = [
-            self._enter(framework, executor, info, self._books.new_container_id() if supervised else None, group)
+            self._enter(framework, executor, info, self._state.new_container_id() if supervised else None, group)
             for info in infos
         ]
         if supervised:
@@ -112,36 +112,36 @@ class Admission:
             self._executors.deliver(executor)
 
     def _new_executor(self, framework: Framework, executor_info: mesos.ExecutorInfo) -> Executor:
-        books = self._books
+        state = self._state
         kind = _kind(executor_info)
         info = mesos.ExecutorInfo()
         info.CopyFrom(executor_info)
         info.framework_id.value = framework.id
-        container_id = books.new_container_id()
+        container_id = state.new_container_id()
         executor = Executor(
             framework_id=framework.id,
             info=info,
             kind=kind,
             container_id=container_id,
-            sandbox=books.sandbox(framework.id, info.executor_id.value, container_id),
-            token=books.new_token(),
+            sandbox=state.sandbox(framework.id, info.executor_id.value, container_id),
+            token=state.new_token(),
         )
         framework.executors[executor.id] = executor
         if kind is ExecutorKind.CUSTOM:
-            books.containers[container_id] = executor
-        books.persist(checkpoint.CheckpointRecord(executor=record_of_executor(executor)))
+            state.containers[container_id] = executor
+        state.persist(checkpoint.CheckpointRecord(executor=record_of_executor(executor)))
         return executor
 
     def _enter(
         self, framework: Framework, executor: Executor, info: mesos.TaskInfo, container_id: str | None, group: int
     ) -> Task:
-        """Into the books, and onto the disk."""
+        """Add the task to the state and to the journal."""
         task = Task(info, framework.id, executor, container_id, group)
         framework.tasks[task.id] = task
         executor.tasks[task.id] = task
         if container_id is not None:
-            self._books.containers[container_id] = task
-        self._books.persist(checkpoint.CheckpointRecord(task=record_of_task(framework, task)))
+            self._state.containers[container_id] = task
+        self._state.persist(checkpoint.CheckpointRecord(task=record_of_task(framework, task)))
         return task
 
     def _refuse(
@@ -153,11 +153,11 @@ class Admission:
         message: str,
     ) -> None:
         """None of them runs. The refusal is an update like any other, repeated until it is acknowledged."""
-        self._books.persist_framework(framework)
+        self._state.persist_framework(framework)
         for info in infos:
             task = Task(info, framework.id, None, phase=Phase.ENDED)
             framework.tasks[task.id] = task
-            self._books.persist(checkpoint.CheckpointRecord(task=record_of_task(framework, task)))
+            self._state.persist(checkpoint.CheckpointRecord(task=record_of_task(framework, task)))
             self._updates.report(task, state, message, reason=reason)
 
     def _decline(self, framework_id: mesos.FrameworkID, infos: Sequence[mesos.TaskInfo]) -> None:
@@ -169,11 +169,11 @@ class Admission:
                 source=_Status.SOURCE_AGENT,
                 reason=_Status.REASON_INVALID_FRAMEWORKID,
                 message=f"The agent has no framework '{framework_id.value}' that may launch tasks",
-                agent_id=self._books.agent_info.id,
-                timestamp=self._books.now,
+                agent_id=self._state.agent_info.id,
+                timestamp=self._state.now,
             )
             update = session.TaskUpdate(framework_id=framework_id, status=status)
-            self._books.send(session.AgentMessage(task_update=update))
+            self._state.send(session.AgentMessage(task_update=update))
 
 
 def _kind(info: mesos.ExecutorInfo) -> ExecutorKind:
@@ -234,7 +234,7 @@ def _check_container(container: mesos.ContainerInfo, field: str) -> None:
             raise InvalidRequest(f"{field}.{name}", f"this agent's containerizer has no {name.partition('_')[0]}")
 
 
-def command_executor(books: Books, framework: Framework, info: mesos.TaskInfo, container_id: str) -> Executor:
+def command_executor(state: AgentState, framework: Framework, info: mesos.TaskInfo, container_id: str) -> Executor:
     """What stands for the executor of a single command: there is no process, but everybody expects a name."""
     line = info.command.value
     if len(line) > COMMAND_CHARACTERS_SHOWN:
@@ -246,7 +246,7 @@ def command_executor(books: Books, framework: Framework, info: mesos.TaskInfo, c
         name=f"Command Executor (Task: {info.task_id.value}) (Command: {shown})",
         source=info.task_id.value,
     )
-    sandbox = books.sandbox(framework.id, info.task_id.value, container_id)
+    sandbox = state.sandbox(framework.id, info.task_id.value, container_id)
     return Executor(framework.id, executor_info, ExecutorKind.COMMAND, container_id, sandbox)
 
 

@@ -12,7 +12,6 @@ from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
 from mezzo_agent.core import invariants, recovery, registration
 from mezzo_agent.core.admission import Admission
-from mezzo_agent.core.books import Books, Settings
 from mezzo_agent.core.effects import DestroyContainer, DiscardSandbox, Effect, EndAgent, ForgetContainer, SendToRegistry
 from mezzo_agent.core.events import (
     ContainerEnded,
@@ -32,6 +31,7 @@ from mezzo_agent.core.events import (
 )
 from mezzo_agent.core.executors import Executors
 from mezzo_agent.core.model import Executor, ExecutorKind, Framework, Task
+from mezzo_agent.core.state import AgentState, Settings
 from mezzo_agent.core.supervision import Supervision
 from mezzo_agent.core.updates import Updates
 from mezzo_agent.ports import ContainerId, RecoveredContainer, RecoveredState
@@ -44,12 +44,12 @@ class Agent:
 
     def __init__(self, settings: Settings, agent_info: mesos.AgentInfo, new_id: Callable[[], bytes]) -> None:
         """`new_id` gives 16 random bytes; `agent_info` has no id yet unless the journal brings one."""
-        self.books = books = Books(settings, agent_info, new_id)
-        self._updates = Updates(books, self._retired)
-        self._supervision = Supervision(books, self._updates)
-        self._executors = Executors(books, self._updates)
-        self._admission = Admission(books, self._updates, self._supervision, self._executors)
-        self._reconnection = recovery.Reconnection(books, self._supervision, self._executors)
+        self.state = state = AgentState(settings, agent_info, new_id)
+        self._updates = Updates(state, self._retired)
+        self._supervision = Supervision(state, self._updates)
+        self._executors = Executors(state, self._updates)
+        self._admission = Admission(state, self._updates, self._supervision, self._executors)
+        self._reconnection = recovery.Reconnection(state, self._supervision, self._executors)
         self._story: deque[tuple[float, Event]] = deque(maxlen=STORY_EVENTS_MAX)
         self._obey: dict[str, Callable[..., None]] = {
             "registered": self._registered,
@@ -78,36 +78,36 @@ class Agent:
 
         Raises `InvalidRequest`, `Unauthorized` or `Forbidden` for a wrong call of an executor, with nothing changed.
         """
-        self.books.now = now
+        self.state.now = now
         self._story.append((now, event))
         try:
             self._handle(event)
             self._depart_if_over()
         finally:
-            effects, self.books.effects = self.books.effects, []
+            effects, self.state.effects = self.state.effects, []
         return effects
 
     def validate(self) -> None:
         """Raises `InvariantViolation`, with the last events."""
-        invariants.check(self.books, (f"{now:.6f} {event!r}" for now, event in self._story))
+        invariants.check(self.state, (f"{now:.6f} {event!r}" for now, event in self._story))
 
     # --- across restarts
 
     def restore(self, records: Iterable[checkpoint.CheckpointRecord]) -> None:
         """Read the journal of an earlier process; ContainersRecovered is to follow, before any other event."""
-        recovery.Restoration(self.books).restore(records)
+        recovery.Restoration(self.state).restore(records)
 
     def checkpoint(self) -> list[checkpoint.CheckpointRecord]:
         """A journal that is as short as can be."""
-        return list(recovery.records(self.books))
+        return list(recovery.records(self.state))
 
     def containers(self) -> list[ContainerId]:
         """Every container that runs, or may run."""
-        return list(self.books.containers)
+        return list(self.state.containers)
 
     def sandboxes(self) -> set[Path]:
         """Every sandbox that is in use."""
-        frameworks = self.books.frameworks.values()
+        frameworks = self.state.frameworks.values()
         return {executor.sandbox for framework in frameworks for executor in framework.executors.values()}
 
     # --- events
@@ -118,16 +118,16 @@ class Agent:
 
     @_handle.register
     def _(self, _event: SessionOpened) -> None:
-        books = self.books
-        books.registered = False
-        for framework in [each for each in books.frameworks.values() if each.idle]:
+        state = self.state
+        state.registered = False
+        for framework in [each for each in state.frameworks.values() if each.idle]:
             self._remove(framework)  # the registry tells of it again when it matters
-        register = registration.snapshot(books)
-        books.emit(SendToRegistry(session.AgentMessage(register=register)))
+        register = registration.snapshot(state)
+        state.emit(SendToRegistry(session.AgentMessage(register=register)))
 
     @_handle.register
     def _(self, _event: SessionClosed) -> None:
-        self.books.registered = False
+        self.state.registered = False
 
     @_handle.register
     def _(self, event: RegistryMessageReceived) -> None:
@@ -137,17 +137,17 @@ class Agent:
 
     @_handle.register
     def _(self, event: ContainerStarted) -> None:
-        subject = self.books.containers.get(event.container_id)
+        subject = self.state.containers.get(event.container_id)
         if isinstance(subject, Task):
             self._supervision.started(subject, event.pid)
         elif isinstance(subject, Executor):
             subject.pid = event.pid
         else:  # given up while it was being launched
-            self.books.emit(DestroyContainer(event.container_id))
+            self.state.emit(DestroyContainer(event.container_id))
 
     @_handle.register
     def _(self, event: ContainerNotStarted) -> None:
-        subject = self.books.containers.get(event.container_id)
+        subject = self.state.containers.get(event.container_id)
         if isinstance(subject, Task):
             self._supervision.not_started(subject, event.reason, event.message)
             self._close_if_over(subject.executor)
@@ -157,7 +157,7 @@ class Agent:
 
     @_handle.register
     def _(self, event: ContainerEnded) -> None:
-        subject = self.books.containers.get(event.container_id)
+        subject = self.state.containers.get(event.container_id)
         if isinstance(subject, Task):
             self._supervision.ended(subject, event.termination)
             self._close_if_over(subject.executor)
@@ -165,11 +165,11 @@ class Agent:
             self._executors.ended(subject, event.termination)
             self._close(subject)
         else:  # given up, or destroyed as the one above
-            self.books.emit(ForgetContainer(event.container_id))
+            self.state.emit(ForgetContainer(event.container_id))
 
     @_handle.register
     def _(self, event: ContainersRecovered) -> None:
-        for container_id, subject in list(self.books.containers.items()):
+        for container_id, subject in list(self.state.containers.items()):
             found = event.found.get(container_id) or RecoveredContainer(container_id, RecoveredState.UNKNOWN)
             if isinstance(subject, Task):
                 self._reconnection.task(subject, found)
@@ -201,42 +201,42 @@ class Agent:
     # --- what the registry says
 
     def _registered(self, message: session.Registered) -> None:
-        books = self.books
-        known = books.agent_id
-        if known and known != message.agent_id.value and any(not each.idle for each in books.frameworks.values()):
+        state = self.state
+        known = state.agent_id
+        if known and known != message.agent_id.value and any(not each.idle for each in state.frameworks.values()):
             reason = f"registered as {message.agent_id.value}, but tasks run here that belong to {known}"
-            books.emit(EndAgent(reason, forget=False))
+            state.emit(EndAgent(reason, forget=False))
             return
-        books.registered = True
-        books.master_info = message.master_info
+        state.registered = True
+        state.master_info = message.master_info
         if known != message.agent_id.value:
-            books.agent_info.id.CopyFrom(message.agent_id)
-            record = checkpoint.AgentRecord(agent_info=books.agent_info)
-            books.persist(checkpoint.CheckpointRecord(agent=record))
+            state.agent_info.id.CopyFrom(message.agent_id)
+            record = checkpoint.AgentRecord(agent_info=state.agent_info)
+            state.persist(checkpoint.CheckpointRecord(agent=record))
         self._updates.resend_all()
 
     def _framework_update(self, message: session.FrameworkUpdate) -> None:
-        books = self.books
-        framework = books.frameworks.get(message.framework_info.id.value)
+        state = self.state
+        framework = state.frameworks.get(message.framework_info.id.value)
         if framework is None:
             self._add_framework(message.framework_info)
             return
         framework.info = message.framework_info
         if framework.persisted:
             framework.persisted = False
-            books.persist_framework(framework)
+            state.persist_framework(framework)
 
     def _add_framework(self, info: mesos.FrameworkInfo) -> None:
         """A new one; or one that was idle for so long that it had been put away."""
-        books = self.books
-        framework = recovery.new_framework(books, info)
-        for old in list(books.completed_frameworks):
+        state = self.state
+        framework = recovery.new_framework(state, info)
+        for old in list(state.completed_frameworks):
             if old.id == framework.id:
                 framework.completed_executors.extendleft(reversed(old.completed_executors))
-                books.completed_frameworks.remove(old)
+                state.completed_frameworks.remove(old)
 
     def _kill_task(self, message: session.KillTask) -> None:
-        task = self.books.task(message.framework_id.value, message.task_id.value)
+        task = self.state.task(message.framework_id.value, message.task_id.value)
         if task is None or task.executor is None or task.terminal:
             return  # it has ended; its last update is on its way, or has arrived
         policy = message.kill_policy if message.HasField("kill_policy") else None
@@ -247,7 +247,7 @@ class Agent:
             self._close_if_over(task.executor)
 
     def _shutdown_executor(self, message: session.ShutdownExecutor) -> None:
-        framework = self.books.frameworks.get(message.framework_id.value)
+        framework = self.state.frameworks.get(message.framework_id.value)
         executor = framework.executors.get(message.executor_id.value) if framework is not None else None
         if executor is not None:
             self._end_executor(executor)
@@ -261,7 +261,7 @@ class Agent:
         self._close_if_over(executor)
 
     def _shutdown_framework(self, message: session.ShutdownFramework) -> None:
-        framework = self.books.frameworks.get(message.framework_id.value)
+        framework = self.state.frameworks.get(message.framework_id.value)
         if framework is not None:
             self._end_framework(framework)
 
@@ -278,10 +278,10 @@ class Agent:
         self._updates.acknowledge(message.framework_id.value, message.task_id.value, message.uuid)
 
     def _framework_message(self, message: session.FrameworkMessage) -> None:
-        framework = self.books.frameworks.get(message.framework_id.value)
+        framework = self.state.frameworks.get(message.framework_id.value)
         executor = framework.executors.get(message.executor_id.value) if framework is not None else None
         if executor is None or executor.kind is not ExecutorKind.CUSTOM:
-            self.books.counts.invalid_framework_messages += 1
+            self.state.counts.invalid_framework_messages += 1
         else:
             self._executors.message(executor, message.data)
 
@@ -292,7 +292,7 @@ class Agent:
 
     def _with_task(self, action: Callable[[Task], None]) -> Callable[[str, str], None]:
         def fire(framework_id: str, task_id: str) -> None:
-            task = self.books.task(framework_id, task_id)
+            task = self.state.task(framework_id, task_id)
             if task is not None:
                 action(task)
                 self._close_if_over(task.executor)
@@ -301,7 +301,7 @@ class Agent:
 
     def _with_executor(self, action: Callable[[Executor], None]) -> Callable[[str, str], None]:
         def fire(framework_id: str, executor_id: str) -> None:
-            framework = self.books.frameworks.get(framework_id)
+            framework = self.state.frameworks.get(framework_id)
             executor = framework.executors.get(executor_id) if framework is not None else None
             if executor is not None:
                 action(executor)
@@ -309,8 +309,8 @@ class Agent:
         return fire
 
     def _retired(self, task: Task) -> None:
-        framework = self.books.framework_of(task)
-        recovery.retire(self.books, task)
+        framework = self.state.framework_of(task)
+        recovery.retire(self.state, task)
         self._remove_if_over(framework)
 
     def _close_if_over(self, executor: Executor | None) -> None:
@@ -320,42 +320,42 @@ class Agent:
 
     def _close(self, executor: Executor) -> None:
         """Nothing of it runs any more; its tasks' updates may still wait for their acknowledgements."""
-        books = self.books
-        framework = books.frameworks.get(executor.framework_id)
+        state = self.state
+        framework = state.frameworks.get(executor.framework_id)
         if framework is None or framework.executors.get(executor.id) is not executor:
             return
         del framework.executors[executor.id]
         framework.completed_executors.append(executor)
-        if books.containers.pop(executor.container_id, None) is not None:
-            books.emit(ForgetContainer(executor.container_id))
+        if state.containers.pop(executor.container_id, None) is not None:
+            state.emit(ForgetContainer(executor.container_id))
         if executor.kind is not ExecutorKind.COMMAND:
             removed = checkpoint.ExecutorRemoved(framework_id=framework.info.id, executor_id=executor.info.executor_id)
-            books.persist(checkpoint.CheckpointRecord(executor_removed=removed))
-        books.emit(DiscardSandbox(executor.sandbox))
+            state.persist(checkpoint.CheckpointRecord(executor_removed=removed))
+        state.emit(DiscardSandbox(executor.sandbox))
         self._remove_if_over(framework)
 
     def _remove_if_over(self, framework: Framework) -> None:
-        if framework.shutting_down and framework.idle and framework.id in self.books.frameworks:
+        if framework.shutting_down and framework.idle and framework.id in self.state.frameworks:
             self._remove(framework)
 
     def _remove(self, framework: Framework) -> None:
-        books = self.books
-        del books.frameworks[framework.id]
+        state = self.state
+        del state.frameworks[framework.id]
         if framework.completed_executors:
-            books.completed_frameworks.append(framework)
+            state.completed_frameworks.append(framework)
         if framework.persisted:
             removed = checkpoint.FrameworkRemoved(framework_id=framework.info.id)
-            books.persist(checkpoint.CheckpointRecord(framework_removed=removed))
+            state.persist(checkpoint.CheckpointRecord(framework_removed=removed))
 
     def _depart(self, reason: str) -> None:
-        if self.books.departure is None:
-            self.books.departure = reason
-            for framework in list(self.books.frameworks.values()):
+        if self.state.departure is None:
+            self.state.departure = reason
+            for framework in list(self.state.frameworks.values()):
                 self._end_framework(framework)
 
     def _depart_if_over(self) -> None:
-        books = self.books
-        if books.departure is None or any(framework.executors for framework in books.frameworks.values()):
+        state = self.state
+        if state.departure is None or any(framework.executors for framework in state.frameworks.values()):
             return
-        books.send(session.AgentMessage(leave=session.Leave(reason=books.departure)))
-        books.emit(EndAgent(books.departure, forget=True))
+        state.send(session.AgentMessage(leave=session.Leave(reason=state.departure)))
+        state.emit(EndAgent(state.departure, forget=True))

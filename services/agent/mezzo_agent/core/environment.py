@@ -12,8 +12,8 @@ from pathlib import Path
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import durations
 from mezzo.errors import InvalidRequest
-from mezzo_agent.core.books import Books
 from mezzo_agent.core.model import Executor, ExecutorKind, Framework, Task
+from mezzo_agent.core.state import AgentState
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -27,24 +27,24 @@ def base(configured: Mapping[str, str] | None) -> dict[str, str]:
     return {"PATH": DEFAULT_PATH, **(configured or {})}
 
 
-def of_task(books: Books, framework: Framework, executor: Executor, task: Task) -> dict[str, str]:
+def of_task(state: AgentState, framework: Framework, executor: Executor, task: Task) -> dict[str, str]:
     """For a command that the agent itself supervises."""
-    environment = _of_container(books, framework, executor, task.info.resources, task.container_id or "")
+    environment = _of_container(state, framework, executor, task.info.resources, task.container_id or "")
     environment["MESOS_TASK_ID"] = task.id
     environment |= variables(task.info.command)
     return environment
 
 
-def of_executor(books: Books, framework: Framework, executor: Executor) -> dict[str, str]:
+def of_executor(state: AgentState, framework: Framework, executor: Executor) -> dict[str, str]:
     """For a custom executor: how to find the agent, and how to prove who it is."""
-    settings = books.settings
+    settings = state.settings
     resources = [*executor.info.resources, *(r for task in executor.tasks.values() for r in task.info.resources)]
-    environment = _of_container(books, framework, executor, resources, executor.container_id)
+    environment = _of_container(state, framework, executor, resources, executor.container_id)
     environment |= {
         "LIBPROCESS_IP": settings.ip,
         "LIBPROCESS_PORT": "0",
         "MESOS_SUBSCRIPTION_BACKOFF_MAX": durations.text_of(settings.executor_reregistration_timeout),
-        "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": durations.text_of(shutdown_grace_period(books, executor)),
+        "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": durations.text_of(shutdown_grace_period(state, executor)),
         "MESOS_EXECUTOR_AUTHENTICATION_TOKEN": executor.token,
     }
     if framework.info.checkpoint:
@@ -54,36 +54,36 @@ def of_executor(books: Books, framework: Framework, executor: Executor) -> dict[
     if settings.grpc_port is not None:
         environment["MEZZO_AGENT_GRPC_ENDPOINT"] = f"{settings.ip}:{settings.grpc_port}"
     # The executor's own variables win, but not over its identity.
-    return {**environment, **variables(executor.info.command), **_identity(books, framework, executor)}
+    return {**environment, **variables(executor.info.command), **_identity(state, framework, executor)}
 
 
-def shutdown_grace_period(books: Books, executor: Executor) -> float:
+def shutdown_grace_period(state: AgentState, executor: Executor) -> float:
     if executor.info.HasField("shutdown_grace_period"):
         return executor.info.shutdown_grace_period.nanoseconds / 1e9
-    return books.settings.executor_shutdown_grace_period
+    return state.settings.executor_shutdown_grace_period
 
 
-def _identity(books: Books, framework: Framework, executor: Executor) -> dict[str, str]:
+def _identity(state: AgentState, framework: Framework, executor: Executor) -> dict[str, str]:
     return {
         "MESOS_FRAMEWORK_ID": framework.id,
         "MESOS_EXECUTOR_ID": executor.id,
-        "MESOS_SLAVE_ID": books.agent_id,
-        "MESOS_SLAVE_PID": books.settings.pid,
-        "MESOS_AGENT_ENDPOINT": books.settings.endpoint,
+        "MESOS_SLAVE_ID": state.agent_id,
+        "MESOS_SLAVE_PID": state.settings.pid,
+        "MESOS_AGENT_ENDPOINT": state.settings.endpoint,
         "MESOS_CHECKPOINT": "1" if framework.info.checkpoint else "0",
     }
 
 
 def _of_container(
-    books: Books, framework: Framework, executor: Executor, resources: Iterable[mesos.Resource], container_id: str
+    state: AgentState, framework: Framework, executor: Executor, resources: Iterable[mesos.Resource], container_id: str
 ) -> dict[str, str]:
     sandbox = str(task_sandbox(executor, container_id))
     environment = {
-        **books.settings.base_environment,
-        **_identity(books, framework, executor),
+        **state.settings.base_environment,
+        **_identity(state, framework, executor),
         "MESOS_DIRECTORY": sandbox,
         "MESOS_SANDBOX": sandbox,
-        "MESOS_CONTAINER_IP": books.settings.ip,
+        "MESOS_CONTAINER_IP": state.settings.ip,
     }
     role = next((each.allocation_info.role for each in resources if each.HasField("allocation_info")), None)
     if role is not None:

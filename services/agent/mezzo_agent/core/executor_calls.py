@@ -11,8 +11,8 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.executor import executor_pb2 as executor_api
 from mezzo import limits
 from mezzo.errors import Forbidden, InvalidRequest, Unauthorized, Unavailable
-from mezzo_agent.core.books import Books
 from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState
+from mezzo_agent.core.state import AgentState
 
 _Call = executor_api.Call
 _MEMBER = {_Call.SUBSCRIBE: "subscribe", _Call.UPDATE: "update", _Call.MESSAGE: "message"}
@@ -46,23 +46,23 @@ def _check_status(call: executor_api.Call, status: mesos.TaskStatus, field: str)
         raise InvalidRequest(f"{field}.state", "TASK_STAGING is not for an executor to say")
 
 
-def identify(books: Books, call: executor_api.Call, token: str | None) -> Executor:
+def identify(state: AgentState, call: executor_api.Call, token: str | None) -> Executor:
     """The executor that calls. Raises `InvalidRequest` where there is none, `Unauthorized` for a wrong token."""
-    framework = books.frameworks.get(call.framework_id.value)
+    framework = state.frameworks.get(call.framework_id.value)
     if framework is None:
         raise InvalidRequest("framework_id", f"no framework '{call.framework_id.value}' on this agent")
     executor = framework.executors.get(call.executor_id.value)
     if executor is None or executor.kind is not ExecutorKind.CUSTOM or executor.state is ExecutorState.TERMINATED:
         raise InvalidRequest("executor_id", f"no executor '{call.executor_id.value}' of this framework on this agent")
     if token is None:
-        if books.settings.authenticate_executors:
+        if state.settings.authenticate_executors:
             raise Unauthorized("the executor's own token is required: MESOS_EXECUTOR_AUTHENTICATION_TOKEN")
     elif not hmac.compare_digest(token.encode(), executor.token.encode()):
         raise Unauthorized(f"the token is not that of executor '{executor.id}'")
     return executor
 
 
-def check_update(books: Books, executor: Executor, status: mesos.TaskStatus) -> None:
+def check_update(state: AgentState, executor: Executor, status: mesos.TaskStatus) -> None:
     """Raises `Forbidden` for another's task, `InvalidRequest` for an unknown one.
 
     An executor that has lost its subscription, as when the agent was restarted, may not know yet: `Unavailable` bids it
@@ -72,10 +72,10 @@ def check_update(books: Books, executor: Executor, status: mesos.TaskStatus) -> 
         refusal = Forbidden if executor.state is ExecutorState.REGISTERING else Unavailable
         raise refusal(f"executor '{executor.id}' is not subscribed")
     agent_id = status.agent_id.value
-    if agent_id and agent_id != books.agent_id:
-        raise InvalidRequest("update.status.agent_id", f"'{agent_id}' is not this agent, '{books.agent_id}'")
+    if agent_id and agent_id != state.agent_id:
+        raise InvalidRequest("update.status.agent_id", f"'{agent_id}' is not this agent, '{state.agent_id}'")
     task_id = status.task_id.value
-    task = books.task(executor.framework_id, task_id)
+    task = state.task(executor.framework_id, task_id)
     if task is not None and task.executor is not executor:
         raise Forbidden(f"update.status.task_id: task '{task_id}' is not one of executor '{executor.id}'")
     if task is None and all(ended.id != task_id for ended in executor.completed_tasks):

@@ -13,7 +13,6 @@ from mezzo import durations
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
 from mezzo_agent.core import environment, executor_calls, mesos_messages, wait_status
-from mezzo_agent.core.books import Books
 from mezzo_agent.core.effects import (
     CloseExecutorStream,
     DestroyContainer,
@@ -24,6 +23,7 @@ from mezzo_agent.core.effects import (
 from mezzo_agent.core.events import ExecutorCalled, ExecutorDisconnected, ExecutorSubscribed, TimerKind
 from mezzo_agent.core.holdings import held_by
 from mezzo_agent.core.model import Executor, ExecutorState, Kill, KillCause, Phase, Task
+from mezzo_agent.core.state import AgentState
 from mezzo_agent.core.updates import SOURCE_EXECUTOR, Updates
 from mezzo_agent.ports import ContainerConfig, Termination
 
@@ -34,15 +34,15 @@ _Status = mesos.TaskStatus
 class Executors:
     """The life of each custom executor, from its launch to its exit."""
 
-    def __init__(self, books: Books, updates: Updates) -> None:
-        self._books = books
+    def __init__(self, state: AgentState, updates: Updates) -> None:
+        self._state = state
         self._updates = updates
 
     # --- launching
 
     def launch(self, executor: Executor) -> None:
-        books = self._books
-        framework = books.frameworks[executor.framework_id]
+        state = self._state
+        framework = state.frameworks[executor.framework_id]
         info = executor.info
         executor.state = ExecutorState.REGISTERING
         user = info.command.user or framework.info.user or None
@@ -52,23 +52,23 @@ class Executors:
             executor_id=executor.id,
             task_id=None,
             command=info.command,
-            environment=environment.of_executor(books, framework, executor),
+            environment=environment.of_executor(state, framework, executor),
             sandbox=executor.sandbox,
-            user=user if books.settings.switch_user else None,
+            user=user if state.settings.switch_user else None,
             resources=held_by(executor),
             container=info.container if info.HasField("container") else None,
         )
-        books.counts.launches += 1
-        books.emit(LaunchContainer(config))
-        timeout = books.settings.executor_registration_timeout
-        books.start_timer(TimerKind.EXECUTOR_REGISTRATION, framework.id, executor.id, timeout)
+        state.counts.launches += 1
+        state.emit(LaunchContainer(config))
+        timeout = state.settings.executor_registration_timeout
+        state.start_timer(TimerKind.EXECUTOR_REGISTRATION, framework.id, executor.id, timeout)
 
     def deliver(self, executor: Executor) -> None:
         """Tell a subscribed executor of the tasks that wait for it."""
         waiting = [task for task in executor.tasks.values() if task.phase is Phase.QUEUED]
         if not waiting or executor.connection is None or executor.state is not ExecutorState.RUNNING:
             return
-        self._books.emit(UpdateContainer(executor.container_id, held_by(executor)))
+        self._state.emit(UpdateContainer(executor.container_id, held_by(executor)))
         for group, tasks in groupby(waiting, key=lambda task: task.group):
             self._deliver(executor, group, list(tasks))
 
@@ -85,22 +85,22 @@ class Executors:
 
     def _tell(self, executor: Executor, event: api.Event) -> None:
         if executor.connection is not None:
-            self._books.emit(SendToExecutor(executor.connection, event))
+            self._state.emit(SendToExecutor(executor.connection, event))
 
     # --- what it says
 
     def subscribed(self, event: ExecutorSubscribed) -> None:
         """A new stream: the older one, if there is one, ends."""
-        books, call = self._books, event.call
+        state, call = self._state, event.call
         executor_calls.check(call)
-        executor = executor_calls.identify(books, call, event.token)
+        executor = executor_calls.identify(state, call, event.token)
         self._disconnect(executor)
         executor.connection = event.connection
         for kind in (TimerKind.EXECUTOR_REGISTRATION, TimerKind.EXECUTOR_REREGISTRATION):
-            books.cancel_timer(kind, executor.framework_id, executor.id)
-        framework = books.frameworks[executor.framework_id]
+            state.cancel_timer(kind, executor.framework_id, executor.id)
+        framework = state.frameworks[executor.framework_id]
         subscribed = _Event.Subscribed(
-            executor_info=executor.info, framework_info=framework.info, agent_info=books.agent_info
+            executor_info=executor.info, framework_info=framework.info, agent_info=state.agent_info
         )
         subscribed.container_id.value = executor.container_id
         self._tell(executor, _Event(type=_Event.SUBSCRIBED, subscribed=subscribed))
@@ -124,23 +124,23 @@ class Executors:
                 self._tell_kill(executor, task)
 
     def called(self, event: ExecutorCalled) -> None:
-        books, call = self._books, event.call
+        state, call = self._state, event.call
         executor_calls.check(call)
-        executor = executor_calls.identify(books, call, event.token)
+        executor = executor_calls.identify(state, call, event.token)
         if call.type == api.Call.UPDATE:
             try:
-                executor_calls.check_update(books, executor, call.update.status)
+                executor_calls.check_update(state, executor, call.update.status)
             except Exception:
-                books.counts.invalid_status_updates += 1
+                state.counts.invalid_status_updates += 1
                 raise
             self._take(executor, call.update.status)
         elif call.type == api.Call.MESSAGE:
-            books.counts.valid_framework_messages += 1
-            framework_id = books.frameworks[executor.framework_id].info.id
+            state.counts.valid_framework_messages += 1
+            framework_id = state.frameworks[executor.framework_id].info.id
             message = session.ExecutorMessage(
                 framework_id=framework_id, executor_id=executor.info.executor_id, data=call.message.data
             )
-            books.send(session.AgentMessage(executor_message=message))
+            state.send(session.AgentMessage(executor_message=message))
 
     def _take(self, executor: Executor, status: mesos.TaskStatus) -> None:
         """Enter an update and acknowledge it; one that is known already is acknowledged again."""
@@ -151,20 +151,20 @@ class Executors:
             self._updates.take(task, status)
             if task.terminal and task.phase is not Phase.ENDED:
                 task.phase = Phase.ENDED
-                self._books.emit(UpdateContainer(executor.container_id, held_by(executor)))
+                self._state.emit(UpdateContainer(executor.container_id, held_by(executor)))
         acknowledged = _Event.Acknowledged(task_id=status.task_id, uuid=status.uuid)
         self._tell(executor, _Event(type=_Event.ACKNOWLEDGED, acknowledged=acknowledged))
 
     def disconnected(self, event: ExecutorDisconnected) -> None:
         """Its stream has broken. It may subscribe again; if it has ended, its container says so."""
-        for framework in self._books.frameworks.values():
+        for framework in self._state.frameworks.values():
             for executor in framework.executors.values():
                 if executor.connection == event.connection:
                     executor.connection = None
 
     def _disconnect(self, executor: Executor) -> None:
         if executor.connection is not None:
-            self._books.emit(CloseExecutorStream(executor.connection))
+            self._state.emit(CloseExecutorStream(executor.connection))
             executor.connection = None
 
     # --- what it is told
@@ -172,13 +172,13 @@ class Executors:
     def message(self, executor: Executor, data: bytes) -> None:
         """From its framework; lost where it is not subscribed, as messages may be."""
         if executor.connection is None:
-            self._books.counts.invalid_framework_messages += 1
+            self._state.counts.invalid_framework_messages += 1
             return
-        self._books.counts.valid_framework_messages += 1
+        self._state.counts.valid_framework_messages += 1
         self._tell(executor, _Event(type=_Event.MESSAGE, message=_Event.Message(data=data)))
 
     def kill(self, executor: Executor, task: Task, policy: mesos.KillPolicy | None) -> None:
-        books = self._books
+        state = self._state
         if task.phase is Phase.QUEUED:
             task.phase = Phase.ENDED
             self._updates.report(
@@ -193,11 +193,11 @@ class Executors:
         grace_period = policy.grace_period.nanoseconds / 1e9 if policy is not None else -1.0
         task.kill = Kill(KillCause.REQUESTED, grace_period)
         record = checkpoint.KillRecord(
-            framework_id=books.framework_of(task).info.id,
+            framework_id=state.framework_of(task).info.id,
             task_id=task.info.task_id,
             grace_period_seconds=grace_period,
         )
-        books.persist(checkpoint.CheckpointRecord(kill=record))
+        state.persist(checkpoint.CheckpointRecord(kill=record))
         self._tell_kill(executor, task)
 
     def _tell_kill(self, executor: Executor, task: Task) -> None:
@@ -210,46 +210,46 @@ class Executors:
         """Ask it to end, and see to it that it does."""
         if executor.state is ExecutorState.TERMINATING:
             return
-        books = self._books
+        state = self._state
         executor.state = ExecutorState.TERMINATING
         if executor.connection is None:
-            books.emit(DestroyContainer(executor.container_id))
+            state.emit(DestroyContainer(executor.container_id))
             return
         self._tell(executor, _Event(type=_Event.SHUTDOWN))
-        delay = environment.shutdown_grace_period(books, executor)
-        books.start_timer(TimerKind.EXECUTOR_SHUTDOWN, executor.framework_id, executor.id, delay)
+        delay = environment.shutdown_grace_period(state, executor)
+        state.start_timer(TimerKind.EXECUTOR_SHUTDOWN, executor.framework_id, executor.id, delay)
 
     # --- when it does not do what it should
 
     def registration_overdue(self, executor: Executor) -> None:
         if executor.state is ExecutorState.REGISTERING:
-            seconds = self._books.settings.executor_registration_timeout
+            seconds = self._state.settings.executor_registration_timeout
             message = mesos_messages.EXECUTOR_REGISTRATION_TIMEOUT.format(durations.text_of(seconds))
             self._doom(executor, _Status.REASON_EXECUTOR_REGISTRATION_TIMEOUT, message)
 
     def reregistration_overdue(self, executor: Executor) -> None:
         if executor.connection is None:
-            seconds = self._books.settings.executor_reregistration_timeout
+            seconds = self._state.settings.executor_reregistration_timeout
             message = mesos_messages.EXECUTOR_REREGISTRATION_TIMEOUT.format(durations.text_of(seconds))
             self._doom(executor, _Status.REASON_EXECUTOR_REREGISTRATION_TIMEOUT, message)
 
     def _doom(self, executor: Executor, reason: _Status.Reason.ValueType, message: str) -> None:
         executor.doom = (reason, message)
         executor.state = ExecutorState.TERMINATING
-        self._books.emit(DestroyContainer(executor.container_id))
+        self._state.emit(DestroyContainer(executor.container_id))
 
     def shutdown_overdue(self, executor: Executor) -> None:
-        self._books.emit(DestroyContainer(executor.container_id))
+        self._state.emit(DestroyContainer(executor.container_id))
 
     # --- its end
 
     def not_started(self, executor: Executor, reason: _Status.Reason.ValueType, message: str) -> None:
-        self._books.counts.container_launch_errors += 1
+        self._state.counts.container_launch_errors += 1
         self.ended(executor, Termination(None, mesos_messages.LAUNCH_FAILED.format(message), reason))
 
     def ended(self, executor: Executor, termination: Termination) -> None:
-        """Its process is gone; so are its tasks. The caller strikes it from the books."""
-        books = self._books
+        """Its process is gone; so are its tasks. The caller removes it from the state."""
+        state = self._state
         executor.state = ExecutorState.TERMINATED
         self._disconnect(executor)
         for kind in (
@@ -257,20 +257,20 @@ class Executors:
             TimerKind.EXECUTOR_REREGISTRATION,
             TimerKind.EXECUTOR_SHUTDOWN,
         ):
-            books.cancel_timer(kind, executor.framework_id, executor.id)
-        books.counts.executors_terminated += 1
+            state.cancel_timer(kind, executor.framework_id, executor.id)
+        state.counts.executors_terminated += 1
         reason, message = executor.doom or (
             _Status.REASON_EXECUTOR_TERMINATED if termination.reason is None else termination.reason,
             termination.message or f"Executor {wait_status.describe(termination.wait_status)}",
         )
         for task in executor.live_tasks():
             task.phase = Phase.ENDED
-            state = mesos.TASK_FAILED if task.kill is None else mesos.TASK_KILLED
-            self._updates.report(task, state, message, reason=reason, limitation=termination.limitation)
+            task_state = mesos.TASK_FAILED if task.kill is None else mesos.TASK_KILLED
+            self._updates.report(task, task_state, message, reason=reason, limitation=termination.limitation)
         status = termination.wait_status
         exited = session.ExecutorExited(
-            framework_id=books.frameworks[executor.framework_id].info.id,
+            framework_id=state.frameworks[executor.framework_id].info.id,
             executor_id=executor.info.executor_id,
             wait_status=-1 if status is None else status,
         )
-        books.send(session.AgentMessage(executor_exited=exited))
+        state.send(session.AgentMessage(executor_exited=exited))

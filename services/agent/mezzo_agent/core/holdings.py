@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mezzo.resources import Resources
-from mezzo_agent.core.books import Books
 from mezzo_agent.core.model import Executor
+from mezzo_agent.core.state import AgentState
 
 
 def held_by(executor: Executor) -> Resources:
@@ -13,7 +13,7 @@ def held_by(executor: Executor) -> Resources:
     return Resources.sum(Resources.of(each) for each in lists)
 
 
-def held(books: Books) -> Resources:
+def held(state: AgentState) -> Resources:
     """What everything that runs may use, as the agent's own resources would tell it."""
-    executors = (each for framework in books.frameworks.values() for each in framework.executors.values())
+    executors = (each for framework in state.frameworks.values() for each in framework.executors.values())
     return Resources.sum(held_by(each).unallocated() for each in executors)

@@ -1,29 +1,29 @@
-"""What must always be true of the agent's books. Checked after each test, and after each step of the simulation."""
+"""What must always be true of the agent's state. Checked after each test, and after each step of the simulation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mezzo_agent.core.books import Books
 from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState, Framework, Phase, Task
+from mezzo_agent.core.state import AgentState
 
 
 class InvariantViolation(AssertionError):
-    """The books contradict themselves; the message ends with the last events."""
+    """The state contradicts itself; the message ends with the last events."""
 
 
-def check(books: Books, story: Iterable[str]) -> None:
+def check(state: AgentState, story: Iterable[str]) -> None:
     """Raises `InvariantViolation`."""
-    problems = list(_problems(books))
+    problems = list(_problems(state))
     if problems:
         raise InvariantViolation("\n".join([*problems, "The last events:", *story]))
 
 
-def _problems(books: Books) -> Iterable[str]:
-    if books.registered and not books.agent_id:
+def _problems(state: AgentState) -> Iterable[str]:
+    if state.registered and not state.agent_id:
         yield "registered without an id"
     expected: dict[str, object] = {}
-    for framework_id, framework in books.frameworks.items():
+    for framework_id, framework in state.frameworks.items():
         if framework_id != framework.id:
             yield f"framework {framework.id} is kept under {framework_id}"
         for executor in framework.executors.values():
@@ -34,19 +34,19 @@ def _problems(books: Books) -> Iterable[str]:
             yield from _problems_of_task(framework, task)
             if task.container_id is not None and task.phase is not Phase.ENDED:
                 expected[task.container_id] = task
-    if expected != books.containers:
-        odd = expected.keys() ^ books.containers.keys()
+    if expected != state.containers:
+        odd = expected.keys() ^ state.containers.keys()
         yield f"the index of containers is wrong about {sorted(odd) or 'who uses them'}"
 
 
 def _problems_of_executor(framework: Framework, executor: Executor) -> Iterable[str]:
     where = f"executor {executor.id} of {framework.id}"
     if executor.state is ExecutorState.TERMINATED:
-        yield f"{where} is terminated, and still in the books"
+        yield f"{where} is TERMINATED, and still in the state"
     if executor.kind is ExecutorKind.COMMAND and list(executor.tasks) != [executor.id]:
         yield f"{where} stands for a command, and has the tasks {list(executor.tasks)}"
     if executor.kind is not ExecutorKind.CUSTOM and not executor.live_tasks():
-        yield f"{where} has no live task, and is still in the books"
+        yield f"{where} has no live task, and is still in the state"
     for task in executor.tasks.values():
         if framework.tasks.get(task.id) is not task:
             yield f"{where} has task {task.id}, which its framework has not"
@@ -57,7 +57,7 @@ def _problems_of_task(framework: Framework, task: Task) -> Iterable[str]:
     if (task.phase is Phase.ENDED) != task.terminal:
         yield f"{where} is {task.phase}, and its state is {task.state}"
     if task.terminal and not task.pending:
-        yield f"{where} has ended and is acknowledged, and still in the books"
+        yield f"{where} has ended and is acknowledged, and still in the state"
     if task.pending and framework.shutting_down:
         yield f"{where} has updates for a framework that is gone"
     uuids = [status.uuid for status in task.pending]

@@ -1,4 +1,4 @@
-"""What the agent's books are about: frameworks, their executors, their tasks."""
+"""The entities of the agent's state: frameworks, their executors, their tasks."""
 
 from __future__ import annotations
 

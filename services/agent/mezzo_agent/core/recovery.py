@@ -1,4 +1,4 @@
-"""The books from the journal and back, and what to do about containers that an earlier agent process left.
+"""The state from the journal and back, and what to do about containers that an earlier agent process left.
 
 Records are applied in order; containers are asked for afterwards, and then every task goes on where it was, or is
 reported as what became of it.
@@ -13,11 +13,11 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
 from mezzo_agent.core import mesos_messages
 from mezzo_agent.core.admission import command_executor, record_of_executor, record_of_task
-from mezzo_agent.core.books import Books
 from mezzo_agent.core.effects import ForgetContainer, WatchContainer
 from mezzo_agent.core.events import TimerKind
 from mezzo_agent.core.executors import Executors
 from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState, Framework, Kill, KillCause, Phase, Task
+from mezzo_agent.core.state import AgentState
 from mezzo_agent.core.supervision import Supervision
 from mezzo_agent.ports import RecoveredContainer, RecoveredState, Termination
 
@@ -26,10 +26,10 @@ _Status = mesos.TaskStatus
 
 
 class Restoration:
-    """Applies records to empty books. A record that names what is not there is ignored: it came too late."""
+    """Applies records to an empty state. A record that names what is not there is ignored: it came too late."""
 
-    def __init__(self, books: Books) -> None:
-        self._books = books
+    def __init__(self, state: AgentState) -> None:
+        self._state = state
         self._apply: dict[str, Callable[..., None]] = {
             "agent": self._agent,
             "framework": self._framework,
@@ -50,109 +50,109 @@ class Restoration:
         self._settle()
 
     def _agent(self, record: checkpoint.AgentRecord) -> None:
-        self._books.agent_info.id.CopyFrom(record.agent_info.id)
+        self._state.agent_info.id.CopyFrom(record.agent_info.id)
 
     def _framework(self, record: checkpoint.FrameworkRecord) -> None:
-        framework = self._books.frameworks.get(record.framework_info.id.value)
+        framework = self._state.frameworks.get(record.framework_info.id.value)
         if framework is None:
-            framework = new_framework(self._books, record.framework_info)
+            framework = new_framework(self._state, record.framework_info)
         framework.info = record.framework_info
         framework.persisted = True
 
     def _executor(self, record: checkpoint.ExecutorRecord) -> None:
-        framework = self._books.frameworks.get(record.framework_id.value)
+        framework = self._state.frameworks.get(record.framework_id.value)
         if framework is None:
             return
         kind = ExecutorKind.POD if record.kind == checkpoint.ExecutorRecord.KIND_POD else ExecutorKind.CUSTOM
         executor_id = record.executor_info.executor_id.value
-        sandbox = self._books.sandbox(framework.id, executor_id, record.container_id)
+        sandbox = self._state.sandbox(framework.id, executor_id, record.container_id)
         executor = Executor(framework.id, record.executor_info, kind, record.container_id, sandbox, record.token)
         framework.executors[executor.id] = executor
 
     def _task(self, record: checkpoint.TaskRecord) -> None:
-        framework = self._books.frameworks.get(record.framework_id.value)
+        framework = self._state.frameworks.get(record.framework_id.value)
         if framework is None or record.task.task_id.value in framework.tasks:
             return
         executor: Executor | None = None
         if record.HasField("executor_id"):
             executor = framework.executors.get(record.executor_id.value)
             if executor is None and record.container_id:
-                executor = command_executor(self._books, framework, record.task, record.container_id)
+                executor = command_executor(self._state, framework, record.task, record.container_id)
                 framework.executors[executor.id] = executor
         task = Task(record.task, framework.id, executor, record.container_id or None, record.group)
-        self._books.group_count = max(self._books.group_count, record.group)
+        self._state.group_count = max(self._state.group_count, record.group)
         framework.tasks[task.id] = task
         if executor is not None:
             executor.tasks[task.id] = task
 
     def _update(self, record: checkpoint.UpdateRecord) -> None:
-        task = self._books.task(record.framework_id.value, record.status.task_id.value)
+        task = self._state.task(record.framework_id.value, record.status.task_id.value)
         if task is None or task.knows(record.status.uuid):
             return
         task.note(record.status)
         task.pending.append(record.status)
 
     def _acknowledgement(self, record: checkpoint.AcknowledgementRecord) -> None:
-        task = self._books.task(record.framework_id.value, record.task_id.value)
+        task = self._state.task(record.framework_id.value, record.task_id.value)
         if task is None:
             return
         task.pending = deque(status for status in task.pending if status.uuid != record.uuid)
         if task.terminal and not task.pending:
-            retire(self._books, task)
+            retire(self._state, task)
 
     def _kill(self, record: checkpoint.KillRecord) -> None:
-        task = self._books.task(record.framework_id.value, record.task_id.value)
+        task = self._state.task(record.framework_id.value, record.task_id.value)
         if task is not None:
             cause = KillCause.REQUESTED if task.kill is None else task.kill.cause
             task.kill = Kill(cause, record.grace_period_seconds)
 
     def _executor_removed(self, record: checkpoint.ExecutorRemoved) -> None:
-        framework = self._books.frameworks.get(record.framework_id.value)
+        framework = self._state.frameworks.get(record.framework_id.value)
         if framework is not None:
             framework.executors.pop(record.executor_id.value, None)
 
     def _framework_removed(self, record: checkpoint.FrameworkRemoved) -> None:
-        self._books.frameworks.pop(record.framework_id.value, None)
+        self._state.frameworks.pop(record.framework_id.value, None)
 
     def _settle(self) -> None:
         """Phases and containers, which follow from the rest."""
-        books = self._books
-        for framework in books.frameworks.values():
+        state = self._state
+        for framework in state.frameworks.values():
             for task in list(framework.tasks.values()):
                 if task.executor is None and not task.statuses:
                     del framework.tasks[task.id]  # torn off while it was being refused: the registry sends it again
                 elif task.terminal:
                     task.phase = Phase.ENDED
                 elif task.container_id is not None:
-                    books.containers[task.container_id] = task
+                    state.containers[task.container_id] = task
                     task.phase = Phase.LAUNCHING
                 else:
                     task.phase = Phase.RUNNING if task.statuses else Phase.LAUNCHING
             for executor in list(framework.executors.values()):
                 if executor.kind is ExecutorKind.CUSTOM:
-                    books.containers[executor.container_id] = executor
+                    state.containers[executor.container_id] = executor
                 elif not executor.live_tasks():
                     del framework.executors[executor.id]
 
 
-def new_framework(books: Books, info: mesos.FrameworkInfo) -> Framework:
-    framework = Framework(info, deque(maxlen=books.settings.max_completed_executors_per_framework))
-    books.frameworks[framework.id] = framework
+def new_framework(state: AgentState, info: mesos.FrameworkInfo) -> Framework:
+    framework = Framework(info, deque(maxlen=state.settings.max_completed_executors_per_framework))
+    state.frameworks[framework.id] = framework
     return framework
 
 
-def retire(books: Books, task: Task) -> None:
+def retire(state: AgentState, task: Task) -> None:
     """Nothing about the task is open any more: it moves to what its executor has completed."""
-    del books.frameworks[task.framework_id].tasks[task.id]
+    del state.frameworks[task.framework_id].tasks[task.id]
     if task.executor is not None:
         task.executor.tasks.pop(task.id, None)
         task.executor.completed_tasks.append(task)
 
 
-def records(books: Books) -> Iterable[_Record]:
-    """The shortest journal that leads to the present books."""
-    yield _Record(agent=checkpoint.AgentRecord(agent_info=books.agent_info))
-    for framework in books.frameworks.values():
+def records(state: AgentState) -> Iterable[_Record]:
+    """The shortest journal that leads to the present state."""
+    yield _Record(agent=checkpoint.AgentRecord(agent_info=state.agent_info))
+    for framework in state.frameworks.values():
         if framework.idle:
             continue
         yield _Record(framework=checkpoint.FrameworkRecord(framework_info=framework.info))
@@ -188,8 +188,8 @@ def _records_of_task(framework: Framework, task: Task) -> Iterable[_Record]:
 class Reconnection:
     """Takes up the containers that an earlier agent process launched."""
 
-    def __init__(self, books: Books, supervision: Supervision, executors: Executors) -> None:
-        self._books = books
+    def __init__(self, state: AgentState, supervision: Supervision, executors: Executors) -> None:
+        self._state = state
         self._supervision = supervision
         self._executors = executors
 
@@ -206,11 +206,11 @@ class Reconnection:
             task.phase = Phase.QUEUED
             self._supervision.carry_out_kill(task)
         elif task.executor is not None:
-            self._books.emit(ForgetContainer(found.container_id))
+            self._state.emit(ForgetContainer(found.container_id))
             self._supervision.launch(task, task.executor)
 
     def _task_runs(self, task: Task, found: RecoveredContainer) -> None:
-        books = self._books
+        state = self._state
         running = next((status for status in task.statuses if status.state == mesos.TASK_RUNNING), None)
         kill, task.kill = task.kill, None
         if running is None:
@@ -220,27 +220,27 @@ class Reconnection:
             task.pid = found.pid
             if task.info.HasField("max_completion_time"):
                 over = running.timestamp + task.info.max_completion_time.nanoseconds / 1e9
-                delay = max(0.0, over - books.now)
-                books.start_timer(TimerKind.MAX_COMPLETION, task.framework_id, task.id, delay)
-        books.emit(WatchContainer(found.container_id))
+                delay = max(0.0, over - state.now)
+                state.start_timer(TimerKind.MAX_COMPLETION, task.framework_id, task.id, delay)
+        state.emit(WatchContainer(found.container_id))
         if kill is not None:
             task.kill = kill
             self._supervision.carry_out_kill(task)
 
     def executor(self, executor: Executor, found: RecoveredContainer) -> bool:
         """Whether it goes on. It has a while to subscribe again."""
-        books = self._books
+        state = self._state
         if found.state is RecoveredState.RUNNING:
             executor.pid = found.pid
             executor.state = ExecutorState.RUNNING
-            books.emit(WatchContainer(found.container_id))
-            timeout = books.settings.executor_reregistration_timeout
-            books.start_timer(TimerKind.EXECUTOR_REREGISTRATION, executor.framework_id, executor.id, timeout)
+            state.emit(WatchContainer(found.container_id))
+            timeout = state.settings.executor_reregistration_timeout
+            state.start_timer(TimerKind.EXECUTOR_REREGISTRATION, executor.framework_id, executor.id, timeout)
             return True
         if found.state is RecoveredState.UNKNOWN and not any(task.statuses for task in executor.live_tasks()):
             for task in executor.live_tasks():
                 task.phase = Phase.QUEUED
-            books.emit(ForgetContainer(found.container_id))
+            state.emit(ForgetContainer(found.container_id))
             self._executors.launch(executor)
             return True
         self._executors.ended(executor, found.termination or Termination(None, mesos_messages.UNKNOWN_CONTAINER))

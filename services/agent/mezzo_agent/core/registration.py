@@ -5,8 +5,8 @@ from __future__ import annotations
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.confidential import withhold
-from mezzo_agent.core.books import Books
 from mezzo_agent.core.model import ExecutorKind, Task
+from mezzo_agent.core.state import AgentState
 
 _Capability = mesos.AgentInfo.Capability
 
@@ -18,32 +18,32 @@ CAPABILITIES = (
 )
 
 
-def snapshot(books: Books) -> session.Register:
-    frameworks = [framework for framework in books.frameworks.values() if not framework.idle]
+def snapshot(state: AgentState) -> session.Register:
+    frameworks = [framework for framework in state.frameworks.values() if not framework.idle]
     executors = [executor for framework in frameworks for executor in framework.executors.values()]
     return session.Register(
-        agent_info=books.agent_info,
-        version=books.settings.version,
-        mesos_version=books.settings.mesos_version,
+        agent_info=state.agent_info,
+        version=state.settings.version,
+        mesos_version=state.settings.mesos_version,
         capabilities=[_Capability(type=each) for each in CAPABILITIES],
-        total_resources=books.agent_info.resources,
-        tasks=[task_message(books, task) for framework in frameworks for task in framework.tasks.values()],
+        total_resources=state.agent_info.resources,
+        tasks=[task_message(state, task) for framework in frameworks for task in framework.tasks.values()],
         executors=[executor.info for executor in executors if executor.kind is not ExecutorKind.COMMAND],
         frameworks=[framework.info for framework in frameworks],
-        pid=books.settings.pid,
+        pid=state.settings.pid,
     )
 
 
-def task_message(books: Books, task: Task) -> mesos.Task:
+def task_message(state: AgentState, task: Task) -> mesos.Task:
     """A task as the public API tells of it."""
     info = task.info
     message = mesos.Task(
         name=info.name,
         task_id=info.task_id,
-        framework_id=books.frameworks[task.framework_id].info.id
-        if task.framework_id in books.frameworks
+        framework_id=state.frameworks[task.framework_id].info.id
+        if task.framework_id in state.frameworks
         else mesos.FrameworkID(value=task.framework_id),
-        agent_id=mesos.AgentID(value=books.agent_id),
+        agent_id=mesos.AgentID(value=state.agent_id),
         state=task.state,
         resources=info.resources,
         statuses=task.statuses,

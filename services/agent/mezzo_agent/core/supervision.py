@@ -11,10 +11,10 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
 from mezzo.resources import Resources
 from mezzo_agent.core import environment, mesos_messages, wait_status
-from mezzo_agent.core.books import Books
 from mezzo_agent.core.effects import DestroyContainer, ForgetContainer, KillContainer, LaunchContainer
 from mezzo_agent.core.events import TimerKind
 from mezzo_agent.core.model import Executor, ExecutorKind, Framework, Kill, KillCause, Phase, Task
+from mezzo_agent.core.state import AgentState
 from mezzo_agent.core.updates import SOURCE_AGENT, SOURCE_EXECUTOR, Updates
 from mezzo_agent.ports import ContainerConfig, Termination
 
@@ -25,19 +25,19 @@ _Status = mesos.TaskStatus
 class Supervision:
     """The life of each supervised task."""
 
-    def __init__(self, books: Books, updates: Updates) -> None:
-        self._books = books
+    def __init__(self, state: AgentState, updates: Updates) -> None:
+        self._state = state
         self._updates = updates
 
     def launch(self, task: Task, executor: Executor) -> None:
-        books = self._books
-        framework = books.framework_of(task)
+        state = self._state
+        framework = state.framework_of(task)
         task.phase = Phase.LAUNCHING
-        books.counts.launches += 1
+        state.counts.launches += 1
         if not task.statuses:
             # Before the launch, so that the acknowledgement is on its way meanwhile.
             self._updates.report(task, mesos.TASK_STARTING, source=SOURCE_EXECUTOR)
-        books.emit(LaunchContainer(self._config(framework, executor, task)))
+        state.emit(LaunchContainer(self._config(framework, executor, task)))
 
     def _config(self, framework: Framework, executor: Executor, task: Task) -> ContainerConfig:
         info = task.info
@@ -49,9 +49,9 @@ class Supervision:
             executor_id=executor.id,
             task_id=task.id,
             command=info.command,
-            environment=environment.of_task(self._books, framework, executor, task),
+            environment=environment.of_task(self._state, framework, executor, task),
             sandbox=environment.task_sandbox(executor, container_id),
-            user=user if self._books.settings.switch_user else None,
+            user=user if self._state.settings.switch_user else None,
             resources=Resources.of(info.resources),
             container=info.container if info.HasField("container") else None,
             limits={name: limit.value for name, limit in info.limits.items()},
@@ -65,13 +65,13 @@ class Supervision:
         self._updates.report(task, mesos.TASK_RUNNING, source=SOURCE_EXECUTOR)
         if task.info.HasField("max_completion_time"):
             delay = task.info.max_completion_time.nanoseconds / 1e9
-            self._books.start_timer(TimerKind.MAX_COMPLETION, task.framework_id, task.id, delay)
+            self._state.start_timer(TimerKind.MAX_COMPLETION, task.framework_id, task.id, delay)
 
     def not_started(self, task: Task, reason: _Status.Reason.ValueType, message: str) -> None:
         if task.kill is not None:
             self._killed_during_launch(task)
         else:
-            self._books.counts.container_launch_errors += 1
+            self._state.counts.container_launch_errors += 1
             self._end(task)
             self._updates.report(task, mesos.TASK_FAILED, mesos_messages.LAUNCH_FAILED.format(message), reason=reason)
             self._kill_siblings(task)
@@ -113,12 +113,12 @@ class Supervision:
         return mesos.TASK_KILLED, None
 
     def _end(self, task: Task) -> None:
-        books = self._books
+        state = self._state
         task.phase = Phase.ENDED
         for kind in (TimerKind.KILL_GRACE, TimerKind.MAX_COMPLETION):
-            books.cancel_timer(kind, task.framework_id, task.id)
-        if task.container_id is not None and books.containers.pop(task.container_id, None) is not None:
-            books.emit(ForgetContainer(task.container_id))
+            state.cancel_timer(kind, task.framework_id, task.id)
+        if task.container_id is not None and state.containers.pop(task.container_id, None) is not None:
+            state.emit(ForgetContainer(task.container_id))
 
     def kill(self, task: Task, policy: mesos.KillPolicy | None, cause: KillCause = KillCause.REQUESTED) -> None:
         """End a task in two steps. A second kill changes the grace period, and nothing else."""
@@ -126,37 +126,37 @@ class Supervision:
         self._begin_kill(task, Kill(cause, grace_period), all_of_group=True)
 
     def _begin_kill(self, task: Task, kill: Kill, *, all_of_group: bool) -> None:
-        books = self._books
+        state = self._state
         if task.phase is Phase.ENDED:
             return
         first = task.kill is None
         task.kill = kill if first else Kill(task.kill.cause, kill.grace_period_seconds)  # type: ignore[union-attr]
         record = checkpoint.KillRecord(
-            framework_id=books.framework_of(task).info.id,
+            framework_id=state.framework_of(task).info.id,
             task_id=task.info.task_id,
             grace_period_seconds=kill.grace_period_seconds,
         )
-        books.persist(checkpoint.CheckpointRecord(kill=record))
+        state.persist(checkpoint.CheckpointRecord(kill=record))
         self.carry_out_kill(task)
         if first and all_of_group:
             self._kill_siblings(task)
 
     def carry_out_kill(self, task: Task) -> None:
         """Also after a restart, for a kill that the journal remembers."""
-        books = self._books
+        state = self._state
         if task.kill is None or task.container_id is None:
             return
         if task.phase is Phase.QUEUED:
             self._killed_during_launch(task)
         elif task.phase is Phase.LAUNCHING:
-            books.emit(DestroyContainer(task.container_id))
+            state.emit(DestroyContainer(task.container_id))
         elif task.phase is Phase.RUNNING:
             announced = any(status.state == mesos.TASK_KILLING for status in task.statuses)
-            if not announced and books.framework_of(task).has(_Capability.TASK_KILLING_STATE):
+            if not announced and state.framework_of(task).has(_Capability.TASK_KILLING_STATE):
                 self._updates.report(task, mesos.TASK_KILLING, source=SOURCE_EXECUTOR)
-            books.emit(KillContainer(task.container_id, signal.SIGTERM))
+            state.emit(KillContainer(task.container_id, signal.SIGTERM))
             delay = task.kill.grace_period_seconds
-            books.start_timer(TimerKind.KILL_GRACE, task.framework_id, task.id, delay)
+            state.start_timer(TimerKind.KILL_GRACE, task.framework_id, task.id, delay)
 
     def _killed_during_launch(self, task: Task) -> None:
         self._end(task)
@@ -168,7 +168,7 @@ class Supervision:
         for each in (policy, own):
             if each is not None and each.HasField("grace_period"):
                 return max(0.0, each.grace_period.nanoseconds / 1e9)
-        return self._books.settings.kill_grace_period
+        return self._state.settings.kill_grace_period
 
     def _kill_siblings(self, task: Task) -> None:
         """The tasks of a group die together."""
@@ -182,7 +182,7 @@ class Supervision:
 
     def kill_grace_over(self, task: Task) -> None:
         if task.phase is Phase.RUNNING and task.container_id is not None:
-            self._books.emit(DestroyContainer(task.container_id))
+            self._state.emit(DestroyContainer(task.container_id))
 
     def completion_time_over(self, task: Task) -> None:
         if task.phase is Phase.RUNNING and task.kill is None:

@@ -15,8 +15,8 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.agent import agent_pb2 as agent_api
 from mezzo import jsonpb
 from mezzo.errors import NotFound
-from mezzo_agent.core.books import Books
 from mezzo_agent.core.model import Executor, ExecutorKind
+from mezzo_agent.core.state import AgentState
 from mezzo_agent.ports import ContainerId, Containerizer
 
 Document = dict[str, Any]
@@ -45,9 +45,9 @@ class Container:
     statistics: mesos.ResourceStatistics | None
 
 
-def running(books: Books, *, nested: bool) -> Iterator[tuple[Executor, ContainerId, ContainerId | None]]:
+def running(state: AgentState, *, nested: bool) -> Iterator[tuple[Executor, ContainerId, ContainerId | None]]:
     """Executor, container and parent of each; the tasks of pods only if `nested`."""
-    for framework in books.frameworks.values():
+    for framework in state.frameworks.values():
         for executor in framework.executors.values():
             yield executor, executor.container_id, None
             if nested and executor.kind is ExecutorKind.POD:
@@ -56,10 +56,10 @@ def running(books: Books, *, nested: bool) -> Iterator[tuple[Executor, Container
 
 
 async def measure(
-    books: Books, containerizer: Containerizer, *, nested: bool = False, only: ContainerId | None = None
+    state: AgentState, containerizer: Containerizer, *, nested: bool = False, only: ContainerId | None = None
 ) -> list[Container]:
     """All of them, or `only` one, at once. One that ends meanwhile is left out."""
-    known = [each for each in running(books, nested=nested) if only is None or each[1] == only]
+    known = [each for each in running(state, nested=nested) if only is None or each[1] == only]
     found = await asyncio.gather(*(_measure(containerizer, *each) for each in known))
     return [container for container in found if container is not None]
 

@@ -65,20 +65,20 @@ class Endpoints:
 
     async def state(self, request: web.Request) -> web.StreamResponse:
         machine = self._gate.machine()
-        document = state_document.state(machine.core.books, machine.started_at, self._flags, self._build)
+        document = state_document.agent_document(machine.core.state, machine.started_at, self._flags, self._build)
         return json_response(request, document)
 
     async def containers(self, request: web.Request) -> web.StreamResponse:
         """What runs for executors, one entry each; `container_id` asks for one container alone."""
         machine = self._gate.machine()
         container_id = request.query.get("container_id")
-        found = await containers.measure(machine.core.books, machine.containerizer, only=container_id)
+        found = await containers.measure(machine.core.state, machine.containerizer, only=container_id)
         return json_response(request, [containers.document(each, with_status=True) for each in found])
 
     async def statistics(self, request: web.Request) -> web.StreamResponse:
         """What executors use, one entry each, which is how monitoring tells them apart."""
         machine = self._gate.machine()
-        found = await containers.measure(machine.core.books, machine.containerizer)
+        found = await containers.measure(machine.core.state, machine.containerizer)
         measured = [each for each in found if each.statistics is not None]
         return json_response(request, [containers.document(each, with_status=False) for each in measured])
 

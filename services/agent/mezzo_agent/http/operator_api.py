@@ -136,30 +136,30 @@ class OperatorApi:
         return _Response(type=_Response.READ_FILE, read_file=_Response.ReadFile(size=size, data=data))
 
     async def _get_state(self, _: agent_api.Call) -> agent_api.Response:
-        books = self._gate.machine().core.books
-        return _Response(type=_Response.GET_STATE, get_state=state_messages.get_state(books))
+        state = self._gate.machine().core.state
+        return _Response(type=_Response.GET_STATE, get_state=state_messages.get_state(state))
 
     async def _get_containers(self, call: agent_api.Call) -> agent_api.Response:
         machine = self._gate.machine()
         nested = call.get_containers.show_nested
-        found = await containers.measure(machine.core.books, machine.containerizer, nested=nested)
+        found = await containers.measure(machine.core.state, machine.containerizer, nested=nested)
         answer = _Response.GetContainers(containers=[containers.message(each) for each in found])
         return _Response(type=_Response.GET_CONTAINERS, get_containers=answer)
 
     async def _get_frameworks(self, _: agent_api.Call) -> agent_api.Response:
-        books = self._gate.machine().core.books
-        return _Response(type=_Response.GET_FRAMEWORKS, get_frameworks=state_messages.get_frameworks(books))
+        state = self._gate.machine().core.state
+        return _Response(type=_Response.GET_FRAMEWORKS, get_frameworks=state_messages.get_frameworks(state))
 
     async def _get_executors(self, _: agent_api.Call) -> agent_api.Response:
-        books = self._gate.machine().core.books
-        return _Response(type=_Response.GET_EXECUTORS, get_executors=state_messages.get_executors(books))
+        state = self._gate.machine().core.state
+        return _Response(type=_Response.GET_EXECUTORS, get_executors=state_messages.get_executors(state))
 
     async def _get_tasks(self, _: agent_api.Call) -> agent_api.Response:
-        books = self._gate.machine().core.books
-        return _Response(type=_Response.GET_TASKS, get_tasks=state_messages.get_tasks(books))
+        state = self._gate.machine().core.state
+        return _Response(type=_Response.GET_TASKS, get_tasks=state_messages.get_tasks(state))
 
     async def _get_agent(self, _: agent_api.Call) -> agent_api.Response:
-        info = self._gate.machine().core.books.agent_info
+        info = self._gate.machine().core.state.agent_info
         return _Response(type=_Response.GET_AGENT, get_agent=_Response.GetAgent(agent_info=info))
 
     async def _get_operations(self, _: agent_api.Call) -> agent_api.Response:

@@ -24,7 +24,7 @@ class SandboxTree(FileTree):
 
     def resolve(self, virtual: str) -> Path:
         """The real path; raises `NotFound` for what is no sandbox, or leads out of them."""
-        agent_id = self._gate.machine().core.books.agent_id
+        agent_id = self._gate.machine().core.state.agent_id
         if not agent_id:
             raise NotFound("")
         real = real_path(self._work_dir, agent_id, virtual)

@@ -1,4 +1,4 @@
-"""`/state`: the agent's books in the form of Mesos' older endpoint."""
+"""`/state`: the agent's state in the form of Mesos' older endpoint."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import jsonv0
 from mezzo.resources import Resources
-from mezzo_agent.core.books import Books
 from mezzo_agent.core.holdings import held, held_by
 from mezzo_agent.core.model import Executor, ExecutorKind, Framework, Phase, Task
 from mezzo_agent.core.registration import CAPABILITIES, task_message
+from mezzo_agent.core.state import AgentState
 from mezzo_chassis.build import Build
 
 Document = dict[str, Any]
 
 
-def state(books: Books, started_at: float, flags: Mapping[str, str], build: Build) -> Document:
-    total = Resources.of(books.agent_info.resources)
+def agent_document(state: AgentState, started_at: float, flags: Mapping[str, str], build: Build) -> Document:
+    total = Resources.of(state.agent_info.resources)
     unreserved = total.unreserved()
-    frameworks = [each for each in books.frameworks.values() if each.executors]
-    completed = [each for each in books.frameworks.values() if not each.executors and each.completed_executors]
-    allocated = held(books)
+    frameworks = [each for each in state.frameworks.values() if each.executors]
+    completed = [each for each in state.frameworks.values() if not each.executors and each.completed_executors]
+    allocated = held(state)
     document: Document = {
         **build.document(),
         "start_time": started_at,
-        "id": books.agent_id,
-        "pid": books.settings.pid,
-        "hostname": books.agent_info.hostname,
+        "id": state.agent_id,
+        "pid": state.settings.pid,
+        "hostname": state.agent_info.hostname,
         "capabilities": [mesos.AgentInfo.Capability.Type.Name(each) for each in CAPABILITIES],
         "resources": jsonv0.resources(total),
         "reserved_resources": jsonv0.reserved_resources(total),
@@ -38,15 +38,15 @@ def state(books: Books, started_at: float, flags: Mapping[str, str], build: Buil
         "reserved_resources_allocated": jsonv0.reserved_resources(allocated),
         "unreserved_resources_allocated": jsonv0.resources(allocated.unreserved()),
         "resource_providers": [],
-        "attributes": jsonv0.attributes(books.agent_info.attributes),
+        "attributes": jsonv0.attributes(state.agent_info.attributes),
         "flags": dict(flags),
-        "frameworks": [_framework(books, each) for each in frameworks],
-        "completed_frameworks": [_framework(books, each) for each in (*completed, *books.completed_frameworks)],
+        "frameworks": [_framework(state, each) for each in frameworks],
+        "completed_frameworks": [_framework(state, each) for each in (*completed, *state.completed_frameworks)],
     }
-    if books.master_info is not None and books.master_info.hostname:
-        document["master_hostname"] = books.master_info.hostname
-    if books.agent_info.HasField("domain"):
-        fault = books.agent_info.domain.fault_domain
+    if state.master_info is not None and state.master_info.hostname:
+        document["master_hostname"] = state.master_info.hostname
+    if state.agent_info.HasField("domain"):
+        fault = state.agent_info.domain.fault_domain
         document["domain"] = {
             "fault_domain": {"region": {"name": fault.region.name}, "zone": {"name": fault.zone.name}}
         }
@@ -60,7 +60,7 @@ def role_of(executor: Executor) -> str:
     return next((role for role in roles if role), "*")
 
 
-def _framework(books: Books, framework: Framework) -> Document:
+def _framework(state: AgentState, framework: Framework) -> Document:
     info = framework.info
     document: Document = {
         "id": framework.id,
@@ -69,8 +69,8 @@ def _framework(books: Books, framework: Framework) -> Document:
         "failover_timeout": info.failover_timeout,
         "checkpoint": info.checkpoint,
         "hostname": info.hostname,
-        "executors": [_executor(books, each) for each in framework.executors.values()],
-        "completed_executors": [_executor(books, each) for each in framework.completed_executors],
+        "executors": [_executor(state, each) for each in framework.executors.values()],
+        "completed_executors": [_executor(state, each) for each in framework.completed_executors],
     }
     if framework.has(mesos.FrameworkInfo.Capability.MULTI_ROLE):
         document["roles"] = list(info.roles)
@@ -81,7 +81,7 @@ def _framework(books: Books, framework: Framework) -> Document:
     return document
 
 
-def _executor(books: Books, executor: Executor) -> Document:
+def _executor(state: AgentState, executor: Executor) -> Document:
     queued = [task for task in executor.tasks.values() if task.phase is Phase.QUEUED]
     ended = [task for task in executor.tasks.values() if task.phase is Phase.ENDED]
     live = [task for task in executor.tasks.values() if task.phase in (Phase.LAUNCHING, Phase.RUNNING)]
@@ -93,9 +93,9 @@ def _executor(books: Books, executor: Executor) -> Document:
         "directory": str(executor.sandbox),
         "resources": jsonv0.resources(held_by(executor)),
         "role": role_of(executor),
-        "tasks": _tasks(books, live),
-        "queued_tasks": [_queued(books, task) for task in queued],
-        "completed_tasks": _tasks(books, (*ended, *executor.completed_tasks)),
+        "tasks": _tasks(state, live),
+        "queued_tasks": [_queued(state, task) for task in queued],
+        "completed_tasks": _tasks(state, (*ended, *executor.completed_tasks)),
     }
     if executor.kind is not ExecutorKind.COMMAND:
         kinds = {ExecutorKind.POD: "DEFAULT", ExecutorKind.CUSTOM: "CUSTOM"}
@@ -105,11 +105,11 @@ def _executor(books: Books, executor: Executor) -> Document:
     return document
 
 
-def _tasks(books: Books, tasks: Iterable[Task]) -> list[Document]:
-    return [jsonv0.task(task_message(books, task)) for task in tasks]
+def _tasks(state: AgentState, tasks: Iterable[Task]) -> list[Document]:
+    return [jsonv0.task(task_message(state, task)) for task in tasks]
 
 
-def _queued(books: Books, task: Task) -> Document:
-    document = jsonv0.task(task_message(books, task))
+def _queued(state: AgentState, task: Task) -> Document:
+    document = jsonv0.task(task_message(state, task))
     del document["statuses"], document["state"]
     return document

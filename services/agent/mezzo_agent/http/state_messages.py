@@ -9,45 +9,45 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.agent import agent_pb2 as agent_api
 from mezzo import jsonpb
 from mezzo.confidential import withhold
-from mezzo_agent.core.books import Books
 from mezzo_agent.core.model import Executor, Framework, Phase, Task
 from mezzo_agent.core.registration import task_message
+from mezzo_agent.core.state import AgentState
 
 _Response = agent_api.Response
 
 
-def get_tasks(books: Books) -> _Response.GetTasks:
+def get_tasks(state: AgentState) -> _Response.GetTasks:
     answer = _Response.GetTasks()
-    for task in _unretired(books):
+    for task in _unretired(state):
         if task.phase is Phase.QUEUED:
-            answer.queued_tasks.append(task_message(books, task))
+            answer.queued_tasks.append(task_message(state, task))
         elif task.phase is Phase.ENDED:
-            answer.terminated_tasks.append(task_message(books, task))
+            answer.terminated_tasks.append(task_message(state, task))
         else:
-            answer.launched_tasks.append(task_message(books, task))
-    for framework in _all(books):
+            answer.launched_tasks.append(task_message(state, task))
+    for framework in _all(state):
         for executor in (*framework.executors.values(), *framework.completed_executors):
-            answer.completed_tasks.extend(task_message(books, task) for task in executor.completed_tasks)
+            answer.completed_tasks.extend(task_message(state, task) for task in executor.completed_tasks)
     return answer
 
 
-def get_executors(books: Books) -> _Response.GetExecutors:
+def get_executors(state: AgentState) -> _Response.GetExecutors:
     return _Response.GetExecutors(
-        executors=_executors(each for framework in _all(books) for each in framework.executors.values()),
-        completed_executors=_executors(each for framework in _all(books) for each in framework.completed_executors),
+        executors=_executors(each for framework in _all(state) for each in framework.executors.values()),
+        completed_executors=_executors(each for framework in _all(state) for each in framework.completed_executors),
     )
 
 
-def get_frameworks(books: Books) -> _Response.GetFrameworks:
-    active = [each.info for each in books.frameworks.values() if each.executors]
-    idle = [each for each in books.frameworks.values() if not each.executors and each.completed_executors]
-    ended = [each.info for each in (*idle, *books.completed_frameworks)]
+def get_frameworks(state: AgentState) -> _Response.GetFrameworks:
+    active = [each.info for each in state.frameworks.values() if each.executors]
+    idle = [each for each in state.frameworks.values() if not each.executors and each.completed_executors]
+    ended = [each.info for each in (*idle, *state.completed_frameworks)]
     return _Response.GetFrameworks(frameworks=_frameworks(active), completed_frameworks=_frameworks(ended))
 
 
-def get_state(books: Books) -> _Response.GetState:
+def get_state(state: AgentState) -> _Response.GetState:
     return _Response.GetState(
-        get_tasks=get_tasks(books), get_executors=get_executors(books), get_frameworks=get_frameworks(books)
+        get_tasks=get_tasks(state), get_executors=get_executors(state), get_frameworks=get_frameworks(state)
     )
 
 
@@ -68,13 +68,13 @@ def document(response: agent_api.Response) -> dict[str, Any]:
     return answer
 
 
-def _unretired(books: Books) -> Iterator[Task]:
-    for framework in books.frameworks.values():
+def _unretired(state: AgentState) -> Iterator[Task]:
+    for framework in state.frameworks.values():
         yield from framework.tasks.values()
 
 
-def _all(books: Books) -> list[Framework]:
-    return [*books.frameworks.values(), *books.completed_frameworks]
+def _all(state: AgentState) -> list[Framework]:
+    return [*state.frameworks.values(), *state.completed_frameworks]
 
 
 def _executors(executors: Iterable[Executor]) -> list[_Response.GetExecutors.Executor]:

@@ -109,7 +109,7 @@ class Machine:
 
     async def _note_flags(self) -> None:
         """A short journal, with the agent's present resources in it."""
-        if self.core.books.agent_id:
+        if self.core.state.agent_id:
             try:
                 await self._journal.rewrite(self.core.checkpoint())
             except OSError as error:

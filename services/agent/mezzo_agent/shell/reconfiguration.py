@@ -12,8 +12,8 @@ def misfits(agent: Agent) -> list[str]:
 
     Attributes, the host name, ports and the domain may change freely: the registry is told.
     """
-    total = Resources.of(agent.books.agent_info.resources)
-    used = held(agent.books)
+    total = Resources.of(agent.state.agent_info.resources)
+    used = held(agent.state)
     if total.contains(used):
         return []
     found = []

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, with the agent killed in between: the books hold, and each task ends once."""
+"""Whatever happens in whatever order, with the agent killed in between: the state is whole, and each task ends once."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Walk:
             self.agent.hear(run_task_group=run)
 
     def _subject(self) -> tuple[str, Task | Executor] | None:
-        known = [(each, self.agent.agent.books.containers[each]) for each in self.agent.agent.containers()]
+        known = [(each, self.agent.agent.state.containers[each]) for each in self.agent.agent.containers()]
         return self.random.choice(known) if known else None
 
     def start(self) -> None:
@@ -194,7 +194,7 @@ def test_books_hold_and_every_task_ends_exactly_once(agent, tasks, seed):
     for _ in range(STEPS):
         walk.step()
     walk.finish()
-    assert walk.agent.agent.books.frameworks["F1"].idle
+    assert walk.agent.agent.state.frameworks["F1"].idle
     for task_id in walk.asked:
         states = [status.state for status in walk.heard[task_id].values()]
         assert sum(state in TERMINAL for state in states) == 1, task_id

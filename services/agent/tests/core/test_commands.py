@@ -45,7 +45,7 @@ def test_updates_come_in_order_and_wait_for_acknowledgements(agent, tasks):
     assert names(agent.acknowledge_all()) == []
     agent.acknowledge(starting[0])
     assert names(agent.acknowledge_all()) == ["TASK_RUNNING", "TASK_FINISHED"]
-    assert agent.agent.books.frameworks["F1"].idle
+    assert agent.agent.state.frameworks["F1"].idle
 
 
 def test_an_update_tells_of_a_newer_one_that_waits(agent):
@@ -81,7 +81,7 @@ def test_exit_status_decides_the_last_state(agent, tasks, wait_status, state, me
 
 def test_update_carries_what_recorded_updates_carry(agent):
     container_id = agent.run_command()
-    running = agent.agent.books.task("F1", "t1").statuses[-1]
+    running = agent.agent.state.task("F1", "t1").statuses[-1]
     assert running.agent_id.value == "S0"
     assert running.executor_id.value == "t1"
     assert len(running.uuid) == 16
@@ -123,7 +123,7 @@ def test_kill_is_polite_first_and_final_after_the_grace_period(agent):
     agent.fire(happened.TimerKind.KILL_GRACE)
     assert agent.of(DestroyContainer) == [DestroyContainer(container_id)]
     agent.end(container_id, signal.SIGKILL)
-    last = agent.agent.books.task("F1", "t1").statuses[-1]
+    last = agent.agent.state.task("F1", "t1").statuses[-1]
     assert (last.state, last.message) == (mesos.TASK_KILLED, "Command terminated with signal Killed")
 
 
@@ -143,7 +143,7 @@ def test_task_killing_is_reported_only_to_frameworks_that_know_it(new_agent):
     agent.add_framework("F1", "TASK_KILLING_STATE")
     agent.run_command()
     agent.kill()
-    assert names(agent.agent.books.task("F1", "t1").pending)[-1] == "TASK_KILLING"
+    assert names(agent.agent.state.task("F1", "t1").pending)[-1] == "TASK_KILLING"
 
 
 def test_second_kill_shortens_the_grace_period(agent):
@@ -157,7 +157,7 @@ def test_task_that_was_told_to_end_and_succeeds_is_killed(agent):
     container_id = agent.run_command()
     agent.kill()
     agent.end(container_id, 0)
-    assert agent.agent.books.task("F1", "t1").state == mesos.TASK_KILLED
+    assert agent.agent.state.task("F1", "t1").state == mesos.TASK_KILLED
 
 
 def test_kill_during_launch_destroys_and_reports_killed(agent, tasks):
@@ -166,7 +166,7 @@ def test_kill_during_launch_destroys_and_reports_killed(agent, tasks):
     agent.kill()
     assert agent.of(DestroyContainer) == [DestroyContainer(container_id)]
     agent.tell(happened.ContainerNotStarted(container_id, _Status.REASON_CONTAINER_LAUNCH_FAILED, "it was destroyed"))
-    last = agent.agent.books.task("F1", "t1").statuses[-1]
+    last = agent.agent.state.task("F1", "t1").statuses[-1]
     assert (last.state, last.reason) == (mesos.TASK_KILLED, _Status.REASON_TASK_KILLED_DURING_LAUNCH)
     assert last.message == "Killed before delivery to the executor"
 
@@ -197,14 +197,14 @@ def test_task_that_runs_for_too_long_fails(agent):
     agent.fire(happened.TimerKind.MAX_COMPLETION)
     assert agent.of(KillContainer) == [KillContainer(container_id, signal.SIGTERM)]
     agent.end(container_id, signal.SIGTERM)
-    last = agent.agent.books.task("F1", "t1").statuses[-1]
+    last = agent.agent.state.task("F1", "t1").statuses[-1]
     assert (last.state, last.reason) == (mesos.TASK_FAILED, _Status.REASON_MAX_COMPLETION_TIME_REACHED)
 
 
 def test_limitation_is_passed_on(agent):
     container_id = agent.run_command()
     agent.end(container_id, 9, reason=_Status.REASON_CONTAINER_LIMITATION_MEMORY, message="used 65 MB of 64")
-    last = agent.agent.books.task("F1", "t1").statuses[-1]
+    last = agent.agent.state.task("F1", "t1").statuses[-1]
     assert last.reason == _Status.REASON_CONTAINER_LIMITATION_MEMORY
     assert last.message == "Command terminated with signal Killed: used 65 MB of 64"
 
@@ -237,7 +237,7 @@ def test_acknowledgement_of_something_else_is_ignored(agent, tasks):
     agent.acknowledge(starting)
     (running,) = agent.updates()
     assert agent.acknowledge(starting) == []  # once more
-    assert agent.agent.books.task("F1", "t1").pending[0].uuid == running.uuid
+    assert agent.agent.state.task("F1", "t1").pending[0].uuid == running.uuid
 
 
 def test_task_sent_twice_is_launched_once(agent, tasks):
@@ -304,8 +304,8 @@ def test_framework_that_ends_takes_its_tasks_along_and_nobody_is_told(agent):
     assert agent.of(KillContainer) == [KillContainer(container_id, signal.SIGTERM)]
     agent.end(container_id, signal.SIGTERM)
     assert agent.updates() == []
-    assert "F1" not in agent.agent.books.frameworks
-    assert [framework.id for framework in agent.agent.books.completed_frameworks] == ["F1"]
+    assert "F1" not in agent.agent.state.frameworks
+    assert [framework.id for framework in agent.agent.state.completed_frameworks] == ["F1"]
 
 
 def test_without_a_session_nothing_is_sent_and_everything_comes_with_the_next(agent, tasks):

@@ -66,7 +66,7 @@ def test_executor_finds_everything_in_its_environment(new_agent, tasks):
     task.executor.command.environment.variables.add(name="MESOS_EXECUTOR_ID", value="forged")
     agent.run(task)
     (config,) = agent.launched()
-    token = agent.agent.books.frameworks["F1"].executors["E1"].token
+    token = agent.agent.state.frameworks["F1"].executors["E1"].token
     expected = {
         "PATH": "/bin",
         "MESOS_FRAMEWORK_ID": "F1",
@@ -162,7 +162,7 @@ def test_update_for_the_task_of_another_executor_is_forbidden(running, tasks):
     running.run(tasks.executor("t2", "E2"))
     with pytest.raises(Forbidden, match=r"update\.status\.task_id: .*t2"):
         running.executor_update("t2", "TASK_FINISHED", UUID)
-    assert running.agent.books.task("F1", "t2").state == mesos.TASK_STAGING
+    assert running.agent.state.task("F1", "t2").state == mesos.TASK_STAGING
 
 
 def test_update_before_subscribing_is_forbidden(agent, tasks):
@@ -200,7 +200,7 @@ def test_call_without_its_member_is_refused_by_name(running, type_):
 
 
 def test_wrong_token_is_refused_and_the_right_one_taken(running):
-    token = running.agent.books.frameworks["F1"].executors["E1"].token
+    token = running.agent.state.frameworks["F1"].executors["E1"].token
     with pytest.raises(Unauthorized):
         running.executor_call("HEARTBEAT", token="0" * 64)
     running.executor_call("HEARTBEAT", token=token)
@@ -213,7 +213,7 @@ def test_missing_token_is_refused_only_where_it_is_required(new_agent, tasks):
     agent.run(tasks.executor())
     with pytest.raises(Unauthorized):
         agent.subscribe()
-    agent.subscribe(token=agent.agent.books.frameworks["F1"].executors["E1"].token)
+    agent.subscribe(token=agent.agent.state.frameworks["F1"].executors["E1"].token)
     assert types(agent) == ["SUBSCRIBED", "LAUNCH"]
 
 
@@ -326,7 +326,7 @@ def test_framework_that_ends_asks_its_executors_to_end(running):
     running.hear(shutdown_framework=session.ShutdownFramework(framework_id=mesos.FrameworkID(value="F1")))
     assert types(running) == ["SHUTDOWN"]
     running.end(running.container_id)
-    assert "F1" not in running.agent.books.frameworks
+    assert "F1" not in running.agent.state.frameworks
 
 
 def test_custom_executor_gets_a_task_group_in_one_piece(agent, tasks):

@@ -28,7 +28,7 @@ def running(agent, tasks):
 
 
 def state_of(agent, task_id):
-    return mesos.TaskState.Name(agent.agent.books.task("F1", task_id).state)
+    return mesos.TaskState.Name(agent.agent.state.task("F1", task_id).state)
 
 
 def test_each_task_has_a_container_inside_the_pod(running):
@@ -40,12 +40,12 @@ def test_each_task_has_a_container_inside_the_pod(running):
 
 
 def test_status_tells_the_container_inside_the_pod(running):
-    pod = running.agent.books.frameworks["F1"].executors["P1"]
+    pod = running.agent.state.frameworks["F1"].executors["P1"]
     for task_id, config in zip("abc", running.configs, strict=True):
         expected = mesos.ContainerID(value=config.container_id, parent=mesos.ContainerID(value=pod.container_id))
         (told,) = {
             status.container_status.container_id.SerializeToString()
-            for status in running.agent.books.task("F1", task_id).statuses
+            for status in running.agent.state.task("F1", task_id).statuses
         }
         assert mesos.ContainerID.FromString(told) == expected
 
@@ -63,7 +63,7 @@ def test_task_that_fails_takes_the_others_along(running):
     for container_id in killed:
         running.end(container_id, signal.SIGTERM)
     assert [state_of(running, each) for each in "abc"] == ["TASK_FAILED", "TASK_KILLED", "TASK_KILLED"]
-    assert not running.agent.books.frameworks["F1"].executors
+    assert not running.agent.state.frameworks["F1"].executors
 
 
 def test_kill_of_one_kills_all(running):

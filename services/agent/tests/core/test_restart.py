@@ -90,14 +90,14 @@ def test_running_task_without_a_trace_has_failed(agent):
 def test_unacknowledged_updates_survive_in_order_and_acknowledged_ones_do_not_come_again(agent, acknowledged):
     container_id = agent.run_command()
     agent.end(container_id)
-    statuses = list(agent.agent.books.task("F1", "t1").pending)
+    statuses = list(agent.agent.state.task("F1", "t1").pending)
     for status in statuses[:acknowledged]:
         agent.acknowledge(status)
     again = agent.restart()
     again.tell(happened.ContainersRecovered({}))
     again.register()
     assert [status.uuid for status in again.acknowledge_all()] == [status.uuid for status in statuses[acknowledged:]]
-    assert again.agent.books.task("F1", "t1") is None
+    assert again.agent.state.task("F1", "t1") is None
 
 
 def test_kill_goes_on_after_the_restart(agent):
@@ -108,7 +108,7 @@ def test_kill_goes_on_after_the_restart(agent):
     assert again.of(KillContainer) == [KillContainer(container_id, signal.SIGTERM)]
     assert again.timers()[TimerKind.KILL_GRACE] == 9.0
     again.end(container_id, signal.SIGTERM)
-    assert again.agent.books.task("F1", "t1").state == mesos.TASK_KILLED
+    assert again.agent.state.task("F1", "t1").state == mesos.TASK_KILLED
 
 
 def test_task_killed_while_the_agent_was_away_is_killed_not_failed(agent):
@@ -116,7 +116,7 @@ def test_task_killed_while_the_agent_was_away_is_killed_not_failed(agent):
     agent.kill()
     again = agent.restart()
     again.tell(found(container_id, RecoveredState.ENDED, termination=Termination(signal.SIGTERM)))
-    assert again.agent.books.task("F1", "t1").state == mesos.TASK_KILLED
+    assert again.agent.state.task("F1", "t1").state == mesos.TASK_KILLED
 
 
 def test_completion_time_counts_from_the_start_of_the_task(agent):
@@ -140,10 +140,10 @@ def test_agent_registers_with_its_id_and_everything_that_runs(agent):
 
 def test_shortened_journal_leads_to_the_same_state(agent, new_agent, tasks):
     agent.end(agent.run_command("t0"))
-    for status in list(agent.agent.books.task("F1", "t0").pending):
+    for status in list(agent.agent.state.task("F1", "t0").pending):
         agent.acknowledge(status)
     agent.run_command("t1")
-    agent.acknowledge(agent.agent.books.task("F1", "t1").pending[0])
+    agent.acknowledge(agent.agent.state.task("F1", "t1").pending[0])
     agent.kill("t1")
     agent.run(tasks.executor("t2"))
     agent.subscribe()
@@ -184,7 +184,7 @@ def executor(agent, tasks):
 
 def test_executor_that_comes_back_goes_on(executor, tasks):
     executor.executor_update("t1", "TASK_RUNNING", UUID)
-    token = executor.agent.books.frameworks["F1"].executors["E1"].token
+    token = executor.agent.state.frameworks["F1"].executors["E1"].token
     again = executor.restart(authenticate_executors=True)
     again.tell(found(executor.container_id, RecoveredState.RUNNING, pid=55))
     assert again.timers() == {TimerKind.EXECUTOR_REREGISTRATION: 2.0}
@@ -248,12 +248,12 @@ def test_agent_that_is_given_another_id_keeps_its_tasks_and_ends(agent):
     again.register("S9")
     (end,) = again.of(EndAgent)
     assert not end.forget
-    assert again.agent.books.agent_id == "S0"
+    assert again.agent.state.agent_id == "S0"
 
 
 def test_agent_with_nothing_to_lose_takes_another_id(agent):
     again = agent.restart()
     again.tell(happened.ContainersRecovered({}))
     again.register("S9")
-    assert again.agent.books.agent_id == "S9"
-    assert again.restart().agent.books.agent_id == "S9"
+    assert again.agent.state.agent_id == "S9"
+    assert again.restart().agent.state.agent_id == "S9"

@@ -75,7 +75,7 @@ class Counts:
 
 
 @dataclass(slots=True, eq=False)
-class Books:
+class AgentState:
     settings: Settings
     # As it registers: with its id once it has one, with all its resources and attributes.
     agent_info: mesos.AgentInfo
