@@ -1,15 +1,18 @@
-"""What `mezzo local` makes on the disk, whatever the umask is."""
+"""What `mezzo local` makes on the disk, whatever the umask is; whom it keeps out of there, and how it ends things."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from mezzo.cli.cluster import Cluster, Layout
+from mezzo.cli.cluster import Cluster, ClusterError, Layout, end
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +60,51 @@ def test_a_folder_that_exists_keeps_its_mode(tmp_path: Path) -> None:
     Cluster(Layout(tmp_path / "work")).make_folders()
     assert mode_of(tmp_path / "work") == 0o1777
     assert mode_of(tmp_path / "work" / "registry") == 0o700
+
+
+def test_the_logs_of_the_cluster_before_are_kept(tmp_path: Path) -> None:
+    cluster = Cluster(Layout(tmp_path / "work"))
+    cluster.make_folders()
+    log, kept = cluster.log_of("registry"), tmp_path / "work" / "logs" / "registry.log.1"
+    for line in (b"first", b"second"):
+        with cluster.open_log("registry") as opened:
+            opened.write(line)
+    assert (log.read_bytes(), kept.read_bytes()) == (b"second", b"first")
+    assert mode_of(kept) == 0o600
+    cluster.open_log("registry").close()
+    cluster.open_log("registry").close()  # one with nothing in it takes nobody's place
+    assert kept.read_bytes() == b"second"
+
+
+async def test_a_folder_is_one_clusters_until_it_is_stopped(tmp_path: Path) -> None:
+    first, second = (Cluster(Layout(tmp_path / "work")) for _ in range(2))
+    for cluster in (first, second):
+        cluster.make_folders()
+    first.lock()
+    with pytest.raises(ClusterError) as refused:
+        second.lock()
+    assert str(refused.value) == (
+        f"another mezzo local (process {os.getpid()}) uses {tmp_path / 'work'}; give each its own with --work-dir"
+    )
+    await second.stop()
+    with pytest.raises(ClusterError):
+        second.lock()
+    await first.stop()
+    second.lock()
+    assert mode_of(tmp_path / "work" / "logs" / "lock") == 0o600
+    await second.stop()
+
+
+async def test_a_service_that_does_not_end_in_time_is_killed_with_all_that_it_started() -> None:
+    script = "trap '' TERM; (setsid sleep 1000 & echo $!; wait) & wait; wait"
+    process = await asyncio.create_subprocess_exec("sh", "-c", script, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    grandchild = psutil.Process(int(await process.stdout.readline()))
+    try:
+        await end(process, signal.SIGTERM, timeout_seconds=0.1)
+        assert process.returncode == -signal.SIGKILL
+        assert await process.stdout.read() == b""  # nobody holds the other end
+        assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
+    finally:
+        if grandchild.is_running():
+            grandchild.kill()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import os
 import signal
 import socket
@@ -22,9 +23,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from mezzo import private_files
 
 START_TIMEOUT_SECONDS = 60.0
-STOP_TIMEOUT_SECONDS = 4.0
+# The agent gives executors 5 s to end (--executor_shutdown_grace_period), and then kills them.
+AGENT_STOP_TIMEOUT_SECONDS = 10.0
+STOP_TIMEOUT_SECONDS = 2.0
 HEALTH_RETRY_SECONDS = 0.05
 LOG_TAIL_LINES = 15
+PID_BYTES_MAX = 32
 
 
 class ClusterError(Exception):
@@ -115,13 +119,15 @@ class Cluster:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._lock: int | None = None
 
     async def start(self, started: Callable[[str, str], None]) -> None:
         """Start every service and wait until it is healthy; calls `started(service, address)` after each.
 
-        The ports are chosen already (`Layout.choose_ports`).
+        The ports are chosen already (`Layout.choose_ports`). Raises `ClusterError`.
         """
         self.make_folders()
+        self.lock()
         commands = self._commands()
         for service, flags in commands.items():
             await self._spawn(service, flags)
@@ -138,6 +144,22 @@ class Cluster:
         _make(self.layout.work_dir / "agent", passable)
         _make(self.layout.work_dir / "logs", private_files.FOLDER_MODE)
         _make(self.layout.work_dir / "registry", private_files.FOLDER_MODE)
+
+    def lock(self) -> None:
+        """Keep other clusters out of the work directory until `stop`. Raises `ClusterError` where one is in it."""
+        lock = private_files.opener(str(self.layout.work_dir / "logs" / "lock"), os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(lock, PID_BYTES_MAX, 0).decode()
+            os.close(lock)
+            holder = f" (process {pid})" if pid else ""
+            raise ClusterError(
+                f"another mezzo local{holder} uses {self.layout.work_dir}; give each its own with --work-dir"
+            ) from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        self._lock = lock
 
     def _commands(self) -> dict[str, list[str]]:
         layout, ports = self.layout, self.layout.ports
@@ -191,8 +213,11 @@ class Cluster:
             )
 
     def open_log(self, service: str) -> BinaryIO:
-        """A new log of this service."""
+        """A new log of this service; the one of the cluster before becomes `<service>.log.1`."""
         path = self.log_of(service)
+        if path.exists() and path.stat().st_size:
+            path.chmod(private_files.FILE_MODE)
+            path.replace(path.with_name(f"{path.name}.1"))
         private_files.make_file(path)
         path.chmod(private_files.FILE_MODE)
         return path.open("wb")
@@ -228,12 +253,17 @@ class Cluster:
                 task.cancel()
 
     async def stop(self) -> None:
-        """End every service: the agent with all its tasks, the others after it."""
+        """End every service: the agent with all its tasks, the others after it; then let go of the work directory."""
         agent = self._processes.get("agent")
         others = [process for name, process in self._processes.items() if name != "agent"]
-        if agent:
-            await _end(agent, signal.SIGUSR1)
-        await asyncio.gather(*(_end(process, signal.SIGTERM) for process in others))
+        try:
+            if agent:
+                await end(agent, signal.SIGUSR1, AGENT_STOP_TIMEOUT_SECONDS)
+            await asyncio.gather(*(end(process, signal.SIGTERM, STOP_TIMEOUT_SECONDS) for process in others))
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
 
 
 def passable_mode() -> int:
@@ -241,17 +271,27 @@ def passable_mode() -> int:
     return 0o711 if os.geteuid() == 0 else private_files.FOLDER_MODE
 
 
-async def _end(process: asyncio.subprocess.Process, how: signal.Signals) -> None:
-    """Ask a process to end, and end it when it does not."""
+async def end(process: asyncio.subprocess.Process, how: signal.Signals, timeout_seconds: float) -> None:
+    """Ask a process to end; kill it, and everything that it started, when it has not ended in time."""
     if process.returncode is not None:
         return
     process.send_signal(how)
     try:
-        async with asyncio.timeout(STOP_TIMEOUT_SECONDS / 2):
+        async with asyncio.timeout(timeout_seconds):
             await process.wait()
     except TimeoutError:
-        process.kill()
+        _kill_tree(process.pid)
         await process.wait()
+
+
+def _kill_tree(pid: int) -> None:
+    """Kill a process and its descendants. It is stopped first, so that it starts nothing meanwhile."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        root = psutil.Process(pid)
+        root.suspend()
+        for process in [root, *root.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _make(folder: Path, mode: int) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import pwd
 import signal
 
 from rich.text import Text
@@ -16,7 +19,7 @@ screen = console()
 
 
 def run(layout: Layout, *, tasks: int, once: bool) -> int:
-    """Keep a cluster up until Ctrl-C, or until its tasks have ended; returns an exit code."""
+    """Keep a cluster up until Ctrl-C (or SIGTERM, or SIGHUP), or until its tasks have ended; returns an exit code."""
     try:
         layout.choose_ports()
         return asyncio.run(_run(layout, tasks=tasks, once=once))
@@ -28,7 +31,7 @@ def run(layout: Layout, *, tasks: int, once: bool) -> int:
 async def _run(layout: Layout, *, tasks: int, once: bool) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     cluster = Cluster(layout)
     try:
@@ -42,7 +45,8 @@ async def _run(layout: Layout, *, tasks: int, once: bool) -> int:
         await asyncio.gather(work, return_exceptions=True)
         return 0
     finally:
-        screen.print("\nEnding the cluster …")
+        with contextlib.suppress(OSError):  # after a SIGHUP the terminal is gone
+            screen.print("\nEnding the cluster …")
         await cluster.stop()
 
 
@@ -51,6 +55,8 @@ async def _serve(cluster: Cluster, *, tasks: int, once: bool) -> int:
     await cluster.start(_tell_of)
     layout = cluster.layout
     url = f"http://{layout.address('gateway')}"
+    if os.geteuid() != 0:
+        screen.print(f"  Tasks run as {_user()}, whichever user they name: only an agent that is root can switch users")
     failed = await run_tasks(url, tasks, screen) if tasks else 0
     if once:
         return EXIT_FAILED if failed else 0
@@ -64,6 +70,13 @@ async def _serve(cluster: Cluster, *, tasks: int, once: bool) -> int:
     )
     ended = await cluster.wait()
     raise ClusterError(f"the {ended} has ended; see {cluster.log_of(ended)}")
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"uid {os.geteuid()}"
 
 
 def _tell_of(service: str, address: str) -> None:
