@@ -9,6 +9,10 @@ class UnknownUser(Exception):
     """The machine has no user of that name."""
 
 
+class UserNotPermitted(Exception):
+    """The agent has not the rights to run anything as that user."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     uid: int
@@ -26,6 +30,15 @@ class Credentials:
         except KeyError:
             raise UnknownUser(f"there is no user '{name}' on this machine") from None
         return cls(entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(name, entry.pw_gid)))
+
+
+def check_permitted(name: str, credentials: Credentials) -> None:
+    """Raises UserNotPermitted if this process can run nothing as that user: one that is not root is itself alone."""
+    if os.geteuid() not in (0, credentials.uid):
+        raise UserNotPermitted(
+            f"cannot run as user '{name}': the agent runs as '{current_user()}', and only root can switch users "
+            "(--switch_user=false runs every task as the agent's user)"
+        )
 
 
 def current_user() -> str:

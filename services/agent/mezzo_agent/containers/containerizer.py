@@ -24,7 +24,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.errors import InvalidRequest, NotFound, shorten
 from mezzo.resources import Resources
 from mezzo.validation.identifiers import check_id
-from mezzo_agent.adapters.users import Credentials, UnknownUser, current_user
+from mezzo_agent.adapters.users import Credentials, UnknownUser, UserNotPermitted, check_permitted, current_user
 from mezzo_agent.containers import sandbox
 from mezzo_agent.containers.logs import LogRotation
 from mezzo_agent.containers.posix import runtime
@@ -113,14 +113,14 @@ class PosixContainerizer:
         meter: UsageMeter,
         switch_user: bool = True,
     ) -> None:
-        """`runtime_dir` outlives the agent, and belongs to it alone. `switch_user` matters only to root's agent: any
-        other runs every task as its own user.
+        """`runtime_dir` outlives the agent, and belongs to it alone. With `switch_user`, an agent that is
+        not root runs what its own user may, and nothing else; without it, everything runs as the agent's user.
         """
         self._runtime_dir = runtime_dir
         self._fetcher = fetcher
         self._logs = logs
         self._meter = meter
-        self._switch_user = switch_user and os.geteuid() == 0
+        self._switch_user = switch_user
         self._launchers = Launchers(runtime_dir)
         self._containers: dict[ContainerId, _Container] = {}
         self._ended: OrderedDict[ContainerId, None] = OrderedDict()
@@ -184,7 +184,9 @@ class PosixContainerizer:
     async def _credentials(self, user: str | None) -> Credentials | None:
         if not self._switch_user or user is None:
             return None
-        return await asyncio.to_thread(Credentials.of, user)
+        credentials = await asyncio.to_thread(Credentials.of, user)
+        check_permitted(user, credentials)
+        return credentials if os.geteuid() == 0 else None
 
     async def _fetch(self, config: ContainerConfig, credentials: Credentials | None) -> None:
         user = config.user if credentials is not None and config.user is not None else current_user()
@@ -420,7 +422,9 @@ def _why_not(error: BaseException) -> str | None:
         caller = asyncio.current_task()
         cancelled = caller is not None and caller.cancelling() > 0
         return None if cancelled else "the container was destroyed before its task had started"
-    if isinstance(error, (InvalidCommand, UnknownUser, FetchError, StartError, LauncherDied, OSError)):
+    if isinstance(
+        error, (InvalidCommand, UnknownUser, UserNotPermitted, FetchError, StartError, LauncherDied, OSError)
+    ):
         return str(error)
     if isinstance(error, Exception):
         _log.error("launch failed in an unforeseen way", exc_info=error)

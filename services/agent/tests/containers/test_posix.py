@@ -10,6 +10,7 @@ import pytest
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.errors import TEXT_CHARACTERS_MAX, NotFound
 from mezzo.resources import Resources
+from mezzo_agent.adapters.users import Credentials, current_user
 from mezzo_agent.containers.containerizer import PosixContainerizer
 from mezzo_agent.ports import ContainerConfig, LaunchError, Termination
 
@@ -193,6 +194,22 @@ async def test_an_empty_command_is_refused(containers: PosixContainerizer, confi
 async def test_an_unknown_user_is_a_launch_error(containers: PosixContainerizer, configure: Configure) -> None:
     with pytest.raises(LaunchError, match="no user 'nobody-at-all'"):
         await containers.launch(configure("true", user="nobody-at-all"))
+
+
+@pytest.mark.parametrize("asked", ["", "nobody"], ids=["its-own", "another"])
+async def test_an_agent_that_is_not_root_runs_tasks_of_its_own_user_alone(
+    asked: str, containers: PosixContainerizer, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = current_user()
+    uid = os.geteuid() or 1000
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setattr(Credentials, "of", lambda name: Credentials(uid if name == own else 65534, 65534, ()))
+    config = configure("true", user=asked or own)
+    if not asked:
+        assert exit_code(await run(containers, config)) == 0
+        return
+    with pytest.raises(LaunchError, match=r"cannot run as user 'nobody': the agent runs as .*--switch_user=false"):
+        await containers.launch(config)
 
 
 @as_root
