@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientTimeout
 
+from mezzo.cli import api
 from mezzo.cli.version import REVISION_FILE, described
 from mezzo_chassis import build
 from mezzo_chassis.errors import Exit
@@ -36,6 +38,7 @@ SERVICES = {
     "agent": "--executor_registration_timeout",
     "gateway": "--master",
 }
+EXIT_UNREACHABLE = 69
 PAUSE_SECONDS = 0.05
 
 
@@ -103,6 +106,41 @@ def test_a_port_in_use_is_told_with_who_holds_it(flag: str, mezzo: MezzoCommand,
     assert ended.stderr.endswith(f", process {os.getpid()})\n")
     assert ended.stderr.count("\n") == 1
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("number", ["-1", "65536", "99999"])
+@pytest.mark.parametrize("flag", ["--port", "--agent-port"])
+def test_a_port_that_there_is_not_is_a_usage_error(flag: str, number: str, mezzo: MezzoCommand, tmp_path: Path) -> None:
+    ended = mezzo("local", flag, number, "--work-dir", str(tmp_path / "work"))
+    assert (ended.code, ended.stdout) == (2, "")
+    assert all(word in ended.stderr for word in (flag, "0" if number == "-1" else "65535"))
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("status",), ("agents",), ("frameworks",), ("tasks",), ("roles",), ("quota",), ("weights",), ("why",)),
+        *(("logs", "x"), ("kill", "x"), ("run", "--", "true"), ("quota", "remove", "x"), ("weights", "set", "x", "2")),
+    ],
+    ids=" ".join,
+)
+def test_a_gateway_that_hangs_is_given_up_soon(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = api.AT_HAND
+    assert limits.sock_connect is not None
+    assert limits.sock_read is not None
+    assert max(limits.sock_connect, limits.sock_read) <= 5
+    monkeypatch.setattr(api, "AT_HAND", ClientTimeout(total=PATIENCE_SECONDS, sock_read=0.1))
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        ended = MezzoCommand(address)(*words)
+    assert (ended.code, ended.stdout) == (EXIT_UNREACHABLE, "")
+    assert ended.stderr == (
+        f"mezzo: no gateway answers at http://{address}: it accepts connections, but sent nothing for 5 s: it hangs; "
+        "--api or MEZZO_API says where one is, and mezzo local starts one\n"
+    )
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -28,9 +28,18 @@ from mezzo.cli.asking import (
     exit_code_of,
 )
 
+# How long a person waits at most: for the whole of an answer; for a connection; for the next piece, or the first, of
+# what a gateway has at hand.
 TIMEOUT_SECONDS = 30.0
+CONNECT_TIMEOUT_SECONDS = 3.0
+SILENCE_TIMEOUT_SECONDS = 5.0
 # Set by gateways whose copy of the state is not kept up to date: since when, in seconds since the epoch.
 STALE_HEADER = "Mezzo-Stale"
+AT_HAND = aiohttp.ClientTimeout(
+    total=TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=SILENCE_TIMEOUT_SECONDS
+)
+# The registry is asked, or an agent.
+FROM_AFAR = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS)
 HINT = "--api or MEZZO_API says where one is, and mezzo local starts one"
 
 
@@ -41,10 +50,15 @@ class Api:
         self._session = session
         self._url = url
         self._warned = False
+        self._answered = False
 
     async def get(self, path: str, **query: str) -> Any:
-        """The JSON answer of a GET; raises `ApiError` on a status of 400 and above."""
-        async with self._session.get(f"{self._url}{path}", params=query) as response:
+        """The JSON answer of a GET, which the gateway has at hand; raises `ApiError` on a status of 400 and above."""
+        return await self._get(path, query, AT_HAND)
+
+    async def _get(self, path: str, query: dict[str, str], limits: aiohttp.ClientTimeout) -> Any:
+        async with self._session.get(f"{self._url}{path}", params=query, timeout=limits) as response:
+            self._answered = True
             await _raise_for(response)
             self._warn_of_age(response)
             try:
@@ -66,8 +80,9 @@ class Api:
 
     async def explain(self, **query: str) -> dict[str, Any]:
         """`explanations`: why frameworks are offered what they are. Raises `ApiError`, 404 for who is not there."""
+        await self._check_alive()
         try:
-            answer = await self.get("/api/v1/explain", **query)
+            answer = await self._get("/api/v1/explain", query, FROM_AFAR)
             if "explanations" in answer:
                 return dict(answer)
         except ApiError as error:
@@ -95,18 +110,26 @@ class Api:
                 raise
         raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is no gateway: it knows of no agents")
 
+    async def _check_alive(self) -> None:
+        """Find out soon whether the gateway hangs, before it is asked for what may take long for good reasons."""
+        if not self._answered:
+            async with self._session.get(f"{self._url}/health", timeout=AT_HAND):
+                self._answered = True
+
     async def post(self, path: str) -> None:
+        await self._check_alive()
         async with self._session.post(f"{self._url}{path}") as response:
             await _raise_for(response)
 
     async def call(self, call: dict[str, Any]) -> None:
         """A call of the operator API that changes something; raises `ApiError` where it is refused."""
+        await self._check_alive()
         async with self._session.post(f"{self._url}/api/v1", json=call) as response:
             await _raise_for(response)
 
     async def stream(self, path: str, **query: str) -> AsyncIterator[bytes]:
         """The answer's body in pieces, as they come, for as long as they come."""
-        no_limit = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_SECONDS)
+        no_limit = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS)
         # The body may take as long as it likes, the head may not.
         async with asyncio.timeout(TIMEOUT_SECONDS):
             response = await self._session.get(f"{self._url}{path}", params=query, timeout=no_limit)
@@ -148,8 +171,7 @@ def _told(text: str) -> str:
 
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Api]:
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    async with aiohttp.ClientSession(timeout=FROM_AFAR) as session:
         yield Api(session, settings.url)
 
 
@@ -178,4 +200,8 @@ def _cause(error: aiohttp.ClientConnectionError | TimeoutError) -> str:
             return f"the host name {error.host} is not known"
         code = error.os_error.errno
         return os.strerror(code) if code else str(error.os_error)
-    return str(error) or "it takes too long"
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return f"no connection within {CONNECT_TIMEOUT_SECONDS:g} s"
+    if isinstance(error, aiohttp.SocketTimeoutError):
+        return f"it accepts connections, but sent nothing for {SILENCE_TIMEOUT_SECONDS:g} s: it hangs"
+    return str(error) or f"the answer took longer than {TIMEOUT_SECONDS:g} s"

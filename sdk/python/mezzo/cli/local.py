@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+PORT_MAX = 65_535
+
 
 def default_work_dir() -> Path:
     """The folder of this user's local cluster, by the XDG base directory specification."""
@@ -17,8 +19,12 @@ def default_work_dir() -> Path:
 
 
 def local(
-    port: Annotated[int, typer.Option(help="Where the gateway serves HTTP.")] = 5050,
-    agent_port: Annotated[int, typer.Option(help="Where the agent serves HTTP.")] = 5051,
+    port: Annotated[
+        int, typer.Option(help="The port where the gateway serves HTTP; 0 takes a free one.", min=0, max=PORT_MAX)
+    ] = 5050,
+    agent_port: Annotated[
+        int, typer.Option(help="The port where the agent serves HTTP; 0 takes a free one.", min=0, max=PORT_MAX)
+    ] = 5051,
     ip: Annotated[str, typer.Option(help="The address that everything listens on.")] = "127.0.0.1",
     work_dir: Annotated[
         Path | None, typer.Option(help="Where state, sandboxes and logs are kept.", show_default="~/.local/state/mezzo")
