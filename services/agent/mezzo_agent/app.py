@@ -15,7 +15,7 @@ from mezzo_agent.core import Settings, environment
 from mezzo_agent.metrics import AgentMetrics
 from mezzo_agent.ports import Containerizer
 from mezzo_agent.servers import Servers
-from mezzo_agent.shell.machine import Machine
+from mezzo_agent.shell.agent_runtime import AgentRuntime
 from mezzo_agent.shell.registry_session import RegistrySession
 from mezzo_chassis import lifecycle, log
 from mezzo_chassis.build import MESOS_VERSION
@@ -55,7 +55,7 @@ async def serve(
     await servers.bind()
     agent_info.port = config.advertise_port or servers.http_port
     session = RegistrySession(detector, retry_seconds_max=config.registration_backoff_factor)
-    machine = Machine(
+    runtime = AgentRuntime(
         settings(config, servers.http_port, servers.grpc_port),
         agent_info,
         containers,
@@ -65,37 +65,37 @@ async def serve(
         config.fetcher_cache_size,
     )
     try:
-        await machine.recover(life, strict=config.strict)
-        metrics.follow(machine.numbers)
+        await runtime.recover(life, strict=config.strict)
+        metrics.follow(runtime.numbers)
         if config.recover == "cleanup":
-            await machine.depart("--recover=cleanup")
-            await _ended(machine, life)
+            await runtime.depart("--recover=cleanup")
+            await _ended(runtime, life)
             return
-        await servers.open(machine)
+        await servers.open(runtime)
         await detector.start()
-        life.spawn(machine.converse(), "registry session")
+        life.spawn(runtime.converse(), "registry session")
         life.spawn(servers.announce(session.registered), "health")
-        life.spawn(machine.collect_garbage(config.disk_watch_interval), "garbage collection")
+        life.spawn(runtime.collect_garbage(config.disk_watch_interval), "garbage collection")
         life.spawn(metrics.process.watch(), "process metrics")
         ready()
-        await _ended(machine, life)
+        await _ended(runtime, life)
         if life.signal is LEAVE_SIGNAL:
-            await machine.depart("told to leave")
-            await machine.say_goodbye(await machine.ended)
+            await runtime.depart("told to leave")
+            await runtime.say_goodbye(await runtime.ended)
     finally:
-        machine.streams.close_all()  # otherwise the servers wait for executors that go on listening
+        runtime.streams.close_all()  # otherwise the servers wait for executors that go on listening
         await servers.close()
-        await machine.close()
+        await runtime.close()
         await detector.close()
 
 
-async def _ended(machine: Machine, life: lifecycle.Lifecycle) -> None:
+async def _ended(runtime: AgentRuntime, life: lifecycle.Lifecycle) -> None:
     """Wait until somebody says stop, or the core does."""
-    machine.ended.add_done_callback(lambda _: life.stop())
+    runtime.ended.add_done_callback(lambda _: life.stop())
     await life.stopping.wait()
-    if machine.ended.done():
-        order = machine.ended.result()
-        await machine.say_goodbye(order)
+    if runtime.ended.done():
+        order = runtime.ended.result()
+        await runtime.say_goodbye(order)
         if not order.forget:
             raise StartupError(Exit.INCOMPATIBLE_STATE, order.reason)
 

@@ -16,8 +16,8 @@ from mezzo_agent.http.endpoints import executor_routes, routes
 from mezzo_agent.http.sandboxes import SandboxTree
 from mezzo_agent.metrics import AgentMetrics
 from mezzo_agent.rpc.executor_service import SERVICE, ExecutorService
-from mezzo_agent.shell.gate import Gate
-from mezzo_agent.shell.machine import Machine
+from mezzo_agent.shell.agent_runtime import AgentRuntime
+from mezzo_agent.shell.readiness_gate import ReadinessGate
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.http.bodies import REQUEST_BYTES_MAX
 from mezzo_chassis.http.browsers import EVERY_HOST, AllowedHosts
@@ -37,7 +37,7 @@ class Servers:
     def __init__(self, config: Config, metrics: AgentMetrics) -> None:
         self._config = config
         self._metrics = metrics
-        self._gate = Gate()
+        self._gate = ReadinessGate()
         self._tree = SandboxTree(self._gate, config.work_dir)
         self._verbosity = LogLevel(config.log_level)
         self._limits = ConnectionLimits(total=config.max_connections, per_peer=config.max_connections_per_peer)
@@ -86,9 +86,9 @@ class Servers:
         except OSError as error:
             raise StartupError(Exit.UNWRITABLE, f"--domain_socket: cannot listen on {path}: {error}") from None
 
-    async def open(self, machine: Machine) -> None:
+    async def open(self, runtime: AgentRuntime) -> None:
         """The agent has recovered: answer."""
-        self._gate.open(machine)
+        self._gate.open(runtime)
         log.info("serving", http=f"{self._config.ip}:{self.http_port}", grpc_port=self.grpc_port, version=__version__)
         if self._grpc is not None:
             await self._grpc.set_serving(True, SERVICE)

@@ -12,7 +12,7 @@ from mezzo_agent.http import containers, logs, state_document
 from mezzo_agent.http.executor_api import ExecutorApi
 from mezzo_agent.http.operator_api import OperatorApi
 from mezzo_agent.metrics import system_numbers
-from mezzo_agent.shell.gate import Gate
+from mezzo_agent.shell.readiness_gate import ReadinessGate
 from mezzo_chassis.build import Build
 from mezzo_chassis.config import duration
 from mezzo_chassis.http.exchange import json_response
@@ -23,7 +23,7 @@ from mezzo_chassis.log_level import LogLevel, toggled
 PREFIX = r"slave\(1\)"
 
 
-def routes(gate: Gate, tree: FileTree, verbosity: LogLevel, flags: Mapping[str, str]) -> Routes:
+def routes(gate: ReadinessGate, tree: FileTree, verbosity: LogLevel, flags: Mapping[str, str]) -> Routes:
     """Everything that the agent answers over HTTP."""
     table = Routes(PREFIX)
     build = Build.installed(__version__)
@@ -47,7 +47,7 @@ def routes(gate: Gate, tree: FileTree, verbosity: LogLevel, flags: Mapping[str, 
     return table
 
 
-def executor_routes(gate: Gate) -> Routes:
+def executor_routes(gate: ReadinessGate) -> Routes:
     """What the Unix socket answers: executors, and nobody else."""
     table = Routes(PREFIX)
     table.add("/api/v1/executor", ExecutorApi(gate).post, POST)
@@ -57,33 +57,33 @@ def executor_routes(gate: Gate) -> Routes:
 class Endpoints:
     """One method for each path."""
 
-    def __init__(self, gate: Gate, verbosity: LogLevel, flags: Mapping[str, str], build: Build) -> None:
+    def __init__(self, gate: ReadinessGate, verbosity: LogLevel, flags: Mapping[str, str], build: Build) -> None:
         self._gate = gate
         self._verbosity = verbosity
         self._flags = flags
         self._build = build
 
     async def state(self, request: web.Request) -> web.StreamResponse:
-        machine = self._gate.machine()
-        document = state_document.agent_document(machine.core.state, machine.started_at, self._flags, self._build)
+        runtime = self._gate.runtime()
+        document = state_document.agent_document(runtime.core.state, runtime.started_at, self._flags, self._build)
         return json_response(request, document)
 
     async def containers(self, request: web.Request) -> web.StreamResponse:
         """What runs for executors, one entry each; `container_id` asks for one container alone."""
-        machine = self._gate.machine()
+        runtime = self._gate.runtime()
         container_id = request.query.get("container_id")
-        found = await containers.measure(machine.core.state, machine.containerizer, only=container_id)
+        found = await containers.measure(runtime.core.state, runtime.containerizer, only=container_id)
         return json_response(request, [containers.document(each, with_status=True) for each in found])
 
     async def statistics(self, request: web.Request) -> web.StreamResponse:
         """What executors use, one entry each, which is how monitoring tells them apart."""
-        machine = self._gate.machine()
-        found = await containers.measure(machine.core.state, machine.containerizer)
+        runtime = self._gate.runtime()
+        found = await containers.measure(runtime.core.state, runtime.containerizer)
         measured = [each for each in found if each.statistics is not None]
         return json_response(request, [containers.document(each, with_status=False) for each in measured])
 
     async def health(self, _: web.Request) -> web.StreamResponse:
-        self._gate.machine()
+        self._gate.runtime()
         return web.Response()
 
     async def flags(self, request: web.Request) -> web.StreamResponse:
@@ -107,7 +107,7 @@ class Endpoints:
                 duration(timeout)
             except ValueError as error:
                 raise InvalidRequest("timeout", str(error)) from None
-        return json_response(request, dict(sorted(self._gate.machine().numbers().items())))
+        return json_response(request, dict(sorted(self._gate.runtime().numbers().items())))
 
     async def system_stats(self, request: web.Request) -> web.StreamResponse:
         numbers = system_numbers()

@@ -13,8 +13,8 @@ from mesos.v1.executor import executor_pb2 as executor_api
 from mezzo.errors import Unauthorized
 from mezzo_agent.config import EXECUTOR_HEARTBEAT_INTERVAL_SECONDS
 from mezzo_agent.core.events import ExecutorCalled, ExecutorDisconnected, ExecutorSubscribed
-from mezzo_agent.shell.gate import Gate
-from mezzo_agent.shell.machine import Machine
+from mezzo_agent.shell.agent_runtime import AgentRuntime
+from mezzo_agent.shell.readiness_gate import ReadinessGate
 from mezzo_chassis.http.exchange import answer_format, read_message
 from mezzo_chassis.http.streams import RecordStream
 from mezzo_chassis.log import get_logger
@@ -26,26 +26,26 @@ log = get_logger(__name__)
 class ExecutorApi:
     """One call a request; SUBSCRIBE is answered by a stream of events."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: ReadinessGate) -> None:
         self._gate = gate
 
     async def post(self, request: web.Request) -> web.StreamResponse:
-        machine = self._gate.machine()
+        runtime = self._gate.runtime()
         call = await read_message(request, executor_api.Call)
         token = bearer_token(request.headers.get("Authorization"))
         if call.type == executor_api.Call.SUBSCRIBE:
-            return await self._subscribe(machine, request, call, token)
-        await machine.turns.ask(ExecutorCalled(call, token))
+            return await self._subscribe(runtime, request, call, token)
+        await runtime.turns.ask(ExecutorCalled(call, token))
         return web.Response(status=202)
 
     async def _subscribe(
-        self, machine: Machine, request: web.Request, call: executor_api.Call, token: str | None
+        self, runtime: AgentRuntime, request: web.Request, call: executor_api.Call, token: str | None
     ) -> web.StreamResponse:
         stream = RecordStream(answer_format(request))
-        name, outbox = machine.streams.open()
+        name, outbox = runtime.streams.open()
         heartbeats: asyncio.Task[None] | None = None
         try:
-            await machine.turns.ask(ExecutorSubscribed(call, token, name))
+            await runtime.turns.ask(ExecutorSubscribed(call, token, name))
             heartbeats = asyncio.create_task(beat(outbox))
             await stream.begin(request)
             async for batch in outbox:
@@ -58,8 +58,8 @@ class ExecutorApi:
         finally:
             if heartbeats is not None:
                 heartbeats.cancel()
-            machine.streams.close(name)
-            machine.turns.post(ExecutorDisconnected(name))
+            runtime.streams.close(name)
+            runtime.turns.post(ExecutorDisconnected(name))
         return stream.response
 
 

@@ -14,7 +14,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.agent import agent_pb2 as agent_api
 from mezzo.errors import InvalidRequest, NotFound, Unimplemented
 from mezzo_agent.http import containers, state_messages
-from mezzo_agent.shell.gate import Gate
+from mezzo_agent.shell.readiness_gate import ReadinessGate
 from mezzo_chassis.build import Build
 from mezzo_chassis.http.exchange import (
     JSON,
@@ -53,7 +53,9 @@ async def _call_of(request: web.Request) -> agent_api.Call:
 class OperatorApi:
     """One call a request, each answered at once."""
 
-    def __init__(self, gate: Gate, tree: FileTree, verbosity: LogLevel, flags: Mapping[str, str], build: Build) -> None:
+    def __init__(
+        self, gate: ReadinessGate, tree: FileTree, verbosity: LogLevel, flags: Mapping[str, str], build: Build
+    ) -> None:
         self._gate = gate
         self._tree = tree
         self._verbosity = verbosity
@@ -112,7 +114,7 @@ class OperatorApi:
         return _Response(type=_Response.GET_VERSION, get_version=version)
 
     async def _get_metrics(self, _: agent_api.Call) -> agent_api.Response:
-        numbers = sorted(self._gate.machine().numbers().items())
+        numbers = sorted(self._gate.runtime().numbers().items())
         metrics = [mesos.Metric(name=name, value=value) for name, value in numbers]
         return _Response(type=_Response.GET_METRICS, get_metrics=_Response.GetMetrics(metrics=metrics))
 
@@ -136,30 +138,30 @@ class OperatorApi:
         return _Response(type=_Response.READ_FILE, read_file=_Response.ReadFile(size=size, data=data))
 
     async def _get_state(self, _: agent_api.Call) -> agent_api.Response:
-        state = self._gate.machine().core.state
+        state = self._gate.runtime().core.state
         return _Response(type=_Response.GET_STATE, get_state=state_messages.get_state(state))
 
     async def _get_containers(self, call: agent_api.Call) -> agent_api.Response:
-        machine = self._gate.machine()
+        runtime = self._gate.runtime()
         nested = call.get_containers.show_nested
-        found = await containers.measure(machine.core.state, machine.containerizer, nested=nested)
+        found = await containers.measure(runtime.core.state, runtime.containerizer, nested=nested)
         answer = _Response.GetContainers(containers=[containers.message(each) for each in found])
         return _Response(type=_Response.GET_CONTAINERS, get_containers=answer)
 
     async def _get_frameworks(self, _: agent_api.Call) -> agent_api.Response:
-        state = self._gate.machine().core.state
+        state = self._gate.runtime().core.state
         return _Response(type=_Response.GET_FRAMEWORKS, get_frameworks=state_messages.get_frameworks(state))
 
     async def _get_executors(self, _: agent_api.Call) -> agent_api.Response:
-        state = self._gate.machine().core.state
+        state = self._gate.runtime().core.state
         return _Response(type=_Response.GET_EXECUTORS, get_executors=state_messages.get_executors(state))
 
     async def _get_tasks(self, _: agent_api.Call) -> agent_api.Response:
-        state = self._gate.machine().core.state
+        state = self._gate.runtime().core.state
         return _Response(type=_Response.GET_TASKS, get_tasks=state_messages.get_tasks(state))
 
     async def _get_agent(self, _: agent_api.Call) -> agent_api.Response:
-        info = self._gate.machine().core.state.agent_info
+        info = self._gate.runtime().core.state.agent_info
         return _Response(type=_Response.GET_AGENT, get_agent=_Response.GetAgent(agent_info=info))
 
     async def _get_operations(self, _: agent_api.Call) -> agent_api.Response:

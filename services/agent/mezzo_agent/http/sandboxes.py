@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mezzo.errors import NotFound
 from mezzo_agent.core.sandbox_names import real_path
-from mezzo_agent.shell.gate import Gate
+from mezzo_agent.shell.readiness_gate import ReadinessGate
 from mezzo_chassis.http.files import FileTree
 
 
@@ -15,7 +15,7 @@ class SandboxTree(FileTree):
     `/frameworks/<framework>/executors/<executor>/runs/latest`.
     """
 
-    def __init__(self, gate: Gate, work_dir: Path) -> None:
+    def __init__(self, gate: ReadinessGate, work_dir: Path) -> None:
         super().__init__()
         self._gate = gate
         self._work_dir = work_dir
@@ -24,7 +24,7 @@ class SandboxTree(FileTree):
 
     def resolve(self, virtual: str) -> Path:
         """The real path; raises `NotFound` for what is no sandbox, or leads out of them."""
-        agent_id = self._gate.machine().core.state.agent_id
+        agent_id = self._gate.runtime().core.state.agent_id
         if not agent_id:
             raise NotFound("")
         real = real_path(self._work_dir, agent_id, virtual)

@@ -14,7 +14,7 @@ from mezzo.executor.v1 import executor_pb2 as messages
 from mezzo.executor.v1 import executor_pb2_grpc as service
 from mezzo_agent.core.events import ExecutorCalled, ExecutorDisconnected, ExecutorSubscribed
 from mezzo_agent.http.executor_api import bearer_token, beat
-from mezzo_agent.shell.gate import Gate
+from mezzo_agent.shell.readiness_gate import ReadinessGate
 from mezzo_chassis.outbox import Overflow
 
 SERVICE = "mezzo.executor.v1.Executor"
@@ -23,7 +23,7 @@ SERVICE = "mezzo.executor.v1.Executor"
 class ExecutorService(service.ExecutorServicer):
     """Serves executors."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: ReadinessGate) -> None:
         self._gate = gate
 
     async def Subscribe(  # noqa: N802  the service's name for it
@@ -33,11 +33,11 @@ class ExecutorService(service.ExecutorServicer):
     ) -> AsyncIterator[messages.SubscribeResponse]:
         if request.call.type != executor_api.Call.SUBSCRIBE:
             raise InvalidRequest("call.type", "expected SUBSCRIBE")
-        machine = self._gate.machine()
-        name, outbox = machine.streams.open()
+        runtime = self._gate.runtime()
+        name, outbox = runtime.streams.open()
         heartbeats: asyncio.Task[None] | None = None
         try:
-            await machine.turns.ask(ExecutorSubscribed(request.call, _token(context), name))
+            await runtime.turns.ask(ExecutorSubscribed(request.call, _token(context), name))
             heartbeats = asyncio.create_task(beat(outbox))
             async for batch in outbox:
                 yield messages.SubscribeResponse(events=batch)
@@ -46,8 +46,8 @@ class ExecutorService(service.ExecutorServicer):
         finally:
             if heartbeats is not None:
                 heartbeats.cancel()
-            machine.streams.close(name)
-            machine.turns.post(ExecutorDisconnected(name))
+            runtime.streams.close(name)
+            runtime.turns.post(ExecutorDisconnected(name))
 
     async def Call(  # noqa: N802  the service's name for it
         self,
@@ -56,7 +56,7 @@ class ExecutorService(service.ExecutorServicer):
     ) -> messages.CallResponse:
         if request.call.type == executor_api.Call.SUBSCRIBE:
             raise InvalidRequest("call.type", "SUBSCRIBE is a method of its own")
-        await self._gate.machine().turns.ask(ExecutorCalled(request.call, _token(context)))
+        await self._gate.runtime().turns.ask(ExecutorCalled(request.call, _token(context)))
         return messages.CallResponse()
 
 

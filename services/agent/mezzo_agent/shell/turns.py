@@ -46,18 +46,20 @@ class Turns:
         self,
         agent: Agent,
         disk: Disk,
-        perform: Callable[[Effect], None],
+        run_effect: Callable[[Effect], None],
         *,
         clock: Callable[[], float] = time.time,
         observe: Callable[[int, float], None] = lambda _events, _seconds: None,
         dropped: Callable[[str], None] = lambda _kind: None,
     ) -> None:
-        """`perform` acts on an effect without waiting. `observe` is told of each turn: events, and seconds; `dropped`
-        of each message of the registry that could not be applied: its kind.
+        """Prepare to take turns.
+
+        `run_effect` acts on an effect without waiting. `observe` gets each turn's number of events and its seconds;
+        `dropped` gets the kind of each message of the registry that could not be applied.
         """
         self.agent = agent
         self._disk = disk
-        self._perform = perform
+        self._run_effect = run_effect
         self._clock = clock
         self._observe = observe
         self._dropped = dropped
@@ -122,7 +124,7 @@ class Turns:
             await self._write(records)
         for effect in effects:
             if not isinstance(effect, Persist):
-                self._perform(effect)
+                self._run_effect(effect)
         for answer in answers:
             if not answer.done():
                 answer.set_result(None)

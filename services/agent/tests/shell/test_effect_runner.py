@@ -13,8 +13,8 @@ from mezzo_agent.core.effects import DestroyContainer, KillContainer, WatchConta
 from mezzo_agent.core.events import ContainerEnded
 from mezzo_agent.metrics import AgentMetrics
 from mezzo_agent.ports import Termination
+from mezzo_agent.shell.effect_runner import UNKNOWN_CONTAINER, EffectRunner
 from mezzo_agent.shell.executor_streams import ExecutorStreams
-from mezzo_agent.shell.performer import UNKNOWN_CONTAINER, Performer
 
 ERRORS = [OverflowError("int too large"), RuntimeError(), ValueError("x" * 5000), KeyError("who"), NotFound("what")]
 
@@ -191,15 +191,15 @@ async def test_limit_without_sense_is_refused_by_name(agent, registry, tasks):
 )
 async def test_to_kill_or_destroy_or_watch_an_unknown_container_is_to_learn_that_it_has_ended(containers, effect):
     events: asyncio.Queue[object] = asyncio.Queue()
-    performer = Performer(
+    effect_runner = EffectRunner(
         containers, ExecutorStreams(), send=print, discard=print, end=print, observer=AgentMetrics("0")
     )
-    performer.report_to(events.put_nowait)
-    performer.perform(effect)
+    effect_runner.report_to(events.put_nowait)
+    effect_runner.run(effect)
     async with asyncio.timeout(20):
         event = await events.get()
     assert event == ContainerEnded("lost", Termination(None, UNKNOWN_CONTAINER))
-    await performer.close()
+    await effect_runner.close()
 
 
 @pytest.mark.parametrize("effect", [DestroyContainer("known"), KillContainer("known", 15)])
@@ -207,17 +207,17 @@ async def test_how_a_watched_container_ended_is_told_by_who_watches_it(container
     ended = containers.terminations["known"] = asyncio.get_running_loop().create_future()
     containers.kill = raises(NotFound("known"))
     events: asyncio.Queue[object] = asyncio.Queue()
-    performer = Performer(
+    effect_runner = EffectRunner(
         containers, ExecutorStreams(), send=print, discard=print, end=print, observer=AgentMetrics("0")
     )
-    performer.report_to(events.put_nowait)
-    performer.perform(WatchContainer("known"))
-    performer.perform(effect)
+    effect_runner.report_to(events.put_nowait)
+    effect_runner.run(WatchContainer("known"))
+    effect_runner.run(effect)
     for _ in range(10):
         await asyncio.sleep(0)  # the effect is carried out
     if not ended.done():
         ended.set_result(Termination(9))
     async with asyncio.timeout(20):
         assert await events.get() == ContainerEnded("known", Termination(9))
-    await performer.close()
+    await effect_runner.close()
     assert events.empty()

@@ -49,7 +49,7 @@ class Observer(Protocol):
     def destroyed(self, seconds: float) -> None: ...
 
 
-class Performer:
+class EffectRunner:
     """Never waits: containers are seen to by tasks of their own, messages are queued.
 
     Every launch, watch and destroy ends in an event, whatever the containerizer raises: the core waits for that alone.
@@ -92,64 +92,64 @@ class Performer:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     @singledispatchmethod
-    def perform(self, effect: Effect) -> None:
+    def run(self, effect: Effect) -> None:
         raise TypeError(f"{type(effect).__name__} is no effect to act on")
 
-    @perform.register
+    @run.register
     def _(self, effect: SendToRegistry) -> None:
         self._send(effect.message)
         if effect.message.HasField("task_update"):
             _tell(effect.message.task_update)
 
-    @perform.register
+    @run.register
     def _(self, effect: SendToExecutor) -> None:
         self._streams.send(effect.connection, effect.event)
 
-    @perform.register
+    @run.register
     def _(self, effect: CloseExecutorStream) -> None:
         self._streams.close(effect.connection)
 
-    @perform.register
+    @run.register
     def _(self, effect: LaunchContainer) -> None:
         self._watched.add(effect.config.container_id)
         self._spawn(self._launch(effect.config))
 
-    @perform.register
+    @run.register
     def _(self, effect: WatchContainer) -> None:
         self._watched.add(effect.container_id)
         self._spawn(self._watch(effect.container_id))
 
-    @perform.register
+    @run.register
     def _(self, effect: KillContainer) -> None:
         self._spawn(self._kill(effect.container_id, effect.signal))
 
-    @perform.register
+    @run.register
     def _(self, effect: DestroyContainer) -> None:
         self._spawn(self._destroy(effect.container_id))
 
-    @perform.register
+    @run.register
     def _(self, effect: UpdateContainer) -> None:
         self._spawn(self._update(effect.container_id, effect.resources))
 
-    @perform.register
+    @run.register
     def _(self, effect: ForgetContainer) -> None:
         self._containerizer.forget(effect.container_id)
 
-    @perform.register
+    @run.register
     def _(self, effect: StartTimer) -> None:
         self._cancel(effect.timer)
         loop = asyncio.get_running_loop()
         self._timers[effect.timer] = loop.call_later(effect.delay_seconds, self._fire, effect.timer)
 
-    @perform.register
+    @run.register
     def _(self, effect: CancelTimer) -> None:
         self._cancel(effect.timer)
 
-    @perform.register
+    @run.register
     def _(self, effect: DiscardSandbox) -> None:
         self._discard(effect.path)
 
-    @perform.register
+    @run.register
     def _(self, effect: EndAgent) -> None:
         self._end_agent(effect)
 

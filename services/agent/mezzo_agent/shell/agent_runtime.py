@@ -16,8 +16,8 @@ from mezzo_agent.core.events import ContainersRecovered, DepartureOrdered
 from mezzo_agent.metrics import AgentMetrics, Numbers, container_numbers, core_numbers, system_numbers
 from mezzo_agent.ports import Containerizer
 from mezzo_agent.shell import reconfiguration
+from mezzo_agent.shell.effect_runner import EffectRunner
 from mezzo_agent.shell.executor_streams import ExecutorStreams
-from mezzo_agent.shell.performer import Performer
 from mezzo_agent.shell.registry_session import RegistrySession
 from mezzo_agent.shell.turns import Turns
 from mezzo_chassis.errors import Exit, StartupError
@@ -31,7 +31,7 @@ def new_id() -> bytes:
     return uuid4().bytes
 
 
-class Machine:
+class AgentRuntime:
     """What runs on this machine, and what keeps it so across restarts. `recover` first, `close` last."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Machine:
         # Set when the agent is to end for a reason of its own.
         self.ended: asyncio.Future[EndAgent] = asyncio.get_running_loop().create_future()
         self._journal = Journal(settings.work_dir / "meta")
-        self._performer = Performer(
+        self._effect_runner = EffectRunner(
             containerizer,
             self.streams,
             send=session.send,
@@ -63,9 +63,9 @@ class Machine:
             observer=metrics,
         )
         self.turns = Turns(
-            self.core, self._journal, self._performer.perform, observe=metrics.turn, dropped=metrics.drop
+            self.core, self._journal, self._effect_runner.run, observe=metrics.turn, dropped=metrics.drop
         )
-        self._performer.report_to(self.turns.post)
+        self._effect_runner.report_to(self.turns.post)
         self._turning: asyncio.Task[None] | None = None
         self._conversing: asyncio.Task[None] | None = None
         self._recovery_seconds = 0.0
@@ -125,7 +125,7 @@ class Machine:
     # --- running
 
     async def converse(self) -> None:
-        """With the registry, until cancelled, or the machine is closed."""
+        """With the registry, until cancelled, or `close`."""
         self._conversing = asyncio.current_task()
         await self.session.run(self.turns)
 
@@ -179,6 +179,6 @@ class Machine:
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        await self._performer.close()
+        await self._effect_runner.close()
         await self.containerizer.close()
         self._journal.close()
