@@ -125,6 +125,10 @@ def test_tasks_run_through_the_gateways_before_and_after_a_leader_is_killed(proj
 
     asyncio.run(eventually(all_agents, f"{AGENTS} agents"))
     assert mezzo.output("run", "--", "echo", "one") == "one\n"
+    for user in ("nobody", "4711"):
+        # Both enter their sandbox, and own it.
+        says = mezzo.output("run", f"--user={user}", "--", "sh", "-c", "touch mine && stat -c %u mine && id -u")
+        assert says in ("65534\n65534\n", "4711\n4711\n"), user
     killed = project.leader()
     project.engine.run("docker", "kill", killed)
     # It has something to say meanwhile, of what it waits for.

@@ -9,6 +9,10 @@ class UnknownUser(Exception):
     """The machine has no user of that name."""
 
 
+UID_MAX = 2**32 - 2
+"""One more stands for no user."""
+
+
 class UserNotPermitted(Exception):
     """The agent has not the rights to run anything as that user."""
 
@@ -21,14 +25,26 @@ class Credentials:
 
     @classmethod
     def of(cls, name: str) -> "Credentials":
-        """Looks the user up, with all the groups that the group database gives it (what initgroups(3) would set).
+        """Look the user up, with all the groups that the group database gives it (what initgroups(3) would set).
 
-        May block, where the databases are on the network: call it off the event loop.
+        A name in digits that is nobody's is a uid, as in Docker; one that this machine does not know is a user with a
+        group of the same number, and no other. May block, where the databases are on the network: call it off the event
+        loop.
+
+        Raises:
+            UnknownUser: the machine has no such user.
         """
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
-            raise UnknownUser(f"there is no user '{name}' on this machine") from None
+            if not (name.isascii() and name.isdigit() and len(name) <= 10) or int(name) > UID_MAX:
+                raise UnknownUser(f"there is no user '{name}' on this machine") from None
+            uid = int(name)
+            try:
+                entry = pwd.getpwuid(uid)
+            except KeyError:
+                return cls(uid, uid, (uid,))
+            name = entry.pw_name
         return cls(entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(name, entry.pw_gid)))
 
 
