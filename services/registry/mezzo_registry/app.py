@@ -157,16 +157,17 @@ def _reachable_host(config: Config) -> str:
 def master_info(config: Config, host: str, registry_id: str) -> mesos.MasterInfo:
     """What clients are told of whoever leads: the address is that of the HTTP API, a gateway's."""
     ip = config.advertise_ip or _ip_of(config, host)
+    # The port is a gateway's: so is the name. Where gRPC is, --hostname, nobody answers HTTP.
+    name = config.advertise_ip or host
     info = mesos.MasterInfo(
         id=registry_id,
         ip=int.from_bytes(socket.inet_aton(ip), "little"),
         port=config.advertise_port,
         pid=f"master@{ip}:{config.advertise_port}",
-        hostname=host,
+        hostname=name,
         version=MESOS_VERSION,
     )
-    # The port is a gateway's: so is the name, which is looked at before the address. --hostname is where gRPC is.
-    info.address.hostname = config.advertise_ip or host
+    info.address.hostname = name
     info.address.ip = ip
     info.address.port = config.advertise_port
     if config.domain is not None:

@@ -15,6 +15,9 @@ def http_address(config: Config) -> str | None:
 def test_the_advertised_address_is_where_clients_find_http_whatever_the_registry_is_called() -> None:
     config = Config(hostname="registry-0", advertise_ip="10.96.0.50", advertise_port=80)
     assert http_address(config) == "10.96.0.50:80"
+    # There are clients that look at the older fields alone.
+    info = master_info(config, config.hostname, "id")
+    assert (info.hostname, info.pid) == ("10.96.0.50", "master@10.96.0.50:80")
 
 
 def test_without_one_clients_are_sent_to_the_registry_by_its_name() -> None:
