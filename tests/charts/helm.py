@@ -13,7 +13,7 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 CHART = ROOT / "charts" / "mezzo"
-CASES = sorted((HERE / "cases").glob("*.yaml"))
+CASES = sorted([*(HERE / "cases").glob("*.yaml"), *(CHART / "profiles").glob("*.yaml")])
 # The release is called like the chart: what Kubernetes makes of such names once went wrong elsewhere.
 RELEASE = "mezzo"
 NAMESPACE = "clusters"

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.charts.helm import CHART, ROOT, needs_helm, template
-from tests.charts.manifests import document, read
+import pytest
+
+from tests.charts.helm import CHART, ROOT, Manifest, needs_helm, template
+from tests.charts.manifests import containers, document, of_kind, read
 
 GUIDE = ROOT / "docs" / "operations" / "kubernetes.md"
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
@@ -95,3 +97,43 @@ def test_the_values_that_the_guide_shows_are_taken(tmp_path: Path) -> None:
         values = tmp_path / "values.yaml"
         values.write_text(text)
         assert read(template("--values", values))
+
+
+CPU, GIB = {"m": 0.001, "": 1.0}, {"Mi": 1 / 1024, "Gi": 1.0}
+
+
+def asked(manifests: list[Manifest], kind: str) -> tuple[float, float]:
+    """CPUs and GiB that the pods of such objects ask the nodes for; of a DaemonSet, on one node."""
+    cpus = gib = 0.0
+    for manifest in of_kind(manifests, kind):
+        for container in containers(manifest["spec"]["template"]):
+            wanted = container["resources"]["requests"]
+            many = manifest["spec"].get("replicas", 1)
+            cpus += many * quantity(wanted["cpu"], CPU)
+            gib += many * quantity(wanted["memory"], GIB)
+    return cpus, gib
+
+
+def quantity(text: object, units: dict[str, float]) -> float:
+    found = re.fullmatch(r"([\d.]+)([A-Za-z]*)", str(text))
+    assert found, text
+    return float(found[1]) * units[found[2]]
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("profile", "written"),
+    [
+        ([], r"ask the nodes for ([\d.]+) CPUs and ([\d.]+) GiB in all,\s+and for ([\d.]+) CPUs and ([\d.]+) GiB more"),
+        (["small.yaml"], r"asks for ([\d.]+) CPUs and ([\d.]+) GiB,\s+and for ([\d.]+) CPUs and\s+([\d.]+) GiB more"),
+    ],
+    ids=["defaults", "small"],
+)
+def test_the_guide_says_what_a_cluster_asks_its_nodes_for(profile: list[str], written: str) -> None:
+    manifests = read(template(*(f"--values={CHART / 'profiles' / name}" for name in profile)))
+    services = [asked(manifests, kind) for kind in ("StatefulSet", "Deployment")]
+    agent = asked(manifests, "DaemonSet")
+    found = re.search(written, GUIDE.read_text())
+    assert found
+    measured = [sum(cpus for cpus, _ in services), sum(gib for _, gib in services), *agent]
+    assert [float(text) for text in found.groups()] == pytest.approx(measured, abs=0.006)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.charts.helm import HERE, Manifest, needs_helm
+from tests.charts.helm import CASES, HERE, Manifest, needs_helm
 from tests.charts.manifests import write
 
 GOLDEN = HERE / "golden"
@@ -28,4 +28,4 @@ def test_rendering_is_what_it_was(case: Path, manifests: list[Manifest]) -> None
 
 @needs_helm
 def test_every_golden_file_belongs_to_a_case() -> None:
-    assert {golden.name for golden in GOLDEN.iterdir()} == {case.name for case in (HERE / "cases").iterdir()}
+    assert {golden.name for golden in GOLDEN.iterdir()} == {case.name for case in CASES}
