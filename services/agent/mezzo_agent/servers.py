@@ -39,7 +39,7 @@ class Servers:
         self._metrics = metrics
         self._gate = ReadinessGate()
         self._tree = SandboxTree(self._gate, config.work_dir)
-        self._verbosity = LogLevel(config.log_level)
+        self._log_level = LogLevel(config.log_level)
         self._limits = ConnectionLimits(total=config.max_connections, per_peer=config.max_connections_per_peer)
         self._sites: list[Site] = []
         self._grpc: Server | None = None
@@ -52,7 +52,7 @@ class Servers:
         try:
             names = (hostname(config), config.advertise_ip, socket.gethostname())
             hosts = AllowedHosts.of(config.allowed_hosts, *names)
-            table = routes(gate, self._tree, self._verbosity, config.as_mesos_flags())
+            table = routes(gate, self._tree, self._log_level, config.as_mesos_flags())
             application = table.application(hosts=hosts)
             site = await start_site(
                 application, config.ip, config.port, limits=self._limits, metrics=self._metrics.http
@@ -105,4 +105,4 @@ class Servers:
             await self._grpc.stop()
         for site in self._sites:
             await site.stop()
-        self._verbosity.close()
+        self._log_level.close()

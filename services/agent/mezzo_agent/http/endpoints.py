@@ -23,11 +23,11 @@ from mezzo_chassis.log_level import LogLevel, toggled
 PREFIX = r"slave\(1\)"
 
 
-def routes(gate: ReadinessGate, tree: FileTree, verbosity: LogLevel, flags: Mapping[str, str]) -> Routes:
+def routes(gate: ReadinessGate, tree: FileTree, log_level: LogLevel, flags: Mapping[str, str]) -> Routes:
     """Everything that the agent answers over HTTP."""
     table = Routes(PREFIX)
     build = Build.installed(__version__)
-    endpoints = Endpoints(gate, verbosity, flags, build)
+    endpoints = Endpoints(gate, log_level, flags, build)
     table.add("/state", endpoints.state)
     table.add("/containers", endpoints.containers)
     table.add("/monitor/statistics", endpoints.statistics)
@@ -43,7 +43,7 @@ def routes(gate: ReadinessGate, tree: FileTree, verbosity: LogLevel, flags: Mapp
     table.add("/files/download", files.download)
     table.add(logs.PATH, logs.Logs(tree).read)
     table.add("/api/v1/executor", ExecutorApi(gate).post, POST)
-    table.add_below("/api/v1", OperatorApi(gate, tree, verbosity, flags, build).post, POST)
+    table.add_below("/api/v1", OperatorApi(gate, tree, log_level, flags, build).post, POST)
     return table
 
 
@@ -57,9 +57,9 @@ def executor_routes(gate: ReadinessGate) -> Routes:
 class Endpoints:
     """One method for each path."""
 
-    def __init__(self, gate: ReadinessGate, verbosity: LogLevel, flags: Mapping[str, str], build: Build) -> None:
+    def __init__(self, gate: ReadinessGate, log_level: LogLevel, flags: Mapping[str, str], build: Build) -> None:
         self._gate = gate
-        self._verbosity = verbosity
+        self._log_level = log_level
         self._flags = flags
         self._build = build
 
@@ -96,9 +96,9 @@ class Endpoints:
         """The level of logging; with `level` and `duration`, raised for a while."""
         asked = toggled(request.query)
         if asked is not None:
-            self._verbosity.raise_to(*asked)
+            self._log_level.raise_to(*asked)
             return web.Response()
-        return web.Response(text=f"{self._verbosity.level}\n")
+        return web.Response(text=f"{self._log_level.level}\n")
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         timeout = request.query.get("timeout")

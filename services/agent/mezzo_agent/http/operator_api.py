@@ -54,11 +54,11 @@ class OperatorApi:
     """One call a request, each answered at once."""
 
     def __init__(
-        self, gate: ReadinessGate, tree: FileTree, verbosity: LogLevel, flags: Mapping[str, str], build: Build
+        self, gate: ReadinessGate, tree: FileTree, log_level: LogLevel, flags: Mapping[str, str], build: Build
     ) -> None:
         self._gate = gate
         self._tree = tree
-        self._verbosity = verbosity
+        self._log_level = log_level
         self._flags = flags
         self._build = build
         self._answers: dict[int, Callable[[agent_api.Call], Awaitable[agent_api.Response | None]]] = {
@@ -119,12 +119,12 @@ class OperatorApi:
         return _Response(type=_Response.GET_METRICS, get_metrics=_Response.GetMetrics(metrics=metrics))
 
     async def _get_logging_level(self, _: agent_api.Call) -> agent_api.Response:
-        level = _Response.GetLoggingLevel(level=self._verbosity.level)
+        level = _Response.GetLoggingLevel(level=self._log_level.level)
         return _Response(type=_Response.GET_LOGGING_LEVEL, get_logging_level=level)
 
     async def _set_logging_level(self, call: agent_api.Call) -> None:
         asked = call.set_logging_level
-        self._verbosity.raise_to(asked.level, asked.duration.nanoseconds / 1e9)
+        self._log_level.raise_to(asked.level, asked.duration.nanoseconds / 1e9)
 
     async def _list_files(self, call: agent_api.Call) -> agent_api.Response:
         entries = await asyncio.to_thread(self._tree.browse, without_scheme(call.list_files.path))
