@@ -68,20 +68,20 @@ async def serve(
         await runtime.recover(life, strict=config.strict)
         metrics.follow(runtime.numbers)
         if config.recover == "cleanup":
-            await runtime.depart("--recover=cleanup")
+            await runtime.remove_agent("--recover=cleanup")
             await _ended(runtime, life)
             return
         await servers.open(runtime)
         await detector.start()
-        life.spawn(runtime.converse(), "registry session")
+        life.spawn(runtime.run_session(), "registry session")
         life.spawn(servers.announce(session.registered), "health")
         life.spawn(runtime.collect_garbage(config.disk_watch_interval), "garbage collection")
         life.spawn(metrics.process.watch(), "process metrics")
         ready()
         await _ended(runtime, life)
         if life.signal is LEAVE_SIGNAL:
-            await runtime.depart("told to leave")
-            await runtime.say_goodbye(await runtime.ended)
+            await runtime.remove_agent("told to leave")
+            await runtime.finish_removal(await runtime.ended)
     finally:
         runtime.streams.close_all()  # otherwise the servers wait for executors that go on listening
         await servers.close()
@@ -95,7 +95,7 @@ async def _ended(runtime: AgentRuntime, life: lifecycle.Lifecycle) -> None:
     await life.stopping.wait()
     if runtime.ended.done():
         order = runtime.ended.result()
-        await runtime.say_goodbye(order)
+        await runtime.finish_removal(order)
         if not order.forget:
             raise StartupError(Exit.INCOMPATIBLE_STATE, order.reason)
 

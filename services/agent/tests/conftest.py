@@ -48,49 +48,49 @@ class Conversation:
 
     # --- what happens
 
-    def tell(self, event: happened.Event) -> list[Effect]:
+    def handle(self, event: happened.Event) -> list[Effect]:
         self.effects = self.agent.handle(event, now=self.now)
         self.journal += [effect.record for effect in self.effects if isinstance(effect, Persist)]
         self.agent.validate()
         return self.effects
 
-    def hear(self, **message: object) -> list[Effect]:
-        return self.tell(happened.RegistryMessageReceived(session.RegistryMessage(**message)))
+    def receive(self, **message: object) -> list[Effect]:
+        return self.handle(happened.RegistryMessageReceived(session.RegistryMessage(**message)))
 
     def register(self, agent_id: str = "S0") -> list[Effect]:
-        self.tell(happened.SessionOpened())
-        return self.hear(registered=session.Registered(agent_id=mesos.AgentID(value=agent_id)))
+        self.handle(happened.SessionOpened())
+        return self.receive(registered=session.Registered(agent_id=mesos.AgentID(value=agent_id)))
 
     def add_framework(self, framework_id: str = "F1", *capabilities: str, **fields: object) -> None:
         types = [mesos.FrameworkInfo.Capability(type=each) for each in capabilities]
         info = mesos.FrameworkInfo(
             user="u", name="f", id=mesos.FrameworkID(value=framework_id), capabilities=types, **fields
         )
-        self.hear(framework_update=session.FrameworkUpdate(framework_info=info))
+        self.receive(framework_update=session.FrameworkUpdate(framework_info=info))
 
     def run(self, task: mesos.TaskInfo, framework_id: str = "F1") -> list[Effect]:
         message = session.RunTask(framework_id=mesos.FrameworkID(value=framework_id), task=task)
-        return self.hear(run_task=message)
+        return self.receive(run_task=message)
 
     def run_command(self, task_id: str = "t1", **fields: object) -> str:
         """Run it up to TASK_RUNNING; returns the container."""
         self.run(command_task(task_id, **fields))
         container_id = self.launched()[0].container_id
-        self.tell(happened.ContainerStarted(container_id, 77))
+        self.handle(happened.ContainerStarted(container_id, 77))
         return container_id
 
     def kill(self, task_id: str = "t1", policy: mesos.KillPolicy | None = None) -> list[Effect]:
         ids = {"framework_id": mesos.FrameworkID(value="F1"), "task_id": mesos.TaskID(value=task_id)}
-        return self.hear(kill_task=session.KillTask(**ids, kill_policy=policy))
+        return self.receive(kill_task=session.KillTask(**ids, kill_policy=policy))
 
     def end(self, container_id: str, wait_status: int | None = 0, **more: object) -> list[Effect]:
-        return self.tell(happened.ContainerEnded(container_id, Termination(wait_status, **more)))
+        return self.handle(happened.ContainerEnded(container_id, Termination(wait_status, **more)))
 
     def acknowledge(self, status: mesos.TaskStatus, framework_id: str = "F1") -> list[Effect]:
         message = session.AcknowledgeUpdate(
             framework_id=mesos.FrameworkID(value=framework_id), task_id=status.task_id, uuid=status.uuid
         )
-        return self.hear(acknowledge_update=message)
+        return self.receive(acknowledge_update=message)
 
     def acknowledge_all(self, framework_id: str = "F1") -> list[mesos.TaskStatus]:
         """As a framework that acknowledges whatever comes; returns what came, the updates in `effects` first."""
@@ -104,14 +104,14 @@ class Conversation:
         return seen
 
     def fire(self, kind: happened.TimerKind, subject_id: str = "t1", framework_id: str = "F1") -> list[Effect]:
-        return self.tell(happened.TimerFired(happened.Timer(kind, framework_id, subject_id)))
+        return self.handle(happened.TimerFired(happened.Timer(kind, framework_id, subject_id)))
 
     def executor_call(self, type_: str, token: str | None = None, executor_id: str = "E1", **member: object) -> None:
-        self.tell(happened.ExecutorCalled(_call(type_, executor_id, **member), token))
+        self.handle(happened.ExecutorCalled(_call(type_, executor_id, **member), token))
 
     def subscribe(self, connection: str = "c1", executor_id: str = "E1", token: str | None = None, **fields) -> None:
         call = _call("SUBSCRIBE", executor_id, subscribe=executor_api.Call.Subscribe(**fields))
-        self.tell(happened.ExecutorSubscribed(call, token, connection))
+        self.handle(happened.ExecutorSubscribed(call, token, connection))
 
     def executor_update(self, task_id: str, state: str, uuid: bytes, caller: str = "E1", **fields) -> None:
         status = mesos.TaskStatus(task_id=mesos.TaskID(value=task_id), state=state, uuid=uuid, **fields)
@@ -135,7 +135,7 @@ class Conversation:
     def of(self, kind: type) -> list[Effect]:
         return [effect for effect in self.effects if isinstance(effect, kind)]
 
-    def told(self) -> list[executor_api.Event]:
+    def sent_to_executor(self) -> list[executor_api.Event]:
         return [effect.event for effect in self.effects if isinstance(effect, SendToExecutor)]
 
     def timers(self) -> dict[happened.TimerKind, float]:

@@ -59,7 +59,7 @@ def run_task(tasks, task_id="t1"):
 
 
 async def test_nothing_is_done_before_it_is_on_disk(shop, tasks):
-    asked = asyncio.create_task(shop.turns.ask(run_task(tasks)))
+    asked = asyncio.create_task(shop.turns.request(run_task(tasks)))
     await shop.disk.writing.wait()
     assert shop.done == []
     shop.disk.go.set()
@@ -68,9 +68,9 @@ async def test_nothing_is_done_before_it_is_on_disk(shop, tasks):
 
 
 async def test_what_comes_during_a_write_shares_the_next(shop, tasks):
-    first = asyncio.create_task(shop.turns.ask(run_task(tasks, "t0")))
+    first = asyncio.create_task(shop.turns.request(run_task(tasks, "t0")))
     await shop.disk.writing.wait()
-    others = [asyncio.create_task(shop.turns.ask(run_task(tasks, f"t{number}"))) for number in range(1, 50)]
+    others = [asyncio.create_task(shop.turns.request(run_task(tasks, f"t{number}"))) for number in range(1, 50)]
     await asyncio.sleep(0)
     shop.disk.go.set()
     await asyncio.gather(first, *others)
@@ -82,7 +82,7 @@ async def test_full_disk_is_waited_for(shop, tasks, monkeypatch):
     shop.disk.full = True
     shop.disk.go.set()
     async with asyncio.timeout(SECONDS_MAX):
-        await shop.turns.ask(run_task(tasks))
+        await shop.turns.request(run_task(tasks))
     assert len(shop.disk.commits) == 1
     assert shop.done
 
@@ -92,8 +92,8 @@ async def test_refusal_reaches_whoever_asked_and_nobody_else(shop, tasks):
     from mesos.v1.executor.executor_pb2 import Call
 
     wrong = Call(executor_id={"value": "E"}, framework_id={"value": "F1"}, type=Call.MESSAGE)
-    refused = asyncio.create_task(shop.turns.ask(ExecutorCalled(wrong, None)))
-    taken = asyncio.create_task(shop.turns.ask(run_task(tasks)))
+    refused = asyncio.create_task(shop.turns.request(ExecutorCalled(wrong, None)))
+    taken = asyncio.create_task(shop.turns.request(run_task(tasks)))
     with pytest.raises(InvalidRequest):
         await refused
     await taken
@@ -102,17 +102,17 @@ async def test_refusal_reaches_whoever_asked_and_nobody_else(shop, tasks):
 async def test_event_that_the_core_cannot_digest_ends_nothing(shop, tasks):
     shop.disk.go.set()
     with pytest.raises(InternalError):
-        await shop.turns.ask(TimerFired("no timer"))
-    await shop.turns.ask(run_task(tasks))
+        await shop.turns.request(TimerFired("no timer"))
+    await shop.turns.request(run_task(tasks))
     assert shop.done
 
 
 async def test_grown_journal_is_rewritten(shop, tasks):
     shop.disk.go.set()
     shop.disk.grown = True
-    await shop.turns.ask(run_task(tasks))
+    await shop.turns.request(run_task(tasks))
     async with asyncio.timeout(SECONDS_MAX):
-        await shop.turns.ask(run_task(tasks))  # the same task: nothing to write, and the turn before is over
+        await shop.turns.request(run_task(tasks))  # the same task: nothing to write, and the turn before is over
     assert shop.disk.rewrites == 1
 
 
@@ -123,4 +123,4 @@ async def test_whoever_asks_after_the_last_turn_is_not_left_waiting(agent, tasks
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     with pytest.raises(InternalError, match="ending"):
-        await turns.ask(run_task(tasks))
+        await turns.request(run_task(tasks))

@@ -51,8 +51,8 @@ class Admission:
         group: int,
     ) -> None:
         framework = self._state.frameworks.get(framework_id.value)
-        if framework is None or framework.shutting_down or self._state.departure is not None:
-            self._decline(framework_id, infos)
+        if framework is None or framework.shutting_down or self._state.removal_reason is not None:
+            self._reject_unknown_framework(framework_id, infos)
             return
         infos = [info for info in infos if info.task_id.value not in framework.tasks]  # the registry sends again
         if not infos:
@@ -160,7 +160,7 @@ class Admission:
             self._state.persist(checkpoint.CheckpointRecord(task=record_of_task(framework, task)))
             self._updates.report(task, state, message, reason=reason)
 
-    def _decline(self, framework_id: mesos.FrameworkID, infos: Sequence[mesos.TaskInfo]) -> None:
+    def _reject_unknown_framework(self, framework_id: mesos.FrameworkID, infos: Sequence[mesos.TaskInfo]) -> None:
         """There is no framework for whom a refusal could be kept; the registry knows what to make of it."""
         for info in infos:
             status = mesos.TaskStatus(

@@ -18,12 +18,12 @@ from mezzo_agent.core.events import (
     ContainerNotStarted,
     ContainersRecovered,
     ContainerStarted,
-    DepartureOrdered,
     Event,
     ExecutorCalled,
     ExecutorDisconnected,
     ExecutorSubscribed,
     RegistryMessageReceived,
+    RemovalOrdered,
     SessionClosed,
     SessionOpened,
     TimerFired,
@@ -51,7 +51,7 @@ class Agent:
         self._admission = Admission(state, self._updates, self._supervision, self._executors)
         self._reconnection = recovery.Reconnection(state, self._supervision, self._executors)
         self._story: deque[tuple[float, Event]] = deque(maxlen=STORY_EVENTS_MAX)
-        self._obey: dict[str, Callable[..., None]] = {
+        self._on_registry_message: dict[str, Callable[..., None]] = {
             "registered": self._registered,
             "framework_update": self._framework_update,
             "run_task": self._admission.run_task,
@@ -66,11 +66,11 @@ class Agent:
         }
         self._on_timer: dict[TimerKind, Callable[[str, str], None]] = {
             TimerKind.UPDATE_RETRY: self._updates.retry,
-            TimerKind.KILL_GRACE: self._with_task(self._supervision.kill_grace_over),
-            TimerKind.MAX_COMPLETION: self._with_task(self._supervision.completion_time_over),
-            TimerKind.EXECUTOR_REGISTRATION: self._with_executor(self._executors.registration_overdue),
-            TimerKind.EXECUTOR_REREGISTRATION: self._with_executor(self._executors.reregistration_overdue),
-            TimerKind.EXECUTOR_SHUTDOWN: self._with_executor(self._executors.shutdown_overdue),
+            TimerKind.KILL_GRACE: self._with_task(self._supervision.kill_grace_expired),
+            TimerKind.MAX_COMPLETION: self._with_task(self._supervision.completion_time_expired),
+            TimerKind.EXECUTOR_REGISTRATION: self._with_executor(self._executors.registration_timed_out),
+            TimerKind.EXECUTOR_REREGISTRATION: self._with_executor(self._executors.reregistration_timed_out),
+            TimerKind.EXECUTOR_SHUTDOWN: self._with_executor(self._executors.shutdown_timed_out),
         }
 
     def handle(self, event: Event, *, now: float) -> list[Effect]:
@@ -82,7 +82,7 @@ class Agent:
         self._story.append((now, event))
         try:
             self._handle(event)
-            self._depart_if_over()
+            self._end_if_removed()
         finally:
             effects, self.state.effects = self.state.effects, []
         return effects
@@ -133,7 +133,7 @@ class Agent:
     def _(self, event: RegistryMessageReceived) -> None:
         kind = event.message.WhichOneof("message")
         if kind is not None:  # None: said by a later version
-            self._obey[kind](getattr(event.message, kind))
+            self._on_registry_message[kind](getattr(event.message, kind))
 
     @_handle.register
     def _(self, event: ContainerStarted) -> None:
@@ -195,8 +195,8 @@ class Agent:
         self._on_timer[timer.kind](timer.framework_id, timer.subject_id)
 
     @_handle.register
-    def _(self, event: DepartureOrdered) -> None:
-        self._depart(event.reason)
+    def _(self, event: RemovalOrdered) -> None:
+        self._begin_removal(event.reason)
 
     # --- what the registry says
 
@@ -286,7 +286,7 @@ class Agent:
             self._executors.message(executor, message.data)
 
     def _shutdown(self, message: session.Shutdown) -> None:
-        self._depart(message.reason)
+        self._begin_removal(message.reason)
 
     # --- ends
 
@@ -347,15 +347,15 @@ class Agent:
             removed = checkpoint.FrameworkRemoved(framework_id=framework.info.id)
             state.persist(checkpoint.CheckpointRecord(framework_removed=removed))
 
-    def _depart(self, reason: str) -> None:
-        if self.state.departure is None:
-            self.state.departure = reason
+    def _begin_removal(self, reason: str) -> None:
+        if self.state.removal_reason is None:
+            self.state.removal_reason = reason
             for framework in list(self.state.frameworks.values()):
                 self._end_framework(framework)
 
-    def _depart_if_over(self) -> None:
+    def _end_if_removed(self) -> None:
         state = self.state
-        if state.departure is None or any(framework.executors for framework in state.frameworks.values()):
+        if state.removal_reason is None or any(framework.executors for framework in state.frameworks.values()):
             return
-        state.send(session.AgentMessage(leave=session.Leave(reason=state.departure)))
-        state.emit(EndAgent(state.departure, forget=True))
+        state.send(session.AgentMessage(leave=session.Leave(reason=state.removal_reason)))
+        state.emit(EndAgent(state.removal_reason, forget=True))

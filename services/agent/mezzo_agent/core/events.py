@@ -114,7 +114,7 @@ class TimerFired:
 
 
 @dataclass(frozen=True, slots=True)
-class DepartureOrdered:
+class RemovalOrdered:
     """End everything, say goodbye and go for good (`--recover=cleanup`, SIGUSR1)."""
 
     reason: str
@@ -132,5 +132,5 @@ Event = (
     | ExecutorCalled
     | ExecutorDisconnected
     | TimerFired
-    | DepartureOrdered
+    | RemovalOrdered
 )

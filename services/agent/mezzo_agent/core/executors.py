@@ -78,12 +78,12 @@ class Executors:
         if group:
             tasks_of_group = mesos.TaskGroupInfo(tasks=[task.info for task in tasks])
             launch = _Event.LaunchGroup(task_group=tasks_of_group)
-            self._tell(executor, _Event(type=_Event.LAUNCH_GROUP, launch_group=launch))
+            self._send(executor, _Event(type=_Event.LAUNCH_GROUP, launch_group=launch))
             return
         for task in tasks:
-            self._tell(executor, _Event(type=_Event.LAUNCH, launch=_Event.Launch(task=task.info)))
+            self._send(executor, _Event(type=_Event.LAUNCH, launch=_Event.Launch(task=task.info)))
 
-    def _tell(self, executor: Executor, event: api.Event) -> None:
+    def _send(self, executor: Executor, event: api.Event) -> None:
         if executor.connection is not None:
             self._state.emit(SendToExecutor(executor.connection, event))
 
@@ -103,13 +103,13 @@ class Executors:
             executor_info=executor.info, framework_info=framework.info, agent_info=state.agent_info
         )
         subscribed.container_id.value = executor.container_id
-        self._tell(executor, _Event(type=_Event.SUBSCRIBED, subscribed=subscribed))
+        self._send(executor, _Event(type=_Event.SUBSCRIBED, subscribed=subscribed))
         if executor.state is ExecutorState.TERMINATING:
-            self._tell(executor, _Event(type=_Event.SHUTDOWN))
+            self._send(executor, _Event(type=_Event.SHUTDOWN))
             return
         executor.state = ExecutorState.RUNNING
         for update in call.subscribe.unacknowledged_updates:
-            self._take(executor, update.status)
+            self._receive_update(executor, update.status)
         self._deliver_again(executor, {task.task_id.value for task in call.subscribe.unacknowledged_tasks})
 
     def _deliver_again(self, executor: Executor, known: set[str]) -> None:
@@ -121,7 +121,7 @@ class Executors:
         self.deliver(executor)
         for task in executor.live_tasks():
             if task.kill is not None:
-                self._tell_kill(executor, task)
+                self._send_kill(executor, task)
 
     def called(self, event: ExecutorCalled) -> None:
         state, call = self._state, event.call
@@ -133,7 +133,7 @@ class Executors:
             except Exception:
                 state.counts.invalid_status_updates += 1
                 raise
-            self._take(executor, call.update.status)
+            self._receive_update(executor, call.update.status)
         elif call.type == api.Call.MESSAGE:
             state.counts.valid_framework_messages += 1
             framework_id = state.frameworks[executor.framework_id].info.id
@@ -142,18 +142,18 @@ class Executors:
             )
             state.send(session.AgentMessage(executor_message=message))
 
-    def _take(self, executor: Executor, status: mesos.TaskStatus) -> None:
+    def _receive_update(self, executor: Executor, status: mesos.TaskStatus) -> None:
         """Enter an update and acknowledge it; one that is known already is acknowledged again."""
         task = executor.tasks.get(status.task_id.value)
-        if task is not None and not task.knows(status.uuid):
+        if task is not None and not task.has_update(status.uuid):
             status.source = SOURCE_EXECUTOR
             task.phase = Phase.RUNNING if task.phase is not Phase.ENDED else task.phase
-            self._updates.take(task, status)
+            self._updates.record(task, status)
             if task.terminal and task.phase is not Phase.ENDED:
                 task.phase = Phase.ENDED
                 self._state.emit(UpdateContainer(executor.container_id, held_by(executor)))
         acknowledged = _Event.Acknowledged(task_id=status.task_id, uuid=status.uuid)
-        self._tell(executor, _Event(type=_Event.ACKNOWLEDGED, acknowledged=acknowledged))
+        self._send(executor, _Event(type=_Event.ACKNOWLEDGED, acknowledged=acknowledged))
 
     def disconnected(self, event: ExecutorDisconnected) -> None:
         """Its stream has broken. It may subscribe again; if it has ended, its container says so."""
@@ -175,7 +175,7 @@ class Executors:
             self._state.counts.invalid_framework_messages += 1
             return
         self._state.counts.valid_framework_messages += 1
-        self._tell(executor, _Event(type=_Event.MESSAGE, message=_Event.Message(data=data)))
+        self._send(executor, _Event(type=_Event.MESSAGE, message=_Event.Message(data=data)))
 
     def kill(self, executor: Executor, task: Task, policy: mesos.KillPolicy | None) -> None:
         state = self._state
@@ -198,13 +198,13 @@ class Executors:
             grace_period_seconds=grace_period,
         )
         state.persist(checkpoint.CheckpointRecord(kill=record))
-        self._tell_kill(executor, task)
+        self._send_kill(executor, task)
 
-    def _tell_kill(self, executor: Executor, task: Task) -> None:
+    def _send_kill(self, executor: Executor, task: Task) -> None:
         kill = _Event.Kill(task_id=task.info.task_id)
         if task.kill is not None and task.kill.grace_period_seconds >= 0:
             kill.kill_policy.grace_period.nanoseconds = round(task.kill.grace_period_seconds * 1e9)
-        self._tell(executor, _Event(type=_Event.KILL, kill=kill))
+        self._send(executor, _Event(type=_Event.KILL, kill=kill))
 
     def shutdown(self, executor: Executor) -> None:
         """Ask it to end, and see to it that it does."""
@@ -215,30 +215,30 @@ class Executors:
         if executor.connection is None:
             state.emit(DestroyContainer(executor.container_id))
             return
-        self._tell(executor, _Event(type=_Event.SHUTDOWN))
+        self._send(executor, _Event(type=_Event.SHUTDOWN))
         delay = environment.shutdown_grace_period(state, executor)
         state.start_timer(TimerKind.EXECUTOR_SHUTDOWN, executor.framework_id, executor.id, delay)
 
     # --- when it does not do what it should
 
-    def registration_overdue(self, executor: Executor) -> None:
+    def registration_timed_out(self, executor: Executor) -> None:
         if executor.state is ExecutorState.REGISTERING:
             seconds = self._state.settings.executor_registration_timeout
             message = mesos_messages.EXECUTOR_REGISTRATION_TIMEOUT.format(durations.text_of(seconds))
-            self._doom(executor, _Status.REASON_EXECUTOR_REGISTRATION_TIMEOUT, message)
+            self._destroy(executor, _Status.REASON_EXECUTOR_REGISTRATION_TIMEOUT, message)
 
-    def reregistration_overdue(self, executor: Executor) -> None:
+    def reregistration_timed_out(self, executor: Executor) -> None:
         if executor.connection is None:
             seconds = self._state.settings.executor_reregistration_timeout
             message = mesos_messages.EXECUTOR_REREGISTRATION_TIMEOUT.format(durations.text_of(seconds))
-            self._doom(executor, _Status.REASON_EXECUTOR_REREGISTRATION_TIMEOUT, message)
+            self._destroy(executor, _Status.REASON_EXECUTOR_REREGISTRATION_TIMEOUT, message)
 
-    def _doom(self, executor: Executor, reason: _Status.Reason.ValueType, message: str) -> None:
-        executor.doom = (reason, message)
+    def _destroy(self, executor: Executor, reason: _Status.Reason.ValueType, message: str) -> None:
+        executor.kill_reason = (reason, message)
         executor.state = ExecutorState.TERMINATING
         self._state.emit(DestroyContainer(executor.container_id))
 
-    def shutdown_overdue(self, executor: Executor) -> None:
+    def shutdown_timed_out(self, executor: Executor) -> None:
         self._state.emit(DestroyContainer(executor.container_id))
 
     # --- its end
@@ -259,7 +259,7 @@ class Executors:
         ):
             state.cancel_timer(kind, executor.framework_id, executor.id)
         state.counts.executors_terminated += 1
-        reason, message = executor.doom or (
+        reason, message = executor.kill_reason or (
             _Status.REASON_EXECUTOR_TERMINATED if termination.reason is None else termination.reason,
             termination.message or f"Executor {wait_status.describe(termination.wait_status)}",
         )

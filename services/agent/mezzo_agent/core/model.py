@@ -87,11 +87,11 @@ class Task:
     def terminal(self) -> bool:
         return self.state in TERMINAL
 
-    def knows(self, uuid: bytes) -> bool:
+    def has_update(self, uuid: bytes) -> bool:
         """Whether an update of this id has been entered already."""
         return any(status.uuid == uuid for status in (*self.statuses, *self.pending))
 
-    def note(self, status: mesos.TaskStatus) -> None:
+    def apply_status(self, status: mesos.TaskStatus) -> None:
         """Make a status the task's newest."""
         self.state = status.state
         self.statuses = [known for known in self.statuses if known.state != status.state]
@@ -114,7 +114,7 @@ class Executor:
     tasks: dict[str, Task] = field(default_factory=dict)
     completed_tasks: deque[Task] = field(default_factory=lambda: deque(maxlen=COMPLETED_TASKS_PER_EXECUTOR_MAX))
     # Why the agent ends it, where it does.
-    doom: tuple[mesos.TaskStatus.Reason.ValueType, str] | None = None
+    kill_reason: tuple[mesos.TaskStatus.Reason.ValueType, str] | None = None
 
     @property
     def id(self) -> str:

@@ -47,7 +47,7 @@ class Restoration:
             kind = record.WhichOneof("record")
             if kind is not None:  # None: written by a later version
                 self._apply[kind](getattr(record, kind))
-        self._settle()
+        self._derive_phases()
 
     def _agent(self, record: checkpoint.AgentRecord) -> None:
         self._state.agent_info.id.CopyFrom(record.agent_info.id)
@@ -87,9 +87,9 @@ class Restoration:
 
     def _update(self, record: checkpoint.UpdateRecord) -> None:
         task = self._state.task(record.framework_id.value, record.status.task_id.value)
-        if task is None or task.knows(record.status.uuid):
+        if task is None or task.has_update(record.status.uuid):
             return
-        task.note(record.status)
+        task.apply_status(record.status)
         task.pending.append(record.status)
 
     def _acknowledgement(self, record: checkpoint.AcknowledgementRecord) -> None:
@@ -114,7 +114,7 @@ class Restoration:
     def _framework_removed(self, record: checkpoint.FrameworkRemoved) -> None:
         self._state.frameworks.pop(record.framework_id.value, None)
 
-    def _settle(self) -> None:
+    def _derive_phases(self) -> None:
         """Phases and containers, which follow from the rest."""
         state = self._state
         for framework in state.frameworks.values():
@@ -204,7 +204,7 @@ class Reconnection:
             self._supervision.ended(task, Termination(None, mesos_messages.UNKNOWN_CONTAINER, reason))
         elif task.kill is not None:
             task.phase = Phase.QUEUED
-            self._supervision.carry_out_kill(task)
+            self._supervision.apply_kill(task)
         elif task.executor is not None:
             self._state.emit(ForgetContainer(found.container_id))
             self._supervision.launch(task, task.executor)
@@ -225,7 +225,7 @@ class Reconnection:
         state.emit(WatchContainer(found.container_id))
         if kill is not None:
             task.kill = kill
-            self._supervision.carry_out_kill(task)
+            self._supervision.apply_kill(task)
 
     def executor(self, executor: Executor, found: RecoveredContainer) -> bool:
         """Whether it goes on. It has a while to subscribe again."""

@@ -89,7 +89,7 @@ class AgentState:
     registered: bool = False
     master_info: mesos.MasterInfo | None = None
     # The agent ends as soon as nothing runs any more, for this reason.
-    departure: str | None = None
+    removal_reason: str | None = None
     group_count: int = 0
     counts: Counts = field(default_factory=Counts)
     now: float = 0.0

@@ -137,11 +137,11 @@ class Supervision:
             grace_period_seconds=kill.grace_period_seconds,
         )
         state.persist(checkpoint.CheckpointRecord(kill=record))
-        self.carry_out_kill(task)
+        self.apply_kill(task)
         if first and all_of_group:
             self._kill_siblings(task)
 
-    def carry_out_kill(self, task: Task) -> None:
+    def apply_kill(self, task: Task) -> None:
         """Also after a restart, for a kill that the journal remembers."""
         state = self._state
         if task.kill is None or task.container_id is None:
@@ -180,10 +180,10 @@ class Supervision:
                 kill = Kill(KillCause.REQUESTED, self._grace_period(sibling, None))
                 self._begin_kill(sibling, kill, all_of_group=False)
 
-    def kill_grace_over(self, task: Task) -> None:
+    def kill_grace_expired(self, task: Task) -> None:
         if task.phase is Phase.RUNNING and task.container_id is not None:
             self._state.emit(DestroyContainer(task.container_id))
 
-    def completion_time_over(self, task: Task) -> None:
+    def completion_time_expired(self, task: Task) -> None:
         if task.phase is Phase.RUNNING and task.kill is None:
             self.kill(task, None, KillCause.COMPLETION_TIME)

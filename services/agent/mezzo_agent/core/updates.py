@@ -45,9 +45,9 @@ class Updates:
             status.reason = reason
         if limitation is not None:
             status.limitation.CopyFrom(limitation)
-        self.take(task, status)
+        self.record(task, status)
 
-    def take(self, task: Task, status: mesos.TaskStatus) -> None:
+    def record(self, task: Task, status: mesos.TaskStatus) -> None:
         """Enter an update, complete what the agent knows better, and send it when its turn has come.
 
         `status` has its `uuid`. What comes after a terminal update is not entered.
@@ -56,7 +56,7 @@ class Updates:
         if task.terminal:
             return
         self._complete(task, status)
-        task.note(status)
+        task.apply_status(status)
         state.counts.valid_status_updates += 1
         if task.terminal:
             state.counts.tasks[status.state] += 1

@@ -35,7 +35,7 @@ class ExecutorApi:
         token = bearer_token(request.headers.get("Authorization"))
         if call.type == executor_api.Call.SUBSCRIBE:
             return await self._subscribe(runtime, request, call, token)
-        await runtime.turns.ask(ExecutorCalled(call, token))
+        await runtime.turns.request(ExecutorCalled(call, token))
         return web.Response(status=202)
 
     async def _subscribe(
@@ -45,8 +45,8 @@ class ExecutorApi:
         name, outbox = runtime.streams.open()
         heartbeats: asyncio.Task[None] | None = None
         try:
-            await runtime.turns.ask(ExecutorSubscribed(call, token, name))
-            heartbeats = asyncio.create_task(beat(outbox))
+            await runtime.turns.request(ExecutorSubscribed(call, token, name))
+            heartbeats = asyncio.create_task(send_heartbeats(outbox))
             await stream.begin(request)
             async for batch in outbox:
                 await stream.write(batch)
@@ -63,7 +63,7 @@ class ExecutorApi:
         return stream.response
 
 
-async def beat(outbox: Outbox[executor_api.Event]) -> None:
+async def send_heartbeats(outbox: Outbox[executor_api.Event]) -> None:
     """Keep an executor's stream alive, until cancelled."""
     while True:
         await asyncio.sleep(EXECUTOR_HEARTBEAT_INTERVAL_SECONDS)

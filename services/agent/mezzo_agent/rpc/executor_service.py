@@ -13,7 +13,7 @@ from mezzo.errors import InvalidRequest, LimitExceeded
 from mezzo.executor.v1 import executor_pb2 as messages
 from mezzo.executor.v1 import executor_pb2_grpc as service
 from mezzo_agent.core.events import ExecutorCalled, ExecutorDisconnected, ExecutorSubscribed
-from mezzo_agent.http.executor_api import bearer_token, beat
+from mezzo_agent.http.executor_api import bearer_token, send_heartbeats
 from mezzo_agent.shell.readiness_gate import ReadinessGate
 from mezzo_chassis.outbox import Overflow
 
@@ -37,8 +37,8 @@ class ExecutorService(service.ExecutorServicer):
         name, outbox = runtime.streams.open()
         heartbeats: asyncio.Task[None] | None = None
         try:
-            await runtime.turns.ask(ExecutorSubscribed(request.call, _token(context), name))
-            heartbeats = asyncio.create_task(beat(outbox))
+            await runtime.turns.request(ExecutorSubscribed(request.call, _token(context), name))
+            heartbeats = asyncio.create_task(send_heartbeats(outbox))
             async for batch in outbox:
                 yield messages.SubscribeResponse(events=batch)
         except Overflow as error:
@@ -56,7 +56,7 @@ class ExecutorService(service.ExecutorServicer):
     ) -> messages.CallResponse:
         if request.call.type == executor_api.Call.SUBSCRIBE:
             raise InvalidRequest("call.type", "SUBSCRIBE is a method of its own")
-        await self._gate.runtime().turns.ask(ExecutorCalled(request.call, _token(context)))
+        await self._gate.runtime().turns.request(ExecutorCalled(request.call, _token(context)))
         return messages.CallResponse()
 
 

@@ -12,7 +12,7 @@ from mezzo_agent.adapters.journal import Journal
 from mezzo_agent.containers.gc import GarbageCollector, disk_usage, maximum_age_secs
 from mezzo_agent.core import Agent, Settings
 from mezzo_agent.core.effects import EndAgent
-from mezzo_agent.core.events import ContainersRecovered, DepartureOrdered
+from mezzo_agent.core.events import ContainersRecovered, RemovalOrdered
 from mezzo_agent.metrics import AgentMetrics, Numbers, container_numbers, core_numbers, system_numbers
 from mezzo_agent.ports import Containerizer
 from mezzo_agent.shell import reconfiguration
@@ -66,8 +66,8 @@ class AgentRuntime:
             self.core, self._journal, self._effect_runner.run, observe=metrics.turn, dropped=metrics.drop
         )
         self._effect_runner.report_to(self.turns.post)
-        self._turning: asyncio.Task[None] | None = None
-        self._conversing: asyncio.Task[None] | None = None
+        self._turns_task: asyncio.Task[None] | None = None
+        self._session_task: asyncio.Task[None] | None = None
         self._recovery_seconds = 0.0
         self._recovery_errors = 0
         self._disk_usage = 0.0
@@ -87,27 +87,27 @@ class AgentRuntime:
             self._recovery_errors += 1
             log.error("went on with a damaged journal", damage=damage)
         self.core.restore(records)
-        misfits = reconfiguration.misfits(self.core)
-        if misfits:
+        problems = reconfiguration.incompatibilities(self.core)
+        if problems:
             raise StartupError(
                 Exit.INCOMPATIBLE_STATE,
-                f"what runs here does not fit the new flags: {'; '.join(misfits)}. Give the agent what it had before, "
+                f"what runs here does not fit the new flags: {'; '.join(problems)}. Give the agent what it had before, "
                 "or end what runs with --recover=cleanup",
             )
-        await self._note_flags()
+        await self._rewrite_journal()
         try:
             found = await self.containerizer.recover(self.core.containers())
         except OSError as error:
             message = f"cannot take up the containers: {error.filename or ''} {error.strerror or error}"
             raise StartupError(Exit.UNWRITABLE, message) from error
-        self._turning = life.spawn(self.turns.run(), "turns")
-        await self.turns.ask(ContainersRecovered(found))
+        self._turns_task = life.spawn(self.turns.run(), "turns")
+        await self.turns.request(ContainersRecovered(found))
         await asyncio.to_thread(self._find_garbage, self.core.sandboxes())
         self._recovery_seconds = time.perf_counter() - began
         log.info("recovered", records=len(records), containers=len(found), seconds=round(self._recovery_seconds, 3))
         freeze_gc()
 
-    async def _note_flags(self) -> None:
+    async def _rewrite_journal(self) -> None:
         """A short journal, with the agent's present resources in it."""
         if self.core.state.agent_id:
             try:
@@ -124,9 +124,9 @@ class AgentRuntime:
 
     # --- running
 
-    async def converse(self) -> None:
+    async def run_session(self) -> None:
         """With the registry, until cancelled, or `close`."""
-        self._conversing = asyncio.current_task()
+        self._session_task = asyncio.current_task()
         await self.session.run(self.turns)
 
     async def collect_garbage(self, interval_seconds: float) -> None:
@@ -140,9 +140,9 @@ class AgentRuntime:
             await self.garbage.collect(self._disk_usage)
             await asyncio.sleep(interval_seconds)
 
-    async def depart(self, reason: str) -> None:
+    async def remove_agent(self, reason: str) -> None:
         """End everything that runs, and go for good; `ended` tells when."""
-        await self.turns.ask(DepartureOrdered(reason))
+        await self.turns.request(RemovalOrdered(reason))
 
     def numbers(self) -> Numbers:
         """Everything that /metrics/snapshot shows."""
@@ -166,7 +166,7 @@ class AgentRuntime:
             log.warning("the agent ends", reason=order.reason)
             self.ended.set_result(order)
 
-    async def say_goodbye(self, order: EndAgent) -> None:
+    async def finish_removal(self, order: EndAgent) -> None:
         """If the agent goes for good: let the registry have the last words, and forget who it was."""
         if order.forget:
             await self.session.finish()
@@ -175,7 +175,7 @@ class AgentRuntime:
     async def close(self) -> None:
         """Let go of everything; containers run on."""
         # In this order: a session that breaks just now still has something to tell the core.
-        for task in (self._conversing, self._turning):
+        for task in (self._session_task, self._turns_task):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)

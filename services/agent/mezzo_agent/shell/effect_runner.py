@@ -99,7 +99,7 @@ class EffectRunner:
     def _(self, effect: SendToRegistry) -> None:
         self._send(effect.message)
         if effect.message.HasField("task_update"):
-            _tell(effect.message.task_update)
+            _log_update(effect.message.task_update)
 
     @run.register
     def _(self, effect: SendToExecutor) -> None:
@@ -245,7 +245,7 @@ def _lost(why: str) -> Termination:
     return Termination(None, f"Abnormal executor termination: {why}", reason)
 
 
-def _tell(update: session.TaskUpdate) -> None:
+def _log_update(update: session.TaskUpdate) -> None:
     """A line in the log for how each task ended; what comes before is told by /state."""
     status = update.status
     if status.state in TERMINAL:

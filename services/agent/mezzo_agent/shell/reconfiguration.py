@@ -7,7 +7,7 @@ from mezzo_agent.core import Agent
 from mezzo_agent.core.holdings import held
 
 
-def misfits(agent: Agent) -> list[str]:
+def incompatibilities(agent: Agent) -> list[str]:
     """What of the agent's present resources is not enough for what runs, a sentence each; empty where all fits.
 
     Attributes, the host name, ports and the domain may change freely: the registry is told.

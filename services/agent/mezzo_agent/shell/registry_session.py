@@ -59,7 +59,7 @@ class RegistrySession:
             address = self._hint or await self._leader()
             self._hint = None
             try:
-                await while_leading(self._detector, address, self._converse(address, turns), named=self._named)
+                await while_leading(self._detector, address, self._run_stream(address, turns), named=self._named)
                 log.info("registry session ended", registry=address)
             except Superseded as superseded:
                 log.info("another registry leads", registry=address, leader=superseded.leader)
@@ -74,7 +74,7 @@ class RegistrySession:
                 self._outbox = None
                 self._closed.set()
                 self.registered.set(False)
-            await turns.ask(SessionClosed())
+            await turns.request(SessionClosed())
             await self._pause(address)
 
     async def finish(self) -> None:
@@ -109,12 +109,12 @@ class RegistrySession:
         except TimeoutError:
             return
 
-    async def _converse(self, address: str, turns: Turns) -> None:
+    async def _run_stream(self, address: str, turns: Turns) -> None:
         async with open_channel(address) as channel:
             outbox: Outbox[messages.AgentMessage] = Outbox(peer="registry")
             self._outbox = outbox
             self._closed.clear()
-            await turns.ask(SessionOpened())  # the snapshot is in the outbox now
+            await turns.request(SessionOpened())  # the snapshot is in the outbox now
             call = service.AgentSessionStub(channel).Connect(_requests(outbox))
             try:
                 await self._read(call, outbox, turns)

@@ -76,7 +76,7 @@ class Turns:
         self._inbox.extend((event, None) for event in events)
         self._wake.set()
 
-    async def ask(self, event: Event) -> None:
+    async def request(self, event: Event) -> None:
         """Return when what follows from the event is on disk and under way.
 
         Raises the core's refusal, and InternalError once there are no more turns.

@@ -97,8 +97,8 @@ def test_nothing_stands_beyond_the_end(sandbox: Path) -> None:
 def test_what_a_task_writes_into_the_attribute_hurts_nobody(value: bytes, sandbox: Path) -> None:
     write(sandbox, b"short")
     os.setxattr(sandbox / "stdout", "user.mezzo.cut", value)
-    told = log_stream.read(opening(sandbox), "stdout", 0, 100)
-    assert (told.data, told.end - told.position) == (b"short", 5)
+    chunk = log_stream.read(opening(sandbox), "stdout", 0, 100)
+    assert (chunk.data, chunk.end - chunk.position) == (b"short", 5)
 
 
 def test_any_number_of_pieces_costs_no_more_than_two_open_files(sandbox: Path) -> None:

@@ -28,7 +28,7 @@ class Walk:
         self.asked: list[str] = []
         self.running: set[str] = set()
         # By task: uuid → status, in the order in which they first came; and what was acknowledged.
-        self.heard: dict[str, dict[bytes, mesos.TaskStatus]] = {}
+        self.received: dict[str, dict[bytes, mesos.TaskStatus]] = {}
         self.acknowledged: set[bytes] = set()
         self.connections = 0
         self.uuids = 0
@@ -36,7 +36,7 @@ class Walk:
     def listen(self) -> None:
         self.running |= {config.container_id for config in self.agent.launched()}
         for status in self.agent.updates():
-            self.heard.setdefault(status.task_id.value, {}).setdefault(status.uuid, status)
+            self.received.setdefault(status.task_id.value, {}).setdefault(status.uuid, status)
 
     def step(self) -> None:
         action = self.random.choices(
@@ -72,7 +72,7 @@ class Walk:
             group = mesos.TaskGroupInfo(tasks=[self.tasks.command(task_id), self.tasks.command(f"{task_id}-twin")])
             executor = mesos.ExecutorInfo(type="DEFAULT", executor_id={"value": "P"})
             run = session.RunTaskGroup(framework_id={"value": "F1"}, executor=executor, task_group=group)
-            self.agent.hear(run_task_group=run)
+            self.agent.receive(run_task_group=run)
 
     def _subject(self) -> tuple[str, Task | Executor] | None:
         known = [(each, self.agent.agent.state.containers[each]) for each in self.agent.agent.containers()]
@@ -88,9 +88,9 @@ class Walk:
             return
         if self.random.random() < 0.1:
             self.running.discard(container_id)
-            self.agent.tell(happened.ContainerNotStarted(container_id, LAUNCH_FAILED, "no luck"))
+            self.agent.handle(happened.ContainerNotStarted(container_id, LAUNCH_FAILED, "no luck"))
         else:
-            self.agent.tell(happened.ContainerStarted(container_id, 7))
+            self.agent.handle(happened.ContainerStarted(container_id, 7))
 
     def end(self) -> None:
         known = self._subject()
@@ -105,7 +105,7 @@ class Walk:
     def acknowledge(self) -> None:
         waiting = [
             status
-            for statuses in self.heard.values()
+            for statuses in self.received.values()
             for uuid, status in statuses.items()
             if uuid not in self.acknowledged
         ]
@@ -143,7 +143,7 @@ class Walk:
         self.agent.fire(kind, subject)
 
     def reconnect(self) -> None:
-        self.agent.tell(happened.SessionClosed())
+        self.agent.handle(happened.SessionClosed())
         self.register()
 
     def register(self) -> None:
@@ -166,7 +166,7 @@ class Walk:
                 found[container_id] = RecoveredContainer(container_id, RecoveredState.ENDED, termination=ended)
             else:
                 found[container_id] = RecoveredContainer(container_id, RecoveredState.RUNNING, 7)
-        self.agent.tell(happened.ContainersRecovered(found))
+        self.agent.handle(happened.ContainersRecovered(found))
         self.listen()
         self.register()
 
@@ -178,7 +178,7 @@ class Walk:
         self.register()
         while waiting := [
             status
-            for statuses in self.heard.values()
+            for statuses in self.received.values()
             for status in statuses.values()
             if status.uuid not in self.acknowledged
         ]:
@@ -196,6 +196,6 @@ def test_books_hold_and_every_task_ends_exactly_once(agent, tasks, seed):
     walk.finish()
     assert walk.agent.agent.state.frameworks["F1"].idle
     for task_id in walk.asked:
-        states = [status.state for status in walk.heard[task_id].values()]
+        states = [status.state for status in walk.received[task_id].values()]
         assert sum(state in TERMINAL for state in states) == 1, task_id
         assert states[-1] in TERMINAL

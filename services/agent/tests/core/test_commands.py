@@ -38,7 +38,7 @@ def test_updates_come_in_order_and_wait_for_acknowledgements(agent, tasks):
     agent.run(tasks.command())
     starting = agent.updates()
     container_id = agent.launched()[0].container_id
-    agent.tell(happened.ContainerStarted(container_id, 77))
+    agent.handle(happened.ContainerStarted(container_id, 77))
     assert agent.updates() == []
     agent.end(container_id)
     assert agent.updates() == []
@@ -50,8 +50,8 @@ def test_updates_come_in_order_and_wait_for_acknowledgements(agent, tasks):
 
 def test_an_update_tells_of_a_newer_one_that_waits(agent):
     agent.run_command()
-    agent.tell(happened.SessionOpened())
-    agent.hear(registered=session.Registered(agent_id=mesos.AgentID(value="S0")))
+    agent.handle(happened.SessionOpened())
+    agent.receive(registered=session.Registered(agent_id=mesos.AgentID(value="S0")))
     (update,) = agent.sent("task_update")
     assert (update.status.state, update.latest.state) == (mesos.TASK_STARTING, mesos.TASK_RUNNING)
 
@@ -70,7 +70,7 @@ def test_exit_status_decides_the_last_state(agent, tasks, wait_status, state, me
     seen = [agent.updates()[0]]
     container_id = agent.launched()[0].container_id
     agent.acknowledge(seen[0])
-    agent.tell(happened.ContainerStarted(container_id, 77))
+    agent.handle(happened.ContainerStarted(container_id, 77))
     agent.acknowledge(agent.updates()[0])
     agent.end(container_id, wait_status)
     (last,) = agent.updates()
@@ -165,7 +165,7 @@ def test_kill_during_launch_destroys_and_reports_killed(agent, tasks):
     container_id = agent.launched()[0].container_id
     agent.kill()
     assert agent.of(DestroyContainer) == [DestroyContainer(container_id)]
-    agent.tell(happened.ContainerNotStarted(container_id, _Status.REASON_CONTAINER_LAUNCH_FAILED, "it was destroyed"))
+    agent.handle(happened.ContainerNotStarted(container_id, _Status.REASON_CONTAINER_LAUNCH_FAILED, "it was destroyed"))
     last = agent.agent.state.task("F1", "t1").statuses[-1]
     assert (last.state, last.reason) == (mesos.TASK_KILLED, _Status.REASON_TASK_KILLED_DURING_LAUNCH)
     assert last.message == "Killed before delivery to the executor"
@@ -179,7 +179,7 @@ def test_failed_launch_is_reported_with_its_reason(agent, tasks):
     agent.run(tasks.command())
     starting = agent.updates()
     container_id = agent.launched()[0].container_id
-    agent.tell(
+    agent.handle(
         happened.ContainerNotStarted(container_id, _Status.REASON_CONTAINER_LAUNCH_FAILED, "no such file: x.tgz")
     )
     assert agent.of(DiscardSandbox)
@@ -231,7 +231,7 @@ def test_update_is_sent_again_with_growing_pauses_until_acknowledged(agent, task
 def test_acknowledgement_of_something_else_is_ignored(agent, tasks):
     agent.run(tasks.command())
     (starting,) = agent.updates()
-    agent.tell(happened.ContainerStarted(agent.agent.containers()[0], 77))
+    agent.handle(happened.ContainerStarted(agent.agent.containers()[0], 77))
     other = mesos.TaskStatus(task_id=starting.task_id, state=mesos.TASK_RUNNING, uuid=b"x" * 16)
     assert agent.acknowledge(other) == []
     agent.acknowledge(starting)
@@ -259,7 +259,7 @@ def test_task_that_cannot_run_is_refused_and_the_refusal_is_kept_until_acknowled
     assert status.message.startswith("task.task_id.value: ")
     assert agent.launched() == []
     again = agent.restart()
-    again.tell(happened.ContainersRecovered({}))
+    again.handle(happened.ContainersRecovered({}))
     again.register()
     assert again.states() == ["TASK_ERROR"]
 
@@ -300,7 +300,7 @@ def test_secret_is_resolved_by_value_and_refused_by_reference(agent, tasks):
 
 def test_framework_that_ends_takes_its_tasks_along_and_nobody_is_told(agent):
     container_id = agent.run_command()
-    agent.hear(shutdown_framework=session.ShutdownFramework(framework_id=mesos.FrameworkID(value="F1")))
+    agent.receive(shutdown_framework=session.ShutdownFramework(framework_id=mesos.FrameworkID(value="F1")))
     assert agent.of(KillContainer) == [KillContainer(container_id, signal.SIGTERM)]
     agent.end(container_id, signal.SIGTERM)
     assert agent.updates() == []
@@ -310,24 +310,24 @@ def test_framework_that_ends_takes_its_tasks_along_and_nobody_is_told(agent):
 
 def test_without_a_session_nothing_is_sent_and_everything_comes_with_the_next(agent, tasks):
     agent.run(tasks.command())
-    agent.tell(happened.SessionClosed())
+    agent.handle(happened.SessionClosed())
     container_id = agent.agent.containers()[0]
-    agent.tell(happened.ContainerStarted(container_id, 77))
+    agent.handle(happened.ContainerStarted(container_id, 77))
     agent.end(container_id)
     assert agent.updates() == []
-    agent.tell(happened.SessionOpened())
+    agent.handle(happened.SessionOpened())
     (register,) = agent.sent("register")
     (task,) = register.tasks
     assert (task.state, task.status_update_state) == (mesos.TASK_FINISHED, mesos.TASK_STARTING)
     assert register.agent_info.id.value == "S0"
     assert register.pid == "slave(1)@10.0.0.1:5051"
     assert not register.executors
-    agent.hear(registered=session.Registered(agent_id=mesos.AgentID(value="S0")))
+    agent.receive(registered=session.Registered(agent_id=mesos.AgentID(value="S0")))
     assert names(agent.acknowledge_all()) == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
 
 
 def test_container_that_was_given_up_is_destroyed_if_it_starts_after_all_and_forgotten_when_it_ends(agent):
-    agent.tell(happened.ContainerStarted("given up", 77))
+    agent.handle(happened.ContainerStarted("given up", 77))
     assert agent.effects == [DestroyContainer("given up")]
     agent.end("given up")
     assert agent.effects == [ForgetContainer("given up")]

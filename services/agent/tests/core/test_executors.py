@@ -20,7 +20,7 @@ UUID2 = b"v" * 16
 
 
 def types(agent):
-    return [_Event.Type.Name(event.type) for event in agent.told()]
+    return [_Event.Type.Name(event.type) for event in agent.sent_to_executor()]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def running(agent, tasks):
     """An executor that has subscribed and been told of task t1."""
     agent.run(tasks.executor())
     agent.container_id = agent.launched()[0].container_id
-    agent.tell(happened.ContainerStarted(agent.container_id, 55))
+    agent.handle(happened.ContainerStarted(agent.container_id, 55))
     agent.subscribe()
     return agent
 
@@ -43,12 +43,12 @@ def test_executor_is_launched_once_and_its_tasks_wait_for_it(agent, tasks):
     assert agent.launched() == []
     agent.subscribe()
     assert types(agent) == ["SUBSCRIBED", "LAUNCH", "LAUNCH"]
-    assert [event.launch.task.task_id.value for event in agent.told()[1:]] == ["t1", "t2"]
+    assert [event.launch.task.task_id.value for event in agent.sent_to_executor()[1:]] == ["t1", "t2"]
     assert TimerKind.EXECUTOR_REGISTRATION in agent.cancelled()
 
 
 def test_subscribed_tells_an_executor_who_it_is(running):
-    subscribed = running.told()[0].subscribed
+    subscribed = running.sent_to_executor()[0].subscribed
     assert subscribed.executor_info.executor_id.value == "E1"
     assert subscribed.executor_info.framework_id.value == "F1"
     assert subscribed.framework_info.id.value == "F1"
@@ -99,7 +99,7 @@ def test_update_is_forwarded_and_acknowledged_to_the_executor(running):
     assert (update.agent_id.value, update.executor_id.value) == ("S0", "E1")
     assert update.source == _Status.SOURCE_EXECUTOR
     assert update.container_status.container_id.value == running.container_id
-    (acknowledged,) = running.told()
+    (acknowledged,) = running.sent_to_executor()
     assert (acknowledged.acknowledged.task_id.value, acknowledged.acknowledged.uuid) == ("t1", UUID)
 
 
@@ -113,7 +113,7 @@ def test_what_an_executor_says_of_its_container_is_not_passed_on(running):
         parent.value = "deep"
         parent = parent.parent
     parent.value = "deepest"
-    running.tell(happened.ExecutorCalled(call, None))
+    running.handle(happened.ExecutorCalled(call, None))
     (update,) = running.updates()
     assert update.container_status.container_id == mesos.ContainerID(value=running.container_id)
 
@@ -172,7 +172,7 @@ def test_update_before_subscribing_is_forbidden(agent, tasks):
 
 
 def test_update_after_the_subscription_broke_is_for_later(running):
-    running.tell(happened.ExecutorDisconnected("c1"))
+    running.handle(happened.ExecutorDisconnected("c1"))
     with pytest.raises(Unavailable, match="not subscribed"):
         running.executor_update("t1", "TASK_RUNNING", UUID)
 
@@ -222,14 +222,14 @@ def test_messages_go_both_ways(running):
     (message,) = running.sent("executor_message")
     assert (message.executor_id.value, message.data) == ("E1", b"up")
     ids = {"framework_id": mesos.FrameworkID(value="F1"), "executor_id": mesos.ExecutorID(value="E1")}
-    running.hear(framework_message=session.FrameworkMessage(**ids, data=b"down"))
-    (event,) = running.told()
+    running.receive(framework_message=session.FrameworkMessage(**ids, data=b"down"))
+    (event,) = running.sent_to_executor()
     assert (event.type, event.message.data) == (_Event.MESSAGE, b"down")
 
 
 def test_kill_is_passed_on_with_its_policy(running):
     running.kill(policy=mesos.KillPolicy(grace_period=mesos.DurationInfo(nanoseconds=3_000_000_000)))
-    (event,) = running.told()
+    (event,) = running.sent_to_executor()
     assert event.kill.task_id.value == "t1"
     assert event.kill.kill_policy.grace_period.nanoseconds == 3_000_000_000
 
@@ -274,7 +274,7 @@ def test_executor_that_exits_takes_its_tasks_along(running, tasks):
 def test_executor_that_cannot_be_launched_fails_its_tasks(agent, tasks):
     agent.run(tasks.executor())
     container_id = agent.launched()[0].container_id
-    agent.tell(happened.ContainerNotStarted(container_id, _Status.REASON_CONTAINER_LAUNCH_FAILED, "no ./executor"))
+    agent.handle(happened.ContainerNotStarted(container_id, _Status.REASON_CONTAINER_LAUNCH_FAILED, "no ./executor"))
     (status,) = agent.updates()
     assert (status.state, status.reason) == (mesos.TASK_FAILED, _Status.REASON_CONTAINER_LAUNCH_FAILED)
     assert status.message == "Failed to launch container: no ./executor"
@@ -286,15 +286,15 @@ def test_new_stream_ends_the_older_one_and_tells_again_what_was_not_heard(runnin
     running.subscribe("c2", unacknowledged_tasks=[tasks.executor("t1")])
     assert running.of(CloseExecutorStream) == [CloseExecutorStream("c1")]
     assert types(running) == ["SUBSCRIBED", "LAUNCH", "KILL"]
-    assert running.told()[1].launch.task.task_id.value == "t2"
+    assert running.sent_to_executor()[1].launch.task.task_id.value == "t2"
     # The end of the older stream is not taken for the end of the new one.
-    running.tell(happened.ExecutorDisconnected("c1"))
+    running.handle(happened.ExecutorDisconnected("c1"))
     running.run(tasks.executor("t3"))
     assert types(running) == ["LAUNCH"]
 
 
 def test_unacknowledged_updates_come_with_the_subscription(running):
-    running.tell(happened.ExecutorDisconnected("c1"))
+    running.handle(happened.ExecutorDisconnected("c1"))
     status = mesos.TaskStatus(task_id=mesos.TaskID(value="t1"), state="TASK_RUNNING", uuid=UUID)
     running.subscribe("c2", unacknowledged_updates=[api.Call.Update(status=status)])
     assert running.states() == ["TASK_RUNNING"]
@@ -303,7 +303,7 @@ def test_unacknowledged_updates_come_with_the_subscription(running):
 
 def test_shutdown_is_asked_for_and_then_enforced(running):
     ids = {"framework_id": mesos.FrameworkID(value="F1"), "executor_id": mesos.ExecutorID(value="E1")}
-    running.hear(shutdown_executor=session.ShutdownExecutor(**ids))
+    running.receive(shutdown_executor=session.ShutdownExecutor(**ids))
     assert types(running) == ["SHUTDOWN"]
     assert running.timers() == {TimerKind.EXECUTOR_SHUTDOWN: 5.0}
     running.fire(TimerKind.EXECUTOR_SHUTDOWN, "E1")
@@ -312,7 +312,7 @@ def test_shutdown_is_asked_for_and_then_enforced(running):
 
 def test_task_for_an_executor_that_ends_is_lost_or_dropped(running, new_agent, tasks):
     ids = {"framework_id": mesos.FrameworkID(value="F1"), "executor_id": mesos.ExecutorID(value="E1")}
-    running.hear(shutdown_executor=session.ShutdownExecutor(**ids))
+    running.receive(shutdown_executor=session.ShutdownExecutor(**ids))
     running.run(tasks.executor("t2"))
     (status,) = running.updates()
     assert (status.state, status.reason) == (mesos.TASK_LOST, _Status.REASON_EXECUTOR_TERMINATED)
@@ -323,7 +323,7 @@ def test_task_for_an_executor_that_ends_is_lost_or_dropped(running, new_agent, t
 
 
 def test_framework_that_ends_asks_its_executors_to_end(running):
-    running.hear(shutdown_framework=session.ShutdownFramework(framework_id=mesos.FrameworkID(value="F1")))
+    running.receive(shutdown_framework=session.ShutdownFramework(framework_id=mesos.FrameworkID(value="F1")))
     assert types(running) == ["SHUTDOWN"]
     running.end(running.container_id)
     assert "F1" not in running.agent.state.frameworks
@@ -335,14 +335,14 @@ def test_custom_executor_gets_a_task_group_in_one_piece(agent, tasks):
     group = mesos.TaskGroupInfo(tasks=[tasks.executor("t1"), tasks.executor("t2")])
     executor = tasks.executor().executor
     message = session.RunTaskGroup(framework_id=mesos.FrameworkID(value="F1"), executor=executor, task_group=group)
-    agent.hear(run_task_group=message)
-    (event,) = agent.told()
+    agent.receive(run_task_group=message)
+    (event,) = agent.sent_to_executor()
     assert event.type == _Event.LAUNCH_GROUP
     assert [task.task_id.value for task in event.launch_group.task_group.tasks] == ["t1", "t2"]
 
 
 def test_executors_are_part_of_the_snapshot(running):
-    running.tell(happened.SessionOpened())
+    running.handle(happened.SessionOpened())
     (register,) = running.sent("register")
     assert [(each.executor_id.value, each.framework_id.value) for each in register.executors] == [("E1", "F1")]
     assert register.tasks[0].executor_id.value == "E1"

@@ -20,10 +20,10 @@ def pod(tasks, *task_ids, executor_id="P1"):
 
 @pytest.fixture
 def running(agent, tasks):
-    agent.hear(run_task_group=pod(tasks, "a", "b", "c"))
+    agent.receive(run_task_group=pod(tasks, "a", "b", "c"))
     agent.configs = agent.launched()
     for number, config in enumerate(agent.configs):
-        agent.tell(happened.ContainerStarted(config.container_id, 100 + number))
+        agent.handle(happened.ContainerStarted(config.container_id, 100 + number))
     return agent
 
 
@@ -43,11 +43,11 @@ def test_status_tells_the_container_inside_the_pod(running):
     pod = running.agent.state.frameworks["F1"].executors["P1"]
     for task_id, config in zip("abc", running.configs, strict=True):
         expected = mesos.ContainerID(value=config.container_id, parent=mesos.ContainerID(value=pod.container_id))
-        (told,) = {
+        (container_id,) = {
             status.container_status.container_id.SerializeToString()
             for status in running.agent.state.task("F1", task_id).statuses
         }
-        assert mesos.ContainerID.FromString(told) == expected
+        assert mesos.ContainerID.FromString(container_id) == expected
 
 
 def test_task_that_succeeds_leaves_the_others_alone(running):
@@ -74,9 +74,9 @@ def test_kill_of_one_kills_all(running):
 
 
 def test_groups_of_one_executor_do_not_die_of_each_other(running, tasks):
-    running.hear(run_task_group=pod(tasks, "d"))
+    running.receive(run_task_group=pod(tasks, "d"))
     (config,) = running.launched()
-    running.tell(happened.ContainerStarted(config.container_id, 9))
+    running.handle(happened.ContainerStarted(config.container_id, 9))
     running.end(config.container_id, 1 << 8)
     assert running.of(KillContainer) == []
 
@@ -91,7 +91,7 @@ def test_pod_is_discarded_when_its_last_task_has_ended(running):
 def test_group_of_which_one_task_makes_no_sense_is_refused_as_a_whole(agent, tasks):
     message = pod(tasks, "a", "b")
     message.task_group.tasks[1].ClearField("command")
-    agent.hear(run_task_group=message)
+    agent.receive(run_task_group=message)
     assert agent.states() == ["TASK_ERROR", "TASK_ERROR"]
     assert agent.launched() == []
 
@@ -104,7 +104,7 @@ def test_pod_survives_the_agent(running, tasks):
         config.container_id: RecoveredContainer(config.container_id, RecoveredState.RUNNING, 5)
         for config in running.configs
     }
-    again.tell(happened.ContainersRecovered(found))
+    again.handle(happened.ContainersRecovered(found))
     again.register()
     again.end(running.configs[0].container_id, 1 << 8)
     assert len(again.of(KillContainer)) == 2

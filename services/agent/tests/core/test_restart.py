@@ -37,7 +37,7 @@ def test_running_task_goes_on(agent):
     container_id = agent.run_command()
     again = agent.restart()
     assert again.agent.containers() == [container_id]
-    again.tell(found(container_id, RecoveredState.RUNNING, pid=77))
+    again.handle(found(container_id, RecoveredState.RUNNING, pid=77))
     assert again.of(WatchContainer) == [WatchContainer(container_id)]
     again.register()
     assert again.acknowledge_all()
@@ -48,7 +48,7 @@ def test_running_task_goes_on(agent):
 def test_exit_status_of_a_task_that_ended_meanwhile_is_reported(agent):
     container_id = agent.run_command()
     again = agent.restart()
-    again.tell(found(container_id, RecoveredState.ENDED, termination=Termination(3 << 8)))
+    again.handle(found(container_id, RecoveredState.ENDED, termination=Termination(3 << 8)))
     again.register()
     seen = again.acknowledge_all()
     assert names(seen) == ["TASK_STARTING", "TASK_RUNNING", "TASK_FAILED"]
@@ -59,7 +59,7 @@ def test_task_that_had_not_been_started_is_started(agent, tasks):
     agent.run(tasks.command())
     (config,) = agent.launched()
     again = agent.restart()
-    again.tell(found(config.container_id, RecoveredState.UNKNOWN))
+    again.handle(found(config.container_id, RecoveredState.UNKNOWN))
     assert [type(effect) for effect in again.effects] == [ForgetContainer, LaunchContainer]
     assert again.launched()[0].environment == config.environment
     again.register()
@@ -70,7 +70,7 @@ def test_task_started_in_the_last_moment_is_reported_as_running(agent, tasks):
     agent.run(tasks.command())
     container_id = agent.launched()[0].container_id
     again = agent.restart()
-    again.tell(found(container_id, RecoveredState.RUNNING, pid=77))
+    again.handle(found(container_id, RecoveredState.RUNNING, pid=77))
     again.register()
     assert names(again.acknowledge_all()) == ["TASK_STARTING", "TASK_RUNNING"]
 
@@ -78,7 +78,7 @@ def test_task_started_in_the_last_moment_is_reported_as_running(agent, tasks):
 def test_running_task_without_a_trace_has_failed(agent):
     container_id = agent.run_command()
     again = agent.restart()
-    again.tell(happened.ContainersRecovered({}))
+    again.handle(happened.ContainersRecovered({}))
     assert container_id not in again.agent.containers()
     again.register()
     last = again.acknowledge_all()[-1]
@@ -94,7 +94,7 @@ def test_unacknowledged_updates_survive_in_order_and_acknowledged_ones_do_not_co
     for status in statuses[:acknowledged]:
         agent.acknowledge(status)
     again = agent.restart()
-    again.tell(happened.ContainersRecovered({}))
+    again.handle(happened.ContainersRecovered({}))
     again.register()
     assert [status.uuid for status in again.acknowledge_all()] == [status.uuid for status in statuses[acknowledged:]]
     assert again.agent.state.task("F1", "t1") is None
@@ -104,7 +104,7 @@ def test_kill_goes_on_after_the_restart(agent):
     container_id = agent.run_command()
     agent.kill(policy=mesos.KillPolicy(grace_period=mesos.DurationInfo(nanoseconds=9_000_000_000)))
     again = agent.restart()
-    again.tell(found(container_id, RecoveredState.RUNNING, pid=77))
+    again.handle(found(container_id, RecoveredState.RUNNING, pid=77))
     assert again.of(KillContainer) == [KillContainer(container_id, signal.SIGTERM)]
     assert again.timers()[TimerKind.KILL_GRACE] == 9.0
     again.end(container_id, signal.SIGTERM)
@@ -115,7 +115,7 @@ def test_task_killed_while_the_agent_was_away_is_killed_not_failed(agent):
     container_id = agent.run_command()
     agent.kill()
     again = agent.restart()
-    again.tell(found(container_id, RecoveredState.ENDED, termination=Termination(signal.SIGTERM)))
+    again.handle(found(container_id, RecoveredState.ENDED, termination=Termination(signal.SIGTERM)))
     assert again.agent.state.task("F1", "t1").state == mesos.TASK_KILLED
 
 
@@ -123,15 +123,15 @@ def test_completion_time_counts_from_the_start_of_the_task(agent):
     container_id = agent.run_command(max_completion_time=mesos.DurationInfo(nanoseconds=60_000_000_000))
     again = agent.restart()
     again.now = agent.now + 45
-    again.tell(found(container_id, RecoveredState.RUNNING, pid=77))
+    again.handle(found(container_id, RecoveredState.RUNNING, pid=77))
     assert again.timers()[TimerKind.MAX_COMPLETION] == 15.0
 
 
 def test_agent_registers_with_its_id_and_everything_that_runs(agent):
     container_id = agent.run_command()
     again = agent.restart()
-    again.tell(found(container_id, RecoveredState.RUNNING, pid=77))
-    again.tell(happened.SessionOpened())
+    again.handle(found(container_id, RecoveredState.RUNNING, pid=77))
+    again.handle(happened.SessionOpened())
     (register,) = again.sent("register")
     assert register.agent_info.id.value == "S0"
     assert [task.task_id.value for task in register.tasks] == ["t1"]
@@ -165,7 +165,7 @@ def test_journal_cut_after_any_record_can_be_gone_on_from(agent, new_agent, task
     agent.run(tasks.command("a/b"))
     for length in range(len(agent.journal) + 1):
         again = new_agent(agent.journal[:length])
-        again.tell(happened.ContainersRecovered({}))
+        again.handle(happened.ContainersRecovered({}))
         again.register()
         again.acknowledge_all()
 
@@ -177,7 +177,7 @@ def test_journal_cut_after_any_record_can_be_gone_on_from(agent, new_agent, task
 def executor(agent, tasks):
     agent.run(tasks.executor())
     agent.container_id = agent.launched()[0].container_id
-    agent.tell(happened.ContainerStarted(agent.container_id, 55))
+    agent.handle(happened.ContainerStarted(agent.container_id, 55))
     agent.subscribe()
     return agent
 
@@ -186,17 +186,17 @@ def test_executor_that_comes_back_goes_on(executor, tasks):
     executor.executor_update("t1", "TASK_RUNNING", UUID)
     token = executor.agent.state.frameworks["F1"].executors["E1"].token
     again = executor.restart(authenticate_executors=True)
-    again.tell(found(executor.container_id, RecoveredState.RUNNING, pid=55))
+    again.handle(found(executor.container_id, RecoveredState.RUNNING, pid=55))
     assert again.timers() == {TimerKind.EXECUTOR_REREGISTRATION: 2.0}
     again.run(tasks.executor("t2"))  # no session yet, but it could be
     again.subscribe("c9", token=token)
     assert TimerKind.EXECUTOR_REREGISTRATION in again.cancelled()
-    assert [event.type for event in again.told()] == [Event.SUBSCRIBED, Event.LAUNCH]
+    assert [event.type for event in again.sent_to_executor()] == [Event.SUBSCRIBED, Event.LAUNCH]
 
 
 def test_executor_that_does_not_come_back_is_ended(executor):
     again = executor.restart()
-    again.tell(found(executor.container_id, RecoveredState.RUNNING, pid=55))
+    again.handle(found(executor.container_id, RecoveredState.RUNNING, pid=55))
     again.register()
     again.fire(TimerKind.EXECUTOR_REREGISTRATION, "E1")
     assert again.of(DestroyContainer) == [DestroyContainer(executor.container_id)]
@@ -208,7 +208,7 @@ def test_executor_that_does_not_come_back_is_ended(executor):
 
 def test_executor_that_ended_meanwhile_takes_its_tasks_along(executor):
     again = executor.restart()
-    again.tell(found(executor.container_id, RecoveredState.ENDED, termination=Termination(1 << 8)))
+    again.handle(found(executor.container_id, RecoveredState.ENDED, termination=Termination(1 << 8)))
     again.register()
     assert again.states() == ["TASK_FAILED"]
 
@@ -217,10 +217,10 @@ def test_executor_that_had_not_been_started_is_started(agent, tasks):
     agent.run(tasks.executor())
     container_id = agent.launched()[0].container_id
     again = agent.restart()
-    again.tell(found(container_id, RecoveredState.UNKNOWN))
+    again.handle(found(container_id, RecoveredState.UNKNOWN))
     assert again.launched()[0].container_id == container_id
     again.subscribe()
-    assert [event.type for event in again.told()] == [Event.SUBSCRIBED, Event.LAUNCH]
+    assert [event.type for event in again.sent_to_executor()] == [Event.SUBSCRIBED, Event.LAUNCH]
 
 
 # --- who the agent is
@@ -228,7 +228,7 @@ def test_executor_that_had_not_been_started_is_started(agent, tasks):
 
 def test_agent_that_is_told_to_shut_down_ends_everything_and_forgets_who_it_was(agent):
     container_id = agent.run_command()
-    agent.hear(shutdown=session.Shutdown(reason="it was marked gone"))
+    agent.receive(shutdown=session.Shutdown(reason="it was marked gone"))
     assert agent.of(KillContainer) == [KillContainer(container_id, signal.SIGTERM)]
     assert agent.of(EndAgent) == []
     agent.end(container_id, signal.SIGTERM)
@@ -237,14 +237,14 @@ def test_agent_that_is_told_to_shut_down_ends_everything_and_forgets_who_it_was(
 
 
 def test_agent_with_nothing_to_end_leaves_at_once(agent):
-    agent.tell(happened.DepartureOrdered("told to leave"))
+    agent.handle(happened.RemovalOrdered("told to leave"))
     assert agent.of(EndAgent) == [EndAgent("told to leave", forget=True)]
 
 
 def test_agent_that_is_given_another_id_keeps_its_tasks_and_ends(agent):
     container_id = agent.run_command()
     again = agent.restart()
-    again.tell(found(container_id, RecoveredState.RUNNING, pid=77))
+    again.handle(found(container_id, RecoveredState.RUNNING, pid=77))
     again.register("S9")
     (end,) = again.of(EndAgent)
     assert not end.forget
@@ -253,7 +253,7 @@ def test_agent_that_is_given_another_id_keeps_its_tasks_and_ends(agent):
 
 def test_agent_with_nothing_to_lose_takes_another_id(agent):
     again = agent.restart()
-    again.tell(happened.ContainersRecovered({}))
+    again.handle(happened.ContainersRecovered({}))
     again.register("S9")
     assert again.agent.state.agent_id == "S9"
     assert again.restart().agent.state.agent_id == "S9"

@@ -127,7 +127,7 @@ class ScriptedRegistry(service.AgentSessionServicer):
     """Serves one agent: registers it, keeps what it says, and acknowledges updates unless told not to."""
 
     def __init__(self) -> None:
-        self.heard: list[session.AgentMessage] = []
+        self.received: list[session.AgentMessage] = []
         self.acknowledging = True
         self.refusal: MezzoError | None = None
         self.sessions = 0
@@ -180,7 +180,7 @@ class ScriptedRegistry(service.AgentSessionServicer):
     async def _listen(self, requests) -> None:
         async for request in requests:
             for message in request.messages:
-                self.heard.append(message)
+                self.received.append(message)
                 self._news.set()
                 if message.HasField("leave"):
                     self._outgoing.put_nowait(None)
@@ -215,12 +215,12 @@ class ScriptedRegistry(service.AgentSessionServicer):
 
     def states(self, task_id: str) -> list[str]:
         """Every state that was reported of a task, in order; repetitions of one update count once."""
-        statuses = [each.task_update.status for each in self.heard if each.HasField("task_update")]
+        statuses = [each.task_update.status for each in self.received if each.HasField("task_update")]
         by_uuid = {status.uuid: status for status in statuses if status.task_id.value == task_id}
         return [mesos.TaskState.Name(status.state) for status in by_uuid.values()]
 
     def registrations(self) -> list[session.Register]:
-        return [each.register for each in self.heard if each.HasField("register")]
+        return [each.register for each in self.received if each.HasField("register")]
 
     async def until(self, condition) -> None:
         """Wait until something that was heard makes the condition true."""

@@ -60,8 +60,8 @@ def test_domain_is_region_and_zone(tmp_path):
 
 
 def test_executors_are_told_the_advertised_address(tmp_path):
-    told = settings(config(tmp_path, ip="0.0.0.0", advertise_ip="10.1.2.3", advertise_port=80), 5051)
-    assert told.endpoint == "10.1.2.3:80"
+    core_settings = settings(config(tmp_path, ip="0.0.0.0", advertise_ip="10.1.2.3", advertise_port=80), 5051)
+    assert core_settings.endpoint == "10.1.2.3:80"
     assert settings(config(tmp_path, ip="127.0.0.1"), 4711).endpoint == "127.0.0.1:4711"
 
 

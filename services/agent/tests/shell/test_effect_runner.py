@@ -25,7 +25,7 @@ def no_pauses(monkeypatch):
 
 
 def last_status(registry, task_id="t1"):
-    statuses = [each.task_update.status for each in registry.heard if each.HasField("task_update")]
+    statuses = [each.task_update.status for each in registry.received if each.HasField("task_update")]
     return [status for status in statuses if status.task_id.value == task_id][-1]
 
 
@@ -62,7 +62,7 @@ async def test_executor_whose_launch_raises_anything_is_over_with_its_tasks(agen
     registry.add_framework()
     registry.run(tasks.executor("t1"))
     await registry.until_state("t1", "TASK_FAILED")
-    await registry.until(lambda: any(each.HasField("executor_exited") for each in registry.heard))
+    await registry.until(lambda: any(each.HasField("executor_exited") for each in registry.received))
 
 
 async def test_what_a_launch_left_when_it_raised_is_destroyed(agent, containers, registry, tasks):
@@ -155,7 +155,7 @@ async def test_agent_told_to_leave_leaves_though_a_launch_raised(agent, containe
     registry.run(tasks.command("t1"))
     await registry.until_state("t1", "TASK_STARTING")
     registry.send(shutdown={"reason": "the test"})
-    await registry.until(lambda: any(each.HasField("leave") for each in registry.heard))
+    await registry.until(lambda: any(each.HasField("leave") for each in registry.received))
     await agent.ended()
 
 

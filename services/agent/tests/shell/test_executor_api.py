@@ -128,7 +128,7 @@ async def test_an_update_is_read_as_generously_as_mesos_reads_it(subscribed, htt
     acknowledged = await subscribed.subscription.event()
     assert acknowledged["acknowledged"]["uuid"] == UUID
     await registry.until_state("t1", "TASK_RUNNING")
-    status = next(each.task_update.status for each in registry.heard if each.HasField("task_update"))
+    status = next(each.task_update.status for each in registry.received if each.HasField("task_update"))
     assert not status.HasField("reason")
     assert [label.key for label in status.labels.labels] == ["a"]
 
@@ -149,7 +149,7 @@ async def test_update_is_on_disk_when_it_is_answered(subscribed, http, registry,
     async with http.post(subscribed.endpoint, json=update()) as answer:
         assert answer.status == 202
     await subscribed.stop()
-    registry.heard.clear()
+    registry.received.clear()
     await subscribed.start()
     await registry.until_state("t1", "TASK_RUNNING")
 
@@ -158,8 +158,8 @@ async def test_message_reaches_the_framework(subscribed, http, registry):
     data = base64.b64encode("grüße".encode()).decode()
     async with http.post(subscribed.endpoint, json={**IDS, "type": "MESSAGE", "message": {"data": data}}) as answer:
         assert answer.status == 202
-    await registry.until(lambda: any(each.HasField("executor_message") for each in registry.heard))
-    (message,) = [each.executor_message for each in registry.heard if each.HasField("executor_message")]
+    await registry.until(lambda: any(each.HasField("executor_message") for each in registry.received))
+    (message,) = [each.executor_message for each in registry.received if each.HasField("executor_message")]
     assert message.data.decode() == "grüße"
 
 
@@ -223,7 +223,7 @@ async def test_get_is_not_allowed(agent, http):
 async def executor_after_restart(agent, registry, containers, tasks, **flags):
     """The configuration of an executor that was launched by an agent with these flags."""
     await agent.stop()
-    registry.heard.clear()
+    registry.received.clear()
     await agent.start(**flags)
     await registry.until(registry.registrations)
     registry.add_framework()

@@ -152,11 +152,11 @@ async def test_containers_of_a_pod_are_told_when_asked_for(call, busy, http, con
         ("/monitor/statistics", ["t1", "P1"]),
     ):
         async with http.get(busy.url + path) as answer:
-            told = await answer.json()
-        assert [each["executor_id"] for each in told] == executors, path
+            documents = await answer.json()
+        assert [each["executor_id"] for each in documents] == executors, path
     one = await containers.usage(containers.of_task("a"))
-    assert told[1]["statistics"]["cpus_user_time_secs"] == 2 * one.cpus_user_time_secs
-    assert told[1]["statistics"]["mem_rss_bytes"] == 2 * one.mem_rss_bytes
+    assert documents[1]["statistics"]["cpus_user_time_secs"] == 2 * one.cpus_user_time_secs
+    assert documents[1]["statistics"]["mem_rss_bytes"] == 2 * one.mem_rss_bytes
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ async def test_command_runs_and_its_output_is_in_the_sandbox(running, registry, 
     assert (sandbox / "stdout").read_text() == f"t1 in {sandbox}\n"
     (last,) = [
         each.task_update.status
-        for each in registry.heard
+        for each in registry.received
         if each.HasField("task_update") and each.task_update.status.state == mesos.TASK_FAILED
     ]
     assert last.message == "Command exited with status 3"
@@ -118,7 +118,7 @@ async def test_kill_is_polite_and_then_not(running, registry, tasks, tmp_path):
         await registry.until_state(task_id, "TASK_KILLED")
     messages = {
         each.task_update.status.task_id.value: each.task_update.status.message
-        for each in registry.heard
+        for each in registry.received
         if each.HasField("task_update") and each.task_update.status.state == mesos.TASK_KILLED
     }
     assert messages == {
@@ -185,7 +185,7 @@ async def test_agent_that_is_told_to_leave_ends_its_tasks_and_says_so(running, r
     await registry.until_state("t1", "TASK_RUNNING")
     running.send(signal.SIGUSR1)
     assert await asyncio.to_thread(running.wait, 20) == 0
-    assert any(each.HasField("leave") for each in registry.heard)
+    assert any(each.HasField("leave") for each in registry.received)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ async def test_registry_that_comes_back_gets_a_snapshot_and_what_it_has_not_ackn
     await registry.until_state("t1", "TASK_STARTING")
     port = registry.port
     await registry.stop()
-    registry.heard.clear()
+    registry.received.clear()
     registry.acknowledging = True
     await registry.start(port)
     await registry.until_state("t1", "TASK_RUNNING")
@@ -63,7 +63,7 @@ async def test_agent_follows_a_registry_that_does_not_lead_to_the_one_that_does(
     await follower.start()
     follower.refusal = NotLeading(f"127.0.0.1:{registry.port}")
     await agent.stop()
-    registry.heard.clear()
+    registry.received.clear()
     await agent.start(master=("127.0.0.1", follower.port))
     await registry.until(registry.registrations)
     assert follower.sessions == 0
@@ -72,7 +72,7 @@ async def test_agent_follows_a_registry_that_does_not_lead_to_the_one_that_does(
 
 async def test_agent_knocks_until_the_registry_opens(agent, registry):
     await agent.stop()
-    registry.heard.clear()
+    registry.received.clear()
     registry.refusal = Unavailable("not yet")
     await agent.start()
     registry.refusal = None
@@ -83,7 +83,7 @@ async def test_agent_that_hears_nothing_begins_again(agent, registry):
     registry.heartbeat_timeout_seconds = 0.05
     port = registry.port
     await registry.stop()
-    registry.heard.clear()
+    registry.received.clear()
     await registry.start(port)
     await registry.until(lambda: len(registry.registrations()) >= 2)
 
@@ -93,14 +93,14 @@ async def test_agent_gives_signs_of_life(agent, registry):
     port = registry.port
     await registry.stop()
     await registry.start(port)
-    await registry.until(lambda: sum(each.HasField("heartbeat") for each in registry.heard) >= 3)
+    await registry.until(lambda: sum(each.HasField("heartbeat") for each in registry.received) >= 3)
 
 
 async def test_registry_that_does_not_answer_is_given_up(agent, registry, monkeypatch):
     monkeypatch.setattr(registry_session, "REGISTRATION_TIMEOUT_SECONDS", 0.05)
     port = registry.port
     await registry.stop()
-    registry.heard.clear()
+    registry.received.clear()
     registry.silent = True
     await registry.start(port)
     await registry.until(lambda: len(registry.registrations()) >= 2)
@@ -115,9 +115,9 @@ async def test_agent_that_is_shut_down_ends_what_runs_says_goodbye_and_forgets_i
     registry.send(shutdown=session.Shutdown(reason="it was marked gone"))
     await agent.ended()
     assert containers.running() == []
-    assert any(each.HasField("leave") for each in registry.heard)
+    assert any(each.HasField("leave") for each in registry.received)
     await agent.stop()
-    registry.heard.clear()
+    registry.received.clear()
     await agent.start()
     await registry.until(registry.registrations)
     assert not registry.registrations()[0].agent_info.HasField("id")
@@ -180,7 +180,7 @@ async def test_restart_with_other_flags_is_fine_while_what_runs_still_fits(agent
     registry.run(tasks.command())
     await registry.until_state("t1", "TASK_RUNNING")
     await agent.stop()
-    registry.heard.clear()
+    registry.received.clear()
     await agent.start(**flags)
     await registry.until(registry.registrations)
     info = registry.registrations()[0].agent_info
@@ -221,7 +221,7 @@ async def test_session_that_breaks_while_the_agent_ends_is_still_heard(agent, re
         try:
             await asyncio.Event().wait()
         finally:
-            await turns.ask(SessionClosed())
+            await turns.request(SessionClosed())
             said.append("closed")
 
     await agent.stop()

@@ -129,8 +129,8 @@ async def test_version_is_one_and_the_same_wherever_the_agent_is_asked(busy, reg
             return (await response.json())[key]
 
     info = (await get("/api/v1", "get_version", {"type": "GET_VERSION"}))["version_info"]
-    told = [await get("/version", "version"), await get("/state", "version"), info["version"]]
-    assert {*told, registry.registrations()[-1].mesos_version} == {MESOS_VERSION}
+    versions = [await get("/version", "version"), await get("/state", "version"), info["version"]]
+    assert {*versions, registry.registrations()[-1].mesos_version} == {MESOS_VERSION}
     ours = [await get("/version", "mezzo_version"), await get("/state", "mezzo_version")]
     assert {*ours, registry.registrations()[-1].version, info["git_tag"].removeprefix("mezzo-")} == {__version__}
     async with http.get(f"http://127.0.0.1:{busy.config.metrics_port}/metrics") as response:
