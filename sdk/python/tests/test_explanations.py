@@ -32,7 +32,7 @@ def test_the_rule_that_turns_most_agents_away_comes_first_and_is_the_verdict() -
 
 def test_of_rules_that_turn_as_many_away_the_first_is_the_verdict() -> None:
     assert verdict(explanation(refused=2, inactive=2)).endswith(
-        "2 of 4 agents are disconnected, draining, deactivated or not on the white list"
+        "2 of 4 agents are disconnected, draining, deactivated or not on the whitelist"
     )
 
 

@@ -38,7 +38,7 @@ from mezzo_registry.adapters.leader_node import LeaderNode
 from mezzo_registry.adapters.operators import Operators
 from mezzo_registry.adapters.schedulers import Schedulers
 from mezzo_registry.adapters.sqlite_store import SqliteStore
-from mezzo_registry.adapters.white_list import WhiteList
+from mezzo_registry.adapters.whitelist import Whitelist
 from mezzo_registry.adapters.zookeeper_store import ZooKeeperStore
 from mezzo_registry.config import Config
 from mezzo_registry.metrics import RegistryMetrics
@@ -65,7 +65,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
     """Serve until `life` says stop.
 
     Raises:
-        StartupError: a port is in use, the store or the white list cannot be used, or a flag makes no sense.
+        StartupError: a port is in use, the store or the whitelist cannot be used, or a flag makes no sense.
     """
     started_at = time.time()
     host = _reachable_host(config)
@@ -73,9 +73,9 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
     metrics, current_term = RegistryMetrics(__version__), CurrentTerm()
     metrics.follow(current_term)
     async with AsyncExitStack() as stack:
-        white_list = WhiteList(config.whitelist) if config.whitelist is not None else None
-        if white_list is not None:
-            await white_list.open()
+        whitelist = Whitelist(config.whitelist) if config.whitelist is not None else None
+        if whitelist is not None:
+            await whitelist.open()
         sqlite = SqliteStore(config.work_dir / "registry.sqlite")
         stack.push_async_callback(sqlite.close)
         if config.zk is None:
@@ -109,7 +109,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
             metrics=metrics,
             announce=LeaderNode(candidate, info.id, address).announce,
             hinder=health.hinder,
-            white_list=white_list,
+            whitelist=whitelist,
             pause_seconds_max=config.zk_session_timeout * PAUSE_PART_MAX if config.zk is not None else None,
         )
         finding: list[Candidate | LeaderDetector] = [allocators, candidate]

@@ -57,7 +57,7 @@ def positive(text: str) -> int:
     return number
 
 
-def white_list_file(text: str) -> Path | None:
+def whitelist_file(text: str) -> Path | None:
     """A path, or Mesos' `*` for none."""
     return None if text == "*" else folder(text.removeprefix("file://"))
 
@@ -132,7 +132,7 @@ class Config:
     whitelist: Path | None = flag(  # noqa: RUF009  fields are made by it
         None,
         "A file with the host names of the agents that may be offered, one a line; read again when it changes.",
-        parse=white_list_file,
+        parse=whitelist_file,
     )
     require_agent_domain: bool = flag(False, "Refuse agents that do not say in which region and zone they are.")
     weights: tuple[tuple[str, float], ...] = flag(

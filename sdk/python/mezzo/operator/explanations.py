@@ -24,8 +24,8 @@ from mezzo.operator.wording import amounts, counted, duration, number, own_frame
 # what would have to change. `{minimum}` is the smallest offer that the framework takes.
 RULES: Mapping[str, tuple[str, str, str]] = {
     "inactive": (
-        "is disconnected, draining, deactivated or not on the white list",
-        "are disconnected, draining, deactivated or not on the white list",
+        "is disconnected, draining, deactivated or not on the whitelist",
+        "are disconnected, draining, deactivated or not on the whitelist",
         "they have to come back, or be let in again",
     ),
     "gpu": (

@@ -99,7 +99,7 @@ class ExecutorSpoke:
 
 
 @dataclass(frozen=True, slots=True)
-class WhiteListRead:
+class WhitelistUpdated:
     """From now on only agents on these hosts may be offered."""
 
     hostnames: frozenset[str]
@@ -256,7 +256,7 @@ Event = (
     | TaskUpdated
     | ExecutorExited
     | ExecutorSpoke
-    | WhiteListRead
+    | WhitelistUpdated
     | FrameworkSubscribing
     | FrameworkStreamClosed
     | FrameworkCalled

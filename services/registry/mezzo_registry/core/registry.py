@@ -135,7 +135,7 @@ _TABLE: dict[type, Callable[[Context, Any], None]] = {
     events.TaskUpdated: updates.task_updated,
     events.ExecutorExited: updates.executor_exited,
     events.ExecutorSpoke: updates.executor_spoke,
-    events.WhiteListRead: whitelist.read,
+    events.WhitelistUpdated: whitelist.updated,
     events.FrameworkSubscribing: subscription.subscribing,
     events.FrameworkStreamClosed: subscription.stream_closed,
     events.FrameworkCalled: calls.called,

@@ -14,7 +14,7 @@ from mezzo_chassis.log import get_logger
 from mezzo_chassis.pauses import PauseDetector
 from mezzo_registry import __version__
 from mezzo_registry.adapters.allocator_session import AllocatorSession
-from mezzo_registry.adapters.white_list import WhiteList
+from mezzo_registry.adapters.whitelist import Whitelist
 from mezzo_registry.core import Identity, Registry, Settings, events, records
 from mezzo_registry.metrics import RegistryMetrics
 from mezzo_registry.ports import Store, StoreError
@@ -44,7 +44,7 @@ class LeaderLoop:
         metrics: RegistryMetrics,
         announce: Callable[[mesos.MasterInfo, Leadership], Awaitable[None]],
         hinder: Callable[[bool], Awaitable[None]],
-        white_list: WhiteList | None = None,
+        whitelist: Whitelist | None = None,
         pause_seconds_max: float | None = None,
     ) -> None:
         """`pause_seconds_max`: a process that was paused for longer may have lost its session, and ends its term."""
@@ -57,7 +57,7 @@ class LeaderLoop:
         self._store_of = store_of
         self._current_term = current_term
         self._metrics = metrics
-        self._white_list = white_list
+        self._whitelist = whitelist
         self._pause_seconds_max = pause_seconds_max
         self._announce = announce
         self._hinder = hinder
@@ -136,8 +136,8 @@ class LeaderLoop:
         pauses = PauseDetector(self._pause_seconds_max) if self._pause_seconds_max is not None else None
         term = Term(Registry(identity, self._settings), store, self._metrics, pauses)
         first: list[events.Event] = [records.elected(tables)]
-        if self._white_list is not None:
-            first.append(events.WhiteListRead(self._white_list.hostnames))
+        if self._whitelist is not None:
+            first.append(events.WhitelistUpdated(self._whitelist.hostnames))
         freeze_gc()
         self._term = term
         current = self._leadership
@@ -157,8 +157,8 @@ class LeaderLoop:
             asyncio.create_task(term.run(), name="term"),
             asyncio.create_task(session.run(), name="allocator session"),
         ]
-        if self._white_list is not None:
-            tasks.append(asyncio.create_task(self._white_list.follow(term), name="white list"))
+        if self._whitelist is not None:
+            tasks.append(asyncio.create_task(self._whitelist.follow(term), name="whitelist"))
         try:
             waited: list[asyncio.Future[Any]] = [*tasks, term.ended]
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)

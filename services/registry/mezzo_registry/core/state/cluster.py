@@ -246,7 +246,7 @@ class ClusterState:
         self.gone: dict[str, float] = {}
         self.recovered: set[str] = set()
         """Agents known from the store that have not come back."""
-        self.white_list: frozenset[str] | None = None
+        self.whitelist: frozenset[str] | None = None
         """The hosts whose agents may be offered; all, when there is no list."""
         self.frameworks: dict[str, Framework] = {}
         self.frameworks_by_number: dict[int, Framework] = {}
@@ -325,7 +325,7 @@ class ClusterState:
 
     def offerable(self, agent: Agent) -> bool:
         """Whether an agent may be offered."""
-        return agent.connected and (self.white_list is None or agent.info.hostname in self.white_list)
+        return agent.connected and (self.whitelist is None or agent.info.hostname in self.whitelist)
 
     def unavailability(self, agent: Agent) -> mesos.Unavailability | None:
         """When an agent is planned to be unavailable."""

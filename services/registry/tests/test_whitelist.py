@@ -1,4 +1,4 @@
-"""The white list: which agents may be offered."""
+"""The whitelist: which agents may be offered."""
 
 import asyncio
 import os
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mezzo_chassis.errors import Exit, StartupError
-from mezzo_registry.adapters.white_list import WhiteList
-from mezzo_registry.config import white_list_file
+from mezzo_registry.adapters.whitelist import Whitelist
+from mezzo_registry.config import whitelist_file
 from mezzo_registry.core import events
 from mezzo_registry.testing import PATIENCE_SECONDS, Cluster
 
@@ -17,9 +17,9 @@ class Listening:
     """Stands for a term: keeps what it is told."""
 
     def __init__(self) -> None:
-        self.told: asyncio.Queue[events.WhiteListRead] = asyncio.Queue()
+        self.told: asyncio.Queue[events.WhitelistUpdated] = asyncio.Queue()
 
-    def post(self, event: events.WhiteListRead) -> None:
+    def post(self, event: events.WhitelistUpdated) -> None:
         self.told.put_nowait(event)
 
 
@@ -30,7 +30,7 @@ def told_active(cluster: Cluster) -> dict[str, bool]:
 
 
 def test_agents_on_other_hosts_are_not_offered(cluster: Cluster) -> None:
-    cluster.tell(events.WhiteListRead(frozenset({"a"})))
+    cluster.tell(events.WhitelistUpdated(frozenset({"a"})))
     cluster.agent(hostname="a")
     assert told_active(cluster) == {"a": True}
     cluster.agent(hostname="b", pid="slave(1)@10.0.0.2:5051")
@@ -42,18 +42,18 @@ def test_allocator_is_told_of_what_another_list_changes_and_no_more(cluster: Clu
     for host in ("a", "b"):
         cluster.agent(hostname=host)
     cluster.disconnect(away)
-    cluster.tell(events.WhiteListRead(frozenset({"a", "c"})))
+    cluster.tell(events.WhitelistUpdated(frozenset({"a", "c"})))
     assert told_active(cluster) == {"b": False}
-    cluster.tell(events.WhiteListRead(frozenset({"b"})))
+    cluster.tell(events.WhitelistUpdated(frozenset({"b"})))
     assert told_active(cluster) == {"a": False, "b": True}
-    cluster.tell(events.WhiteListRead(frozenset()))
+    cluster.tell(events.WhitelistUpdated(frozenset()))
     assert told_active(cluster) == {"b": False}
 
 
 def test_tasks_and_offers_of_an_agent_off_the_list_stay(cluster: Cluster) -> None:
     agent, framework = cluster.agent(hostname="a"), cluster.framework()
     cluster.offer(framework, agent)
-    cluster.tell(events.WhiteListRead(frozenset()))
+    cluster.tell(events.WhitelistUpdated(frozenset()))
     assert cluster.to_framework(framework) == []
     (update,) = [one.agent_update for one in cluster.to_allocator()]
     assert update.keeps_holdings
@@ -62,7 +62,7 @@ def test_tasks_and_offers_of_an_agent_off_the_list_stay(cluster: Cluster) -> Non
 async def test_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     path = tmp_path / "hosts"
     path.write_text("a\n\n# not offered: b\n c \n")
-    listed, term = WhiteList(path, watch_seconds=0.01), Listening()
+    listed, term = Whitelist(path, watch_seconds=0.01), Listening()
     await listed.open()
     assert listed.hostnames == {"a", "c"}
     following = asyncio.create_task(listed.follow(term))  # type: ignore[arg-type]  # it only tells
@@ -84,11 +84,11 @@ def _replace(path: Path, text: str) -> None:
 
 async def test_file_that_cannot_be_read_at_the_start_is_a_wrong_flag(tmp_path: Path) -> None:
     with pytest.raises(StartupError) as refused:
-        await WhiteList(tmp_path / "none").open()
+        await Whitelist(tmp_path / "none").open()
     assert refused.value.code is Exit.BAD_CONFIGURATION
     assert "--whitelist" in str(refused.value)
 
 
 def test_star_is_no_list() -> None:
-    assert white_list_file("*") is None
-    assert white_list_file("file:///etc/hosts") == Path("/etc/hosts")
+    assert whitelist_file("*") is None
+    assert whitelist_file("file:///etc/hosts") == Path("/etc/hosts")

@@ -1,4 +1,4 @@
-"""The white list of agents: a file with a host name a line, read again when it changes."""
+"""The whitelist of agents: a file with a host name a line, read again when it changes."""
 
 import asyncio
 from pathlib import Path
@@ -17,7 +17,7 @@ Version = tuple[int, int, int]
 """What is different once the file was written: inode, size, time of the last change."""
 
 
-class WhiteList:
+class Whitelist:
     """Which agents may be offered. A file that cannot be read any longer changes nothing."""
 
     def __init__(self, path: Path, watch_seconds: float = WATCH_SECONDS) -> None:
@@ -47,12 +47,12 @@ class WhiteList:
                 await self._read()
             except (OSError, UnicodeDecodeError) as error:
                 if str(error) != told:
-                    log.warning("the white list cannot be read; it stays as it was", why=str(error))
+                    log.warning("the whitelist cannot be read; it stays as it was", why=str(error))
                 told = str(error)
                 continue
             told = ""
             if self.hostnames != before:
-                term.post(events.WhiteListRead(self.hostnames))
+                term.post(events.WhitelistUpdated(self.hostnames))
 
     async def _read(self) -> None:
         version, hostnames = await asyncio.to_thread(self._load, self._version)
