@@ -66,14 +66,14 @@ def test_entry_that_is_stale_is_found(index: str) -> None:
         lambda cluster_state: cluster_state.recovered.add("S9"),
         lambda cluster_state: cluster_state.unreachable.update({next(iter(cluster_state.agents)): 0.0}),
         lambda cluster_state: cluster_state.gone.update({next(iter(cluster_state.agents)): 0.0}),
-        lambda cluster_state: next(iter(cluster_state.agents.values())).told.update({"gone-0000": 0}),
+        lambda cluster_state: next(iter(cluster_state.agents.values())).sent_versions.update({"gone-0000": 0}),
         lambda cluster_state: next(iter(cluster_state.agents.values())).kills.update({("gone-0000", "t"): None}),
         lambda cluster_state: next(iter(cluster_state.agents.values())).offers.clear(),
         lambda cluster_state: next(iter(cluster_state.frameworks.values())).offers.clear(),
         lambda cluster_state: next(iter(cluster_state.agents.values())).tasks.clear(),
         lambda cluster_state: next(iter(cluster_state.frameworks.values())).agents.clear(),
         lambda cluster_state: next(iter(cluster_state.frameworks.values())).unreachable.clear(),
-        lambda cluster_state: cluster_state.untold.update({9: {}}),
+        lambda cluster_state: cluster_state.pending_snapshots.update({9: {}}),
     ],
 )
 def test_what_peers_know_of_each_other_is_checked(spoil: Callable[[ClusterState], None]) -> None:

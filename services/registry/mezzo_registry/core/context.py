@@ -39,8 +39,8 @@ class Context:
     def introduce(self, agent: Agent, framework: Framework) -> None:
         """Tell the agent's session how a framework describes itself, if it has not been told."""
         framework_id = framework.info.id.value
-        if agent.told.get(framework_id) != framework.description and agent.session is not None:
-            agent.told[framework_id] = framework.description
+        if agent.sent_versions.get(framework_id) != framework.info_version and agent.session is not None:
+            agent.sent_versions[framework_id] = framework.info_version
             update = agent_session.FrameworkUpdate(framework_info=framework.info)
             self.effects.append(
                 effects.SendToAgent(agent.session, agent_session.RegistryMessage(framework_update=update))

@@ -30,7 +30,7 @@ def elected(context: Context, event: Elected) -> None:
             info=info,
             total=total,
             state=AgentState.RECOVERED,
-            heard_at=context.now,
+            last_seen_at=context.now,
             available=total,
         )
         cluster.add_agent(agent)

@@ -64,7 +64,7 @@ def registering(context: Context, event: AgentRegistering) -> None:
         info=info,
         total=total,
         state=AgentState.REGISTERING,
-        heard_at=context.now,
+        last_seen_at=context.now,
         available=total,
         was_unreachable=cluster.unreachable.pop(agent_id, None) is not None,
     )
@@ -78,7 +78,7 @@ def _returning(context: Context, event: AgentRegistering, agent: Agent, total: R
     if agent.session is not None:
         context.order(CloseAgentSession(agent.session, Conflict("the agent opened another session")))
         context.state.detach_session(agent)
-    agent.heard_at = context.now
+    agent.last_seen_at = context.now
     if not equality.same(agent.info, event.register.agent_info):
         info = mesos.AgentInfo()
         info.CopyFrom(event.register.agent_info)
@@ -184,4 +184,4 @@ def heard(context: Context, event: AgentHeard) -> None:
     """An agent gave a sign of life."""
     agent = context.state.agents_by_session.get(event.session)
     if agent is not None:
-        agent.heard_at = context.now
+        agent.last_seen_at = context.now

@@ -48,7 +48,7 @@ def pinged(context: Context, event: TimerFired) -> None:
     context.start_timer(event.timer.purpose, context.settings.agent_ping_timeout)
     limit = context.now - context.settings.agent_silence_limit
     for agent in context.state.agents.values():
-        if agent.heard_at <= limit and not agent.removal_scheduled and agent.state in _PINGED:
+        if agent.last_seen_at <= limit and not agent.removal_scheduled and agent.state in _PINGED:
             schedule_removal(context, agent)
     _grant_removals(context)
 
@@ -81,7 +81,7 @@ def _grant_removals(context: Context) -> None:
 
 
 def _spoke_again(context: Context, agent: Agent) -> bool:
-    silent = agent.heard_at <= context.now - context.settings.agent_silence_limit
+    silent = agent.last_seen_at <= context.now - context.settings.agent_silence_limit
     if silent or agent.state is AgentState.RECOVERED:
         return False
     agent.removal_scheduled = False

@@ -201,7 +201,7 @@ def _constraints(
 
 def _redescribe(context: Context, framework: Framework, info: mesos.FrameworkInfo) -> None:
     framework.info.CopyFrom(info)
-    framework.description += 1
+    framework.info_version += 1
     observers.roles_changed(context, _describe(context, framework))
 
 
@@ -250,8 +250,8 @@ def revive(context: Context, framework: Framework, roles: Iterable[str]) -> None
     """A framework wants offers again in some roles, or in all when it names none."""
     roles = list(roles)
     framework.suppressed -= set(roles or framework.roles)
-    allocator_messages.revived(context, framework, roles, in_vain=framework.revived_in_vain)
-    framework.revived_in_vain = True
+    allocator_messages.revived(context, framework, roles, in_vain=framework.revived_without_launch)
+    framework.revived_without_launch = True
 
 
 def stream_closed(context: Context, event: FrameworkStreamClosed) -> None:

@@ -38,8 +38,8 @@ class Agent:
     info: mesos.AgentInfo
     total: Resources
     state: AgentState
-    heard_at: float
-    """When it last gave a sign of life. Seconds since the epoch."""
+    last_seen_at: float
+    """When a message of it last came. Seconds since the epoch."""
     available: Resources
     """What nobody holds, without allocations."""
     session: int | None = None
@@ -57,8 +57,8 @@ class Agent:
     tasks: dict[TaskKey, "Task"] = field(default_factory=dict)
     executors: dict[ExecutorKey, "Executor"] = field(default_factory=dict)
     offers: dict[str, "Offer"] = field(default_factory=dict)
-    told: dict[str, int] = field(default_factory=dict)
-    """Framework id → which of its descriptions this session has been told."""
+    sent_versions: dict[str, int] = field(default_factory=dict)
+    """Framework id → the `info_version` that was sent on this session."""
     kills: dict[TaskKey, agent_session.RegistryMessage] = field(default_factory=dict)
     """Kills that no terminal update has answered; sent again when the agent comes back."""
     acknowledged: dict[TaskKey, bytes] = field(default_factory=dict)
@@ -106,10 +106,10 @@ class Framework:
     """How it understands reservations."""
     stream_id: str | None = None
     client_address: str = ""
-    description: int = 0
-    """Counts how often it described itself anew."""
+    info_version: int = 0
+    """Counts the changes of its FrameworkInfo."""
     suppressed: set[str] = field(default_factory=set)
-    revived_in_vain: bool = False
+    revived_without_launch: bool = False
     """It sent REVIVE, and has launched nothing since."""
     constraints: scheduler.OfferConstraints | None = None
     registered_at: float | None = None
@@ -277,8 +277,8 @@ class ClusterState:
         self.ordered_plan = Plan()
         """What will be planned when all is stored that was ordered to be."""
         self.observers: set[int] = set()
-        self.untold: dict[int, dict[Task, None]] = {}
-        """Observer → the tasks that its snapshot has yet to tell."""
+        self.pending_snapshots: dict[int, dict[Task, None]] = {}
+        """Observer → the tasks that its snapshot does not contain yet."""
         self.allocator_connected = False
         self.allocator_flags: dict[str, str] = {}
         """As the allocator says them: by name, those that Mesos' master has."""
@@ -334,7 +334,7 @@ class ClusterState:
     def attach_session(self, agent: Agent, session: int) -> None:
         """From now on the agent speaks through `session`."""
         agent.session = session
-        agent.told.clear()
+        agent.sent_versions.clear()
         self.agents_by_session[session] = agent
 
     def detach_session(self, agent: Agent) -> None:
@@ -361,7 +361,7 @@ class ClusterState:
         del self.frameworks_by_number[framework.number]
         for agent in self.agents.values():
             # Under the same id a framework may come back, once nobody remembers this one: its descriptions are others.
-            agent.told.pop(framework.id, None)
+            agent.sent_versions.pop(framework.id, None)
         roles = framework.roles
         _, vanished = self.set_roles(framework, ())
         framework.roles = roles

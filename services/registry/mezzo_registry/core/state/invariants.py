@@ -95,14 +95,14 @@ def _unreachable(cluster: ClusterState) -> None:
 
 
 def _observers(cluster: ClusterState) -> None:
-    _must(cluster.untold.keys() <= cluster.observers, "a snapshot is under way for nobody")
-    told = {task for tasks in cluster.untold.values() for task in tasks}
+    _must(cluster.pending_snapshots.keys() <= cluster.observers, "a snapshot is under way for nobody")
+    pending = {task for tasks in cluster.pending_snapshots.values() for task in tasks}
     known = {
         task
         for one in (*cluster.frameworks.values(), *cluster.completed.values())
         for task in (*one.tasks.values(), *one.unreachable.values(), *one.completed)
     }
-    _must(told <= known, f"a snapshot is to tell of forgotten tasks: {[task.id for task in told - known]}")
+    _must(pending <= known, f"a pending snapshot has tasks that are forgotten: {[task.id for task in pending - known]}")
 
 
 def _agent(cluster: ClusterState, agent: Agent) -> None:
@@ -117,7 +117,10 @@ def _agent(cluster: ClusterState, agent: Agent) -> None:
     if not agent.connected:
         _must(not agent.offers, f"agent {agent.id} is offered, but {agent.state.value}")
     _must(agent.kills.keys() <= agent.tasks.keys(), f"agent {agent.id} is to kill tasks that it does not have")
-    _must(agent.told.keys() <= cluster.frameworks.keys(), f"agent {agent.id} was told of frameworks that are gone")
+    _must(
+        agent.sent_versions.keys() <= cluster.frameworks.keys(),
+        f"agent {agent.id} has versions of frameworks that are gone",
+    )
     _must(
         agent.inverse_statuses.keys() <= cluster.frameworks.keys(),
         f"agent {agent.id} was answered by frameworks now gone",

@@ -187,7 +187,7 @@ def _enter_task(
         executor_id=executor.info.executor_id.value if executor is not None else "",
         launch=message,
     )
-    pool.framework.revived_in_vain = False
+    pool.framework.revived_without_launch = False
     context.state.add_task(task, paid=True)
     observers.task_added(context, task)
 

@@ -32,7 +32,7 @@ def task_updated(context: Context, event: TaskUpdated) -> None:
     if agent is None or status.state not in MADE_BY_AGENTS or not is_whole(update):
         context.counters["invalid_status_updates"] += 1
         return
-    agent.heard_at = context.now
+    agent.last_seen_at = context.now
     framework = context.state.frameworks.get(update.framework_id.value)
     if framework is None:
         context.counters["invalid_status_updates"] += 1
@@ -176,7 +176,7 @@ def executor_spoke(context: Context, event: ExecutorSpoke) -> None:
     if agent is None or framework is None or not framework.connected or not is_whole(event.message):
         context.counters["invalid_executor_to_framework_messages"] += 1
         return
-    agent.heard_at = context.now
+    agent.last_seen_at = context.now
     context.counters["valid_executor_to_framework_messages"] += 1
     passed = scheduler.Event(type=scheduler.Event.MESSAGE)
     passed.message.agent_id.value = agent.id
@@ -191,7 +191,7 @@ def executor_exited(context: Context, event: ExecutorExited) -> None:
     agent = context.state.agents_by_session.get(event.session)
     if agent is None:
         return
-    agent.heard_at = context.now
+    agent.last_seen_at = context.now
     exited = event.exited
     executor = agent.executors.get((exited.framework_id.value, exited.executor_id.value))
     if executor is None:

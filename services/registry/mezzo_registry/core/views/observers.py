@@ -33,7 +33,7 @@ def joined(context: Context, event: ObserverJoined) -> None:
     """
     cluster, observer = context.state, event.observer
     cluster.observers.add(observer)
-    cluster.untold[observer] = {
+    cluster.pending_snapshots[observer] = {
         task: None
         for framework in (*cluster.completed.values(), *cluster.frameworks.values())
         for tasks in (framework.completed, framework.unreachable.values(), framework.tasks.values())
@@ -41,31 +41,31 @@ def joined(context: Context, event: ObserverJoined) -> None:
     }
     changes = list(_all_but_tasks(context))
     changes += _next_part(context, observer)
-    context.order(PublishSnapshot(observer, changes, begins=True, more=observer in cluster.untold))
+    context.order(PublishSnapshot(observer, changes, begins=True, more=observer in cluster.pending_snapshots))
 
 
 def ready(context: Context, event: ObserverReady) -> None:
     """Give an observer the next part of its snapshot."""
-    if event.observer in context.state.untold:
+    if event.observer in context.state.pending_snapshots:
         changes = _next_part(context, event.observer)
-        more = event.observer in context.state.untold
+        more = event.observer in context.state.pending_snapshots
         context.order(PublishSnapshot(event.observer, changes, begins=False, more=more))
 
 
 def left(context: Context, event: ObserverLeft) -> None:
     """An observer watches no longer."""
     context.state.observers.discard(event.observer)
-    context.state.untold.pop(event.observer, None)
+    context.state.pending_snapshots.pop(event.observer, None)
 
 
 def _next_part(context: Context, observer: int) -> list[operator.StateChange]:
-    untold = context.state.untold[observer]
-    part = list(itertools.islice(untold, TASKS_PER_PART))
+    pending = context.state.pending_snapshots[observer]
+    part = list(itertools.islice(pending, TASKS_PER_PART))
     for task in part:
-        del untold[task]
+        del pending[task]
     changes = [task_message(task, _list_of(task)) for task in part]
-    if not untold:
-        del context.state.untold[observer]
+    if not pending:
+        del context.state.pending_snapshots[observer]
         changes.append(Change(snapshot_end=operator.SnapshotEnd()))
     return changes
 
@@ -78,9 +78,9 @@ def _list_of(task: Task) -> "operator.TaskList.ValueType":
 
 def _tell_first(context: Context, task: Task) -> None:
     """Tell a task whole to whoever has yet to be told of it, before a change of it is published."""
-    for observer, untold in context.state.untold.items():
-        if task in untold:
-            del untold[task]
+    for observer, pending in context.state.pending_snapshots.items():
+        if task in pending:
+            del pending[task]
             whole = [task_message(task, _list_of(task))]
             context.order(PublishSnapshot(observer, whole, begins=False, more=True))
 
