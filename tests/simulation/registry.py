@@ -24,8 +24,8 @@ _FROM_AGENT: dict[str, Callable[[int, Any], events.Event]] = {
     "register": lambda session, message: events.AgentRegistering(session, message.register),
     "task_update": lambda session, message: events.TaskUpdated(session, message.task_update),
     "executor_exited": lambda session, message: events.ExecutorExited(session, message.executor_exited),
-    "executor_message": lambda session, message: events.ExecutorSpoke(session, message.executor_message),
-    "heartbeat": lambda session, _: events.AgentHeard(session),
+    "executor_message": lambda session, message: events.ExecutorMessageReceived(session, message.executor_message),
+    "heartbeat": lambda session, _: events.AgentHeartbeatReceived(session),
     "leave": lambda session, message: events.AgentLeaving(session, message.leave.reason),
 }
 

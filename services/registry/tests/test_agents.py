@@ -113,7 +113,7 @@ def test_heartbeats_keep_an_agent(cluster: Cluster) -> None:
     agent = cluster.agent()
     for _ in range(20):
         cluster.advance(15)
-        cluster.tell(events.AgentHeard(agent.session))
+        cluster.tell(events.AgentHeartbeatReceived(agent.session))
     assert agent.id in cluster.registry.state.agents
 
 
@@ -155,7 +155,7 @@ def test_agent_that_speaks_again_while_its_removal_waits_is_kept(make_cluster: M
     cluster.advance(90)
     (left,) = [agent for agent in agents if agent.id in cluster.registry.state.agents]
     for _ in range(100):
-        cluster.tell(events.AgentHeard(left.session))
+        cluster.tell(events.AgentHeartbeatReceived(left.session))
         cluster.advance(10)
     assert left.id in cluster.registry.state.agents
     assert cluster.registry.measure(now=cluster.now)["master/slave_unreachable_canceled"] == 1
@@ -211,7 +211,7 @@ def test_agent_of_the_store_comes_back_with_its_tasks(make_cluster: MakeCluster)
     assert cluster.on_stream(stream)[0].subscribed.framework_id.value == "old-0000"
     for _ in range(65):
         cluster.advance(10)
-        cluster.tell(events.AgentHeard(agent.session))
+        cluster.tell(events.AgentHeartbeatReceived(agent.session))
     assert "t1" in cluster.registry.state.frameworks["old-0000"].tasks
 
 

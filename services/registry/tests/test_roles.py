@@ -381,7 +381,7 @@ def test_more_roles_than_a_transaction_of_the_store_holds_are_refused(cluster: C
         call.update_weights.weight_infos.add(role=f"{number:080d}", weight=1.0)
     cluster.operate(call)
     assert cluster.refusal().startswith("LimitExceeded: ")
-    assert not cluster.registry.state.ordered.weights
+    assert not cluster.registry.state.pending_configuration.weights
     del call.update_weights.weight_infos[6_000:]
     for _ in range(2):
         cluster.operate(call)

@@ -409,7 +409,7 @@ def test_framework_that_only_its_agents_know_has_time_to_come_back(make_cluster:
     cluster.come_back(agent, tasks=[task], frameworks=[framework_info])
     for _ in range(59):
         cluster.advance(10)
-        cluster.tell(events.AgentHeard(agent.session))
+        cluster.tell(events.AgentHeartbeatReceived(agent.session))
     assert "old-0000" in cluster.registry.state.frameworks
     cluster.advance(11)
     assert "old-0000" in cluster.registry.state.completed
@@ -449,7 +449,7 @@ def test_messages_pass_between_framework_and_executor(cluster: Cluster) -> None:
     assert [one.framework_message.data for one in cluster.to_agent(agent)] == [b"ping"]
     answer = agent_session.ExecutorMessage(data=b"pong")
     answer.framework_id.value, answer.executor_id.value = framework.id, "e1"
-    cluster.tell(events.ExecutorSpoke(agent.session, answer))
+    cluster.tell(events.ExecutorMessageReceived(agent.session, answer))
     (event,) = cluster.to_framework(framework)
     assert (event.message.data, event.message.agent_id.value) == (b"pong", agent.id)
 

@@ -67,7 +67,7 @@ async def _read(
                         raise InvalidRequest("messages[0]", f"a session begins with Register, not {which}")
                     registered = True
                     term.open_agent(session, stream)
-                said.append(_EVENTS[which](session, message) if which else events.AgentHeard(session))
+                said.append(_EVENTS[which](session, message) if which else events.AgentHeartbeatReceived(session))
             term.post_all(said)
         reason[0] = "the agent ended its stream"
         stream.close()
@@ -94,11 +94,11 @@ def _executor_exited(session: int, message: agent_session.AgentMessage) -> event
 
 
 def _executor_message(session: int, message: agent_session.AgentMessage) -> events.Event:
-    return events.ExecutorSpoke(session, message.executor_message)
+    return events.ExecutorMessageReceived(session, message.executor_message)
 
 
 def _heartbeat(session: int, _message: agent_session.AgentMessage) -> events.Event:
-    return events.AgentHeard(session)
+    return events.AgentHeartbeatReceived(session)
 
 
 def _leave(session: int, message: agent_session.AgentMessage) -> events.Event:

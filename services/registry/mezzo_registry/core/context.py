@@ -27,17 +27,17 @@ class Context:
         """Seconds since the epoch."""
         self.effects: list[effects.Effect] = []
 
-    def order(self, effect: effects.Effect) -> None:
-        """Give an order."""
+    def emit(self, effect: effects.Effect) -> None:
+        """Add an effect."""
         self.effects.append(effect)
 
     def to_agent(self, agent: Agent, message: agent_session.RegistryMessage) -> None:
-        """Send to an agent; what is meant for an agent without a stream is settled when it comes back."""
+        """Send to an agent; an agent without a stream is resynced when it comes back."""
         if agent.session is not None:
             self.effects.append(effects.SendToAgent(agent.session, message))
 
-    def introduce(self, agent: Agent, framework: Framework) -> None:
-        """Tell the agent's session how a framework describes itself, if it has not been told."""
+    def send_framework_info(self, agent: Agent, framework: Framework) -> None:
+        """Send an agent the framework's current FrameworkInfo, unless this session has it."""
         framework_id = framework.info.id.value
         if agent.sent_versions.get(framework_id) != framework.info_version and agent.session is not None:
             agent.sent_versions[framework_id] = framework.info_version
@@ -63,7 +63,7 @@ class Context:
         return bool(self.state.observers)
 
     def publish(self, change: operator.StateChange) -> None:
-        """Tell the observers of a change."""
+        """Send a change to every observer."""
         self.effects.append(effects.Publish(change))
 
     def start_timer(self, purpose: str, after_seconds: float, subject: str = "") -> None:

@@ -1,4 +1,4 @@
-"""What a registry orders. The shell carries the orders out: all of one destination in one message, in order."""
+"""What a registry wants done. The shell runs the effects: all of one destination in one message, in order."""
 
 from dataclasses import dataclass, field
 

@@ -39,7 +39,7 @@ def elected(context: Context, event: Elected) -> None:
         cluster.unreachable[agent_id] = since
     cluster.gone.update(event.gone)
     role_calls.recovered(context, event.configuration)
-    cluster.plan = cluster.ordered_plan = event.plan
+    cluster.plan = cluster.pending_plan = event.plan
     context.start_timer(removal.PINGS, context.settings.agent_ping_timeout)
     context.start_timer(GARBAGE, context.settings.registry_gc_interval)
     if cluster.recovered:
@@ -67,6 +67,6 @@ def garbage_due(context: Context, event: TimerFired) -> None:
         del cluster.unreachable[agent_id]
         observers.agent_gone(context, agent_id, unreachable=False)
         # Each for itself: what is written as one has to fit into one transaction.
-        context.order(Persist(records.forget_unreachable(agent_id)))
+        context.emit(Persist(records.forget_unreachable(agent_id)))
     if forgotten:
         context.note("unreachable agents forgotten", agents=len(forgotten))

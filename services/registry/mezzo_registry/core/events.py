@@ -45,8 +45,8 @@ class AgentStored:
 
 
 @dataclass(frozen=True, slots=True)
-class AgentHeard:
-    """An agent gave a sign of life and nothing else."""
+class AgentHeartbeatReceived:
+    """An agent sent a heartbeat, or a message of a kind that is not known here."""
 
     session: int
 
@@ -91,8 +91,8 @@ class ExecutorExited:
 
 
 @dataclass(frozen=True, slots=True)
-class ExecutorSpoke:
-    """An executor has a message for its framework."""
+class ExecutorMessageReceived:
+    """An executor sent a message to its framework."""
 
     session: int
     message: agent_session.ExecutorMessage
@@ -189,7 +189,7 @@ class OperatorKilledTask:
 
 @dataclass(frozen=True, slots=True)
 class RolesStored:
-    """The store has what was ordered to be configured for roles."""
+    """The store has what is configured for roles."""
 
     request: int | None
     """What an `Answer` answers; none for the weights of the flags."""
@@ -249,13 +249,13 @@ Event = (
     Elected
     | AgentRegistering
     | AgentStored
-    | AgentHeard
+    | AgentHeartbeatReceived
     | AgentDisconnected
     | AgentLeaving
     | AgentMarkedUnreachable
     | TaskUpdated
     | ExecutorExited
-    | ExecutorSpoke
+    | ExecutorMessageReceived
     | WhitelistUpdated
     | FrameworkSubscribing
     | FrameworkStreamClosed

@@ -17,7 +17,7 @@ class InvalidTransition(MezzoError):
         self.name = name
         self.story: tuple[str, ...] = ()
 
-    def tell(self, story: tuple[str, ...]) -> None:
+    def add_story(self, story: tuple[str, ...]) -> None:
         """Add the last events that name it, oldest first."""
         self.story = story
 

@@ -57,15 +57,15 @@ class Registry:
         """
         context = self._context
         context.now = now
-        ordered: list[Effect] = []
-        context.effects = ordered
+        emitted: list[Effect] = []
+        context.effects = emitted
         self._past.append((now, event))
         try:
             _TABLE[type(event)](context, event)
         except InvalidTransition as error:
-            error.tell(self.story(error.name))
+            error.add_story(self.story(error.name))
             raise
-        return ordered
+        return emitted
 
     def story(self, name: str) -> tuple[str, ...]:
         """The last events that name an agent, framework, task or offer, oldest first."""
@@ -128,13 +128,13 @@ _TABLE: dict[type, Callable[[Context, Any], None]] = {
     events.Elected: election.elected,
     events.AgentRegistering: registration.registering,
     events.AgentStored: registration.stored,
-    events.AgentHeard: registration.heard,
+    events.AgentHeartbeatReceived: registration.heartbeat,
     events.AgentDisconnected: removal.disconnected,
     events.AgentLeaving: removal.leaving,
     events.AgentMarkedUnreachable: removal.marked_unreachable,
     events.TaskUpdated: updates.task_updated,
     events.ExecutorExited: updates.executor_exited,
-    events.ExecutorSpoke: updates.executor_spoke,
+    events.ExecutorMessageReceived: updates.message_to_framework,
     events.WhitelistUpdated: whitelist.updated,
     events.FrameworkSubscribing: subscription.subscribing,
     events.FrameworkStreamClosed: subscription.stream_closed,

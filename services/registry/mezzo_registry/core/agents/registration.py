@@ -13,7 +13,7 @@ from mezzo_registry.core import mesos_messages, records
 from mezzo_registry.core.agents import removal, resync
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import CloseAgentSession, Persist, SendToAgent
-from mezzo_registry.core.events import AgentHeard, AgentRegistering, AgentStored
+from mezzo_registry.core.events import AgentHeartbeatReceived, AgentRegistering, AgentStored
 from mezzo_registry.core.offers import offering
 from mezzo_registry.core.state.cluster import Agent
 from mezzo_registry.core.state.transitions import AgentState
@@ -34,19 +34,19 @@ def registering(context: Context, event: AgentRegistering) -> None:
         check_domain(register.agent_info, context.identity.master_info, required=required)
     except InvalidRequest as error:
         context.warn("agent refused", hostname=register.agent_info.hostname, agent_id=agent_id, why=str(error))
-        context.order(CloseAgentSession(event.session, error))
+        context.emit(CloseAgentSession(event.session, error))
         return
     if agent_id in cluster.gone:
-        context.order(_shutdown(event.session, mesos_messages.AGENT_GONE))
-        context.order(CloseAgentSession(event.session))
+        context.emit(_shutdown(event.session, mesos_messages.AGENT_GONE))
+        context.emit(CloseAgentSession(event.session))
         return
     known = cluster.agents.get(agent_id)
     if cluster.plan.is_down(register.agent_info.hostname, register.pid):
         context.warn(
             "agent of a machine in maintenance refused", hostname=register.agent_info.hostname, agent_id=agent_id
         )
-        context.order(_shutdown(event.session, mesos_messages.MACHINE_IS_DOWN))
-        context.order(CloseAgentSession(event.session))
+        context.emit(_shutdown(event.session, mesos_messages.MACHINE_IS_DOWN))
+        context.emit(CloseAgentSession(event.session))
         if known is not None and known.state is AgentState.RECOVERED:
             removal.remove(context, known, mesos_messages.CAUSE_MACHINE_DOWN)
         return
@@ -70,13 +70,13 @@ def registering(context: Context, event: AgentRegistering) -> None:
     )
     cluster.add_agent(agent)
     cluster.attach_session(agent, event.session)
-    context.order(Persist(records.admit(info), AgentStored(event.session, agent_id, register)))
+    context.emit(Persist(records.admit(info), AgentStored(event.session, agent_id, register)))
 
 
 def _returning(context: Context, event: AgentRegistering, agent: Agent, total: Resources) -> None:
     """An agent that is known opened a new session: it ends the one before."""
     if agent.session is not None:
-        context.order(CloseAgentSession(agent.session, Conflict("the agent opened another session")))
+        context.emit(CloseAgentSession(agent.session, Conflict("the agent opened another session")))
         context.state.detach_session(agent)
     agent.last_seen_at = context.now
     if not equality.same(agent.info, event.register.agent_info):
@@ -84,14 +84,14 @@ def _returning(context: Context, event: AgentRegistering, agent: Agent, total: R
         info.CopyFrom(event.register.agent_info)
         if agent.state is not AgentState.REGISTERING:
             if agent.state is AgentState.CONNECTED:
-                removal.take_back_offers(context, agent)
+                removal.rescind_offers(context, agent)
             agent.move(AgentState.REGISTERING)
         context.state.attach_session(agent, event.session)
-        context.order(Persist(records.admit(info), AgentStored(event.session, agent.id, event.register)))
+        context.emit(Persist(records.admit(info), AgentStored(event.session, agent.id, event.register)))
         return
     context.state.attach_session(agent, event.session)
     if agent.state is AgentState.REGISTERING:
-        context.order(Persist(records.admit(agent.info), AgentStored(event.session, agent.id, event.register)))
+        context.emit(Persist(records.admit(agent.info), AgentStored(event.session, agent.id, event.register)))
         return
     _admitted(context, agent, event.session, event.register, total)
 
@@ -144,16 +144,16 @@ def _admitted(context: Context, agent: Agent, session: int, register: agent_sess
         context.counters["slave_registrations"] += 1
     agent.move(AgentState.CONNECTED)
     agent.offer_form = offering.offer_form(cluster, agent)
-    _greet(context, agent, session)
+    _send_registered(context, agent, session)
     observers.agent_changed(context, agent)
-    resync.settle(context, agent, register, total, was_unreachable=was_unreachable)
+    resync.apply(context, agent, register, total, was_unreachable=was_unreachable)
     allocator_messages.agent_changed(context, agent, holdings=True)
     context.note(
         "agent registered", agent_id=agent.id, hostname=agent.info.hostname, pid=agent.pid, resources=total.brief()
     )
 
 
-def _greet(context: Context, agent: Agent, session: int) -> None:
+def _send_registered(context: Context, agent: Agent, session: int) -> None:
     registered = agent_session.Registered(
         heartbeat_interval_seconds=context.settings.agent_ping_timeout,
         heartbeat_timeout_seconds=context.settings.agent_silence_limit,
@@ -180,8 +180,8 @@ def _shutdown(session: int, reason: str) -> SendToAgent:
     return SendToAgent(session, Message(shutdown=agent_session.Shutdown(reason=reason)))
 
 
-def heard(context: Context, event: AgentHeard) -> None:
-    """An agent gave a sign of life."""
+def heartbeat(context: Context, event: AgentHeartbeatReceived) -> None:
+    """An agent is alive."""
     agent = context.state.agents_by_session.get(event.session)
     if agent is not None:
         agent.last_seen_at = context.now

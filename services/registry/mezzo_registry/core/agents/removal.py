@@ -21,11 +21,11 @@ REREGISTRATION = "agent reregistration"
 """The timer of --agent_reregister_timeout after an election."""
 
 
-def take_back_offers(context: Context, agent: Agent) -> None:
+def rescind_offers(context: Context, agent: Agent) -> None:
     """Rescind every offer of an agent, and every inverse offer about it."""
     for offer in list(agent.offers.values()):
         offering.rescind(context, offer)
-    inverse_offers.take_back(context, inverse_offers.of_agent(context, agent))
+    inverse_offers.rescind(context, inverse_offers.of_agent(context, agent))
 
 
 def disconnected(context: Context, event: AgentDisconnected) -> None:
@@ -38,7 +38,7 @@ def disconnected(context: Context, event: AgentDisconnected) -> None:
         return  # its admission is under way, and is finished in `registration.stored`
     agent.move(AgentState.DISCONNECTED)
     context.note("agent disconnected", agent_id=agent.id, hostname=agent.info.hostname, why=event.reason)
-    take_back_offers(context, agent)
+    rescind_offers(context, agent)
     allocator_messages.agent_changed(context, agent, holdings=False)
     observers.agent_changed(context, agent)
 
@@ -67,7 +67,7 @@ def _grant_removals(context: Context) -> None:
     cluster, limit = context.state, context.settings.agent_removal_rate_limit
     while cluster.removals:
         agent = cluster.agents.get(cluster.removals[0])
-        if agent is None or not agent.removal_scheduled or _spoke_again(context, agent):
+        if agent is None or not agent.removal_scheduled or _seen_again(context, agent):
             cluster.removals.popleft()
             continue
         if limit is not None:
@@ -77,10 +77,10 @@ def _grant_removals(context: Context) -> None:
             cluster.removal_permit_at = context.now + limit.seconds_between
         cluster.removals.popleft()
         agent_id, since = agent.id, context.now
-        context.order(Persist(records.mark_unreachable(agent_id, since), AgentMarkedUnreachable(agent_id)))
+        context.emit(Persist(records.mark_unreachable(agent_id, since), AgentMarkedUnreachable(agent_id)))
 
 
-def _spoke_again(context: Context, agent: Agent) -> bool:
+def _seen_again(context: Context, agent: Agent) -> bool:
     silent = agent.last_seen_at <= context.now - context.settings.agent_silence_limit
     if silent or agent.state is AgentState.RECOVERED:
         return False
@@ -111,19 +111,19 @@ def marked_unreachable(context: Context, event: AgentMarkedUnreachable) -> None:
     if agent is None:
         return
     if not agent.removal_scheduled or agent.state is AgentState.REGISTERING:
-        context.order(Persist(records.admit(agent.info)))
+        context.emit(Persist(records.admit(agent.info)))
         return
     context.counters["slave_unreachable_completed"] += 1
     context.counters["slave_removals"] += 1
     context.counters["slave_removals/reason_unhealthy"] += 1
     if agent.session is not None:
-        context.order(CloseAgentSession(agent.session))
+        context.emit(CloseAgentSession(agent.session))
     since = context.now
-    take_back_offers(context, agent)
+    rescind_offers(context, agent)
     for task in list(agent.tasks.values()):
         termination.become_unreachable(context, task)
     cluster.unreachable[agent.id] = since
-    _strike_out(context, agent)
+    _drop(context, agent)
     observers.agent_gone(context, agent.id, unreachable=True)
     context.warn("agent unreachable", agent_id=agent.id, hostname=agent.info.hostname)
 
@@ -143,9 +143,9 @@ def remove(context: Context, agent: Agent, reason: str) -> None:
     context.counters["slave_removals"] += 1
     if agent.session is not None:
         shutdown = agent_session.RegistryMessage(shutdown=agent_session.Shutdown(reason=reason))
-        context.order(SendToAgent(agent.session, shutdown))
-        context.order(CloseAgentSession(agent.session))
-    take_back_offers(context, agent)
+        context.emit(SendToAgent(agent.session, shutdown))
+        context.emit(CloseAgentSession(agent.session))
+    rescind_offers(context, agent)
     for task in list(agent.tasks.values()):
         if task.terminal:
             termination.complete(context, task)
@@ -158,13 +158,13 @@ def remove(context: Context, agent: Agent, reason: str) -> None:
                 mesos.TaskStatus.REASON_AGENT_REMOVED,
                 mesos_messages.agent_removed(agent.info.hostname, reason),
             )
-    context.order(Persist(records.remove(agent.id)))
-    _strike_out(context, agent)
+    context.emit(Persist(records.remove(agent.id)))
+    _drop(context, agent)
     observers.agent_gone(context, agent.id, unreachable=False)
     context.note("agent removed", agent_id=agent.id, hostname=agent.info.hostname, why=reason)
 
 
-def _strike_out(context: Context, agent: Agent) -> None:
+def _drop(context: Context, agent: Agent) -> None:
     """The agent's tasks and offers are gone: drop its executors and itself, and tell the frameworks."""
     for executor in list(agent.executors.values()):
         context.state.drop_executor(executor)

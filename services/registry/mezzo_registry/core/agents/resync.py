@@ -24,11 +24,11 @@ Message = agent_session.RegistryMessage
 Status = mesos.TaskStatus
 
 
-def settle(
+def apply(
     context: Context, agent: Agent, register: agent_session.Register, total: Resources, *, was_unreachable: bool
 ) -> None:
     """Bring the cluster state and the agent to the same tasks and executors."""
-    removal.take_back_offers(context, agent)
+    removal.rescind_offers(context, agent)
     known = _frameworks(context, agent, register)
     reported = {(task.framework_id.value, task.task_id.value): task for task in register.tasks}
     running = {(info.framework_id.value, info.executor_id.value): info for info in register.executors}
@@ -43,8 +43,8 @@ def settle(
     for task_key, source in reported.items():
         framework = known.get(task_key[0])
         if framework is not None:
-            _settle_task(context, agent, framework, source, was_unreachable=was_unreachable)
-    _send_again(context, agent, again)
+            _resync_task(context, agent, framework, source, was_unreachable=was_unreachable)
+    _resend(context, agent, again)
     if was_unreachable:
         _forget_unreachable_tasks(context, agent)
     for kill in agent.kills.values():
@@ -64,7 +64,7 @@ def _frameworks(context: Context, agent: Agent, register: agent_session.Register
         framework = context.state.frameworks.get(framework_id)
         if framework is None:
             framework = subscription.recover(context, info)
-        context.introduce(agent, framework)
+        context.send_framework_info(agent, framework)
         known[framework_id] = framework
     return known
 
@@ -119,7 +119,7 @@ def _role(resources: Iterable[mesos.Resource], framework: Framework) -> str:
     return framework.roles[0] if framework.roles else "*"
 
 
-def _settle_task(
+def _resync_task(
     context: Context, agent: Agent, framework: Framework, source: mesos.Task, *, was_unreachable: bool
 ) -> None:
     task_id = source.task_id.value
@@ -168,7 +168,7 @@ def _settle_task(
         statuses.send(context, framework, back)
 
 
-def _send_again(context: Context, agent: Agent, again: list[tuple[Task, Executor | None]]) -> None:
+def _resend(context: Context, agent: Agent, again: list[tuple[Task, Executor | None]]) -> None:
     """Send what the agent never saw, where it still fits. A group goes as one, as it came."""
     sent: set[int] = set()
     for task, executor in again:
@@ -188,7 +188,7 @@ def _send_again(context: Context, agent: Agent, again: list[tuple[Task, Executor
         assert task.launch is not None
         if id(task.launch) not in sent:
             sent.add(id(task.launch))
-            context.introduce(agent, task.framework)
+            context.send_framework_info(agent, task.framework)
             context.to_agent(agent, task.launch)
 
 

@@ -35,7 +35,7 @@ def called(context: Context, event: FrameworkCalled) -> None:
         handler(context, framework, event.call)
     except MezzoError as error:
         context.counters["calls_refused"] += 1
-        context.order(Refuse(event.request, error))
+        context.emit(Refuse(event.request, error))
 
 
 def _admit(context: Context, event: FrameworkCalled) -> tuple[Framework, Handler]:
@@ -102,12 +102,12 @@ def _decline_inverse(context: Context, framework: Framework, call: scheduler.Cal
 def _answer_inverse(
     context: Context,
     framework: Framework,
-    said: scheduler.Call.AcceptInverseOffers | scheduler.Call.DeclineInverseOffers,
+    message: scheduler.Call.AcceptInverseOffers | scheduler.Call.DeclineInverseOffers,
     answer: "Answered.Answer.ValueType",
     field: str,
 ) -> None:
-    accept.check_filters(said, field)
-    inverse_offers.answer(context, framework, said.inverse_offer_ids, answer, accept.filters_of(said))
+    accept.check_filters(message, field)
+    inverse_offers.answer(context, framework, message.inverse_offer_ids, answer, accept.filters_of(message))
 
 
 def _revive(context: Context, framework: Framework, call: scheduler.Call) -> None:

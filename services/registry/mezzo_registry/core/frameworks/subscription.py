@@ -42,14 +42,14 @@ def subscribing(context: Context, event: FrameworkSubscribing) -> None:
     try:
         _check_call(event.call)
     except InvalidRequest as error:
-        context.order(Refuse(event.request, error))
+        context.emit(Refuse(event.request, error))
         return
     subscribe = event.call.subscribe
     info = subscribe.framework_info
     try:
         _check_subscription(context, subscribe)
     except InvalidRequest as error:
-        _turn_away(context, event.stream_id, str(error))
+        _reject(context, event.stream_id, str(error))
         return
     framework = context.state.frameworks.get(info.id.value) if info.id.value else None
     if framework is None:
@@ -85,24 +85,24 @@ def _check_subscription(context: Context, subscribe: scheduler.Call.Subscribe) -
         check_principal(known.info, info, field)
 
 
-def _turn_away(context: Context, stream_id: str, message: str) -> None:
+def _reject(context: Context, stream_id: str, message: str) -> None:
     error = Event(type=Event.ERROR)
     error.error.message = shorten(message)
-    context.order(SendToFramework(stream_id, error))
-    context.order(CloseFrameworkStream(stream_id))
+    context.emit(SendToFramework(stream_id, error))
+    context.emit(CloseFrameworkStream(stream_id))
 
 
 def _make(context: Context, info: mesos.FrameworkInfo, state: FrameworkState) -> Framework:
     kept = mesos.FrameworkInfo()
     kept.CopyFrom(info)
     framework = Framework(number=context.state.number(), info=kept, state=state, roles=())
-    appeared = _describe(context, framework)
+    appeared = _apply_info(context, framework)
     context.state.add_framework(framework)
     observers.roles_changed(context, appeared)
     return framework
 
 
-def _describe(context: Context, framework: Framework) -> list[str]:
+def _apply_info(context: Context, framework: Framework) -> list[str]:
     """Take what follows from the framework's own description. Returns the roles that somebody, or nobody, has now."""
     framework.multi_role = has_capability(framework.info, Capability.MULTI_ROLE)
     refined = has_capability(framework.info, Capability.RESERVATION_REFINEMENT)
@@ -147,15 +147,15 @@ def _subscribe_again(
     if framework.stream_id is not None:
         context.state.frameworks_by_stream.pop(framework.stream_id, None)
         framework.counts.events[Event.ERROR] += 1
-        _turn_away(context, framework.stream_id, mesos_messages.FRAMEWORK_FAILED_OVER)
+        _reject(context, framework.stream_id, mesos_messages.FRAMEWORK_FAILED_OVER)
         framework.stream_id = None
     for offer in list(framework.offers.values()):
         offering.remove(context, offer, offering.Outcome.WITHDRAWN)
-    inverse_offers.take_back(context, framework.inverse_offers.values())
+    inverse_offers.rescind(context, framework.inverse_offers.values())
     context.cancel_timer(FAILOVER, framework.id)
     first_time = framework.registered_at is None
     user, checkpoint = framework.info.user, framework.info.checkpoint
-    _redescribe(context, framework, subscribe.framework_info)
+    _update_info(context, framework, subscribe.framework_info)
     if not first_time:
         framework.info.user, framework.info.checkpoint = user, checkpoint
     else:
@@ -163,7 +163,7 @@ def _subscribe_again(
     framework.reregistered_at = context.now
     framework.move(FrameworkState.CONNECTED)
     _connect(context, framework, event, subscribe)
-    _tell_agents(context, framework)
+    _update_agents(context, framework)
     for task in framework.tasks.values():
         if task.pending is not None:
             statuses.send(context, framework, task.pending)
@@ -199,16 +199,16 @@ def _constraints(
     return constraints
 
 
-def _redescribe(context: Context, framework: Framework, info: mesos.FrameworkInfo) -> None:
+def _update_info(context: Context, framework: Framework, info: mesos.FrameworkInfo) -> None:
     framework.info.CopyFrom(info)
     framework.info_version += 1
-    observers.roles_changed(context, _describe(context, framework))
+    observers.roles_changed(context, _apply_info(context, framework))
 
 
-def _tell_agents(context: Context, framework: Framework) -> None:
+def _update_agents(context: Context, framework: Framework) -> None:
     """Tell the agents that run something of the framework how it describes itself now; the others when they need it."""
     for agent_id in framework.agents:
-        context.introduce(context.state.agents[agent_id], framework)
+        context.send_framework_info(context.state.agents[agent_id], framework)
 
 
 def update(context: Context, framework: Framework, call: scheduler.Call.UpdateFramework) -> None:
@@ -227,7 +227,7 @@ def update(context: Context, framework: Framework, call: scheduler.Call.UpdateFr
     check_suppressed_roles(call.suppressed_roles, info, "update_framework.suppressed_roles")
     limits = context.settings.offer_constraints
     check_offer_constraints(call.offer_constraints, info, "update_framework.offer_constraints", limits)
-    _redescribe(context, framework, info)
+    _update_info(context, framework, info)
     framework.suppressed = set(call.suppressed_roles)
     framework.constraints = _constraints(call)
     own = frozenset(framework.roles)
@@ -236,7 +236,7 @@ def update(context: Context, framework: Framework, call: scheduler.Call.UpdateFr
             offering.rescind(context, offer)
     allocator_messages.framework_changed(context, framework)
     observers.framework_changed(context, framework)
-    _tell_agents(context, framework)
+    _update_agents(context, framework)
 
 
 def suppress(context: Context, framework: Framework, roles: Iterable[str]) -> None:
@@ -264,7 +264,7 @@ def stream_closed(context: Context, event: FrameworkStreamClosed) -> None:
     framework.counts.offers_rescinded += len(framework.offers)  # as Mesos counts them
     for offer in list(framework.offers.values()):
         offering.remove(context, offer, offering.Outcome.WITHDRAWN)
-    inverse_offers.take_back(context, framework.inverse_offers.values())
+    inverse_offers.rescind(context, framework.inverse_offers.values())
     allocator_messages.framework_changed(context, framework)
     observers.framework_changed(context, framework)
     context.start_timer(FAILOVER, framework.info.failover_timeout, subject=framework.id)

@@ -27,7 +27,7 @@ def tear_down(context: Context, framework: Framework, reason: str) -> None:
     context.cancel_timer(FAILOVER, framework.id)
     for offer in list(framework.offers.values()):
         offering.remove(context, offer, offering.Outcome.WITHDRAWN)
-    inverse_offers.take_back(context, framework.inverse_offers.values())
+    inverse_offers.rescind(context, framework.inverse_offers.values())
     inverse_offers.forget(context, framework)
     shutdown = agent_session.ShutdownFramework()
     shutdown.framework_id.value = framework.id
@@ -52,13 +52,13 @@ def tear_down(context: Context, framework: Framework, reason: str) -> None:
         observers.executor_removed(context, executor)
     if framework.stream_id is not None:
         cluster.frameworks_by_stream.pop(framework.stream_id, None)
-        context.order(CloseFrameworkStream(framework.stream_id))
+        context.emit(CloseFrameworkStream(framework.stream_id))
         framework.stream_id = None
     framework.move(FrameworkState.COMPLETED)
     framework.unregistered_at = context.now
     vanished = cluster.drop_framework(framework)
     allocator_messages.framework_removed(context, framework)
-    _remember(context, framework)
+    _keep_completed(context, framework)
     observers.roles_changed(context, vanished)
     context.note("framework removed", framework_id=framework.id, name=framework.info.name, why=reason)
 
@@ -69,7 +69,7 @@ def _forget_unreachable(context: Context, framework: Framework) -> None:
         observers.task_forgotten(context, task, observers.UNREACHABLE)
 
 
-def _remember(context: Context, framework: Framework) -> None:
+def _keep_completed(context: Context, framework: Framework) -> None:
     cluster = context.state
     cluster.completed[framework.id] = framework
     observers.framework_changed(context, framework)

@@ -84,7 +84,7 @@ def accept(context: Context, framework: Framework, call: scheduler.Call.Accept) 
         else:
             _not_done(context, pool, operation)
     if pool.remaining:
-        context.state.give_back(pool.agent, pool.remaining)
+        context.state.release(pool.agent, pool.remaining)
         allocator_messages.recovered(context, framework, pool.agent, pool.role, pool.remaining, filters_of(call))
 
 

@@ -77,7 +77,7 @@ def answer(
     context: Context,
     framework: Framework,
     offer_ids: Iterable[mesos.OfferID],
-    said: "Answered.Answer.ValueType",
+    reply: "Answered.Answer.ValueType",
     filters: mesos.Filters,
 ) -> None:
     """A framework says whether it will have left by then. What is no longer out needs no answer."""
@@ -85,15 +85,15 @@ def answer(
         offer = context.state.inverse_offers.get(offer_id.value)
         if offer is None or offer.framework is not framework:
             continue
-        status = Status(status=_STATUSES[said], timestamp=time_info(context.now))
+        status = Status(status=_STATUSES[reply], timestamp=time_info(context.now))
         status.framework_id.value = framework.id
         offer.agent.inverse_statuses[framework.id] = status
         context.state.drop_inverse_offer(offer)
-        context.counters[f"inverse_offers_{_NAMES[said]}"] += 1
-        allocator_messages.inverse_offer_answered(context, framework, offer.agent, said, filters)
+        context.counters[f"inverse_offers_{_NAMES[reply]}"] += 1
+        allocator_messages.inverse_offer_answered(context, framework, offer.agent, reply, filters)
 
 
-def take_back(context: Context, offers: Iterable[InverseOffer]) -> None:
+def rescind(context: Context, offers: Iterable[InverseOffer]) -> None:
     """Rescind inverse offers, and tell their frameworks where they listen."""
     for offer in list(offers):
         context.state.drop_inverse_offer(offer)
@@ -116,7 +116,7 @@ def timed_out(context: Context, _event: TimerFired) -> None:
     timeout = context.settings.offer_timeout
     assert timeout is not None
     due = context.now - timeout + TIMER_SECONDS_MIN
-    take_back(context, itertools.takewhile(lambda offer: offer.made_at <= due, context.state.inverse_offers.values()))
+    rescind(context, itertools.takewhile(lambda offer: offer.made_at <= due, context.state.inverse_offers.values()))
     _watch_oldest(context)
 
 

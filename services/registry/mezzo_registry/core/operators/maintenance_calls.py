@@ -1,6 +1,6 @@
 """The calls of operators about maintenance: checked, stored, and then told to whom it concerns.
 
-As with roles, a call is checked against what will be planned once everything ordered before it is stored.
+As with roles, a call is checked against what will be planned once everything before it is stored.
 """
 
 from mesos.v1.master import master_pb2 as master
@@ -62,8 +62,8 @@ def update_schedule(context: Context, call: master.Call, request: int) -> None:
     size = schedule.ByteSize()
     if size > PLAN_BYTES_MAX:
         raise LimitExceeded(f"the schedule has {size} bytes; at most {PLAN_BYTES_MAX} are allowed")
-    check_schedule(schedule, context.state.ordered_plan, "update_maintenance_schedule.schedule")
-    _order(context, request, context.state.ordered_plan.rescheduled(schedule))
+    check_schedule(schedule, context.state.pending_plan, "update_maintenance_schedule.schedule")
+    _persist(context, request, context.state.pending_plan.rescheduled(schedule))
 
 
 def start(context: Context, call: master.Call, request: int) -> None:
@@ -74,12 +74,12 @@ def start(context: Context, call: master.Call, request: int) -> None:
     """
     if not call.HasField("start_maintenance"):
         raise InvalidRequest("start_maintenance", "must be set for a call of type START_MAINTENANCE")
-    plan, field = context.state.ordered_plan, "start_maintenance.machines"
+    plan, field = context.state.pending_plan, "start_maintenance.machines"
     machines = check_machines(call.start_maintenance.machines, plan, field)
     for index, one in enumerate(machines):
         if one in plan.down:
             raise InvalidRequest(f"{field}[{index}]", f"machine {text(one)} is down already")
-    _order(context, request, plan.with_down(machines))
+    _persist(context, request, plan.with_down(machines))
 
 
 def stop(context: Context, call: master.Call, request: int) -> None:
@@ -90,15 +90,15 @@ def stop(context: Context, call: master.Call, request: int) -> None:
     """
     if not call.HasField("stop_maintenance"):
         raise InvalidRequest("stop_maintenance", "must be set for a call of type STOP_MAINTENANCE")
-    plan, field = context.state.ordered_plan, "stop_maintenance.machines"
+    plan, field = context.state.pending_plan, "stop_maintenance.machines"
     machines = check_machines(call.stop_maintenance.machines, plan, field)
     for index, one in enumerate(machines):
         if one not in plan.down:
             raise InvalidRequest(f"{field}[{index}]", f"machine {text(one)} is not down")
-    _order(context, request, plan.without(machines))
+    _persist(context, request, plan.without(machines))
 
 
-def _order(context: Context, request: int, plan: Plan) -> None:
+def _persist(context: Context, request: int, plan: Plan) -> None:
     """Have the store keep the plan. Nothing follows from it before it does."""
     # A machine that is down takes more room than one that is planned to be: whatever is planned here can be started.
     size = sum(len(one.value or b"") for one in records.maintain(plan.with_down(map(machine, plan.machines()))))
@@ -106,8 +106,8 @@ def _order(context: Context, request: int, plan: Plan) -> None:
         raise LimitExceeded(
             f"the schedule has {size} bytes, counting all its machines as down; at most {PLAN_BYTES_MAX} are allowed"
         )
-    context.state.ordered_plan = plan
-    context.order(Persist(records.maintain(plan), MaintenanceStored(request, plan)))
+    context.state.pending_plan = plan
+    context.emit(Persist(records.maintain(plan), MaintenanceStored(request, plan)))
 
 
 def stored(context: Context, event: MaintenanceStored) -> None:
@@ -121,12 +121,12 @@ def stored(context: Context, event: MaintenanceStored) -> None:
         elif event.plan.unavailability(hostname, pid) != before.unavailability(hostname, pid):
             _replanned(context, agent)
     context.note("maintenance planned", machines=sum(1 for _ in event.plan.machines()), down=len(event.plan.down))
-    context.order(Answer(event.request))
+    context.emit(Answer(event.request))
 
 
 def _replanned(context: Context, agent: Agent) -> None:
     """Offers said nothing of it, or something else: they come anew, and so do inverse offers."""
-    removal.take_back_offers(context, agent)
+    removal.rescind_offers(context, agent)
     agent.inverse_statuses.clear()
     if agent.registered_at is not None:
         agent.offer_form = offering.offer_form(context.state, agent)

@@ -31,9 +31,9 @@ def called(context: Context, event: OperatorCalled) -> None:
         if change is not None:
             change(context, event.call, event.request)
         else:
-            context.order(Answer(event.request, _READS[event.call.type](context, event.call)))
+            context.emit(Answer(event.request, _READS[event.call.type](context, event.call)))
     except MezzoError as error:
-        context.order(Refuse(event.request, error))
+        context.emit(Refuse(event.request, error))
 
 
 def _check(call: master.Call) -> None:
@@ -49,17 +49,17 @@ def killed_task(context: Context, event: OperatorKilledTask) -> None:
     """An operator wants a task killed."""
     framework = context.state.frameworks.get(event.framework_id)
     if framework is None:
-        context.order(
+        context.emit(
             Refuse(event.request, NotFound(f"framework_id.value: there is no framework '{event.framework_id}'"))
         )
         return
     task = framework.tasks.get(event.task_id)
     if task is None or task.terminal:
-        context.order(Refuse(event.request, NotFound(f"task_id.value: the framework runs no task '{event.task_id}'")))
+        context.emit(Refuse(event.request, NotFound(f"task_id.value: the framework runs no task '{event.task_id}'")))
         return
     updates.kill(context, framework, task.id, task.agent.id)
     context.note("task killed by an operator", framework_id=framework.id, task_id=task.id)
-    context.order(Answer(event.request))
+    context.emit(Answer(event.request))
 
 
 def _framework(context: Context, framework_id: str, field: str) -> Framework:
@@ -74,7 +74,7 @@ def _teardown(context: Context, call: master.Call, request: int) -> None:
         raise InvalidRequest("teardown", "must be set for a call of type TEARDOWN")
     framework = _framework(context, call.teardown.framework_id.value, "teardown.framework_id.value")
     teardown.tear_down(context, framework, "an operator tore it down")
-    context.order(Answer(request))
+    context.emit(Answer(request))
 
 
 def _get_metrics(_context: Context, call: master.Call) -> master.Response:

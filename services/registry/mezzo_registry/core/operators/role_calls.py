@@ -1,6 +1,6 @@
 """What operators configure for roles: checked against what is configured, stored, and then told.
 
-A call is checked against what will be configured once everything ordered before it is stored, so that calls may come
+A call is checked against what will be configured once everything before it is stored, so that calls may come
 faster than the store writes. Offers that stand in the way of what was configured are rescinded.
 """
 
@@ -31,14 +31,14 @@ Response = master.Response
 def recovered(context: Context, configuration: Configuration) -> None:
     """What the store holds is configured. The weights of the flags are taken where the store has none."""
     cluster = context.state
-    for one in (cluster.configuration, cluster.ordered):
+    for one in (cluster.configuration, cluster.pending_configuration):
         one.apply(configuration.weights, configuration.quotas)
     if not context.settings.weights:
         return
     if cluster.configuration.weights:
         context.warn("the flag --weights is not used: the store has weights", weights=cluster.configuration.weights)
     else:
-        _order(context, None, weights=context.settings.weights)
+        _persist(context, None, weights=context.settings.weights)
 
 
 # --- calls ------------------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def update_weights(context: Context, call: master.Call, request: int) -> None:
     if not call.HasField("update_weights"):
         raise InvalidRequest("update_weights", "must be set for a call of type UPDATE_WEIGHTS")
     infos = call.update_weights.weight_infos
-    _order(context, request, weights=check_weights(infos, "update_weights.weight_infos"))
+    _persist(context, request, weights=check_weights(infos, "update_weights.weight_infos"))
 
 
 def update_quota(context: Context, call: master.Call, request: int) -> None:
@@ -99,7 +99,7 @@ def update_quota(context: Context, call: master.Call, request: int) -> None:
         if short:
             raise InvalidRequest(field, f"{short} ('force' overrides this)")
         _check_consumption(context, quotas, field)
-    _order(context, request, quotas=quotas)
+    _persist(context, request, quotas=quotas)
 
 
 def set_quota(context: Context, call: master.Call, request: int) -> None:
@@ -111,15 +111,15 @@ def set_quota(context: Context, call: master.Call, request: int) -> None:
     """
     if not call.HasField("set_quota"):
         raise InvalidRequest("set_quota", "must be set for a call of type SET_QUOTA")
-    field, asked = "set_quota.quota_request", call.set_quota.quota_request
-    quotas = {asked.role: check_quota_request(asked, field)}
-    if asked.role in context.state.ordered.quotas:
-        raise InvalidRequest(f"{field}.role", f"role '{asked.role}' has a quota; remove or update it")
-    _check_tree(context, quotas, {asked.role: field}, field)
+    field, quota_request = "set_quota.quota_request", call.set_quota.quota_request
+    quotas = {quota_request.role: check_quota_request(quota_request, field)}
+    if quota_request.role in context.state.pending_configuration.quotas:
+        raise InvalidRequest(f"{field}.role", f"role '{quota_request.role}' has a quota; remove or update it")
+    _check_tree(context, quotas, {quota_request.role: field}, field)
     short = _overcommitment(context, quotas)
-    if short and not asked.force:
+    if short and not quota_request.force:
         raise Conflict(f"{field}.guarantee: {short} ('force' overrides this)")
-    _order(context, request, quotas=quotas)
+    _persist(context, request, quotas=quotas)
 
 
 def remove_quota(context: Context, call: master.Call, request: int) -> None:
@@ -131,11 +131,11 @@ def remove_quota(context: Context, call: master.Call, request: int) -> None:
     if not call.HasField("remove_quota"):
         raise InvalidRequest("remove_quota", "must be set for a call of type REMOVE_QUOTA")
     role, field = call.remove_quota.role, "remove_quota.role"
-    if role not in context.state.ordered.quotas:
+    if role not in context.state.pending_configuration.quotas:
         raise InvalidRequest(field, f"role '{role}' has no quota")
     quotas = {role: NO_QUOTA}
     _check_tree(context, quotas, {role: field}, field)
-    _order(context, request, quotas=quotas)
+    _persist(context, request, quotas=quotas)
 
 
 # --- checks against what is there -------------------------------------------------------------------------------------
@@ -143,13 +143,13 @@ def remove_quota(context: Context, call: master.Call, request: int) -> None:
 
 def _check_tree(context: Context, quotas: Mapping[str, Quota], fields: Mapping[str, str], field: str) -> None:
     """Refuse quotas that would contradict those above and below them; `fields` says where each role is named."""
-    for role, how in roles.contradictions(context.state.ordered.changed({}, quotas).quotas):
+    for role, how in roles.contradictions(context.state.pending_configuration.changed({}, quotas).quotas):
         raise InvalidRequest(fields.get(role, field), f"role '{role}': {how}")
 
 
 def _overcommitment(context: Context, quotas: Mapping[str, Quota]) -> str:
     """How the cluster is too small for what would be guaranteed; empty if it is large enough."""
-    promised = roles.promised(context.state.ordered.changed({}, quotas).quotas)
+    promised = roles.promised(context.state.pending_configuration.changed({}, quotas).quotas)
     capacity = consumption.capacity(context.state)
     if capacity.contains(promised):
         return ""
@@ -171,7 +171,7 @@ def _check_consumption(context: Context, quotas: Mapping[str, Quota], field: str
 # --- storing and telling ----------------------------------------------------------------------------------------------
 
 
-def _order(
+def _persist(
     context: Context,
     request: int | None,
     *,
@@ -180,12 +180,12 @@ def _order(
 ) -> None:
     """Have the store keep it. Everybody else is told when it does."""
     weights, quotas = weights or {}, quotas or {}
-    changed = context.state.ordered.changed(weights, quotas)
-    size, before = records.size_of_roles(changed), records.size_of_roles(context.state.ordered)
+    changed = context.state.pending_configuration.changed(weights, quotas)
+    size, before = records.size_of_roles(changed), records.size_of_roles(context.state.pending_configuration)
     if size > max(ROLE_RECORDS_BYTES_MAX, before):
         raise LimitExceeded(f"what is configured for roles exceeds {ROLE_RECORDS_BYTES_MAX} bytes")
-    context.state.ordered = changed
-    context.order(Persist(records.configure(weights, quotas), RolesStored(request, weights, quotas)))
+    context.state.pending_configuration = changed
+    context.emit(Persist(records.configure(weights, quotas), RolesStored(request, weights, quotas)))
 
 
 def stored(context: Context, event: RolesStored) -> None:
@@ -207,7 +207,7 @@ def stored(context: Context, event: RolesStored) -> None:
         quota_room.rescind(context, event.quotas, raised)
     context.note("roles configured", weights=dict(event.weights), quotas=[*event.quotas])
     if event.request is not None:
-        context.order(Answer(event.request))
+        context.emit(Answer(event.request))
 
 
 def _in_use(used: Iterable[str]) -> set[str]:

@@ -256,8 +256,8 @@ class ClusterState:
         """Role → how many frameworks have it."""
         self.configuration = Configuration()
         """What is configured for roles, as the store has it."""
-        self.ordered = Configuration()
-        """What will be configured when all is stored that was ordered to be."""
+        self.pending_configuration = Configuration()
+        """What is configured once all pending writes are stored."""
         self.task_states: Counter[mesos.TaskState.ValueType] = Counter()
         """How many of the frameworks' tasks are in each state."""
         self.used = Sums()
@@ -274,8 +274,8 @@ class ClusterState:
         self.inverse_offer_timer_runs = False
         self.plan = Plan()
         """The maintenance that is planned, as the store has it."""
-        self.ordered_plan = Plan()
-        """What will be planned when all is stored that was ordered to be."""
+        self.pending_plan = Plan()
+        """What is planned once all pending writes are stored."""
         self.observers: set[int] = set()
         self.pending_snapshots: dict[int, dict[Task, None]] = {}
         """Observer → the tasks that its snapshot does not contain yet."""
@@ -401,7 +401,7 @@ class ClusterState:
 
     def use_offer(self, offer: Offer) -> None:
         """Strike out an offer that was accepted. What it held is still held: by what is then entered as `paid`, and the
-        rest until `give_back`.
+        rest until `release`.
         """
         del self.offers[offer.id]
         del offer.agent.offers[offer.id]
@@ -421,8 +421,8 @@ class ClusterState:
         offer.agent.inverse_offers.discard(offer.framework.id)
 
     @staticmethod
-    def give_back(agent: Agent, resources: Resources) -> None:
-        """Nobody holds these resources of used offers any longer."""
+    def release(agent: Agent, resources: Resources) -> None:
+        """Release what is left of used offers."""
         agent.available = agent.available + resources
 
     def add_task(self, task: Task, *, paid: bool = False) -> None:

@@ -157,7 +157,7 @@ def _frameworks(cluster: ClusterState) -> None:
 
 
 def _roles(cluster: ClusterState) -> None:
-    for configuration in (cluster.configuration, cluster.ordered):
+    for configuration in (cluster.configuration, cluster.pending_configuration):
         for role, one in configuration.quotas.items():
             _must(bool(one), f"role {role} has a quota that says nothing")
             for name, guarantee in one.guarantees.items():
@@ -231,7 +231,7 @@ def _inverse_offers(cluster: ClusterState) -> None:
     for agent in cluster.agents.values():
         down = agent.connected and cluster.plan.is_down(agent.info.hostname, agent.pid)
         _must(not down, f"agent {agent.id} is connected, but its machine is down")
-    for plan in (cluster.plan, cluster.ordered_plan):
+    for plan in (cluster.plan, cluster.pending_plan):
         _must(all(map(plan.has, plan.down)), f"of the machines that are down, {plan.down}, some are not scheduled")
 
 

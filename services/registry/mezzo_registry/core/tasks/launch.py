@@ -46,7 +46,7 @@ def launch(context: Context, pool: Pool, info: mesos.TaskInfo, field: str) -> No
     if executor is not None:
         _enter_executor(context, executor)
     _enter_task(context, pool, message.run_task.task, resources, message, executor)
-    context.introduce(agent, framework)
+    context.send_framework_info(agent, framework)
     context.to_agent(agent, message)
 
 
@@ -78,7 +78,7 @@ def launch_group(context: Context, pool: Pool, group: mesos.Offer.Operation.Laun
         for resource in info.resources:
             resource.allocation_info.role = pool.role
         _enter_task(context, pool, info, held, message, executor)
-    context.introduce(agent, framework)
+    context.send_framework_info(agent, framework)
     context.to_agent(agent, message)
 
 
@@ -129,14 +129,14 @@ def _allocate(pool: Pool, executor: mesos.ExecutorInfo) -> None:
         resource.allocation_info.role = pool.role
 
 
-def _executor(pool: Pool, asked: mesos.ExecutorInfo, info: mesos.ExecutorInfo, field: str) -> tuple[Executor, bool]:
+def _executor(pool: Pool, requested: mesos.ExecutorInfo, info: mesos.ExecutorInfo, field: str) -> tuple[Executor, bool]:
     """The executor that a task wants: one that runs, or a new one. Returns it, and whether it is new.
 
     Raises:
         InvalidRequest: it makes no sense, or one with this id runs and is another.
     """
     framework = pool.framework
-    resources = check_executor(asked, framework.id, pool.role, field)
+    resources = check_executor(requested, framework.id, pool.role, field)
     running = pool.agent.executors.get((framework.id, info.executor_id.value))
     if running is None:
         return Executor(info, framework, pool.agent, resources, pool.role), True

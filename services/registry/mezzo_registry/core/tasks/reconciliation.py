@@ -18,12 +18,12 @@ Status = mesos.TaskStatus
 REASON = Status.REASON_RECONCILIATION
 
 
-def reconcile(context: Context, framework: Framework, asked: Sequence[scheduler.Call.Reconcile.Task]) -> None:
+def reconcile(context: Context, framework: Framework, requested: Sequence[scheduler.Call.Reconcile.Task]) -> None:
     """Answer for each task asked about; for all that the registry knows when none is named."""
-    if not asked:
+    if not requested:
         for task in list(framework.tasks.values()):
             _answer_known(context, framework, task)
-    for one in asked:
+    for one in requested:
         answer_one(context, framework, one.task_id.value, one.agent_id.value)
 
 
@@ -57,10 +57,10 @@ def answer_one(context: Context, framework: Framework, task_id: str, agent_id: s
 
 
 def reconcile_operations(
-    context: Context, framework: Framework, asked: Sequence[scheduler.Call.ReconcileOperations.Operation]
+    context: Context, framework: Framework, requested: Sequence[scheduler.Call.ReconcileOperations.Operation]
 ) -> None:
     """Answer for each operation asked about. Each has ended in the turn of its ACCEPT, so none is known by now."""
-    for one in asked:
+    for one in requested:
         event = scheduler.Event(type=scheduler.Event.UPDATE_OPERATION_STATUS)
         status = event.update_operation_status.status
         status.operation_id.CopyFrom(one.operation_id)

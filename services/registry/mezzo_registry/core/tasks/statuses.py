@@ -69,7 +69,7 @@ def lost(framework: Framework, instead: "mesos.TaskState.ValueType") -> "mesos.T
     return instead if framework.partition_aware else mesos.TASK_LOST
 
 
-def remember(task: Task, made: mesos.TaskStatus) -> None:
+def record(task: Task, made: mesos.TaskStatus) -> None:
     """Keep a status: the newest of each run of equal states, without the executor's data."""
     kept = made
     if made.HasField("data"):

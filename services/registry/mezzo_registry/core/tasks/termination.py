@@ -42,7 +42,7 @@ def end(
         context.state.end_task(task, state)
         allocator_messages.recovered(context, task.framework, task.agent, task.role, task.resources)
         count_of_task(context, task, state, status)
-    statuses.remember(task, status)
+    statuses.record(task, status)
     statuses.send(context, task.framework, status)
     complete(context, task)
 
@@ -59,9 +59,9 @@ def never_started(
     task.state = state
     task.launch = None
     count_of_task(context, task, state, status)
-    statuses.remember(task, status)
+    statuses.record(task, status)
     statuses.send(context, task.framework, status)
-    _remember(context, task.framework, task)
+    _keep_completed(context, task.framework, task)
     observers.task_updated(context, task, status, observers.COMPLETED)
 
 
@@ -70,7 +70,7 @@ def complete(context: Context, task: Task) -> None:
     task.pending = None
     task.launch = None
     context.state.drop_task(task)
-    _remember(context, task.framework, task)
+    _keep_completed(context, task.framework, task)
     if context.observed:
         if task.statuses:
             last = task.statuses[-1]
@@ -81,7 +81,7 @@ def complete(context: Context, task: Task) -> None:
         observers.task_updated(context, task, last, observers.COMPLETED)
 
 
-def _remember(context: Context, framework: Framework, task: Task) -> None:
+def _keep_completed(context: Context, framework: Framework, task: Task) -> None:
     framework.completed.append(task)
     while len(framework.completed) > context.settings.max_completed_tasks_per_framework:
         observers.task_forgotten(context, framework.completed.popleft(), observers.COMPLETED)
@@ -108,7 +108,7 @@ def become_unreachable(context: Context, task: Task) -> None:
     task.launch = None
     task.pending = None
     count_of_task(context, task, state, status)
-    statuses.remember(task, status)
+    statuses.record(task, status)
     statuses.send(context, framework, status)
     context.state.add_unreachable_task(task)
     observers.task_updated(context, task, status, observers.UNREACHABLE)

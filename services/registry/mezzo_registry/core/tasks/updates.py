@@ -5,7 +5,7 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.task_states import TERMINAL
 from mezzo_registry.core.context import Context
-from mezzo_registry.core.events import ExecutorExited, ExecutorSpoke, TaskUpdated
+from mezzo_registry.core.events import ExecutorExited, ExecutorMessageReceived, TaskUpdated
 from mezzo_registry.core.state.cluster import Agent, Framework, Task, TaskKey
 from mezzo_registry.core.state.transitions import MADE_BY_AGENTS
 from mezzo_registry.core.tasks import reconciliation, statuses, termination
@@ -50,15 +50,15 @@ def task_updated(context: Context, event: TaskUpdated) -> None:
         context.counters["invalid_status_updates"] += 1
         return
     context.counters["valid_status_updates"] += 1
-    _take_in(context, task, sent, update)
+    _record_update(context, task, sent, update)
 
 
-def _take_in(context: Context, task: Task, status: mesos.TaskStatus, update: agent_session.TaskUpdate) -> None:
+def _record_update(context: Context, task: Task, status: mesos.TaskStatus, update: agent_session.TaskUpdate) -> None:
     task.reported = True
     task.launch = None
     task.pending = status if status.uuid else None
     latest = update.latest.state if update.HasField("latest") else status.state
-    statuses.remember(task, status)
+    statuses.record(task, status)
     if not task.terminal:
         if latest in TERMINAL:
             context.state.end_task(task, latest)
@@ -77,7 +77,7 @@ def acknowledge(context: Context, framework: Framework, call: scheduler.Call.Ack
     """A framework has an update: tell the agent. The acknowledged terminal update completes the task."""
     agent = context.state.agents.get(call.agent_id.value)
     if agent is not None:
-        _remember(agent, (framework.info.id.value, call.task_id.value), call.uuid)
+        _record_acknowledgement(agent, (framework.info.id.value, call.task_id.value), call.uuid)
     if agent is None or not agent.connected:
         # The agent sends the update again when it is back, and is told then.
         context.counters["invalid_status_update_acknowledgements"] += 1
@@ -86,7 +86,7 @@ def acknowledge(context: Context, framework: Framework, call: scheduler.Call.Ack
     _acknowledge(context, framework, agent, call.task_id.value, call.uuid)
 
 
-def _remember(agent: Agent, key: TaskKey, uuid: bytes) -> None:
+def _record_acknowledgement(agent: Agent, key: TaskKey, uuid: bytes) -> None:
     agent.acknowledged.pop(key, None)
     agent.acknowledged[key] = uuid
     if len(agent.acknowledged) > ACKNOWLEDGED_MAX:
@@ -99,7 +99,7 @@ def _acknowledge(context: Context, framework: Framework, agent: Agent, task_id: 
     acknowledged.framework_id.value = framework.info.id.value
     acknowledged.task_id.value = task_id
     acknowledged.uuid = uuid
-    context.introduce(agent, framework)
+    context.send_framework_info(agent, framework)
     context.to_agent(agent, message)
     task = framework.tasks.get(task_id)
     if task is None or task.agent is not agent or task.pending is None or task.pending.uuid != uuid:
@@ -130,7 +130,7 @@ def kill(
     if kill_policy is not None:
         order.kill_policy.CopyFrom(kill_policy)
     task.agent.kills[task.key] = message
-    context.introduce(task.agent, framework)
+    context.send_framework_info(task.agent, framework)
     context.to_agent(task.agent, message)
 
 
@@ -147,7 +147,7 @@ def shutdown_executor(context: Context, framework: Framework, call: scheduler.Ca
     order = message.shutdown_executor
     order.framework_id.value = framework.id
     order.executor_id.value = call.executor_id.value
-    context.introduce(agent, framework)
+    context.send_framework_info(agent, framework)
     context.to_agent(agent, message)
 
 
@@ -164,11 +164,11 @@ def message_to_executor(context: Context, framework: Framework, call: scheduler.
     passed.framework_id.value = framework.id
     passed.executor_id.value = call.executor_id.value
     passed.data = call.data
-    context.introduce(agent, framework)
+    context.send_framework_info(agent, framework)
     context.to_agent(agent, message)
 
 
-def executor_spoke(context: Context, event: ExecutorSpoke) -> None:
+def message_to_framework(context: Context, event: ExecutorMessageReceived) -> None:
     """Pass an executor's message on to its framework, if it is subscribed."""
     context.counters["messages_executor_to_framework"] += 1
     agent = context.state.agents_by_session.get(event.session)

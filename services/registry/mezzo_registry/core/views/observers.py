@@ -41,7 +41,7 @@ def joined(context: Context, event: ObserverJoined) -> None:
     }
     changes = list(_all_but_tasks(context))
     changes += _next_part(context, observer)
-    context.order(PublishSnapshot(observer, changes, begins=True, more=observer in cluster.pending_snapshots))
+    context.emit(PublishSnapshot(observer, changes, begins=True, more=observer in cluster.pending_snapshots))
 
 
 def ready(context: Context, event: ObserverReady) -> None:
@@ -49,7 +49,7 @@ def ready(context: Context, event: ObserverReady) -> None:
     if event.observer in context.state.pending_snapshots:
         changes = _next_part(context, event.observer)
         more = event.observer in context.state.pending_snapshots
-        context.order(PublishSnapshot(event.observer, changes, begins=False, more=more))
+        context.emit(PublishSnapshot(event.observer, changes, begins=False, more=more))
 
 
 def left(context: Context, event: ObserverLeft) -> None:
@@ -76,13 +76,13 @@ def _list_of(task: Task) -> "operator.TaskList.ValueType":
     return UNREACHABLE if task.framework.unreachable.get(task.id) is task else COMPLETED
 
 
-def _tell_first(context: Context, task: Task) -> None:
-    """Tell a task whole to whoever has yet to be told of it, before a change of it is published."""
+def _send_pending(context: Context, task: Task) -> None:
+    """Send a task as a whole to observers whose snapshot does not contain it yet, before a change of it."""
     for observer, pending in context.state.pending_snapshots.items():
         if task in pending:
             del pending[task]
             whole = [task_message(task, _list_of(task))]
-            context.order(PublishSnapshot(observer, whole, begins=False, more=True))
+            context.emit(PublishSnapshot(observer, whole, begins=False, more=True))
 
 
 def _all_but_tasks(context: Context) -> Iterator[operator.StateChange]:
@@ -141,20 +141,20 @@ def agent_message(agent: Agent) -> operator.StateChange:
     changed = change.agent_changed
     changed.connected = agent.connected
     changed.recovered = agent.state is AgentState.RECOVERED
-    told = changed.agent
-    told.agent_info.CopyFrom(agent.info)
-    told.active = agent.connected
-    told.deactivated = False
-    told.version = agent.version
+    message = changed.agent
+    message.agent_info.CopyFrom(agent.info)
+    message.active = agent.connected
+    message.deactivated = False
+    message.version = agent.version
     changed.mezzo_version = agent.mezzo_version
     if agent.pid:
-        told.pid = agent.pid
+        message.pid = agent.pid
     if agent.registered_at is not None:
-        told.registered_time.CopyFrom(time_info(agent.registered_at))
+        message.registered_time.CopyFrom(time_info(agent.registered_at))
     if agent.reregistered_at is not None:
-        told.reregistered_time.CopyFrom(time_info(agent.reregistered_at))
-    told.total_resources.extend(resource_cache.plain(agent.total))
-    told.capabilities.extend(agent.capabilities)
+        message.reregistered_time.CopyFrom(time_info(agent.reregistered_at))
+    message.total_resources.extend(resource_cache.plain(agent.total))
+    message.capabilities.extend(agent.capabilities)
     return change
 
 
@@ -164,19 +164,19 @@ def framework_message(framework: Framework) -> operator.StateChange:
     changed = change.framework_changed
     changed.completed = framework.state is FrameworkState.COMPLETED
     changed.client_address = framework.client_address
-    told: master.Response.GetFrameworks.Framework = changed.framework
-    told.framework_info.CopyFrom(framework.info)
-    told.active = framework.connected
-    told.connected = framework.connected
-    told.recovered = framework.state is FrameworkState.RECOVERED
+    message: master.Response.GetFrameworks.Framework = changed.framework
+    message.framework_info.CopyFrom(framework.info)
+    message.active = framework.connected
+    message.connected = framework.connected
+    message.recovered = framework.state is FrameworkState.RECOVERED
     if framework.registered_at is not None:
-        told.registered_time.CopyFrom(time_info(framework.registered_at))
+        message.registered_time.CopyFrom(time_info(framework.registered_at))
     if framework.reregistered_at is not None:
-        told.reregistered_time.CopyFrom(time_info(framework.reregistered_at))
+        message.reregistered_time.CopyFrom(time_info(framework.reregistered_at))
     if framework.unregistered_at is not None:
-        told.unregistered_time.CopyFrom(time_info(framework.unregistered_at))
+        message.unregistered_time.CopyFrom(time_info(framework.unregistered_at))
     if framework.constraints is not None:
-        told.offer_constraints.CopyFrom(framework.constraints)
+        message.offer_constraints.CopyFrom(framework.constraints)
     return change
 
 
@@ -184,42 +184,42 @@ def task_message(task: Task, where: "operator.TaskList.ValueType") -> operator.S
     """A task as it is, in the form that operators read."""
     change = Change()
     change.task_added.list = where
-    told = change.task_added.task
+    message = change.task_added.task
     source = task.source
     if isinstance(source, mesos.Task):
-        told.CopyFrom(source)
-        del told.statuses[:]
-        told.ClearField("status_update_state")
-        told.ClearField("status_update_uuid")
+        message.CopyFrom(source)
+        del message.statuses[:]
+        message.ClearField("status_update_state")
+        message.ClearField("status_update_uuid")
     else:
-        _fill(told, task, source)
-    told.state = task.state
-    told.statuses.extend(task.statuses)
+        _fill(message, task, source)
+    message.state = task.state
+    message.statuses.extend(task.statuses)
     if task.pending is not None:
-        told.status_update_state = task.pending.state
-        told.status_update_uuid = task.pending.uuid
+        message.status_update_state = task.pending.state
+        message.status_update_uuid = task.pending.uuid
     return change
 
 
-def _fill(told: mesos.Task, task: Task, info: mesos.TaskInfo) -> None:
-    told.name = info.name
-    told.task_id.value = task.id
-    told.framework_id.value = task.framework.id
-    told.agent_id.value = task.agent.id
-    told.state = task.state
-    told.resources.extend(info.resources)
+def _fill(message: mesos.Task, task: Task, info: mesos.TaskInfo) -> None:
+    message.name = info.name
+    message.task_id.value = task.id
+    message.framework_id.value = task.framework.id
+    message.agent_id.value = task.agent.id
+    message.state = task.state
+    message.resources.extend(info.resources)
     if task.executor_id:
-        told.executor_id.value = task.executor_id
+        message.executor_id.value = task.executor_id
     for field in ("labels", "discovery", "container", "health_check", "kill_policy"):
         if info.HasField(field):
-            getattr(told, field).CopyFrom(getattr(info, field))
-            withhold(getattr(told, field))
+            getattr(message, field).CopyFrom(getattr(info, field))
+            withhold(getattr(message, field))
     if info.command.user:
-        told.user = info.command.user
+        message.user = info.command.user
     elif task.framework.info.user:
-        told.user = task.framework.info.user
+        message.user = task.framework.info.user
     for name, limit in info.limits.items():
-        told.limits[name].CopyFrom(limit)
+        message.limits[name].CopyFrom(limit)
 
 
 def agent_changed(context: Context, agent: Agent) -> None:
@@ -251,7 +251,7 @@ def framework_forgotten(context: Context, framework: Framework) -> None:
     """Tell that a completed framework, and every task of it, is no longer remembered."""
     if context.observed:
         for task in framework.completed:
-            _tell_first(context, task)
+            _send_pending(context, task)
         forgotten = operator.FrameworkForgotten()
         forgotten.framework_id.value = framework.id
         context.publish(Change(framework_forgotten=forgotten))
@@ -274,7 +274,7 @@ def task_updated(context: Context, task: Task, status: mesos.TaskStatus, where: 
     """Tell of a task's newest status, and in which list it stands now."""
     if not context.observed:
         return
-    _tell_first(context, task)
+    _send_pending(context, task)
     change = Change()
     updated = change.task_updated
     updated.framework_id.value = task.framework.id
@@ -290,7 +290,7 @@ def task_updated(context: Context, task: Task, status: mesos.TaskStatus, where: 
 def task_forgotten(context: Context, task: Task, where: "operator.TaskList.ValueType") -> None:
     """Tell that a task is no longer remembered in a list."""
     if context.observed:
-        _tell_first(context, task)
+        _send_pending(context, task)
         change = Change()
         forgotten = change.task_forgotten
         forgotten.framework_id.value = task.framework.id
