@@ -52,7 +52,7 @@ class Host:
                 if isinstance(effect, effects.LaunchContainer):
                     launch(effect)
                 elif isinstance(effect, effects.SendToRegistry) and effect.message.HasField("task_update"):
-                    self.cluster.tell(registry_events.TaskUpdated(self.seen_as.session, effect.message.task_update))
+                    self.cluster.handle(registry_events.TaskUpdated(self.seen_as.session, effect.message.task_update))
             self.core.validate()
 
 
@@ -133,7 +133,7 @@ def test_whatever_the_registry_admits_the_agent_runs_or_ends(data: st.DataObject
             break  # a call was refused, and its offer stands
         offer = cluster.offer(framework, agent, str(available))
         cluster.call(framework, call(data, offer))
-        host.deliver([one.message for one in cluster.said if isinstance(one, SendToAgent)])
+        host.deliver([one.message for one in cluster.effects if isinstance(one, SendToAgent)])
     check_that_each_task_runs_or_has_ended(cluster, host, framework.id)
 
 

@@ -240,7 +240,7 @@ async def test_an_agent_that_lies_is_refused_by_the_field(
     lie(message)
     async with open_channel(cluster.registry().grpc) as channel:
         played = PlayedAgent(channel)
-        played.say(session.AgentMessage(register=message))
+        played.send(session.AgentMessage(register=message))
         assert await played.ended() is grpc.StatusCode.INVALID_ARGUMENT
         assert field in await played.details()
     assert agents(cluster) == before

@@ -44,7 +44,7 @@ class Pair:
 
     def check(self) -> None:
         """Another session begins with a snapshot, a cycle is run, and both are sound."""
-        self.cluster.tell(events.AllocatorDisconnected())
+        self.cluster.handle(events.AllocatorDisconnected())
         self.cluster.allocator()
         for effect in self.allocator.handle(allocator_events.CycleStarted(), now=self.cluster.now):
             assert isinstance(effect, allocator_events.Allocated)
@@ -198,7 +198,7 @@ def test_what_an_operator_plans_and_a_framework_answers(
     pair.cluster.operate(call)
     offered = wire.InverseAllocation(framework=pair.cluster.number_of(pair.framework), agent=1)
     offered.unavailability.CopyFrom(window.unavailability)
-    pair.cluster.tell(events.AllocationsMade(wire.Allocations(inverse_allocations=[offered])))
+    pair.cluster.handle(events.AllocationsMade(wire.Allocations(inverse_allocations=[offered])))
     answer = Call(type=Call.ACCEPT_INVERSE_OFFERS if accepts else Call.DECLINE_INVERSE_OFFERS)
     said = answer.accept_inverse_offers if accepts else answer.decline_inverse_offers
     said.filters.refuse_seconds = refuse

@@ -46,12 +46,12 @@ def test_admitted_agent_is_in_the_store(cluster: Cluster) -> None:
     assert stored.id.value == agent.id
 
 
-@pytest.mark.parametrize(("said", "shown"), [("1.12.3", "1.12.3"), ("", "1.11.0")])
-def test_version_of_an_agent_is_that_of_mesos_and_ours_beside_it(cluster: Cluster, said: str, shown: str) -> None:
+@pytest.mark.parametrize(("reported", "shown"), [("1.12.3", "1.12.3"), ("", "1.11.0")])
+def test_version_of_an_agent_is_that_of_mesos_and_ours_beside_it(cluster: Cluster, reported: str, shown: str) -> None:
     cluster.registry.identity.master_info.version = "1.11.0"
-    cluster.tell(events.ObserverJoined(1))
+    cluster.handle(events.ObserverJoined(1))
     register = cluster.register_message()
-    register.mesos_version = said  # an agent from before there were two says none
+    register.mesos_version = reported  # an agent from before there were two says none
     cluster.connect(register)
     changed = cluster.published("agent_changed")[-1]
     assert (changed.agent.version, changed.mezzo_version) == (shown, "0.1.0")
@@ -71,7 +71,7 @@ def test_end_of_the_first_session_does_not_touch_the_second(cluster: Cluster) ->
     agent = cluster.agent()
     first = agent.session
     cluster.come_back(agent)
-    assert cluster.tell(events.AgentDisconnected(first, "closed")) == []
+    assert cluster.handle(events.AgentDisconnected(first, "closed")) == []
 
 
 def test_disconnected_agent_is_not_offered(cluster: Cluster) -> None:
@@ -113,7 +113,7 @@ def test_heartbeats_keep_an_agent(cluster: Cluster) -> None:
     agent = cluster.agent()
     for _ in range(20):
         cluster.advance(15)
-        cluster.tell(events.AgentHeartbeatReceived(agent.session))
+        cluster.handle(events.AgentHeartbeatReceived(agent.session))
     assert agent.id in cluster.registry.state.agents
 
 
@@ -155,7 +155,7 @@ def test_agent_that_speaks_again_while_its_removal_waits_is_kept(make_cluster: M
     cluster.advance(90)
     (left,) = [agent for agent in agents if agent.id in cluster.registry.state.agents]
     for _ in range(100):
-        cluster.tell(events.AgentHeartbeatReceived(left.session))
+        cluster.handle(events.AgentHeartbeatReceived(left.session))
         cluster.advance(10)
     assert left.id in cluster.registry.state.agents
     assert cluster.registry.measure(now=cluster.now)["master/slave_unreachable_canceled"] == 1
@@ -175,7 +175,7 @@ def test_agent_that_comes_back_while_it_is_marked_unreachable_stays_admitted(clu
 def test_leaving_agent_is_removed_and_its_tasks_are_lost(cluster: Cluster) -> None:
     agent, framework = cluster.agent(), cluster.framework()
     cluster.running(framework, agent)
-    cluster.tell(events.AgentLeaving(agent.session, "drained"))
+    cluster.handle(events.AgentLeaving(agent.session, "drained"))
     assert cluster.states(framework) == [("t1", "TASK_LOST")]
     assert cluster.statuses(framework)[0].reason == mesos.TaskStatus.REASON_AGENT_REMOVED
     assert cluster.recovered() == ["cpus(allocated: *):1; mem(allocated: *):128"]
@@ -211,7 +211,7 @@ def test_agent_of_the_store_comes_back_with_its_tasks(make_cluster: MakeCluster)
     assert cluster.on_stream(stream)[0].subscribed.framework_id.value == "old-0000"
     for _ in range(65):
         cluster.advance(10)
-        cluster.tell(events.AgentHeartbeatReceived(agent.session))
+        cluster.handle(events.AgentHeartbeatReceived(agent.session))
     assert "t1" in cluster.registry.state.frameworks["old-0000"].tasks
 
 
@@ -227,7 +227,7 @@ def test_address_that_an_agent_left_is_free_for_another(cluster: Cluster) -> Non
     cluster.disconnect(first)
     first.register.pid = "slave(1)@10.0.0.1:7002"
     cluster.come_back(first)
-    cluster.tell(events.AgentLeaving(first.session, "scaled down"))
+    cluster.handle(events.AgentLeaving(first.session, "scaled down"))
     second = cluster.agent(pid="slave(1)@10.0.0.1:7001")
     assert set(cluster.registry.state.agents) == {second.id}
 
@@ -331,7 +331,7 @@ def test_agent_with_an_attribute_that_is_no_amount_comes_back(cluster: Cluster, 
     attribute.scalar.value = value
     session = cluster.connect(register)
     register.agent_info.id.value = next(iter(cluster.registry.state.agents))
-    cluster.tell(events.AgentDisconnected(session, "the stream broke"))
+    cluster.handle(events.AgentDisconnected(session, "the stream broke"))
     cluster.connect(register)
     assert [one.session for one in cluster.registry.state.agents.values()] == [session + 1]
 
@@ -372,9 +372,9 @@ def test_agent_without_an_id_that_has_tasks_is_refused(cluster: Cluster) -> None
 def test_forgotten_unreachable_agents_are_the_oldest_and_those_beyond_the_count(make_cluster: MakeCluster) -> None:
     marked = {f"S{number}": START - number for number in range(5)}
     cluster = make_cluster(Settings(registry_max_agent_count=2), events.Elected(unreachable=marked))
-    said = cluster.advance(900)
+    collected = cluster.advance(900)
     assert set(cluster.registry.state.unreachable) == {"S0", "S1"}
-    writes = [[write.key for write in one.writes] for one in said if isinstance(one, effects.Persist)]
+    writes = [[write.key for write in one.writes] for one in collected if isinstance(one, effects.Persist)]
     assert writes == [["S4"], ["S3"], ["S2"]], "all of them as one might be more than a transaction holds"
 
 
@@ -390,7 +390,7 @@ def test_snapshot_tells_of_unreachable_agents(make_cluster: MakeCluster) -> None
     cluster = make_cluster(
         Settings(registry_max_agent_count=1), events.Elected(unreachable={"a": START, "b": START + 1})
     )
-    cluster.tell(events.ObserverJoined(1))
+    cluster.handle(events.ObserverJoined(1))
     gone = [(one.agent_id.value, one.unreachable) for one in cluster.published("agent_gone")]
     assert gone == [("a", True), ("b", True)]
     cluster.advance(901.0)

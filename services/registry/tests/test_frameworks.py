@@ -54,7 +54,7 @@ def test_end_of_the_older_stream_does_not_touch_the_newer(cluster: Cluster) -> N
     framework = cluster.framework()
     older = framework.stream_id
     cluster.resubscribe(framework)
-    assert cluster.tell(events.FrameworkStreamClosed(older)) == []
+    assert cluster.handle(events.FrameworkStreamClosed(older)) == []
     assert cluster.registry.state.frameworks[framework.id].connected
 
 
@@ -186,19 +186,19 @@ def test_framework_with_an_id_that_no_folder_could_have_gets_an_error(cluster: C
 def test_subscription_with_two_different_ids_is_refused(cluster: Cluster) -> None:
     call = subscribe_call()
     call.framework_id.value = "a"
-    cluster.tell(events.FrameworkSubscribing(1, "s", call))
+    cluster.handle(events.FrameworkSubscribing(1, "s", call))
     assert cluster.refusal().startswith("InvalidRequest: subscribe.framework_info.id.value")
 
 
 def test_subscription_without_a_name_is_refused(cluster: Cluster) -> None:
     call = subscribe_call()
     call.subscribe.framework_info.ClearField("name")
-    cluster.tell(events.FrameworkSubscribing(1, "s", call))
+    cluster.handle(events.FrameworkSubscribing(1, "s", call))
     assert cluster.refusal() == "InvalidRequest: subscribe.framework_info.name: must be set"
 
 
 def test_subscription_without_a_body_is_refused(cluster: Cluster) -> None:
-    cluster.tell(events.FrameworkSubscribing(1, "s", Call(type=Call.SUBSCRIBE)))
+    cluster.handle(events.FrameworkSubscribing(1, "s", Call(type=Call.SUBSCRIBE)))
     assert cluster.refusal().startswith("InvalidRequest: subscribe: must be set")
 
 
@@ -229,9 +229,9 @@ def test_agents_that_run_its_tasks_are_told_how_a_framework_describes_itself_now
     cluster.running(framework, agent)
     framework.info.webui_url = "http://x"
     cluster.resubscribe(framework)
-    (told,) = cluster.of(effects.SendToAgent)
-    assert told.session == agent.session
-    assert told.message.framework_update.framework_info.webui_url == "http://x"
+    (sent,) = cluster.of(effects.SendToAgent)
+    assert sent.session == agent.session
+    assert sent.message.framework_update.framework_info.webui_url == "http://x"
 
 
 def update_call(framework_info: mesos.FrameworkInfo) -> scheduler.Call:
@@ -321,7 +321,7 @@ def test_call_of_an_unknown_framework_is_refused(cluster: Cluster) -> None:
 
 
 def test_call_without_a_framework_id_is_refused(cluster: Cluster) -> None:
-    cluster.tell(events.FrameworkCalled(1, "s", Call(type=Call.TEARDOWN)))
+    cluster.handle(events.FrameworkCalled(1, "s", Call(type=Call.TEARDOWN)))
     assert cluster.refusal() == "InvalidRequest: framework_id.value: must be set"
 
 
@@ -397,8 +397,8 @@ def test_limits_of_regular_expressions_are_the_flags(make_cluster: MakeCluster) 
     cluster.allocator()
     stream = cluster.subscribe(cluster.framework_info(), offer_constraints=constraints("[a-z]{100}"))
     assert cluster.on_stream(stream)[0].type == scheduler.Event.SUBSCRIBED
-    (told,) = [one.framework_update for one in cluster.to_allocator()]
-    assert told.offer_constraints == constraints("[a-z]{100}")
+    (sent,) = [one.framework_update for one in cluster.to_allocator()]
+    assert sent.offer_constraints == constraints("[a-z]{100}")
 
 
 def test_update_replaces_roles_suppression_and_constraints(cluster: Cluster) -> None:
@@ -411,7 +411,7 @@ def test_update_replaces_roles_suppression_and_constraints(cluster: Cluster) -> 
     call.update_framework.offer_constraints.CopyFrom(constraints("r1", "web"))
     cluster.call(framework, call)
     assert [one.rescind.offer_id for one in cluster.to_framework(framework)] == [offer.id]
-    (told,) = [one.framework_update for one in cluster.to_allocator() if one.HasField("framework_update")]
-    assert list(told.framework_info.roles) == ["web", "ops"]
-    assert list(told.suppressed_roles) == ["ops"]
-    assert told.offer_constraints == constraints("r1", "web")
+    (sent,) = [one.framework_update for one in cluster.to_allocator() if one.HasField("framework_update")]
+    assert list(sent.framework_info.roles) == ["web", "ops"]
+    assert list(sent.suppressed_roles) == ["ops"]
+    assert sent.offer_constraints == constraints("r1", "web")

@@ -86,7 +86,7 @@ async def test_standby_takes_over_and_knows_agents_and_weights(zookeeper: ZooKee
         async with registry(zookeeper) as (second, _), open_channel(second) as other:
             agent = PlayedAgent(channel)
             await agent.register()
-            agent_id = (await agent.hear("registered")).agent_id.value
+            agent_id = (await agent.receive("registered")).agent_id.value
             change = operator.CallRequest()
             change.call.type = master.Call.UPDATE_WEIGHTS
             change.call.update_weights.weight_infos.add(role="web", weight=2.0)
@@ -100,7 +100,7 @@ async def test_standby_takes_over_and_knows_agents_and_weights(zookeeper: ZooKee
             assert [(one.role, one.weight) for one in answer.response.get_weights.weight_infos] == [("web", 2.0)]
             again = PlayedAgent(other)
             await again.register(agent_id=agent_id)
-            assert (await again.hear("registered")).agent_id.value == agent_id
+            assert (await again.receive("registered")).agent_id.value == agent_id
             await again.end()
 
 
@@ -113,7 +113,7 @@ async def test_work_goes_on_while_zookeeper_does_not_answer_and_admissions_wait(
         framework = PlayedFramework(channel)
         await framework.subscribed()
         zookeeper.resume()
-        assert (await agent.hear("registered")).agent_id.value
+        assert (await agent.receive("registered")).agent_id.value
         framework.cancel()
         await agent.end()
 

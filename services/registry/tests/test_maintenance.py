@@ -73,7 +73,7 @@ def advise(
     one = allocations.inverse_allocations.add(framework=cluster.number_of(framework))
     one.agent = cluster.registry.state.agents[agent.id].number
     one.unavailability.CopyFrom(when)
-    cluster.tell(events.AllocationsMade(allocations))
+    cluster.handle(events.AllocationsMade(allocations))
     sent = cluster.to_framework(framework)
     return [offer for event in sent for offer in event.inverse_offers.inverse_offers]
 
@@ -89,11 +89,11 @@ def draining(cluster: Cluster) -> tuple[FakeAgent, FakeFramework, mesos.InverseO
 
 def answer(kind: str, *offers: mesos.InverseOffer, refuse: float | None = None) -> scheduler.Call:
     call = scheduler.Call(type=scheduler.Call.Type.Value(f"{kind}_INVERSE_OFFERS"))
-    said = call.accept_inverse_offers if kind == "ACCEPT" else call.decline_inverse_offers
-    said.inverse_offer_ids.extend(offer.id for offer in offers)
+    reply = call.accept_inverse_offers if kind == "ACCEPT" else call.decline_inverse_offers
+    reply.inverse_offer_ids.extend(offer.id for offer in offers)
     if refuse is not None:
-        said.filters.refuse_seconds = refuse
-    said.SetInParent()
+        reply.filters.refuse_seconds = refuse
+    reply.SetInParent()
     return call
 
 
@@ -309,17 +309,17 @@ def test_framework_is_asked_to_leave(cluster: Cluster) -> None:
     ],
 )
 def test_answer_is_passed_on_and_shown_to_operators(
-    cluster: Cluster, kind: str, told: "Answered.Answer.ValueType", shown: "Status.Status.ValueType"
+    cluster: Cluster, kind: str, answer_type: "Answered.Answer.ValueType", shown: "Status.Status.ValueType"
 ) -> None:
     agent, framework, offer = draining(cluster)
     assert not status(cluster).status.draining_machines[0].statuses
     cluster.call(framework, answer(kind, offer, refuse=60.0))
     (message,) = cluster.to_allocator()
     answered = message.inverse_offer_answered
-    assert (answered.answer, answered.filters.refuse_seconds) == (told, 60.0)
+    assert (answered.answer, answered.filters.refuse_seconds) == (answer_type, 60.0)
     assert answered.agent == cluster.registry.state.agents[agent.id].number
-    (said,) = status(cluster).status.draining_machines[0].statuses
-    assert (said.status, said.framework_id.value) == (shown, framework.id)
+    (reply,) = status(cluster).status.draining_machines[0].statuses
+    assert (reply.status, reply.framework_id.value) == (shown, framework.id)
     cluster.call(framework, answer(kind, offer))
     assert not cluster.to_allocator(), "it is no longer out"
 

@@ -6,10 +6,10 @@ from mezzo_registry.config import Config
 
 
 def http_address(config: Config) -> str | None:
-    told = LeaderInfo.parse(master_info_json(master_info(config, config.hostname, "id"), f"{config.hostname}:5060"))
-    assert told is not None
-    assert told.grpc_address == f"{config.hostname}:5060"
-    return told.http_address
+    parsed = LeaderInfo.parse(master_info_json(master_info(config, config.hostname, "id"), f"{config.hostname}:5060"))
+    assert parsed is not None
+    assert parsed.grpc_address == f"{config.hostname}:5060"
+    return parsed.http_address
 
 
 def test_the_advertised_address_is_where_clients_find_http_whatever_the_registry_is_called() -> None:

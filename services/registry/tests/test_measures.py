@@ -100,7 +100,7 @@ def of_framework(cluster: Cluster, framework: FakeFramework, name: str = "test")
     return {name.removeprefix(prefix): value for name, value in numbers.items() if name.startswith(prefix)}
 
 
-def told(cluster: Cluster, framework: FakeFramework) -> dict[str, float]:
+def metrics_of(cluster: Cluster, framework: FakeFramework) -> dict[str, float]:
     """The same without zeros."""
     return {name: value for name, value in of_framework(cluster, framework).items() if value}
 
@@ -111,11 +111,11 @@ def test_what_is_published_of_a_framework_is_what_mesos_publishes(cluster: Clust
 
 def test_a_frameworks_calls_events_offers_and_tasks_are_counted_as_they_happen(cluster: Cluster) -> None:
     agent, framework = cluster.agent(), cluster.framework()
-    assert told(cluster, framework) == {
+    assert metrics_of(cluster, framework) == {
         "subscribed": 1, "calls": 1, "calls/subscribe": 1, "events": 2, "events/subscribed": 1, "events/heartbeat": 1,
     }  # fmt: skip
     cluster.running(framework, agent, "t1")
-    counted = told(cluster, framework)
+    counted = metrics_of(cluster, framework)
     assert (counted["offers/sent"], counted["offers/accepted"]) == (1, 1)
     assert (counted["operations"], counted["operations/launch"]) == (1, 1)
     assert (counted["tasks/active/task_running"], counted["calls/accept"]) == (1, 1)
@@ -127,7 +127,7 @@ def test_a_frameworks_calls_events_offers_and_tasks_are_counted_as_they_happen(c
     cluster.call(framework, Call(type=Call.SUPPRESS))
     cluster.offer(framework, agent)
     cluster.disconnect(agent)
-    counted = told(cluster, framework)
+    counted = metrics_of(cluster, framework)
     assert "tasks/active/task_running" not in counted
     assert counted["tasks/terminal/task_finished"] == 1
     assert (counted["offers/sent"], counted["offers/declined"], counted["offers/rescinded"]) == (3, 1, 1)
@@ -141,7 +141,7 @@ def test_tasks_that_never_were_and_calls_that_are_refused_are_not_the_frameworks
     offer = cluster.offer(framework, agent, "cpus:1")
     cluster.accept(framework, [offer], cluster.task_info(offer, "t1", "cpus:2"))
     cluster.call(framework, Call(type=Call.KILL))
-    counted = told(cluster, framework)
+    counted = metrics_of(cluster, framework)
     assert not [name for name in counted if name.startswith("tasks/")]
     assert "calls/kill" not in counted
 
@@ -150,28 +150,28 @@ def test_tasks_out_of_reach_are_active_and_back_when_their_agent_is(cluster: Clu
     agent, framework = cluster.agent(), cluster.framework("PARTITION_AWARE", failover_timeout=1000.0)
     cluster.running(framework, agent, "t1")
     cluster.advance(76.0)
-    counted = told(cluster, framework)
+    counted = metrics_of(cluster, framework)
     assert (counted.get("tasks/active/task_running"), counted["tasks/active/task_unreachable"]) == (None, 1)
     cluster.come_back(agent)
-    assert "tasks/active/task_unreachable" not in told(cluster, framework)
+    assert "tasks/active/task_unreachable" not in metrics_of(cluster, framework)
 
 
 def test_a_heartbeat_between_the_turns_is_counted(cluster: Cluster) -> None:
     framework = cluster.framework()
-    before = told(cluster, framework)["events/heartbeat"]
+    before = metrics_of(cluster, framework)["events/heartbeat"]
     cluster.registry.heartbeat_sent(framework.stream_id)
     cluster.registry.heartbeat_sent("a stream that has ended")
-    assert told(cluster, framework)["events/heartbeat"] == before + 1
+    assert metrics_of(cluster, framework)["events/heartbeat"] == before + 1
 
 
 def test_a_framework_that_has_ended_is_published_while_it_is_remembered(make_cluster: MakeCluster) -> None:
     cluster = make_cluster(Settings(max_completed_frameworks=1))
     first, second = cluster.framework(), cluster.framework()
     cluster.call(first, Call(type=Call.TEARDOWN))
-    counted = told(cluster, first)
+    counted = metrics_of(cluster, first)
     assert (counted["calls/teardown"], counted.get("subscribed")) == (1, None)
     cluster.call(second, Call(type=Call.TEARDOWN))
-    assert (told(cluster, first), told(cluster, second)["calls/teardown"]) == ({}, 1)
+    assert (metrics_of(cluster, first), metrics_of(cluster, second)["calls/teardown"]) == ({}, 1)
 
 
 def test_frameworks_beyond_the_limit_are_left_out_and_counted(
@@ -258,4 +258,4 @@ def test_operations_are_counted_by_kind_and_by_what_came_of_them(cluster: Cluste
     numbers = cluster.registry.measure(now=cluster.now, in_full=True)
     counted = {name.removeprefix("master/operations/"): value for name, value in numbers.items() if value}
     assert [counted[name] for name in ("total", "error", "reserve/total", "reserve/error")] == [1, 1, 1, 1]
-    assert told(cluster, framework)["operations/reserve"] == 1
+    assert metrics_of(cluster, framework)["operations/reserve"] == 1

@@ -140,7 +140,7 @@ def two(cluster: Cluster) -> tuple[FakeFramework, FakeAgent, mesos.TaskInfo]:
 
 def test_task_of_an_agent_that_leaves(cluster: Cluster) -> None:
     framework, agent, _ = two(cluster)
-    cluster.tell(events.AgentLeaving(agent.session, "scaled down"))
+    cluster.handle(events.AgentLeaving(agent.session, "scaled down"))
     assert messages(cluster, framework) == ["Agent node-7 removed: the agent unregistered"]
 
 
@@ -170,7 +170,7 @@ def test_task_that_its_agent_lost(cluster: Cluster) -> None:
 
 def test_task_of_a_framework_that_is_removed(cluster: Cluster) -> None:
     framework, _, _ = two(cluster)
-    cluster.tell(events.ObserverJoined(1))
+    cluster.handle(events.ObserverJoined(1))
     cluster.call(framework, Call(type=Call.TEARDOWN))
     (updated,) = cluster.published("task_updated")
     assert updated.status.message == f"Framework {framework.id} removed"

@@ -32,7 +32,7 @@ class Led:
         return self.cluster.registry.oldest_offer_seconds(now=self.cluster.now)
 
 
-def told(cluster: Cluster, name: str, **labels: str) -> float | None:
+def metric(cluster: Cluster, name: str, **labels: str) -> float | None:
     """A metric of the registry, as it is scraped now."""
     scraped = CollectorRegistry()
     scraped.register(CoreCollector(Led(cluster)))
@@ -44,49 +44,49 @@ def test_tasks_are_told_by_state_and_their_ends_by_reason(cluster: Cluster) -> N
     cluster.running(framework, agent, "t1")
     offer = cluster.offer(framework, agent, "cpus:1")
     cluster.accept(framework, [offer], cluster.task_info(offer, "t2", "cpus:2"))
-    assert told(cluster, "tasks", state="running") == 1
-    assert told(cluster, "tasks_ended_total", state="error") == 1
+    assert metric(cluster, "tasks", state="running") == 1
+    assert metric(cluster, "tasks_ended_total", state="error") == 1
     reason = {"state": "error", "source": "master", "reason": "task_invalid"}
-    assert told(cluster, "task_reasons_total", **reason) == 1
-    assert told(cluster, "offers_ended_total", outcome="accepted") == 2
+    assert metric(cluster, "task_reasons_total", **reason) == 1
+    assert metric(cluster, "offers_ended_total", outcome="accepted") == 2
 
 
 def test_memory_is_told_in_bytes(cluster: Cluster) -> None:
     agent, framework = cluster.agent("cpus:4;mem:4096"), cluster.framework()
     cluster.launched(framework, agent, "t1", "cpus:1.5;mem:128")
-    assert told(cluster, "resource_capacity", resource="mem") == 4096 * 1024 * 1024
-    assert told(cluster, "resource_allocated", resource="mem") == 128 * 1024 * 1024
-    assert told(cluster, "resource_allocated", resource="cpus") == 1.5
+    assert metric(cluster, "resource_capacity", resource="mem") == 4096 * 1024 * 1024
+    assert metric(cluster, "resource_allocated", resource="mem") == 128 * 1024 * 1024
+    assert metric(cluster, "resource_allocated", resource="cpus") == 1.5
 
 
 def test_offers_are_told_by_how_old_they_are_and_were(cluster: Cluster) -> None:
     agent, framework = cluster.agent("cpus:4;mem:4096"), cluster.framework()
-    assert told(cluster, "oldest_offer_age_seconds") == 0
+    assert metric(cluster, "oldest_offer_age_seconds") == 0
     offer = cluster.offer(framework, agent, "cpus:1")
     cluster.now += 5
-    assert told(cluster, "oldest_offer_age_seconds") == 5
+    assert metric(cluster, "oldest_offer_age_seconds") == 5
     decline = Call(type=Call.DECLINE)
     decline.decline.offer_ids.append(offer.id)
     cluster.call(framework, decline)
     declined = {"outcome": "declined"}
-    assert told(cluster, "offer_age_seconds_bucket", le="1.0", **declined) == 0
-    assert told(cluster, "offer_age_seconds_bucket", le="10.0", **declined) == 1
-    assert told(cluster, "offer_age_seconds_sum", **declined) == 5
+    assert metric(cluster, "offer_age_seconds_bucket", le="1.0", **declined) == 0
+    assert metric(cluster, "offer_age_seconds_bucket", le="10.0", **declined) == 1
+    assert metric(cluster, "offer_age_seconds_sum", **declined) == 5
 
 
 def test_agents_are_told_by_how_they_came_and_went(cluster: Cluster) -> None:
     agent = cluster.agent()
-    assert told(cluster, "agents_admitted_total", how="registrations") == 1
-    cluster.tell(events.AgentLeaving(agent.session, ""))
-    assert told(cluster, "agents_removed_total", reason="unregistered") == 1
+    assert metric(cluster, "agents_admitted_total", how="registrations") == 1
+    cluster.handle(events.AgentLeaving(agent.session, ""))
+    assert metric(cluster, "agents_removed_total", reason="unregistered") == 1
 
 
 def test_messages_are_told_by_kind_and_by_whether_they_made_sense(cluster: Cluster) -> None:
     agent, framework = cluster.agent("cpus:4;mem:4096"), cluster.framework()
     cluster.running(framework, agent, "t1")
-    assert told(cluster, "messages_total", kind="status_update") == 1
-    assert told(cluster, "checked_messages_total", kind="status_updates", outcome="valid") == 1
-    assert told(cluster, "checked_messages_total", kind="status_updates", outcome="invalid") == 0
+    assert metric(cluster, "messages_total", kind="status_update") == 1
+    assert metric(cluster, "checked_messages_total", kind="status_updates", outcome="valid") == 1
+    assert metric(cluster, "checked_messages_total", kind="status_updates", outcome="invalid") == 0
 
 
 def test_what_the_allocator_says_of_roles_is_told_up_to_a_number_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,12 +94,12 @@ def test_what_the_allocator_says_of_roles_is_told_up_to_a_number_of_them(monkeyp
     metrics = RegistryMetrics("0.1.0")
     shares = {"a": 0.25, "b": 0.5, "c": 1.0}
     metrics.cycle(allocator.Cycle(active_filters={"a": 3}, dominant_shares=shares))
-    told = metrics.by_role()
-    assert told["allocator/mesos/offer_filters/roles/a/active"] == 3
-    of_roles = {name: value for name, value in told.items() if name.endswith("/shares/dominant")}
+    numbers = metrics.by_role()
+    assert numbers["allocator/mesos/offer_filters/roles/a/active"] == 3
+    of_roles = {name: value for name, value in numbers.items() if name.endswith("/shares/dominant")}
     assert len(of_roles) == 2
     assert all(shares[name.split("/")[3]] == value for name, value in of_roles.items())
-    assert told["allocator/mesos/roles_without_metrics"] == 1
+    assert numbers["allocator/mesos/roles_without_metrics"] == 1
     assert not [name for name in metrics.numbers(0, 0) if "/roles/" in name], (
         "Prometheus' exporter asks for these alone"
     )

@@ -56,7 +56,7 @@ def test_offers_of_one_cycle_come_in_one_event(cluster: Cluster) -> None:
     for number in numbers:
         one = allocations.allocations.add(framework=cluster.number_of(framework), agent=number, role="*")
         one.resources.extend(Resources.parse("cpus:1").messages())
-    cluster.tell(events.AllocationsMade(allocations))
+    cluster.handle(events.AllocationsMade(allocations))
     (event,) = cluster.to_framework(framework)
     assert len(event.offers.offers) == 3
 
@@ -553,7 +553,7 @@ def test_new_allocator_is_given_everything(make_cluster: MakeCluster) -> None:
 def test_running_tasks_do_not_need_an_allocator(cluster: Cluster) -> None:
     agent, framework = cluster.agent(), cluster.framework()
     cluster.launched(framework, agent)
-    cluster.tell(events.AllocatorDisconnected())
+    cluster.handle(events.AllocatorDisconnected())
     identifier, _ = cluster.update(framework, agent, "t1", "TASK_FINISHED")
     assert cluster.states(framework) == [("t1", "TASK_FINISHED")]
     assert cluster.to_allocator() == []

@@ -72,7 +72,7 @@ def rescinded(cluster: Cluster, framework: FakeFramework) -> list[str]:
 
 
 def test_weights_are_stored_before_anybody_is_told(cluster: Cluster) -> None:
-    cluster.tell(events.ObserverJoined(1))
+    cluster.handle(events.ObserverJoined(1))
     cluster.hold_store()
     cluster.operate(weights(web=2.0))
     assert not cluster.of(effects.Answer)
@@ -92,11 +92,11 @@ def test_next_leader_and_a_new_allocator_know_what_is_configured(cluster: Cluste
     later.allocator()
     kinds = [one.WhichOneof("message") for one in later.to_allocator()]
     assert kinds == ["begin", "role_update", "role_update", "snapshot_end"]
-    told = later.roles_to_allocator()
-    assert told["web"].weight == 2.0
-    assert dict(told["eng"].quota_guarantees) == {"cpus": 0.5}
-    assert dict(told["eng"].quota_limits) == {"cpus": 4.0, "mem": 64.0}
-    assert told["eng"].weight == 1.0
+    sent = later.roles_to_allocator()
+    assert sent["web"].weight == 2.0
+    assert dict(sent["eng"].quota_guarantees) == {"cpus": 0.5}
+    assert dict(sent["eng"].quota_limits) == {"cpus": 4.0, "mem": 64.0}
+    assert sent["eng"].weight == 1.0
 
 
 def test_operator_reads_the_weights_that_were_set(cluster: Cluster) -> None:
@@ -318,8 +318,8 @@ def test_guarantee_that_is_met_needs_no_room(cluster: Cluster) -> None:
 def test_quota_of_old_is_guarantee_and_limit(cluster: Cluster) -> None:
     cluster.agent("cpus:4;mem:100")
     cluster.operate(old_quota("web", "cpus:2;mem:50"))
-    told = cluster.roles_to_allocator()["web"]
-    assert dict(told.quota_guarantees) == dict(told.quota_limits) == {"cpus": 2.0, "mem": 50.0}
+    sent = cluster.roles_to_allocator()["web"]
+    assert dict(sent.quota_guarantees) == dict(sent.quota_limits) == {"cpus": 2.0, "mem": 50.0}
     cluster.operate(old_quota("web", "cpus:1"))
     assert cluster.refusal().startswith("InvalidRequest: set_quota.quota_request.role: ")
 
@@ -342,7 +342,7 @@ def _empty_quota() -> master.Call:
 def test_removed_quota_is_told_and_forgotten(cluster: Cluster, make_cluster: MakeCluster) -> None:
     cluster.agent("cpus:4")
     cluster.operate(old_quota("web", "cpus:2"))
-    cluster.tell(events.ObserverJoined(1))
+    cluster.handle(events.ObserverJoined(1))
     (known,) = cluster.published("role_changed")
     assert known.configured
     assert dict(known.quota_guarantees) == {"cpus": 2.0}
@@ -357,7 +357,7 @@ def test_removed_quota_is_told_and_forgotten(cluster: Cluster, make_cluster: Mak
 
 
 def test_role_without_frameworks_and_configuration_is_forgotten(cluster: Cluster) -> None:
-    cluster.tell(events.ObserverJoined(1))
+    cluster.handle(events.ObserverJoined(1))
     framework = cluster.framework("MULTI_ROLE", roles=["web", "eng"], failover_timeout=0.0)
     assert {one.role for one in cluster.published("role_changed") if not one.forgotten} == {"web", "eng"}
     cluster.operate(weights(eng=2.0))
@@ -392,16 +392,16 @@ def test_role_update_of_a_resource_is_no_quota_of_another(cluster: Cluster) -> N
     cluster.agent("cpus:4;mem:100")
     cluster.operate(quota(("web", {"cpus": 1}, {"mem": 10})))
     assert cluster.of(effects.Answer)
-    told = cluster.roles_to_allocator()["web"]
-    assert (dict(told.quota_guarantees), dict(told.quota_limits)) == ({"cpus": 1.0}, {"mem": 10.0})
+    sent = cluster.roles_to_allocator()["web"]
+    assert (dict(sent.quota_guarantees), dict(sent.quota_limits)) == ({"cpus": 1.0}, {"mem": 10.0})
 
 
 def test_flags_of_the_allocator_are_told_with_the_registrys(cluster: Cluster) -> None:
-    cluster.tell(events.ObserverJoined(1))
-    cluster.tell(events.AllocatorReady({"role_sorter": "drf"}))
+    cluster.handle(events.ObserverJoined(1))
+    cluster.handle(events.AllocatorReady({"role_sorter": "drf"}))
     (changed,) = cluster.published("flags_changed")
     assert dict(changed.flags) == {"role_sorter": "drf", **cluster.registry.identity.flags}
-    assert cluster.tell(events.AllocatorReady({"role_sorter": "drf"})) == []
-    cluster.tell(events.ObserverJoined(2))
+    assert cluster.handle(events.AllocatorReady({"role_sorter": "drf"})) == []
+    cluster.handle(events.ObserverJoined(2))
     (begin,) = cluster.published("snapshot_begin")
     assert begin.flags == changed.flags

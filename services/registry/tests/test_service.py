@@ -84,11 +84,11 @@ async def serving(work_dir: Path, **flags: Any) -> AsyncIterator[Service]:
 async def cluster_of_two(registry: Service) -> tuple[PlayedAgent, PlayedFramework, mesos.Offer]:
     agent = PlayedAgent(registry.channel)
     await agent.register()
-    registered = await agent.hear("registered")
+    registered = await agent.receive("registered")
     agent.id = registered.agent_id.value
     framework = PlayedFramework(registry.channel)
     await framework.subscribed()
-    event = await framework.hear("OFFERS")
+    event = await framework.receive("OFFERS")
     return agent, framework, event.offers.offers[0]
 
 
@@ -96,13 +96,13 @@ async def test_task_goes_from_offer_to_finish(registry: Service) -> None:
     agent, framework, offer = await cluster_of_two(registry)
     assert offer.url.path == "/slave(1)"
     await framework.call(framework.launch(offer, "t1"))
-    run = await agent.hear("run_task")
+    run = await agent.receive("run_task")
     for state in ("TASK_RUNNING", "TASK_FINISHED"):
         identifier = await agent.update(run, state)
-        event = await framework.hear("UPDATE")
+        event = await framework.receive("UPDATE")
         assert mesos.TaskState.Name(event.update.status.state) == state
         await framework.call(framework.acknowledge(event.update.status))
-        acknowledged = await agent.hear("acknowledge_update")
+        acknowledged = await agent.receive("acknowledge_update")
         assert acknowledged.uuid == identifier
     assert await agent.end() is grpc.StatusCode.OK
     framework.cancel()
@@ -126,7 +126,7 @@ async def test_session_with_the_allocator_that_fails_as_nobody_expected_is_opene
 async def test_first_heartbeat_follows_the_subscription_at_once(registry: Service) -> None:
     framework = PlayedFramework(registry.channel)
     await framework.subscribed()
-    await framework.hear("HEARTBEAT")
+    await framework.receive("HEARTBEAT")
     assert framework.stream_id
     framework.cancel()
 
@@ -141,7 +141,7 @@ async def test_many_calls_on_one_stream_are_answered_by_number(registry: Service
         (2, 0),
     ]
     assert results[1].message.startswith("kill: ")
-    assert [(await agent.hear("run_task")).task.task_id.value for _ in range(2)] == ["t1", "t2"]
+    assert [(await agent.receive("run_task")).task.task_id.value for _ in range(2)] == ["t1", "t2"]
     await agent.end()
     framework.cancel()
 
@@ -180,14 +180,14 @@ async def test_malformed_subscription_is_an_invalid_argument(registry: Service) 
 
 async def test_invalid_role_ends_the_stream_with_an_error_event(registry: Service) -> None:
     framework = PlayedFramework(registry.channel, mesos.FrameworkInfo(user="root", name="x", role="a b"))
-    event = await framework.hear("ERROR")
+    event = await framework.receive("ERROR")
     assert event.error.message.startswith("subscribe.framework_info.role: ")
     assert await framework.ended() is grpc.StatusCode.OK
 
 
 async def test_session_that_does_not_begin_with_register_is_refused(registry: Service) -> None:
     agent = PlayedAgent(registry.channel)
-    agent.say(agent_session.AgentMessage(heartbeat=agent_session.Heartbeat()))
+    agent.send(agent_session.AgentMessage(heartbeat=agent_session.Heartbeat()))
     assert await agent.ended() is grpc.StatusCode.INVALID_ARGUMENT
     assert "Register" in await agent.details()
 
@@ -196,7 +196,7 @@ async def test_agent_that_makes_no_sense_is_refused_with_the_field(registry: Ser
     agent = PlayedAgent(registry.channel)
     register = agent_session.Register()
     register.agent_info.hostname = ""
-    agent.say(agent_session.AgentMessage(register=register))
+    agent.send(agent_session.AgentMessage(register=register))
     assert await agent.ended() is grpc.StatusCode.INVALID_ARGUMENT
     assert (await agent.details()).startswith("register.agent_info.hostname: ")
 
@@ -204,10 +204,10 @@ async def test_agent_that_makes_no_sense_is_refused_with_the_field(registry: Ser
 async def test_second_session_of_an_agent_ends_the_first(registry: Service) -> None:
     first = PlayedAgent(registry.channel)
     await first.register()
-    agent_id = (await first.hear("registered")).agent_id.value
+    agent_id = (await first.receive("registered")).agent_id.value
     second = PlayedAgent(registry.channel)
     await second.register(agent_id=agent_id)
-    assert (await second.hear("registered")).agent_id.value == agent_id
+    assert (await second.receive("registered")).agent_id.value == agent_id
     assert await first.ended() is grpc.StatusCode.ABORTED
     await second.end()
 
@@ -236,9 +236,9 @@ async def test_observer_sees_a_snapshot_and_then_each_change(registry: Service) 
     await framework.call(framework.launch(offer, "t1"))
     added = await watched(changes, lambda change: change.HasField("task_added"))
     assert added[-1].task_added.task.task_id.value == "t1"
-    run = await agent.hear("run_task")
+    run = await agent.receive("run_task")
     await agent.update(run, "TASK_FINISHED")
-    await framework.hear("UPDATE")
+    await framework.receive("UPDATE")
     updated = await watched(changes, lambda change: change.HasField("task_updated"))
     assert updated[-1].task_updated.latest.state == mesos.TASK_FINISHED
     assert updated[-1].task_updated.unacknowledged
@@ -260,7 +260,7 @@ async def test_each_heartbeat_of_a_framework_is_counted(tmp_path: Path) -> None:
         framework = PlayedFramework(registry.channel)
         await framework.subscribed()
         for _ in range(3):  # the first is a part of the subscription
-            await framework.hear("HEARTBEAT")
+            await framework.receive("HEARTBEAT")
         numbers = await metrics_of(registry)
         assert numbers[f"master/frameworks/test/{framework.id}/events/heartbeat"] >= 3
         framework.cancel()
@@ -300,7 +300,7 @@ async def test_operator_kills_a_task(registry: Service) -> None:
     request = operator.KillTaskRequest()
     request.framework_id.value, request.task_id.value = framework.id, "t1"
     await registry.operators.KillTask(request, timeout=PATIENCE_SECONDS)
-    assert (await agent.hear("kill_task")).task_id.value == "t1"
+    assert (await agent.receive("kill_task")).task_id.value == "t1"
     request.task_id.value = "t2"
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await registry.operators.KillTask(request, timeout=PATIENCE_SECONDS)
@@ -316,14 +316,14 @@ async def test_reasons_are_the_allocators(registry: Service) -> None:
     request = operator.ExplainRequest(framework_id=framework.id, role="*", agent_id=agent.id)
     response = await registry.operators.Explain(request, timeout=PATIENCE_SECONDS)
     assert list(response.explanations) == [explanation]
-    (asked,) = registry.allocator.asked
+    (asked,) = registry.allocator.explain_requests
     assert (asked.framework_id, asked.role, asked.agent_id) == (framework.id, "*", agent.id)
     framework.cancel()
     await agent.end()
 
 
 @pytest.mark.parametrize(
-    ("said", "heard", "words"),
+    ("replied", "received", "words"),
     [
         (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.NOT_FOUND, "there is no framework 'x'"),
         (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INVALID_ARGUMENT, "there is no framework 'x'"),
@@ -332,13 +332,13 @@ async def test_reasons_are_the_allocators(registry: Service) -> None:
     ],
 )
 async def test_refusal_of_the_allocator_is_carried_through(
-    registry: Service, said: grpc.StatusCode, heard: grpc.StatusCode, words: str
+    registry: Service, replied: grpc.StatusCode, received: grpc.StatusCode, words: str
 ) -> None:
     agent, framework, _ = await cluster_of_two(registry)
-    registry.allocator.refuses = (said, "framework_id: there is no framework 'x'")
+    registry.allocator.refuses = (replied, "framework_id: there is no framework 'x'")
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await registry.operators.Explain(operator.ExplainRequest(framework_id="x"), timeout=PATIENCE_SECONDS)
-    assert refused.value.code() is heard
+    assert refused.value.code() is received
     assert words in (refused.value.details() or "")
     framework.cancel()
     await agent.end()
@@ -378,7 +378,7 @@ async def test_restarted_registry_knows_its_agents_and_quotas(tmp_path: Path) ->
         await asyncio.wait_for(channel.channel_ready(), PATIENCE_SECONDS)
         agent = PlayedAgent(channel)
         await agent.register()
-        agent_id = (await agent.hear("registered")).agent_id.value
+        agent_id = (await agent.receive("registered")).agent_id.value
         change = operator.CallRequest()
         change.call.type = master.Call.UPDATE_QUOTA
         change.call.update_quota.quota_configs.add(role="web").limits["cpus"].value = 2
@@ -416,8 +416,8 @@ async def test_logging_is_raised_by_an_operator_in_the_registry_and_its_allocato
         asked = master.Call(type=master.Call.GET_LOGGING_LEVEL)
         answer = await registry.operators.Call(operator.CallRequest(call=asked))
         assert answer.response.get_logging_level.level == 2
-        (told,) = await registry.allocator.asked_to_log(1)
-        assert (told.level, told.duration_seconds) == (2, 3600.0)
+        (sent,) = await registry.allocator.logging_level_requests(1)
+        assert (sent.level, sent.duration_seconds) == (2, 3600.0)
     finally:
         logging.getLogger().setLevel(usual)
     await agent.end()
@@ -427,10 +427,10 @@ async def test_logging_is_raised_by_an_operator_in_the_registry_and_its_allocato
 async def test_observer_is_told_of_more_tasks_than_fit_one_part(registry: Service) -> None:
     agent = PlayedAgent(registry.channel)
     await agent.register("cpus:1000;mem:1000000")
-    await agent.hear("registered")
+    await agent.receive("registered")
     framework = PlayedFramework(registry.channel)
     await framework.subscribed()
-    event = await framework.hear("OFFERS")
+    event = await framework.receive("OFFERS")
     names = [f"t{number}" for number in range(2500)]
     await framework.call(framework.launch(event.offers.offers[0], *names))
     changes = registry.operators.Watch(operator.WatchRequest())
@@ -464,7 +464,7 @@ async def test_mistake_in_the_core_ends_the_term_and_not_the_process(
             again = PlayedAgent(registry.channel)
             await again.register(agent_id=agent.id)
             try:
-                assert (await again.hear("registered")).agent_id.value == agent.id
+                assert (await again.receive("registered")).agent_id.value == agent.id
                 break
             except ConnectionError:
                 continue

@@ -127,17 +127,17 @@ class ClusterMachine(RuleBasedStateMachine):
         allocations = allocator.Allocations()
         one = allocations.inverse_allocations.add(framework=known.number if known else 0, agent=on.number if on else 0)
         one.unavailability.start.nanoseconds = start_seconds * 10**9
-        self.cluster.tell(events.AllocationsMade(allocations))
+        self.cluster.handle(events.AllocationsMade(allocations))
 
     @rule(framework=any_index, accepts=st.booleans())
     def inverse_offer_is_answered(self, framework: int, accepts: bool) -> None:
         played = self.framework_at(framework)
         kind = scheduler.Call.ACCEPT_INVERSE_OFFERS if accepts else scheduler.Call.DECLINE_INVERSE_OFFERS
         call = scheduler.Call(type=kind)
-        said = call.accept_inverse_offers if accepts else call.decline_inverse_offers
-        said.SetInParent()
+        reply = call.accept_inverse_offers if accepts else call.decline_inverse_offers
+        reply.SetInParent()
         for offer_id in self.cluster.registry.state.inverse_offers:
-            said.inverse_offer_ids.add(value=offer_id)
+            reply.inverse_offer_ids.add(value=offer_id)
         self.cluster.call(played, call)
 
     @rule(framework=any_index, agent=any_index)
@@ -223,7 +223,7 @@ class ClusterMachine(RuleBasedStateMachine):
 
     @rule(agent=any_index)
     def agent_leaves(self, agent: int) -> None:
-        self.cluster.tell(events.AgentLeaving(self.agent_at(agent).session, "bye"))
+        self.cluster.handle(events.AgentLeaving(self.agent_at(agent).session, "bye"))
 
     @rule(framework=any_index)
     def framework_stream_breaks(self, framework: int) -> None:
@@ -252,16 +252,16 @@ class ClusterMachine(RuleBasedStateMachine):
 
     @rule(here=st.booleans())
     def allocator_comes_or_goes(self, here: bool) -> None:
-        self.cluster.tell(events.AllocatorConnected() if here else events.AllocatorDisconnected())
+        self.cluster.handle(events.AllocatorConnected() if here else events.AllocatorDisconnected())
 
     @rule()
     def observer_comes(self) -> None:
         self.seen = None
-        self.cluster.tell(events.ObserverJoined(1))
+        self.cluster.handle(events.ObserverJoined(1))
 
     @rule()
     def observer_wants_more(self) -> None:
-        self.cluster.tell(events.ObserverReady(1))
+        self.cluster.handle(events.ObserverReady(1))
 
     def observe(self, effect: effects.Effect) -> None:
         """Apply what the observer is told to its copy."""
@@ -371,16 +371,16 @@ def test_no_message_of_a_peer_makes_the_core_raise(
 ) -> None:
     cluster = Cluster()
     cluster.allocator()
-    cluster.tell(events.ObserverJoined(1))
+    cluster.handle(events.ObserverJoined(1))
     agent, framework = cluster.agent(), cluster.framework()
     cluster.offer(framework, agent)
-    cluster.tell(events.FrameworkCalled(1, framework.stream_id, call))
-    cluster.tell(events.FrameworkSubscribing(2, "other", call))
-    cluster.tell(events.AllocationsMade(allocations))
-    cluster.tell(events.TaskUpdated(agent.session, update))
+    cluster.handle(events.FrameworkCalled(1, framework.stream_id, call))
+    cluster.handle(events.FrameworkSubscribing(2, "other", call))
+    cluster.handle(events.AllocationsMade(allocations))
+    cluster.handle(events.TaskUpdated(agent.session, update))
     cluster.connect(register)
-    cluster.tell(events.OperatorCalled(3, operator_call))
-    for effect in cluster.said:
+    cluster.handle(events.OperatorCalled(3, operator_call))
+    for effect in cluster.effects:
         message = getattr(effect, "message", None) or getattr(effect, "event", None)
         assert not isinstance(message, Message) or message.IsInitialized()
     cluster.registry.validate()

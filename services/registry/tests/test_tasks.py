@@ -129,7 +129,7 @@ def test_update_of_an_unknown_framework_is_counted_and_dropped(cluster: Cluster)
     cluster.launched(framework, agent)
     cluster.call(framework, Call(type=Call.TEARDOWN))
     cluster.update(framework, agent, "t1", "TASK_FINISHED")
-    assert cluster.said == []
+    assert cluster.effects == []
     assert cluster.registry.measure(now=cluster.now)["master/invalid_status_updates"] == 1
 
 
@@ -137,7 +137,7 @@ def test_update_that_nobody_but_the_registry_may_make_is_dropped(cluster: Cluste
     agent, framework = cluster.agent(), cluster.framework()
     cluster.running(framework, agent)
     cluster.update(framework, agent, "t1", "TASK_UNREACHABLE")
-    assert cluster.said == []
+    assert cluster.effects == []
     assert cluster.reconcile(framework, "t1") == [("t1", "TASK_RUNNING")]
 
 
@@ -210,9 +210,9 @@ def test_kill_that_was_answered_is_not_sent_again(cluster: Cluster) -> None:
 
 def test_operator_kill_of_an_unknown_task_is_refused(cluster: Cluster) -> None:
     framework = cluster.framework()
-    cluster.tell(events.OperatorKilledTask(1, framework.id, "nope"))
+    cluster.handle(events.OperatorKilledTask(1, framework.id, "nope"))
     assert cluster.refusal().startswith("NotFound: task_id.value: ")
-    cluster.tell(events.OperatorKilledTask(2, "nope", "nope"))
+    cluster.handle(events.OperatorKilledTask(2, "nope", "nope"))
     assert cluster.refusal().startswith("NotFound: framework_id.value: ")
 
 
@@ -409,7 +409,7 @@ def test_framework_that_only_its_agents_know_has_time_to_come_back(make_cluster:
     cluster.come_back(agent, tasks=[task], frameworks=[framework_info])
     for _ in range(59):
         cluster.advance(10)
-        cluster.tell(events.AgentHeartbeatReceived(agent.session))
+        cluster.handle(events.AgentHeartbeatReceived(agent.session))
     assert "old-0000" in cluster.registry.state.frameworks
     cluster.advance(11)
     assert "old-0000" in cluster.registry.state.completed
@@ -435,7 +435,7 @@ def test_exited_executor_gives_its_resources_back_and_is_told(cluster: Cluster) 
     agent, framework = with_executor(cluster)
     exited = agent_session.ExecutorExited(wait_status=256)
     exited.framework_id.value, exited.executor_id.value = framework.id, "e1"
-    cluster.tell(events.ExecutorExited(agent.session, exited))
+    cluster.handle(events.ExecutorExited(agent.session, exited))
     assert cluster.recovered() == ["cpus(allocated: *):0.5; mem(allocated: *):64"]
     (event,) = cluster.to_framework(framework)
     assert (event.failure.executor_id.value, event.failure.status) == ("e1", 256)
@@ -449,7 +449,7 @@ def test_messages_pass_between_framework_and_executor(cluster: Cluster) -> None:
     assert [one.framework_message.data for one in cluster.to_agent(agent)] == [b"ping"]
     answer = agent_session.ExecutorMessage(data=b"pong")
     answer.framework_id.value, answer.executor_id.value = framework.id, "e1"
-    cluster.tell(events.ExecutorMessageReceived(agent.session, answer))
+    cluster.handle(events.ExecutorMessageReceived(agent.session, answer))
     (event,) = cluster.to_framework(framework)
     assert (event.message.data, event.message.agent_id.value) == (b"pong", agent.id)
 
@@ -473,7 +473,7 @@ def test_nothing_is_built_for_observers_when_nobody_watches(cluster: Cluster) ->
 
 def test_observer_follows_a_task_to_its_end(cluster: Cluster) -> None:
     agent, framework = cluster.agent(), cluster.framework()
-    cluster.tell(events.ObserverJoined(7))
+    cluster.handle(events.ObserverJoined(7))
     cluster.launched(framework, agent)
     identifier, _ = cluster.update(framework, agent, "t1", "TASK_FINISHED")
     (published,) = cluster.of(effects.Publish)
@@ -481,15 +481,15 @@ def test_observer_follows_a_task_to_its_end(cluster: Cluster) -> None:
     cluster.acknowledge(framework, agent, "t1", identifier)
     (published,) = cluster.of(effects.Publish)
     assert not published.change.task_updated.unacknowledged
-    cluster.tell(events.ObserverLeft(7))
+    cluster.handle(events.ObserverLeft(7))
     cluster.launched(framework, agent, "t2")
     assert cluster.of(effects.Publish) == []
 
 
-def told(cluster: Cluster) -> list[str]:
+def published(cluster: Cluster) -> list[str]:
     """What the observer was given in the last exchange: kinds, and tasks by name and state."""
     changes = []
-    for effect in cluster.said:
+    for effect in cluster.effects:
         if isinstance(effect, effects.PublishSnapshot):
             changes += effect.changes
         elif isinstance(effect, effects.Publish):
@@ -509,17 +509,17 @@ def test_large_snapshot_comes_in_parts_while_work_goes_on(cluster: Cluster, monk
     agent, framework = cluster.agent(), cluster.framework()
     for name in ("t1", "t2", "t3", "t4", "t5"):
         cluster.launched(framework, agent, name, "cpus:0.1;mem:1")
-    cluster.tell(events.ObserverJoined(1))
-    assert told(cluster)[-2:] == ["t1 TASK_STAGING", "t2 TASK_STAGING"]
+    cluster.handle(events.ObserverJoined(1))
+    assert published(cluster)[-2:] == ["t1 TASK_STAGING", "t2 TASK_STAGING"]
 
     cluster.update(framework, agent, "t1", "TASK_RUNNING")
-    assert told(cluster) == ["task_updated"]
+    assert published(cluster) == ["task_updated"]
     cluster.update(framework, agent, "t4", "TASK_RUNNING")
-    assert told(cluster) == ["t4 TASK_RUNNING", "task_updated"]
+    assert published(cluster) == ["t4 TASK_RUNNING", "task_updated"]
 
-    cluster.tell(events.ObserverReady(1))
-    assert told(cluster) == ["t3 TASK_STAGING", "t5 TASK_STAGING", "snapshot_end"]
-    assert cluster.tell(events.ObserverReady(1)) == []
+    cluster.handle(events.ObserverReady(1))
+    assert published(cluster) == ["t3 TASK_STAGING", "t5 TASK_STAGING", "snapshot_end"]
+    assert cluster.handle(events.ObserverReady(1)) == []
 
 
 def test_task_that_ends_before_its_part_of_the_snapshot_comes_is_told_once(
@@ -529,9 +529,9 @@ def test_task_that_ends_before_its_part_of_the_snapshot_comes_is_told_once(
     agent, framework = cluster.agent(), cluster.framework()
     for name in ("t1", "t2"):
         cluster.launched(framework, agent, name, "cpus:0.1;mem:1")
-    cluster.tell(events.ObserverJoined(1))
+    cluster.handle(events.ObserverJoined(1))
     identifier, _ = cluster.update(framework, agent, "t2", "TASK_FINISHED")
     cluster.acknowledge(framework, agent, "t2", identifier)
-    assert told(cluster) == ["task_updated"]
-    cluster.tell(events.ObserverReady(1))
-    assert told(cluster) == ["snapshot_end"]
+    assert published(cluster) == ["task_updated"]
+    cluster.handle(events.ObserverReady(1))
+    assert published(cluster) == ["snapshot_end"]

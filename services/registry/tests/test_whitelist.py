@@ -17,24 +17,24 @@ class Listening:
     """Stands for a term: keeps what it is told."""
 
     def __init__(self) -> None:
-        self.told: asyncio.Queue[events.WhitelistUpdated] = asyncio.Queue()
+        self.posted: asyncio.Queue[events.WhitelistUpdated] = asyncio.Queue()
 
     def post(self, event: events.WhitelistUpdated) -> None:
-        self.told.put_nowait(event)
+        self.posted.put_nowait(event)
 
 
-def told_active(cluster: Cluster) -> dict[str, bool]:
+def sent_active(cluster: Cluster) -> dict[str, bool]:
     """By host, what the allocator was told in the last exchange."""
     updates = [one.agent_update for one in cluster.to_allocator() if one.HasField("agent_update")]
     return {one.agent_info.hostname: one.active for one in updates}
 
 
 def test_agents_on_other_hosts_are_not_offered(cluster: Cluster) -> None:
-    cluster.tell(events.WhitelistUpdated(frozenset({"a"})))
+    cluster.handle(events.WhitelistUpdated(frozenset({"a"})))
     cluster.agent(hostname="a")
-    assert told_active(cluster) == {"a": True}
+    assert sent_active(cluster) == {"a": True}
     cluster.agent(hostname="b", pid="slave(1)@10.0.0.2:5051")
-    assert told_active(cluster) == {"b": False}
+    assert sent_active(cluster) == {"b": False}
 
 
 def test_allocator_is_told_of_what_another_list_changes_and_no_more(cluster: Cluster) -> None:
@@ -42,18 +42,18 @@ def test_allocator_is_told_of_what_another_list_changes_and_no_more(cluster: Clu
     for host in ("a", "b"):
         cluster.agent(hostname=host)
     cluster.disconnect(away)
-    cluster.tell(events.WhitelistUpdated(frozenset({"a", "c"})))
-    assert told_active(cluster) == {"b": False}
-    cluster.tell(events.WhitelistUpdated(frozenset({"b"})))
-    assert told_active(cluster) == {"a": False, "b": True}
-    cluster.tell(events.WhitelistUpdated(frozenset()))
-    assert told_active(cluster) == {"b": False}
+    cluster.handle(events.WhitelistUpdated(frozenset({"a", "c"})))
+    assert sent_active(cluster) == {"b": False}
+    cluster.handle(events.WhitelistUpdated(frozenset({"b"})))
+    assert sent_active(cluster) == {"a": False, "b": True}
+    cluster.handle(events.WhitelistUpdated(frozenset()))
+    assert sent_active(cluster) == {"b": False}
 
 
 def test_tasks_and_offers_of_an_agent_off_the_list_stay(cluster: Cluster) -> None:
     agent, framework = cluster.agent(hostname="a"), cluster.framework()
     cluster.offer(framework, agent)
-    cluster.tell(events.WhitelistUpdated(frozenset()))
+    cluster.handle(events.WhitelistUpdated(frozenset()))
     assert cluster.to_framework(framework) == []
     (update,) = [one.agent_update for one in cluster.to_allocator()]
     assert update.keeps_holdings
@@ -70,10 +70,10 @@ async def test_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
         path.unlink()  # and nothing changes
         await asyncio.to_thread(_replace, path, "b\n")
         async with asyncio.timeout(PATIENCE_SECONDS):
-            assert (await term.told.get()).hostnames == {"b"}
+            assert (await term.posted.get()).hostnames == {"b"}
     finally:
         following.cancel()
-    assert term.told.empty()
+    assert term.posted.empty()
 
 
 def _replace(path: Path, text: str) -> None:

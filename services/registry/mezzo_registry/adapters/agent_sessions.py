@@ -59,7 +59,7 @@ async def _read(
     registered = False
     try:
         async for request in requests:
-            said: list[events.Event] = []
+            batch: list[events.Event] = []
             for message in request.messages:
                 which = message.WhichOneof("message")
                 if not registered:
@@ -67,8 +67,8 @@ async def _read(
                         raise InvalidRequest("messages[0]", f"a session begins with Register, not {which}")
                     registered = True
                     term.open_agent(session, stream)
-                said.append(_EVENTS[which](session, message) if which else events.AgentHeartbeatReceived(session))
-            term.post_all(said)
+                batch.append(_EVENTS[which](session, message) if which else events.AgentHeartbeatReceived(session))
+            term.post_all(batch)
         reason[0] = "the agent ended its stream"
         stream.close()
     except InvalidRequest as error:

@@ -1,4 +1,4 @@
-"""A cluster as a registry's core sees it, for tests: plays every peer, and keeps what the core ordered."""
+"""A cluster as a registry's core sees it, for tests: plays every peer, and keeps the effects."""
 
 import itertools
 import uuid
@@ -40,7 +40,7 @@ class FakeFramework:
 
 
 class Cluster:
-    """Plays every peer of one registry. `said` is all that the registry ordered in the last exchange."""
+    """Plays every peer of one registry. `effects` is all that it emitted in the last exchange."""
 
     def __init__(
         self,
@@ -52,29 +52,29 @@ class Cluster:
         self.identity = Identity(registry_id=REGISTRY_ID, master_info=master_info, started_at=START, elected_at=START)
         self.registry = Registry(self.identity, settings)
         self.now = START
-        self.said: list[effects.Effect] = []
+        self.effects: list[effects.Effect] = []
         self.timers: dict[events.Timer, float] = {}
         self.store: dict[tuple[str, str], bytes] = {}
         self.held_back: list[events.Event] | None = None
         self.listener: Callable[[effects.Effect], None] | None = None
-        """Is shown every effect as it is ordered."""
+        """Is shown every effect as it is emitted."""
         self._sessions = itertools.count(1)
         self._streams = itertools.count(1)
         self._requests = itertools.count(1)
-        self.tell(elected or events.Elected())
+        self.handle(elected or events.Elected())
 
     # --- exchanges ----------------------------------------------------------------------------------------------------
 
-    def tell(self, event: events.Event) -> list[effects.Effect]:
-        """Hand the registry an event and carry out what it orders of time and store. Returns all effects."""
-        self.said = []
-        self._tell(event)
-        return self.said
+    def handle(self, event: events.Event) -> list[effects.Effect]:
+        """Have the registry handle an event, and run the effects on timers and store. Returns all effects."""
+        self.effects = []
+        self._handle(event)
+        return self.effects
 
-    def _tell(self, event: events.Event) -> None:
-        ordered = self.registry.handle(event, now=self.now)
-        self.said.extend(ordered)
-        for effect in ordered:
+    def _handle(self, event: events.Event) -> None:
+        emitted = self.registry.handle(event, now=self.now)
+        self.effects.extend(emitted)
+        for effect in emitted:
             if self.listener is not None:
                 self.listener(effect)
             if isinstance(effect, effects.StartTimer):
@@ -95,7 +95,7 @@ class Cluster:
         if self.held_back is not None:
             self.held_back.append(effect.then)
         else:
-            self._tell(effect.then)
+            self._handle(effect.then)
 
     def hold_store(self) -> None:
         """From now on writes are not durable until `release_store`; those that wait already go on waiting."""
@@ -105,30 +105,30 @@ class Cluster:
     def release_store(self) -> list[effects.Effect]:
         """Everything written is durable now."""
         waiting, self.held_back = self.held_back or [], None
-        self.said = []
+        self.effects = []
         for event in waiting:
-            self._tell(event)
-        return self.said
+            self._handle(event)
+        return self.effects
 
     def advance(self, seconds: float) -> list[effects.Effect]:
         """Let time pass; timers fire on the way. Returns all effects."""
-        self.said = []
+        self.effects = []
         until = self.now + seconds
         while self.timers:
             timer = min(self.timers, key=lambda one: self.timers[one])
             if self.timers[timer] > until:
                 break
             self.now = max(self.now, self.timers.pop(timer))
-            self._tell(events.TimerFired(timer))
+            self._handle(events.TimerFired(timer))
         self.now = until
-        return self.said
+        return self.effects
 
-    # --- what was ordered ---------------------------------------------------------------------------------------------
+    # --- what was emitted ---------------------------------------------------------------------------------------------
 
     def to_agent(self, agent: FakeAgent) -> list[agent_session.RegistryMessage]:
         """What the agent was sent in the last exchange."""
         return [
-            one.message for one in self.said if isinstance(one, effects.SendToAgent) and one.session == agent.session
+            one.message for one in self.effects if isinstance(one, effects.SendToAgent) and one.session == agent.session
         ]
 
     def to_framework(self, framework: FakeFramework) -> list[scheduler.Event]:
@@ -138,7 +138,7 @@ class Cluster:
     def on_stream(self, stream_id: str) -> list[scheduler.Event]:
         """What was sent on a stream in the last exchange."""
         return [
-            one.event for one in self.said if isinstance(one, effects.SendToFramework) and one.stream_id == stream_id
+            one.event for one in self.effects if isinstance(one, effects.SendToFramework) and one.stream_id == stream_id
         ]
 
     def statuses(self, framework: FakeFramework) -> list[mesos.TaskStatus]:
@@ -151,7 +151,7 @@ class Cluster:
 
     def to_allocator(self) -> list[allocator.RegistryMessage]:
         """What the allocator was sent in the last exchange."""
-        return [one.message for one in self.said if isinstance(one, effects.SendToAllocator)]
+        return [one.message for one in self.effects if isinstance(one, effects.SendToAllocator)]
 
     def recovered(self) -> list[str]:
         """What the allocator got back in the last exchange, as text."""
@@ -175,7 +175,7 @@ class Cluster:
 
     def of(self, kind: type[Any]) -> list[Any]:
         """The effects of one kind in the last exchange."""
-        return [one for one in self.said if isinstance(one, kind)]
+        return [one for one in self.effects if isinstance(one, kind)]
 
     def refusal(self) -> str:
         """Why the last call was refused."""
@@ -204,7 +204,7 @@ class Cluster:
     def connect(self, register: agent_session.Register) -> int:
         """An agent opens a session. Returns its number."""
         session = next(self._sessions)
-        self.tell(events.AgentRegistering(session, register))
+        self.handle(events.AgentRegistering(session, register))
         return session
 
     def agent(self, resources: str = "cpus:4;mem:4096;disk:10000;ports:[31000-32000]", **changes: Any) -> FakeAgent:
@@ -222,11 +222,11 @@ class Cluster:
             del getattr(agent.register, name)[:]
             getattr(agent.register, name).extend(changes.get(name, ()))
         agent.session = self.connect(agent.register)
-        return self.said
+        return self.effects
 
     def disconnect(self, agent: FakeAgent) -> list[effects.Effect]:
         """An agent's stream breaks."""
-        return self.tell(events.AgentDisconnected(agent.session, "connection reset"))
+        return self.handle(events.AgentDisconnected(agent.session, "connection reset"))
 
     def framework_info(self, *capabilities: str, **fields: Any) -> mesos.FrameworkInfo:
         """A framework's description."""
@@ -245,7 +245,7 @@ class Cluster:
         if info.id.value:
             call.framework_id.CopyFrom(info.id)
         stream_id = f"stream-{next(self._streams)}"
-        self.tell(events.FrameworkSubscribing(next(self._requests), stream_id, call, "10.0.0.1:4000"))
+        self.handle(events.FrameworkSubscribing(next(self._requests), stream_id, call, "10.0.0.1:4000"))
         return stream_id
 
     def framework(self, *capabilities: str, **fields: Any) -> FakeFramework:
@@ -259,15 +259,15 @@ class Cluster:
     def resubscribe(self, framework: FakeFramework) -> list[effects.Effect]:
         """The framework subscribes again, under its id."""
         framework.stream_id = self.subscribe(framework.info)
-        return self.said
+        return self.effects
 
     def close(self, framework: FakeFramework) -> list[effects.Effect]:
         """The framework's stream breaks."""
-        return self.tell(events.FrameworkStreamClosed(framework.stream_id))
+        return self.handle(events.FrameworkStreamClosed(framework.stream_id))
 
     def allocator(self) -> list[effects.Effect]:
         """An allocator comes."""
-        return self.tell(events.AllocatorConnected())
+        return self.handle(events.AllocatorConnected())
 
     def number_of(self, framework: FakeFramework) -> int:
         """The framework's name on the allocator's session."""
@@ -284,7 +284,7 @@ class Cluster:
             role=role,
         )
         allocation.resources.extend(Resources.parse(resources).messages())
-        return self.tell(events.AllocationsMade(allocator.Allocations(allocations=[allocation])))
+        return self.handle(events.AllocationsMade(allocator.Allocations(allocations=[allocation])))
 
     def offer(
         self, framework: FakeFramework, agent: FakeAgent, resources: str = "cpus:2;mem:1024", role: str = "*"
@@ -302,7 +302,7 @@ class Cluster:
         if not call.HasField("framework_id"):
             call.framework_id.value = framework.id
         stream = framework.stream_id if stream_id is None else stream_id
-        return self.tell(events.FrameworkCalled(next(self._requests), stream, call))
+        return self.handle(events.FrameworkCalled(next(self._requests), stream, call))
 
     def task_info(self, offer_or_agent: Any, name: str = "t1", resources: str = "cpus:1;mem:128") -> mesos.TaskInfo:
         """A plain command task."""
@@ -355,7 +355,7 @@ class Cluster:
             update.latest.state = mesos.TaskState.Value(latest)
         for key, value in fields.items():
             setattr(status, key, value)
-        return status.uuid, self.tell(events.TaskUpdated(agent.session, update))
+        return status.uuid, self.handle(events.TaskUpdated(agent.session, update))
 
     def acknowledge(
         self, framework: FakeFramework, agent: FakeAgent, name: str, identifier: bytes
@@ -387,7 +387,7 @@ class Cluster:
 
     def operate(self, call: master.Call) -> list[effects.Effect]:
         """An operator makes a call."""
-        return self.tell(events.OperatorCalled(next(self._requests), call))
+        return self.handle(events.OperatorCalled(next(self._requests), call))
 
     def reconcile(self, framework: FakeFramework, *task_ids: str, agent_id: str = "") -> list[tuple[str, str]]:
         """The framework reconciles. Returns the answers: task id and state."""

@@ -27,12 +27,12 @@ class PlayedAllocator(allocator_pb2_grpc.AllocatorServicer):
     """Offers every agent's whole resources to the newest framework, as soon as there are both."""
 
     def __init__(self) -> None:
-        self.heard: list[allocator.RegistryMessage] = []
+        self.received: list[allocator.RegistryMessage] = []
         self._more = asyncio.Condition()
         self.sessions = 0
         self.epochs: list[str] = []
-        """What registries said of their terms, by session."""
-        self.asked: list[allocator.ExplainRequest] = []
+        """The epoch of the registry of each session, as it was sent."""
+        self.explain_requests: list[allocator.ExplainRequest] = []
         """What it was asked to explain."""
         self.explanations = allocator.ExplainResponse()
         self.refuses: tuple[grpc.StatusCode, str] | None = None
@@ -48,7 +48,7 @@ class PlayedAllocator(allocator_pb2_grpc.AllocatorServicer):
         framework = 0
         async for request in request_iterator:
             async with self._more:
-                self.heard.extend(request.messages)
+                self.received.extend(request.messages)
                 self._more.notify_all()
             answer = allocator.AllocatorMessage()
             for message in request.messages:
@@ -64,29 +64,29 @@ class PlayedAllocator(allocator_pb2_grpc.AllocatorServicer):
                 yield allocator.SessionResponse(messages=[answer])
 
     async def described(self, sessions: int = 1) -> None:
-        """Wait until so many sessions have begun with a description of the whole cluster."""
+        """Wait until so many sessions have begun with a snapshot of the whole cluster."""
 
         def ends() -> int:
-            return sum(one.HasField("snapshot_end") for one in self.heard)
+            return sum(one.HasField("snapshot_end") for one in self.received)
 
         async with asyncio.timeout(PATIENCE_SECONDS), self._more:
             await self._more.wait_for(lambda: ends() >= sessions)
 
-    async def asked_to_log(self, count: int) -> list[allocator.SetLoggingLevel]:
-        """The first so many wishes for another level of logging, once they have been heard."""
+    async def logging_level_requests(self, count: int) -> list[allocator.SetLoggingLevel]:
+        """The first `count` requests for another log level, once they have come."""
 
-        def wishes() -> list[allocator.SetLoggingLevel]:
-            return [one.set_logging_level for one in self.heard if one.HasField("set_logging_level")]
+        def requests() -> list[allocator.SetLoggingLevel]:
+            return [one.set_logging_level for one in self.received if one.HasField("set_logging_level")]
 
         async with asyncio.timeout(PATIENCE_SECONDS), self._more:
-            await self._more.wait_for(lambda: len(wishes()) >= count)
-        return wishes()[:count]
+            await self._more.wait_for(lambda: len(requests()) >= count)
+        return requests()[:count]
 
     async def Explain(  # noqa: N802  what the proto calls it
         self, request: allocator.ExplainRequest, context: Any
     ) -> allocator.ExplainResponse:
         """The reasons that the test gave it."""
-        self.asked.append(request)
+        self.explain_requests.append(request)
         if self.refuses is not None:
             await context.abort(*self.refuses)
         return self.explanations
@@ -113,11 +113,11 @@ class PlayedAgent:
                     self._inbox.put_nowait(message)
         self._inbox.put_nowait(None)
 
-    def say(self, message: agent_session.AgentMessage) -> None:
+    def send(self, message: agent_session.AgentMessage) -> None:
         """Send a message."""
         self._outbox.put_nowait(message)
 
-    async def hear(self, kind: str) -> Any:
+    async def receive(self, kind: str) -> Any:
         """The next message of a kind; others are passed over.
 
         Raises:
@@ -138,7 +138,7 @@ class PlayedAgent:
         register.agent_info.id.value = agent_id
         register.total_resources.extend(Resources.parse(resources).messages())
         register.agent_info.resources.extend(register.total_resources)
-        self.say(agent_session.AgentMessage(register=register))
+        self.send(agent_session.AgentMessage(register=register))
 
     async def update(self, run: agent_session.RunTask, state: str) -> bytes:
         """Send an update of a task that it was sent. Returns its uuid."""
@@ -148,7 +148,7 @@ class PlayedAgent:
         update.status.agent_id.CopyFrom(run.task.agent_id)
         update.status.state = mesos.TaskState.Value(state)
         update.status.uuid = state.encode().ljust(16, b"\0")
-        self.say(agent_session.AgentMessage(task_update=update))
+        self.send(agent_session.AgentMessage(task_update=update))
         return update.status.uuid
 
     async def end(self) -> grpc.StatusCode:
@@ -188,7 +188,7 @@ class PlayedFramework:
             for event in response.events:
                 self._inbox.put_nowait(event)
 
-    async def hear(self, kind: str) -> Any:
+    async def receive(self, kind: str) -> Any:
         """The next event of a kind; others are passed over."""
         wanted = scheduler.Event.Type.Value(kind)
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -199,7 +199,7 @@ class PlayedFramework:
 
     async def subscribed(self) -> None:
         """Wait until it is subscribed."""
-        event = await self.hear("SUBSCRIBED")
+        event = await self.receive("SUBSCRIBED")
         self.id = event.subscribed.framework_id.value
 
     def request(self, call: scheduler.Call, stream_id: str | None = None) -> service.CallRequest:
