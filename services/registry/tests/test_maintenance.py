@@ -302,7 +302,7 @@ def test_framework_is_asked_to_leave(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "told", "shown"),
+    ("kind", "answer_type", "shown"),
     [
         ("ACCEPT", Answered.ANSWER_ACCEPTED, Status.ACCEPT),
         ("DECLINE", Answered.ANSWER_DECLINED, Status.DECLINE),
