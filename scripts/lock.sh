@@ -9,14 +9,18 @@ compile() {
 own=""
 for name in mezzo mezzo-chassis mezzo-allocator mezzo-registry mezzo-agent mezzo-gateway; do own="$own --no-emit-package $name"; done
 # shellcheck disable=SC2086
-compile --upgrade $own requirements-dev.in sdk/python/pyproject.toml services/*/pyproject.toml -o requirements-dev.txt
+compile --upgrade --extra cli $own requirements-dev.in sdk/python/pyproject.toml services/*/pyproject.toml -o requirements-dev.txt
 echo uv | compile --upgrade - -o requirements-uv.txt
 
 # What each image installs: of the same versions, those that its service needs.
 for service in registry allocator gateway agent; do
     rm -f "services/$service/requirements.txt"
+    sources="services/$service/pyproject.toml"
+    # The gateway's image has the command `mezzo`.
+    [ "$service" != gateway ] || sources="$sources sdk/python/pyproject.toml --extra cli"
+    # shellcheck disable=SC2086  # several words
     compile --constraints requirements-dev.txt --no-emit-package mezzo --no-emit-package mezzo-chassis \
-        "services/$service/pyproject.toml" -o "services/$service/requirements.txt"
+        $sources -o "services/$service/requirements.txt"
 done
 compile --constraints requirements-dev.txt deploy/images/build.in -o deploy/images/build.txt
 

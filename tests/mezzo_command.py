@@ -14,7 +14,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from mezzo.cli import app
+from mezzo.cli.app import app
 
 MEZZO = Path(sys.executable).with_name("mezzo")
 PATIENCE_SECONDS = 60

@@ -63,7 +63,8 @@ def test_every_object_that_is_ours_refuses_what_it_does_not_know() -> None:
 
 def test_the_image_that_helm_test_runs_has_what_the_command_mezzo_needs() -> None:
     project = tomllib.loads((ROOT / "sdk" / "python" / "pyproject.toml").read_text())["project"]
-    needed = {re.split(r"[<>=!~ ]", wanted, maxsplit=1)[0] for wanted in project["dependencies"]}
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["cli"]]
+    needed = {re.split(r"[<>=!~ ]", each, maxsplit=1)[0] for each in wanted}
     locked = (ROOT / "services" / "gateway" / "requirements.txt").read_text()
     assert "mezzo" in project["scripts"]
     assert needed <= set(re.findall(r"^([\w.-]+)==", locked, re.MULTILINE))

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from mezzo.cli import app
+from mezzo.cli.app import app
 from tests.charts.helm import NAMESPACE, RELEASE, needs_helm, template
 from tests.charts.manifests import named, read
 

@@ -6,7 +6,7 @@ import pytest
 from typer import BadParameter
 from typer.testing import CliRunner
 
-from mezzo.cli import app
+from mezzo.cli.app import app
 from mezzo.cli.roles import amounts_of, weight_of
 
 USAGE = 2

@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 60
 # Runs one command, and writes what was imported for it.
 SCRIPT = """
 import json, sys
-from mezzo.cli import app
+from mezzo.cli.app import app
 try:
     app(sys.argv[1:])
 except SystemExit as ended:

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 from typer.testing import CliRunner
 
-from mezzo.cli import agents, app
+from mezzo.cli import agents
+from mezzo.cli.app import app
 from mezzo.cli.maintenance import Window, window_of
 
 # Markup of rich, one of its emoji, a link of it, and a control sequence that would colour the terminal.

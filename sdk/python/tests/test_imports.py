@@ -1,9 +1,15 @@
 """What an import costs: messages alone bring in no client."""
 
+import pkgutil
+import re
 import subprocess
 import sys
+from importlib.metadata import requires
 
 import pytest
+
+import mezzo
+from mezzo.cli import EXIT_NOT_INSTALLED, LIBRARIES
 
 CLIENTS = ("aiohttp", "grpc", "typer", "rich")
 MESSAGES = (
@@ -30,3 +36,34 @@ def test_a_package_gives_every_name_that_it_promises_and_no_other(package: str) 
         assert getattr(module, name).__name__ == name
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = module.nothing
+
+
+def without(*libraries: str) -> str:
+    """The beginning of a program that finds none of these installed."""
+    return f"import sys; sys.modules.update(dict.fromkeys({libraries!r}))\n"
+
+
+def test_everything_but_the_command_is_imported_without_the_libraries_of_the_command() -> None:
+    names = [module.name for module in pkgutil.walk_packages(mezzo.__path__, "mezzo.")]
+    ours = [name for name in names if not name.startswith("mezzo.cli.")]
+    assert {"mezzo.scheduler.client", "mezzo.executor.client", "mezzo.operator.client", "mezzo.cli"} <= set(ours)
+    subprocess.run([sys.executable, "-c", f"{without(*LIBRARIES)}import {', '.join(ours)}"], check=True)
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich", "psutil", "grpc_health"])
+@pytest.mark.parametrize(
+    "started", ["from mezzo.cli import main; main()", "import runpy; runpy.run_module('mezzo.cli')"]
+)
+def test_the_command_says_in_one_line_what_to_install(missing: str, started: str) -> None:
+    program = f"{without(missing)}sys.argv = ['mezzo', 'local', '--once', '--fresh']\n{started}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (EXIT_NOT_INSTALLED, "")
+    assert done.stderr == f"mezzo: this command needs {missing}: pip install 'mezzo[cli]'\n"
+
+
+def test_the_libraries_of_the_command_are_an_extra() -> None:
+    wanted = [
+        re.split(r"[<>=!~ ;\[]", each, maxsplit=1)[0] for each in requires("mezzo") or () if "extra ==" not in each
+    ]
+    assert {"aiohttp", "grpcio", "protobuf"} <= set(wanted)
+    assert not {"typer", "rich", "psutil", "grpcio-health-checking"} & set(wanted)

@@ -1,75 +1,25 @@
-"""The `mezzo` command. Every verb is a module; this one only lists them."""
+"""The `mezzo` command. Its libraries are the extra `cli`: who writes a framework needs none of them.
+
+This module imports nothing that may be missing; `mezzo.cli.app` lists the verbs.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
 
-import typer
-
-from mezzo.cli import (
-    agents,
-    completion,
-    frameworks,
-    kill,
-    local,
-    logs,
-    roles,
-    run,
-    service,
-    status,
-    tasks,
-    version,
-    why,
-)
-from mezzo.cli.asking import DEFAULT_API, Settings
-
-EXIT_CODES = (
-    "Exit codes: 0, done; 1, the cluster refuses; 2, wrong words; 3, a port is in use (local); 66, there is nothing of "
-    "that name; 69, no gateway or no leader can be reached; 125, the command was not run (run); 127, the service is "
-    "not installed; 130, interrupted. Otherwise mezzo run exits as its command does, or with 128 and the signal that "
-    "ended it."
-)
-
-app = typer.Typer(
-    name="mezzo",
-    help="Look at a Mezzo cluster, run things on it, and start its services.",
-    epilog=EXIT_CODES,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-@app.callback()
-def settings(
-    context: typer.Context,
-    api: Annotated[
-        str, typer.Option("--api", envvar="MEZZO_API", help="Where a gateway answers: host:port or a URL.")
-    ] = DEFAULT_API,
-    _version: Annotated[
-        bool, typer.Option("--version", callback=version.show, is_eager=True, help="Tell the version, and end.")
-    ] = False,
-) -> None:
-    """Look at a Mezzo cluster, run things on it, and start its services."""
-    context.obj = Settings.of(api)
-
-
-app.command("status")(status.status)
-app.command("agents")(agents.agents)
-app.command("frameworks")(frameworks.frameworks)
-app.command("tasks")(tasks.tasks)
-app.command("roles")(roles.roles)
-app.add_typer(roles.quota, name="quota")
-app.add_typer(roles.weights, name="weights")
-app.command("why")(why.why)
-app.command("run", context_settings={"allow_interspersed_args": False})(run.run)
-app.command("logs")(logs.logs)
-app.command("kill")(kill.kill)
-app.command("local")(local.local)
-app.command("completion")(completion.completion)
-service.add_to(app)
+LIBRARIES = ("grpc_health", "psutil", "rich", "typer")
+EXIT_NOT_INSTALLED = 127
 
 
 def main() -> None:
-    app()
+    """Run the command; where a library of it is not installed, say what to install, and end with 127."""
+    try:
+        from mezzo.cli.app import app
+
+        app()
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library not in LIBRARIES:
+            raise
+        print(f"mezzo: this command needs {library}: pip install 'mezzo[cli]'", file=sys.stderr)
+        raise SystemExit(EXIT_NOT_INSTALLED) from None

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import typer
 
+from mezzo.cli import EXIT_NOT_INSTALLED
+
 SERVICES = {
     "registry": "Start a registry: the master, which owns the truth about the cluster.",
     "allocator": "Start an allocator: it decides who is offered what.",
     "agent": "Start an agent: it runs tasks on this machine.",
     "gateway": "Start a gateway: HTTP for everything that speaks HTTP.",
 }
-EXIT_NOT_INSTALLED = 127
 
 # A service reads its own flags, `--help` among them.
 ITS_OWN_FLAGS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
