@@ -6,6 +6,7 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo import limits
 from mezzo.allocator.v1.allocator_pb2 import InverseOfferAnswered as Answered
 from mezzo.errors import Forbidden, InvalidRequest, MezzoError
+from mezzo.validation.well_formed import check_whole
 from mezzo_registry.core import mesos_messages
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import Refuse
@@ -15,7 +16,6 @@ from mezzo_registry.core.offers import accept, inverse_offers, offering
 from mezzo_registry.core.state import resource_cache
 from mezzo_registry.core.state.cluster import Framework
 from mezzo_registry.core.tasks import reconciliation, updates
-from mezzo_registry.core.validation.well_formed import check_whole
 from mezzo_registry.core.views import allocator_messages
 
 Call = scheduler.Call

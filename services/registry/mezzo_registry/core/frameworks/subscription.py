@@ -7,6 +7,7 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo import limits
 from mezzo.errors import InvalidRequest, shorten
 from mezzo.resources import Form
+from mezzo.validation.well_formed import check_whole
 from mezzo_registry.core import mesos_messages
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import CloseFrameworkStream, Refuse, SendToFramework
@@ -25,7 +26,6 @@ from mezzo_registry.core.validation.framework import (
     has_capability,
     roles_of,
 )
-from mezzo_registry.core.validation.well_formed import check_whole
 from mezzo_registry.core.views import allocator_messages, observers
 
 Event = scheduler.Event

@@ -8,13 +8,13 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.resources import ResourceError
+from mezzo.validation.well_formed import is_whole
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.events import AllocationsMade, TimerFired
 from mezzo_registry.core.offers import inverse_offers
 from mezzo_registry.core.settings import TIMER_SECONDS_MIN
 from mezzo_registry.core.state import resource_cache, upid
 from mezzo_registry.core.state.cluster import Agent, ClusterState, Framework, Offer
-from mezzo_registry.core.validation.well_formed import is_whole
 from mezzo_registry.core.views import allocator_messages, observers
 
 OFFER_TIMEOUT = "offer timeout"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from mesos.v1.master import master_pb2 as master
 from mezzo import limits
 from mezzo.errors import InvalidRequest, MezzoError, NotFound, Unimplemented
+from mezzo.validation.well_formed import check_whole
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import Answer, Refuse
 from mezzo_registry.core.events import OperatorCalled, OperatorKilledTask
@@ -12,7 +13,6 @@ from mezzo_registry.core.frameworks import teardown
 from mezzo_registry.core.operators import maintenance_calls, role_calls
 from mezzo_registry.core.state.cluster import Framework
 from mezzo_registry.core.tasks import updates
-from mezzo_registry.core.validation.well_formed import check_whole
 from mezzo_registry.core.views import observers
 
 Call = master.Call

@@ -4,12 +4,12 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.task_states import TERMINAL
+from mezzo.validation.well_formed import is_whole
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.events import ExecutorExited, ExecutorMessageReceived, TaskUpdated
 from mezzo_registry.core.state.cluster import Agent, Framework, Task, TaskKey
 from mezzo_registry.core.state.transitions import MADE_BY_AGENTS
 from mezzo_registry.core.tasks import reconciliation, statuses, termination
-from mezzo_registry.core.validation.well_formed import is_whole
 from mezzo_registry.core.views import allocator_messages, observers
 
 Message = agent_session.RegistryMessage

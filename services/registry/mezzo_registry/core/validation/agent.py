@@ -7,9 +7,9 @@ from mezzo.errors import InvalidRequest
 from mezzo.resources import Resources
 from mezzo.task_states import TERMINAL
 from mezzo.validation.identifiers import check_agent_id, check_executor_id, check_framework_id, check_task_id
+from mezzo.validation.well_formed import check_whole
 from mezzo_registry.core.state import resource_cache, upid
 from mezzo_registry.core.validation.framework import check_framework_info
-from mezzo_registry.core.validation.well_formed import check_whole
 
 
 def check_register(register: agent_session.Register) -> Resources:
