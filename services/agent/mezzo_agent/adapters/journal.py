@@ -70,12 +70,12 @@ class Journal:
             return self._open(strict)
         except BlockingIOError:
             raise StartupError(
-                Exit.UNWRITABLE, f"another agent uses the work_dir {self._meta.parent}; give each its own"
+                Exit.UNWRITABLE, f"another agent uses --work_dir {self._meta.parent}; each agent needs its own"
             ) from None
         except DamagedJournal as error:
             raise StartupError(
                 Exit.INCOMPATIBLE_STATE,
-                f"{error}; with --strict=false the agent goes on with what is good, and loses the rest",
+                f"{error}; --strict=false recovers the intact records and discards the others",
             ) from None
         except OSError as error:
             what = error.filename or self._meta
@@ -102,7 +102,7 @@ class Journal:
         elif contents.torn_bytes:
             copy = self._keep(path, "torn")
             log.warning(
-                "the journal ends with an append that was not finished",
+                "journal ends with an incomplete append; discarded it",
                 journal=str(path),
                 torn_bytes=contents.torn_bytes,
                 copy=str(copy),

@@ -85,20 +85,20 @@ class AgentRuntime:
         records, damage = await asyncio.to_thread(self._journal.open, strict=strict)
         if damage:
             self._recovery_errors += 1
-            log.error("went on with a damaged journal", damage=damage)
+            log.error("recovered from a damaged journal; damaged records were discarded", reason=damage)
         self.core.restore(records)
         problems = reconfiguration.incompatibilities(self.core)
         if problems:
             raise StartupError(
                 Exit.INCOMPATIBLE_STATE,
-                f"what runs here does not fit the new flags: {'; '.join(problems)}. Give the agent what it had before, "
-                "or end what runs with --recover=cleanup",
+                f"running tasks need more than --resources now offers: {'; '.join(problems)}. Restore the former "
+                "resources, or end the tasks with --recover=cleanup",
             )
         await self._rewrite_journal()
         try:
             found = await self.containerizer.recover(self.core.containers())
         except OSError as error:
-            message = f"cannot take up the containers: {error.filename or ''} {error.strerror or error}"
+            message = f"cannot recover containers: {error.filename or ''} {error.strerror or error}"
             raise StartupError(Exit.UNWRITABLE, message) from error
         self._turns_task = life.spawn(self.turns.run(), "turns")
         await self.turns.request(ContainersRecovered(found))
@@ -114,7 +114,7 @@ class AgentRuntime:
                 await self._journal.rewrite(self.core.checkpoint())
             except OSError as error:
                 # On a full disk: nobody but an agent that runs removes old sandboxes.
-                log.error("cannot rewrite the journal; it grows on", error=str(error))
+                log.error("cannot compact the journal; it keeps growing", error=str(error))
 
     def _find_garbage(self, in_use: set[Path]) -> None:
         """Whatever earlier agents have left, whoever they were."""
@@ -163,7 +163,7 @@ class AgentRuntime:
 
     def _end(self, order: EndAgent) -> None:
         if not self.ended.done():
-            log.warning("the agent ends", reason=order.reason)
+            log.warning("agent is shutting down", reason=order.reason)
             self.ended.set_result(order)
 
     async def finish_removal(self, order: EndAgent) -> None:

@@ -36,7 +36,7 @@ from mezzo_agent.ports import ContainerConfig, ContainerId, Containerizer, Launc
 from mezzo_agent.shell.executor_streams import ExecutorStreams
 from mezzo_chassis.log import get_logger
 
-UNKNOWN_CONTAINER = "The containerizer does not know the container: nothing of it runs"
+UNKNOWN_CONTAINER = "Container unknown to the containerizer; none of its processes is running"
 
 log = get_logger(__name__)
 
@@ -93,7 +93,7 @@ class EffectRunner:
 
     @singledispatchmethod
     def run(self, effect: Effect) -> None:
-        raise TypeError(f"{type(effect).__name__} is no effect to act on")
+        raise TypeError(f"{type(effect).__name__} is not an effect of the agent")
 
     @run.register
     def _(self, effect: SendToRegistry) -> None:
@@ -174,7 +174,7 @@ class EffectRunner:
         except LaunchError as error:
             failure = error
         except Exception as error:
-            log.exception("launch failed in an unforeseen way", container_id=config.container_id)
+            log.exception("launch failed with an unexpected error", container_id=config.container_id)
             await self._end(config.container_id)  # nothing says how far it came
             failure = LaunchError(mesos.TaskStatus.REASON_CONTAINER_LAUNCH_FAILED, reason_of(error))
         else:
@@ -234,7 +234,7 @@ class EffectRunner:
         try:
             await self._containerizer.update(container_id, resources)
         except NotFound as error:
-            log.debug("no container to update", reason=str(error))
+            log.debug("container to update not found", error=str(error))
         except Exception:
             log.exception("cannot update a container", container_id=container_id)
 
@@ -259,4 +259,4 @@ def _log_update(update: session.TaskUpdate) -> None:
 
 
 def _unbound(event: Event) -> None:
-    raise RuntimeError(f"nobody has asked to be told of {type(event).__name__}")
+    raise RuntimeError(f"no receiver of events is bound; lost {type(event).__name__}")

@@ -20,7 +20,7 @@ def incompatibilities(agent: Agent) -> list[str]:
     for kind, amount in _by_name(used).items():
         offered = _by_name(total).get(kind, Resources.EMPTY)
         if not offered.contains(amount):
-            found.append(f"{kind}: what runs uses {amount}, the agent now has {offered or 'none'}")
+            found.append(f"{kind}: running tasks use {amount}, the agent now has {offered or 'none'}")
     return found
 
 

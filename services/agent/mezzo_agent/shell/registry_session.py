@@ -54,7 +54,7 @@ class RegistrySession:
             self._outbox.put(message)
 
     async def run(self, turns: Turns) -> None:
-        """Converse with whoever leads, until cancelled."""
+        """Hold a session with the leading registry, one after the other, until cancelled."""
         while not self._finishing:
             address = self._hint or await self._leader()
             self._hint = None
@@ -65,9 +65,9 @@ class RegistrySession:
                 log.info("another registry leads", registry=address, leader=superseded.leader)
             except (MezzoError, grpc.aio.AioRpcError, Overflow, TimeoutError) as failure:
                 error = error_of(failure) if isinstance(failure, grpc.aio.AioRpcError) else failure
-                why = str(error) or type(error).__name__
-                if self._reminder.due(f"{address} {why}"):
-                    log.info("registry session broken", registry=address, error=why)
+                text = str(error) or type(error).__name__
+                if self._reminder.due(f"{address} {text}"):
+                    log.info("registry session broken", registry=address, error=text)
                 if isinstance(error, NotLeading) and error.leader not in (None, address, self._former):
                     self._hint = error.leader
             finally:
@@ -86,7 +86,7 @@ class RegistrySession:
                 async with asyncio.timeout(FINISH_SECONDS_MAX):
                     await self._closed.wait()
             except TimeoutError:
-                log.info("the registry did not take leave in time")
+                log.info("timed out closing the registry session")
 
     async def _leader(self) -> str:
         async for leader in self._detector.changes():
@@ -94,7 +94,7 @@ class RegistrySession:
                 if leader.grpc_address != self._named:
                     self._former, self._named = self._named, leader.grpc_address
                 return leader.grpc_address
-        raise AssertionError("a detector never ends")
+        raise AssertionError("the leader detector ended")
 
     async def _pause(self, address: str) -> None:
         """Wait a little longer each time; but not a moment more once somebody else leads."""
@@ -162,7 +162,7 @@ async def _read_one(
         if task is not None and task.cancelling():
             raise
         # gRPC cancels a call whose requests fail, and says no more.
-        raise Overflow("the registry does not keep up") from None
+        raise Overflow("the registry reads slower than the agent sends: the stream's queue is full") from None
     return response if isinstance(response, messages.ConnectResponse) else None
 
 

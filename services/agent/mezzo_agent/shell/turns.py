@@ -20,7 +20,7 @@ from mezzo_chassis.log import get_logger
 
 EVENTS_PER_TURN_MAX = 1024
 DISK_RETRY_SECONDS = 1.0
-ENDING = "the agent is ending"
+ENDING = "the agent is shutting down"
 ERROR_CHARACTERS_MAX = 1000
 
 log = get_logger(__name__)
@@ -138,7 +138,7 @@ class Turns:
             try:
                 await self._disk.commit(records)
             except OSError as error:
-                log.error("cannot write the journal; will try again", error=str(error))
+                log.error("cannot write the journal; retrying", error=str(error))
                 await asyncio.sleep(DISK_RETRY_SECONDS)
             else:
                 return
@@ -147,7 +147,7 @@ class Turns:
         try:
             await self._disk.rewrite(self.agent.checkpoint())
         except OSError as error:
-            log.error("cannot rewrite the journal; it grows on", error=str(error))
+            log.error("cannot compact the journal; it keeps growing", error=str(error))
 
     def _refuse(self, event: Event, answer: asyncio.Future[None] | None, error: MezzoError) -> None:
         """Drop an event. Any message of the registry can be dropped alone, and the session goes on.

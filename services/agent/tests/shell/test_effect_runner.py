@@ -146,7 +146,7 @@ async def test_container_that_the_containerizer_does_not_know_any_more_has_ended
     containers.recover = recover_and_forget
     await started.start()
     await registry.until_state("t1", "TASK_FAILED")
-    assert "does not know the container" in last_status(registry).message
+    assert "Container unknown to the containerizer" in last_status(registry).message
 
 
 async def test_agent_told_to_leave_leaves_though_a_launch_raised(agent, containers, registry, tasks):

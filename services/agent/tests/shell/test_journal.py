@@ -375,7 +375,7 @@ async def test_half_a_rewriting_counts_for_nothing(written, meta):
 async def test_second_agent_on_the_same_folder_is_refused(meta):
     first = Journal(meta)
     first.open(strict=True)
-    with pytest.raises(StartupError, match="another agent uses the work_dir"):
+    with pytest.raises(StartupError, match="another agent uses --work_dir"):
         Journal(meta).open(strict=True)
     first.close()
     assert reopen(meta) == ([], "")

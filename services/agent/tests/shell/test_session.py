@@ -210,7 +210,7 @@ async def test_restart_with_too_little_says_exactly_what_does_not_fit(agent, reg
     await agent.stop()
     with pytest.raises(StartupError) as refused:
         await agent.start(resources="cpus:0.5;mem:1024;disk:1024")
-    assert "cpus: what runs uses cpus:1, the agent now has cpus:0.5" in str(refused.value)
+    assert "cpus: running tasks use cpus:1, the agent now has cpus:0.5" in str(refused.value)
     assert "mem" not in str(refused.value)
 
 

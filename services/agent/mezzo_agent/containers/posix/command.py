@@ -37,14 +37,14 @@ def program_of(command: CommandInfo) -> tuple[str, tuple[str, ...]]:
     program and `arguments` the whole argv. Raises InvalidCommand.
     """
     if not command.value:
-        raise InvalidCommand("command.value: it is empty")
+        raise InvalidCommand("command.value: must not be empty")
     if "\0" in command.value:
-        raise InvalidCommand("command.value: it contains a null character")
+        raise InvalidCommand("command.value: must not contain a null character")
     if command.shell:
         return "/bin/sh", ("sh", "-c", command.value)
     for number, argument in enumerate(command.arguments):
         if "\0" in argument:
-            raise InvalidCommand(f"command.arguments[{number}]: it contains a null character")
+            raise InvalidCommand(f"command.arguments[{number}]: must not contain a null character")
     return command.value, tuple(command.arguments) or (command.value,)
 
 
@@ -55,16 +55,16 @@ def rlimits_of(info: RLimitInfo) -> tuple[tuple[int, int, int], ...]:
         where = f"container.rlimit_info.rlimits[{number}]"
         kind = _KINDS.get(limit.type)
         if kind is None:
-            raise InvalidCommand(f"{where}.type: this is no limit that is known here")
+            raise InvalidCommand(f"{where}.type: missing or unknown")
         if kind in found:
             raise InvalidCommand(f"{where}.type: {RLimitInfo.RLimit.Type.Name(limit.type)} is given twice")
         if limit.HasField("soft") != limit.HasField("hard"):
-            raise InvalidCommand(f"{where}: soft and hard must be given both, or neither")
+            raise InvalidCommand(f"{where}: soft and hard must be set together")
         if not limit.HasField("soft"):
             found[kind] = (kind, RLIM_INFINITY, RLIM_INFINITY)
             continue
         if limit.soft > limit.hard:
-            raise InvalidCommand(f"{where}.soft: {limit.soft} is more than the hard limit, {limit.hard}")
+            raise InvalidCommand(f"{where}.soft: {limit.soft} must not exceed the hard limit {limit.hard}")
         found[kind] = (kind, _number(limit.soft), _number(limit.hard))
     return tuple(found.values())
 

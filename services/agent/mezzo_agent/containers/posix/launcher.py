@@ -116,7 +116,7 @@ class Monitor:
         monitor = os.getpid()
         target = f"{monitor}.{start_time(monitor)}-{task}.{start_time(task)}"
         if not self.record(target):
-            self.report(ABANDONED, "the container was given up before it started")
+            self.report(ABANDONED, "launch cancelled before the container started")
             os._exit(0)  # the task reads the end of `go` and ends by itself
         os.write(go_write, b"g")
         os.close(go_write)

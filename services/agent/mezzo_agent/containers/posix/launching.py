@@ -129,7 +129,7 @@ class Launcher:
                 return await started
         except TimeoutError:
             # Orders that it had not begun are given to the next one.
-            _log.error("the launcher hangs", pid=self._process.pid, pending=len(self._pending))
+            _log.error("launcher does not respond; killing it", pid=self._process.pid, pending=len(self._pending))
             self.alive = False
             self._process.kill()
             raise LauncherDied(f"the launcher did not report within {LAUNCH_SECS_MAX:g} seconds") from None
@@ -144,7 +144,7 @@ class Launcher:
                 await self._exited.wait()
                 await self._drained.wait()
         except TimeoutError:
-            _log.warning("a launch under way hangs", pending=len(self._pending))
+            _log.warning("launch did not finish before shutdown", pending=len(self._pending))
             self._no_more_reports()
 
     def _read_reports(self) -> None:
@@ -154,7 +154,7 @@ class Launcher:
             except BlockingIOError:
                 return
             except OSError as error:
-                _log.warning("cannot read the launcher's reports", error=str(error))
+                _log.warning("cannot read reports of the launcher", error=str(error))
                 packet = b""
             if not packet:
                 self._no_more_reports()
@@ -183,7 +183,7 @@ class Launcher:
             self._orders.abort()
         self._exited.set()
         if status != 0:
-            _log.warning("the launcher died", pid=self._process.pid, returncode=status, pending=len(self._pending))
+            _log.warning("launcher died", pid=self._process.pid, returncode=status, pending=len(self._pending))
 
     def _no_more_reports(self) -> None:
         """Nobody holds the other end: neither the launcher nor a monitor that has yet to report."""

@@ -52,7 +52,7 @@ class Supervision:
         if found is None or _group_exists(self._processes.task.pid):
             self.survivors = await asyncio.to_thread(kill_orphans, self._processes.task, self._mark)
             if self.survivors:
-                _log.error("processes of a container do not die", folder=str(self._folder.path), pids=self.survivors)
+                _log.error("container processes survive SIGKILL", folder=str(self._folder.path), pids=self.survivors)
         return found or Exit(None, MONITOR_LOST)
 
     def kill(self, number: int) -> None:
@@ -73,7 +73,7 @@ class Supervision:
             async with asyncio.timeout(DESTROY_SECS_MAX):
                 await self._ended.wait()
         except TimeoutError:
-            _log.warning("a monitor does not end its container", folder=str(self._folder.path))
+            _log.warning("monitor did not end its container in time; killing it", folder=str(self._folder.path))
             self._order_to_end(signal.SIGKILL)
             await self._ended.wait()
 
