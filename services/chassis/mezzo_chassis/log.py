@@ -10,7 +10,8 @@ import math
 import re
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
@@ -26,6 +27,7 @@ _SECRET_WORDS = ("password", "secret", "token", "credential", "authorization")
 _MANY_LINES = ("exception", "stack")
 # What others may choose to be found by: it is written to logs, headers and metadata as it is.
 _CORRELATION_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_cause: ContextVar[Callable[[], str] | None] = ContextVar("mezzo_cause", default=None)
 
 
 def configure(service: str, level: str = "info", format: str = "auto") -> None:  # noqa: A002  what the flag is called
@@ -33,6 +35,7 @@ def configure(service: str, level: str = "info", format: str = "auto") -> None: 
     console = format == "console" or (format == "auto" and sys.stdout.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_cause,
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -106,6 +109,23 @@ def bind_correlation_id(correlation_id: str | None = None) -> str:
 def correlation_id() -> str:
     """The id that this task's log lines carry; empty where none is bound."""
     return str(get_contextvars().get("correlation_id", ""))
+
+
+def bind_cause(cause: Callable[[], str]) -> None:
+    """Make everything that this context logs from now on carry what `cause` returns then, unless that is empty."""
+    _cause.set(cause)
+
+
+def current_cause() -> str:
+    """What the work of this context follows from: see `mezzo_chassis.engine`. Empty where nothing is bound."""
+    cause = _cause.get()
+    return cause() if cause is not None else ""
+
+
+def _add_cause(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if "cause" not in event and (cause := current_cause()):
+        event["cause"] = cause
+    return event
 
 
 def _hide_secrets(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

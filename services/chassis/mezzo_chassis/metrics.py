@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from mezzo_chassis import outbox
 from mezzo_chassis.http.browsers import EVERY_HOST
@@ -109,6 +112,58 @@ class _Streams(Collector):
             longest.add_metric([peer], max(lengths, default=0))
             overflows.add_metric([peer], outbox.overflows[peer])
         yield from (streams, waiting, longest, overflows)
+
+
+class EngineMetrics(Collector):
+    """The turns of a service's engine, and its defects: see `mezzo_chassis.engine`.
+
+    Turns are counted by hand: there are thousands a second.
+    """
+
+    def __init__(self, registry: CollectorRegistry, service: str, kinds: Iterable[str] = ()) -> None:
+        """`kinds`: the kinds of events that may turn out to be defects; their counts begin at 0, not absent."""
+        self._prefix = f"mezzo_{service}"
+        self._events = 0
+        self._seconds = 0.0
+        self._buckets = [0] * (len(LATENCY_BUCKETS_SECONDS) + 1)
+        self._defects = dict.fromkeys(kinds, 0)
+        self._refused = dict.fromkeys(kinds, 0)
+        registry.register(self)
+
+    def turn(self, events: int, seconds: float) -> None:
+        """Count a turn: how many events it handled, and how long it took."""
+        self._events += events
+        self._seconds += seconds
+        self._buckets[bisect_left(LATENCY_BUCKETS_SECONDS, seconds)] += 1
+
+    def defect(self, kind: str) -> None:
+        """Count an engine that was ended by a defect, by the kind of the event that was being handled."""
+        self._defects[kind] = self._defects.get(kind, 0) + 1
+
+    def refuse(self, kind: str) -> None:
+        """Count an event that was refused, since one like it had ended an engine."""
+        self._refused[kind] = self._refused.get(kind, 0) + 1
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics, now."""
+        events = CounterMetricFamily(f"{self._prefix}_events", "Events that the core handled.")
+        events.add_metric([], self._events)
+        yield events
+        turns = HistogramMetricFamily(
+            f"{self._prefix}_turn_duration_seconds",
+            "How long a turn took: decide, make durable what has to be, act.",
+        )
+        bounds = (*map(floatToGoString, LATENCY_BUCKETS_SECONDS), "+Inf")
+        turns.add_metric([], list(zip(bounds, accumulate(self._buckets), strict=True)), self._seconds)
+        yield turns
+        for name, help_text, counts in (
+            ("defects", "Defects that ended an incarnation, by the event that was being handled.", self._defects),
+            ("defects_refused", "Events refused since one like them had ended an incarnation.", self._refused),
+        ):
+            family = CounterMetricFamily(f"{self._prefix}_{name}", help_text, labels=["event"])
+            for kind, count in sorted(counts.items()):
+                family.add_metric([kind], count)
+            yield family
 
 
 class RpcMetrics:
