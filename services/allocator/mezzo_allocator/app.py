@@ -10,12 +10,12 @@ from importlib.metadata import version
 
 from mezzo.allocator.v1 import allocator_pb2 as wire
 from mezzo.errors import Unavailable
-from mezzo_allocator.adapters.cold_start import compiled_loops
-from mezzo_allocator.adapters.session import SERVICE_NAME, SessionServicer
 from mezzo_allocator.config import Config
 from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.core.policy import Policy
 from mezzo_allocator.metrics import AllocatorMetrics
+from mezzo_allocator.shell.cold_start import compiled_loops
+from mezzo_allocator.shell.session import SERVICE_NAME, SessionServicer
 from mezzo_chassis.config import as_text, load
 from mezzo_chassis.leadership import ALLOCATORS_FOLDER, Candidate, Contender, Health, StandaloneCandidate
 from mezzo_chassis.leadership.payload import address_json

@@ -14,11 +14,11 @@ from mezzo.allocator.v1 import allocator_pb2 as wire
 from mezzo.errors import Conflict, InvalidRequest, MezzoError, NotLeading, Unavailable
 from mezzo_allocator.adapters.encoding import Encoder
 from mezzo_allocator.adapters.explanation import explanation_message
-from mezzo_allocator.adapters.intake import Intake, Suspects
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core import measures
 from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.metrics import AllocatorMetrics
+from mezzo_allocator.shell.intake import Intake, Suspects
 from mezzo_chassis.lifecycle import freeze_gc
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.log_level import LogLevel
