@@ -154,8 +154,8 @@ def refused_cycles(loops: Loops) -> list[Row]:
         name = f"declined once each, {agents:,} agents, {frameworks} frameworks, per round"
         rows.append(Row("B1", name, f"{figure} (Mesos 1.12, same class of machine)", milliseconds(seconds)))
     cluster = Cluster(loops, 50_000, ["*"] * 1_000)
-    everybody = cluster.core.books.frameworks.active
-    cluster.core.books.filters.bits[:] = everybody  # fifty million refusals, which nobody has the time to utter
+    everybody = cluster.core.state.frameworks.active
+    cluster.core.state.filters.bits[:] = everybody  # fifty million refusals, which nobody has the time to utter
     seconds = []
     for _ in range(ROUNDS):
         cluster.tell(ev.FullPassWanted())

@@ -133,30 +133,30 @@ class _CoreCollector(Collector):
         self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
-        books = self._core.books
-        frameworks = books.frameworks.by_number.values()
-        yield _number("agents", "Agents known.", len(books.agents.by_number))
-        yield _number("agents_active", "Agents that may be offered.", int(books.agents.active.sum()))
+        state = self._core.state
+        frameworks = state.frameworks.by_number.values()
+        yield _number("agents", "Agents known.", len(state.agents.by_number))
+        yield _number("agents_active", "Agents that may be offered.", int(state.agents.active.sum()))
         yield _number("frameworks", "Frameworks known.", len(frameworks))
         yield _number("frameworks_active", "Frameworks that are connected.", sum(each.active for each in frameworks))
-        yield _number("maintenance_agents", "Agents whose maintenance is planned.", books.maintenance.planned)
-        yield _number("inverse_offers", "Inverse offers that are out.", books.maintenance.out)
-        yield _by_role("filters", "Refusals in force, by role.", measures.active_filters(books), sum)
+        yield _number("maintenance_agents", "Agents whose maintenance is planned.", state.maintenance.planned)
+        yield _number("inverse_offers", "Inverse offers that are out.", state.maintenance.out)
+        yield _by_role("filters", "Refusals in force, by role.", measures.active_filters(state), sum)
         yield _by_role(
-            "dominant_share", "Dominant share, weight applied, by role.", measures.dominant_shares(books), max
+            "dominant_share", "Dominant share, weight applied, by role.", measures.dominant_shares(state), max
         )
         yield _by_role(
             "starvation_seconds",
             "For how long somebody in the role has taken part without being offered anything.",
-            measures.starvation(books, self._clock()),
+            measures.starvation(state, self._clock()),
             max,
         )
-        yield _by_role_and_resource("quota_consumed", "What counts against quota.", measures.quota_consumed(books))
-        yield _by_role_and_resource("quota_guarantee", "What is guaranteed.", measures.quota_guarantees(books))
-        yield _by_role_and_resource("quota_limit", "What is the most that may be used.", measures.quota_limits(books))
-        yield _by_resource("headroom", "What is kept free for guarantees.", books.quota.headroom())
-        yield _by_resource("resources", "What all agents have together.", measures.totals(books))
-        yield _by_resource("resources_allocated", "What is used or offered of it.", measures.allocated(books))
+        yield _by_role_and_resource("quota_consumed", "What counts against quota.", measures.quota_consumed(state))
+        yield _by_role_and_resource("quota_guarantee", "What is guaranteed.", measures.quota_guarantees(state))
+        yield _by_role_and_resource("quota_limit", "What is the most that may be used.", measures.quota_limits(state))
+        yield _by_resource("headroom", "What is kept free for guarantees.", state.quota.headroom())
+        yield _by_resource("resources", "What all agents have together.", measures.totals(state))
+        yield _by_resource("resources_allocated", "What is used or offered of it.", measures.allocated(state))
 
 
 def _number(name: str, text: str, value: float) -> Metric:

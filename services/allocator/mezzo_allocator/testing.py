@@ -19,7 +19,7 @@ CAPABILITY = FrameworkInfo.Capability
 
 
 class Conversation:
-    """Drives an allocator as a registry would, and checks its books after each step."""
+    """Drives an allocator as a registry would, and checks its invariants after each step."""
 
     def __init__(self, policy: Policy | None = None, loops: Loops = REFERENCE) -> None:
         self.core = Allocator(policy, loops)

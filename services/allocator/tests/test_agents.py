@@ -101,8 +101,8 @@ def test_removed_framework_is_forgotten_and_what_was_on_its_way_to_it_is_free() 
     cluster.agent("a", "cpus:1;mem:512")
     cluster.cycle()
     cluster.remove_framework("f1")
-    assert cluster.core.books.frameworks.by_number == {}
-    assert "role1" not in cluster.core.books.tree.roles
+    assert cluster.core.state.frameworks.by_number == {}
+    assert "role1" not in cluster.core.state.tree.roles
     cluster.framework("f2", "role1")
     assert cluster.offers() == [("f2", "a", "cpus:1;mem:512")]
 
@@ -136,11 +136,11 @@ def test_a_new_session_starts_from_nothing() -> None:
 def test_the_agents_of_an_ended_session_are_let_go_without_a_garbage_collection() -> None:
     cluster = Conversation()
     cluster.agent("a", "cpus:1;mem:512")
-    book = weakref.ref(cluster.core.books.agents)
+    table = weakref.ref(cluster.core.state.agents)
     gc.disable()
     try:
         cluster.say(ev.SessionBegun("another"))
-        assert book() is None
+        assert table() is None
     finally:
         gc.enable()
 

@@ -134,10 +134,10 @@ class Player:
         elif subject == "shares":
             self._check_shares(expected)
         elif subject == "laid away":
-            assert self._text(self.cluster.core.books.quota.headroom()) == expected
+            assert self._text(self.cluster.core.state.quota.headroom()) == expected
         elif subject.startswith("counted against "):
             role = subject.removeprefix("counted against ")
-            assert self._text(self.cluster.core.books.quota.usage(role)) == expected
+            assert self._text(self.cluster.core.state.quota.usage(role)) == expected
         elif subject.startswith("why "):
             (told,) = self.cluster.core.explain(subject.removeprefix("why "))
             counts = Counter(told.verdicts.values())
@@ -146,7 +146,7 @@ class Player:
             raise AssertionError(f"nobody knows how to check {line!r}")
 
     def _check_shares(self, expected: str) -> None:
-        shares = dominant_shares(self.cluster.core.books)
+        shares = dominant_shares(self.cluster.core.state)
         for part in expected.split(", "):
             role, fraction = part.split(" ")
             assert shares[role] == pytest.approx(float(Fraction(fraction))), part

@@ -14,7 +14,7 @@ ONE = "cpus:1;mem:64"
 def served(cluster: Conversation, agents: int) -> Counter[str]:
     """Who gets how many of so many equal agents, which come one after the other."""
     counts: Counter[str] = Counter()
-    known = len(cluster.core.books.agents.by_number)
+    known = len(cluster.core.state.agents.by_number)
     for number in range(known, known + agents):
         cluster.agent(f"s{number}", ONE)
         ((framework, _, _),) = cluster.offers()
@@ -23,8 +23,8 @@ def served(cluster: Conversation, agents: int) -> Counter[str]:
 
 
 def share(cluster: Conversation, role: str) -> float:
-    tree = cluster.core.books.tree
-    tree.refresh(cluster.core.books.quota.loops)
+    tree = cluster.core.state.tree
+    tree.refresh(cluster.core.state.quota.loops)
     return float(tree.arrays.share[tree.roles[role]])
 
 
@@ -92,10 +92,10 @@ def test_a_role_without_clients_is_forgotten_with_those_above_it_that_nobody_els
     cluster = Conversation()
     cluster.framework("deep", "a/b/c")
     cluster.framework("own", "a")
-    assert set(cluster.core.books.tree.roles) >= {"a", "a/b", "a/b/c"}
+    assert set(cluster.core.state.tree.roles) >= {"a", "a/b", "a/b/c"}
     cluster.remove_framework("deep")
-    assert "a" in cluster.core.books.tree.roles
-    assert "a/b" not in cluster.core.books.tree.roles
+    assert "a" in cluster.core.state.tree.roles
+    assert "a/b" not in cluster.core.state.tree.roles
     cluster.agent("s", ONE)
     assert cluster.offers() == [("own", "s", ONE)]
 
@@ -115,12 +115,12 @@ def test_a_child_that_goes_leaves_what_its_siblings_hold_alone() -> None:
 def test_a_role_lives_as_long_as_anything_names_it() -> None:
     cluster = Conversation()
     cluster.agent("s", "cpus(a/b):1;mem(a/b):64")
-    assert set(cluster.core.books.tree.roles) >= {"a", "a/b"}
+    assert set(cluster.core.state.tree.roles) >= {"a", "a/b"}
     cluster.role("c", guarantees={"cpus": 1})
-    assert "c" in cluster.core.books.tree.roles
+    assert "c" in cluster.core.state.tree.roles
     cluster.remove_agent("s")
     cluster.role("c")
-    assert not set(cluster.core.books.tree.roles) & {"a", "a/b", "c"}
+    assert not set(cluster.core.state.tree.roles) & {"a", "a/b", "c"}
 
 
 def test_a_weight_that_changes_weighs_on_the_whole_subtree() -> None:

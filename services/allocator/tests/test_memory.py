@@ -1,4 +1,4 @@
-"""What the books of a large cluster may take, beside the bits of the filters."""
+"""How much memory the state of a large cluster may take, beside the bits of the filters."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bytes_traced() -> int:
 
 
 def bits(core: Allocator) -> int:
-    return core.books.filters.bits.nbytes + core.books.eligibility.denied.nbytes
+    return core.state.filters.bits.nbytes + core.state.eligibility.denied.nbytes
 
 
 def test_agents_and_frameworks_take_little_memory(traced: None) -> None:
@@ -71,6 +71,6 @@ def test_no_message_is_kept_of_an_agent() -> None:
     info.id.value = "S1"
     core.handle(ev.SessionBegun("r"), now=0.0)
     core.handle(ev.AgentChanged(1, info, Resources.parse("cpus:1"), (), True), now=0.0)
-    agent = core.books.agents.by_number[1]
+    agent = core.state.agents.by_number[1]
     assert not [slot for slot in agent.__slots__ if isinstance(getattr(agent, slot), mesos.AgentInfo)]
     assert agent.info() == mesos.AgentInfo(hostname="a")

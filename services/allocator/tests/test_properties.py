@@ -368,14 +368,14 @@ def test_nothing_is_given_out_twice_and_limits_hold(seed: int) -> None:
     for _ in range(80):
         life.now += life.dice.choice([0.0, 0.5, 2.0])
         core.handle(life.event(), now=life.now)
-        before = {role: core.books.quota.usage(role) for role in core.books.quota.configured}
+        before = {role: core.state.quota.usage(role) for role in core.state.quota.configured}
         life.note(cycle(core, life.now))
         core.validate()
         for number, total in life.agents.items():
             given = Resources.sum(resources for _, agent, _, resources in life.held if agent == number)
             assert total.contains(given.nonshared().nonrevocable())
-        for role, quota in core.books.quota.configured.items():
-            usage = core.books.quota.usage(role)
+        for role, quota in core.state.quota.configured.items():
+            usage = core.state.quota.usage(role)
             for name, limit in quota.limits.items():
                 # What is beyond a limit may stay, since the limit or a reservation came later; a cycle adds nothing.
                 assert usage.get(name, 0) <= max(limit, before[role].get(name, 0))
@@ -463,7 +463,7 @@ def test_explanations_are_what_the_allocator_then_does(seed: int, with_quota: bo
     offered = {each.agent for each in cycle(core, life.now)}
     if told.inactive_because is not None:
         assert not offered
-    elif core.books.quota.on:
+    elif core.state.quota.on:
         # The first offers may use up what quota leaves for the others.
         assert offered <= offerable
     else:

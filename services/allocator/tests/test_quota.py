@@ -106,7 +106,7 @@ def test_reservations_count_against_quota_allocated_or_not() -> None:
     cluster.agent("a", "cpus(quota):1;mem(quota):512")
     cluster.agent("b", "cpus:4;mem:4096")
     assert sorted(cluster.offers()) == [("q", "a", "cpus(quota):1;mem(quota):512"), ("q", "b", "cpus:1;mem:512")]
-    usage = cluster.core.books.quota.usage("quota")
+    usage = cluster.core.state.quota.usage("quota")
     assert usage == {"cpus": 2000, "mem": 1024000}
 
 
@@ -132,7 +132,7 @@ def test_revocable_resources_meet_no_guarantee_and_know_no_limit() -> None:
     cluster.agent("a", total)
     (allocation,) = cluster.cycle()
     assert Resources.sum(allocation.resources) == total
-    assert cluster.core.books.quota.usage("quota") == {"cpus": 1000, "mem": 512000}
+    assert cluster.core.state.quota.usage("quota") == {"cpus": 1000, "mem": 512000}
 
 
 def test_limits_hold_at_each_level_of_the_tree() -> None:
@@ -167,8 +167,8 @@ def test_an_ancestors_reservation_used_by_a_child_counts_for_the_child() -> None
     cluster.agent("a", "cpus(eng):3;mem(eng):3072")
     cluster.agent("b", "cpus:3;mem:3072")
     assert sorted(cluster.offers()) == [("f", "a", "cpus(eng):3;mem(eng):3072"), ("f", "b", "cpus:1;mem:1024")]
-    assert cluster.core.books.quota.usage("eng") == {"cpus": 4000, "mem": 4096000}
-    assert cluster.core.books.quota.usage("eng/backend") == {"cpus": 4000, "mem": 4096000}
+    assert cluster.core.state.quota.usage("eng") == {"cpus": 4000, "mem": 4096000}
+    assert cluster.core.state.quota.usage("eng/backend") == {"cpus": 4000, "mem": 4096000}
 
 
 def test_quota_counts_what_was_held_before_it_was_set() -> None:

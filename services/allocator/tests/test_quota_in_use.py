@@ -12,7 +12,7 @@ from mezzo_allocator.testing import CAPABILITY, Conversation
 
 def usage(cluster: Conversation, role: str) -> dict[str, int]:
     """Whole units by name."""
-    return {name: amount // 1000 for name, amount in cluster.core.books.quota.usage(role).items()}
+    return {name: amount // 1000 for name, amount in cluster.core.state.quota.usage(role).items()}
 
 
 # -- reservations ------------------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def test_without_its_quota_a_role_is_served_by_its_share_again() -> None:
     cluster.role("quota")
     cluster.recover("q", "a", "cpus:1;mem:512", role="quota")
     assert cluster.offers() == [("f", "a", "cpus:1;mem:512")]
-    assert cluster.core.books.quota.usage("quota") == {}
+    assert cluster.core.state.quota.usage("quota") == {}
 
 
 def test_what_absent_roles_are_guaranteed_is_laid_away_for_each_of_them() -> None:
@@ -235,7 +235,7 @@ def test_what_a_child_holds_meets_the_guarantee_of_its_parent() -> None:
     cluster.agent("a", "cpus:2;mem:1024", holdings=holdings)
     cluster.agent("b", "cpus:1;mem:512")
     # Nothing more is laid away for eng, whoever of it holds what it is guaranteed.
-    assert cluster.core.books.quota.headroom() == {}
+    assert cluster.core.state.quota.headroom() == {}
     assert cluster.offers() == [("f", "b", "cpus:1;mem:512")]
 
 
@@ -247,7 +247,7 @@ def test_what_a_child_is_guaranteed_is_laid_away_although_its_parents_guarantee_
     cluster.role("eng/backend", guarantees={"cpus": 1, "mem": 512})
     cluster.agent("a", "cpus:2;mem:1024", holdings={("own", "eng"): "cpus:2;mem:1024"})
     cluster.agent("b", "cpus:1;mem:512")
-    assert cluster.core.books.quota.headroom() == {"cpus": 1000, "mem": 512_000}
+    assert cluster.core.state.quota.headroom() == {"cpus": 1000, "mem": 512_000}
     assert cluster.offers() == []
     cluster.framework("child", "eng/backend")
     assert cluster.offers() == [("child", "b", "cpus:1;mem:512")]

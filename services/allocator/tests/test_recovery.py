@@ -112,7 +112,7 @@ def volume(role: str, size: float) -> Resources:
 
 def holding(cluster: Conversation, total: Resources, held: Resources, role: str) -> None:
     """Says that an agent has become `total`, of which the framework `f` holds `held`."""
-    numbers = cluster.core.books.frameworks.by_number
+    numbers = cluster.core.state.frameworks.by_number
     (framework,) = numbers
     event = ev.AgentChanged(1, AgentInfo(hostname="a"), total, [(framework, held.allocated_to(role))], True)
     cluster.say(event)
@@ -178,6 +178,6 @@ def test_reserved_ports_come_and_go_with_their_agents() -> None:
     assert len(cluster.offers()) == 2
     for name in ("a", "b"):
         cluster.remove_agent(name)
-    assert cluster.core.books.quota.usage("role1") == {}
+    assert cluster.core.state.quota.usage("role1") == {}
     cluster.agent("a", "cpus:1;mem:512;ports(role1):[31000-31009]")
     assert cluster.offers() == [("f", "a", "cpus:1;mem:512;ports(role1):[31000-31009]")]

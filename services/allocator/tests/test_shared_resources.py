@@ -21,7 +21,7 @@ def sharing(*frameworks: tuple[str, str], held: Resources = VOLUME) -> Conversat
 
 def shares(cluster: Conversation) -> dict[str, float]:
     cluster.full_pass()
-    return dominant_shares(cluster.core.books)
+    return dominant_shares(cluster.core.state)
 
 
 def test_a_shared_volume_counts_once_in_the_share_of_a_role() -> None:
@@ -83,7 +83,7 @@ def test_a_role_that_is_named_by_a_shared_volume_alone_is_known() -> None:
     cluster = Conversation()
     cluster.role("ops", limits={"cpus": 1})
     cluster.agent("a", TOTAL)
-    assert cluster.core.books.quota.usage("eng") == {"disk": 50_000}
+    assert cluster.core.state.quota.usage("eng") == {"disk": 50_000}
 
 
 def test_an_agent_that_goes_takes_its_shared_volumes_out_of_shares() -> None:
@@ -97,12 +97,12 @@ def test_a_child_that_shares_its_parents_volume_uses_its_own_quota_once() -> Non
     cluster = sharing(("f1", "eng/a"), ("f2", "eng/a"), ("f3", "eng"))
     cluster.role("eng", limits={"disk": 1000})
     cluster.role("eng/a", limits={"disk": 1000})
-    used = {role: cluster.core.books.quota.usage(role) for role in ("eng", "eng/a")}
+    used = {role: cluster.core.state.quota.usage(role) for role in ("eng", "eng/a")}
     assert used == {"eng": {"disk": 50_000}, "eng/a": {"disk": 50_000}}
     cluster.recover("f1", "a", VOLUME, role="eng/a")
-    assert cluster.core.books.quota.usage("eng/a") == {"disk": 50_000}
+    assert cluster.core.state.quota.usage("eng/a") == {"disk": 50_000}
     cluster.recover("f2", "a", VOLUME, role="eng/a")
-    assert cluster.core.books.quota.usage("eng/a") == {}
-    assert cluster.core.books.quota.usage("eng") == {"disk": 50_000}
+    assert cluster.core.state.quota.usage("eng/a") == {}
+    assert cluster.core.state.quota.usage("eng") == {"disk": 50_000}
     cluster.take("f1", "a", VOLUME, role="eng/a")
-    assert cluster.core.books.quota.usage("eng/a") == {"disk": 50_000}
+    assert cluster.core.state.quota.usage("eng/a") == {"disk": 50_000}

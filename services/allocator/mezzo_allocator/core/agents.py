@@ -63,7 +63,7 @@ class Agent:
         return Resources.sum([resources for _, resources in pieces])
 
 
-class AgentBook:
+class AgentTable:
     """All agents and the stock, the arrays of what is free.
 
     `contents[p]` is exactly what is free in part p; `arrays.free[p]` its scalars. Both change together.

@@ -19,20 +19,20 @@ from mezzo_allocator.core.arrays import (
     Scratch,
     Taken,
 )
-from mezzo_allocator.core.books import Books
 from mezzo_allocator.core.events import Allocated, Allocation
 from mezzo_allocator.core.frameworks import Client
 from mezzo_allocator.core.loops import Loops
 from mezzo_allocator.core.parts import NEEDS_SHARED
+from mezzo_allocator.core.state import AllocatorState
 
 TAKEN_ROWS_MIN = 1024
 
 
 class Cycle:
-    """Runs cycles over the books, and numbers them from 1."""
+    """Runs cycles over the state, and numbers them from 1."""
 
-    def __init__(self, books: Books) -> None:
-        self._books = books
+    def __init__(self, state: AllocatorState) -> None:
+        self._state = state
         self.number = 0
         self._taken = self._new_taken(TAKEN_ROWS_MIN)
 
@@ -42,35 +42,35 @@ class Cycle:
             client=np.zeros(rows, dtype=np.int32),
             part=np.zeros(rows, dtype=np.int32),
             whole=np.zeros(rows, dtype=np.uint8),
-            amount=np.zeros((rows, self._books.columns.width), dtype=np.int64),
+            amount=np.zeros((rows, self._state.columns.width), dtype=np.int64),
         )
 
     def run(self, loops: Loops, agents_max: int, now: float) -> Allocated:
         """Decides about at most `agents_max` of the agents in the backlog."""
-        books = self._books
+        state = self._state
         self.number += 1
-        books.tree.refresh(loops)
-        books.lots.refresh(books.tree)
-        books.quota.fit()
-        looked_at = books.backlog.take(books.agents.active, agents_max)
+        state.tree.refresh(loops)
+        state.lots.refresh(state.tree)
+        state.quota.fit()
+        looked_at = state.backlog.take(state.agents.active, agents_max)
         self.settle_filters(looked_at)
-        outcome = _Outcome(books, self.number, now)
+        outcome = _Outcome(state, self.number, now)
         considered = self._pass(loops, looked_at, outcome)
-        if books.rounds:
+        if state.rounds:
             self._go_around(loops, looked_at, outcome)
-        books.maintenance.mark_holders_of(looked_at)
-        inverse = books.maintenance.ask(books.agents, books.frameworks)
+        state.maintenance.mark_holders_of(looked_at)
+        inverse = state.maintenance.ask(state.agents, state.frameworks)
         return Allocated(self.number, outcome.allocations(), considered, inverse)
 
     def _pass(
         self, loops: Loops, looked_at: NDArray[np.int64], outcome: _Outcome, *, to_those_asked: bool = False
     ) -> int:
         """Gives out these agents; returns for how many of them anybody could be found."""
-        books = self._books
+        state = self._state
         rows, eligible = self._candidates(looked_at, to_those_asked=to_those_asked)
         if rows.size:
-            if books.quota.on:
-                books.quota.arrays.available[:] = books.agents.plain_free()
+            if state.quota.on:
+                state.quota.arrays.available[:] = state.agents.plain_free()
                 self._decide(loops, STAGE_GUARANTEES, rows, eligible.copy(), outcome)
             self._decide(loops, STAGE_SHARES, rows, eligible, outcome)
         return int(rows.size)
@@ -79,7 +79,7 @@ class Cycle:
         """Notes whom agents that go around were offered to. Where nobody else wants one, its round is over, and it is
         offered to those who were asked before.
         """
-        rounds, backlog = self._books.rounds, self._books.backlog
+        rounds, backlog = self._state.rounds, self._state.backlog
         given = self._note_asked(outcome.allocations())
         left = [row for row in looked_at.tolist() if row in rounds and row not in given and row not in backlog]
         first = len(outcome.allocations())
@@ -91,26 +91,26 @@ class Cycle:
 
     def _note_asked(self, allocations: Sequence[Allocation]) -> set[int]:
         """Notes who was offered agents that go around; returns the rows of those agents."""
-        books = self._books
+        state = self._state
         rows = set()
         for allocation in allocations:
-            row = books.agents.by_number[allocation.agent].row
-            if row in books.rounds:
-                client = books.frameworks.by_number[allocation.framework].clients[allocation.role]
-                books.rounds.ask(row, client.number)
+            row = state.agents.by_number[allocation.agent].row
+            if row in state.rounds:
+                client = state.frameworks.by_number[allocation.framework].clients[allocation.role]
+                state.rounds.ask(row, client.number)
                 rows.add(row)
         return rows
 
     def _candidates(self, rows: NDArray[np.int64], *, to_those_asked: bool) -> tuple[Indices, Bits]:
         """Those of the agents [k] that anybody may be offered anything of, and who may be [k, W]."""
-        books = self._books
+        state = self._state
         # In place: with fifty thousand agents each copy of these bits costs as much as deciding about the agents.
-        eligible = books.filters.bits[rows]
-        eligible |= books.eligibility.denied[rows]
+        eligible = state.filters.bits[rows]
+        eligible |= state.eligibility.denied[rows]
         np.invert(eligible, out=eligible)
-        eligible &= books.frameworks.active
-        if books.rounds and not to_those_asked:
-            books.rounds.leave_out_asked(rows, eligible)
+        eligible &= state.frameworks.active
+        if state.rounds and not to_those_asked:
+            state.rounds.leave_out_asked(rows, eligible)
         chosen = np.flatnonzero(eligible.any(axis=1))
         if chosen.size < rows.size:
             rows, eligible = rows[chosen], eligible[chosen]
@@ -118,37 +118,37 @@ class Cycle:
 
     def settle_filters(self, rows: NDArray[np.int64]) -> None:
         """Brings the bits of refusals on these agents up to date with what is free."""
-        books = self._books
-        if not books.filters.stale():
+        state = self._state
+        if not state.filters.stale():
             return
-        wanted = np.zeros(books.agents.capacity, dtype=bool)
+        wanted = np.zeros(state.agents.capacity, dtype=bool)
         wanted[rows] = True
-        for row in [row for row in books.filters.stale() if wanted[row]]:
-            agent = books.agents.by_row[row]
+        for row in [row for row in state.filters.stale() if wanted[row]]:
+            agent = state.agents.by_row[row]
             assert agent is not None
-            books.filters.settle(row, self._visible(agent))
+            state.filters.settle(row, self._visible(agent))
 
     def _visible(self, agent: Agent) -> Resources | Callable[[int], Resources]:
         """What is free of an agent: for everybody alike, or as a function of the client."""
-        books = self._books
+        state = self._state
         if len(agent.keys) == 1 and agent.keys[0] == ("", 0, "") and not agent.shared:
-            return books.agents.contents[agent.first]
+            return state.agents.contents[agent.first]
         seen: dict[tuple[str, int], Resources] = {}
 
         def visible(number: int) -> Resources:
-            client = books.frameworks.clients[number]
+            client = state.frameworks.clients[number]
             needs_met = client.framework.needs_met()
             key = (client.role, needs_met)
             if key not in seen:
-                seen[key] = books.visible_to(agent, client.role, needs_met)
+                seen[key] = state.visible_to(agent, client.role, needs_met)
             return seen[key]
 
         return visible
 
     def _decide(self, loops: Loops, stage: int, rows: Indices, eligible: Bits, outcome: _Outcome) -> None:
-        books = self._books
-        width = books.columns.width
-        most = books.agents.parts_most
+        state = self._state
+        width = state.columns.width
+        most = state.agents.parts_most
         wanted = max(TAKEN_ROWS_MIN, rows.size + most)
         if self._taken.agent.shape[0] < wanted or self._taken.amount.shape[1] != width:
             self._taken = self._new_taken(wanted)
@@ -156,11 +156,11 @@ class Cycle:
         at = 0
         while at < rows.size:
             filled, at = loops.decide(
-                books.tree.arrays,
-                books.frameworks.arrays,
-                books.agents.arrays,
-                books.quota.arrays,
-                books.lots.arrays,
+                state.tree.arrays,
+                state.frameworks.arrays,
+                state.agents.arrays,
+                state.quota.arrays,
+                state.lots.arrays,
                 stage,
                 rows,
                 eligible,
@@ -174,8 +174,8 @@ class Cycle:
 class _Outcome:
     """Turns rows of numbers into allocations of exact resources, and writes down who holds them."""
 
-    def __init__(self, books: Books, number: int, now: float) -> None:
-        self._books = books
+    def __init__(self, state: AllocatorState, number: int, now: float) -> None:
+        self._state = state
         self._number = number
         self._now = now
         self._allocations: list[Allocation] = []
@@ -192,7 +192,7 @@ class _Outcome:
             return
         agents, clients = taken.agent[:filled], taken.client[:filled]
         alone = np.r_[True, (np.diff(agents) != 0) | (np.diff(clients) != 0)]
-        if alone.all() and taken.whole[:filled].all() and not self._books.quota.on:
+        if alone.all() and taken.whole[:filled].all() and not self._state.quota.on:
             self._add_whole_parts(agents.tolist(), clients.tolist(), taken.part[:filled].tolist(), taken)
         else:
             starts = np.flatnonzero(alone).tolist()
@@ -205,16 +205,16 @@ class _Outcome:
 
     def _add_whole_parts(self, agents: list[int], clients: list[int], parts: list[int], taken: Taken) -> None:
         """The way of nearly all allocations, kept short: one part of an agent, all of it, for one client."""
-        books = self._books
-        contents, by_row = books.agents.contents, books.agents.by_row
-        refused = books.filters.refused_agents()
-        known = {number: books.frameworks.clients[number] for number in set(clients)}
+        state = self._state
+        contents, by_row = state.agents.contents, state.agents.by_row
+        refused = state.filters.refused_agents()
+        known = {number: state.frameworks.clients[number] for number in set(clients)}
         nothing, now, cycle, append = Resources.EMPTY, self._now, self._number, self._allocations.append
         for index, (row, number, part) in enumerate(zip(agents, clients, parts, strict=True)):
             agent = by_row[row]
             assert agent is not None
             if row in refused:
-                books.filters.stock_changed(row)
+                state.filters.stock_changed(row)
             # Of an agent of one part all that was free is offered, and against that the bits told who refuses it.
             if agent.shared or (len(agent.keys) > 1 and row in refused):
                 self._add_group(row, number, taken, range(index, index + 1))
@@ -235,9 +235,9 @@ class _Outcome:
 
         The bits told whether refusals hold against all that was free; what is now to be offered may be less.
         """
-        books = self._books
-        contents = books.agents.contents
-        agent, client = books.agents.by_row[row], books.frameworks.clients[number]
+        state = self._state
+        contents = state.agents.contents
+        agent, client = state.agents.by_row[row], state.frameworks.clients[number]
         assert agent is not None
         pieces = []
         for i in rows:
@@ -245,30 +245,30 @@ class _Outcome:
             if taken.whole[i]:
                 piece, contents[part] = contents[part], Resources.EMPTY
             else:
-                piece, contents[part] = books.divider.cut(contents[part], taken.amount[i])
+                piece, contents[part] = state.divider.cut(contents[part], taken.amount[i])
             pieces.append(piece)
         shared = self._shared_with(agent, client)
         offered = Resources.sum([*pieces, shared])
-        if books.filters.refuses(row, number, offered):
+        if state.filters.refuses(row, number, offered):
             taken_parts = [
                 (int(taken.part[i]), piece, taken.amount[i].copy()) for i, piece in zip(rows, pieces, strict=True)
             ]
             self._refused.append(partial(self._undo, agent, client, taken_parts))
             return
-        books.filters.stock_changed(row)
-        books.account_shared(agent, client, shared, 1)
-        books.note_holding(agent, client, (self._number, offered))
+        state.filters.stock_changed(row)
+        state.account_shared(agent, client, shared, 1)
+        state.note_holding(agent, client, (self._number, offered))
         client.last_offered = self._now
         self._append(agent, client, (*pieces, shared) if shared else tuple(pieces))
 
     def _undo(self, agent: Agent, client: Client, taken: list[tuple[int, Resources, Ints]]) -> None:
         """Takes back what a client refuses, and has the agent looked at again without it."""
-        books = self._books
+        state = self._state
         for part, piece, vector in taken:
-            books.untake(agent, client, part, piece, vector)
-        books.uncount(client)
-        books.filters.overrule(agent.row, client.number)
-        books.backlog.mark(agent.row)
+            state.untake(agent, client, part, piece, vector)
+        state.uncount(client)
+        state.filters.overrule(agent.row, client.number)
+        state.backlog.mark(agent.row)
 
     def _shared_with(self, agent: Agent, client: Client) -> Resources:
         """The shared resources of an agent that a client may see and does not hold yet."""

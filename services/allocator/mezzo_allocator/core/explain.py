@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from mezzo_allocator.core.agents import Agent
 from mezzo_allocator.core.arrays import BIT, CLIENT, NEEDS_REVOCABLE, NO_LIMIT, ROOT, STAGE_SHARES, Ints, Scratch
-from mezzo_allocator.core.books import Books
 from mezzo_allocator.core.cycle import Cycle
 from mezzo_allocator.core.frameworks import Client
 from mezzo_allocator.core.kernel import measure_allowance
 from mezzo_allocator.core.quota_in_use import BindingQuota, Headroom, binding_quotas, headroom
+from mezzo_allocator.core.state import AllocatorState
 
 OFFERABLE = "offerable"
 INACTIVE = "inactive"
@@ -75,11 +75,11 @@ class Explanation:
     """Where what is laid away for others keeps anything from it."""
 
 
-def explain(books: Books, cycle: Cycle, client: Client, agents: Sequence[Agent]) -> Explanation:
-    """What the rules say of these agents for a client, as things stand. The books must be in order."""
-    view = _View(books, client, agents)
+def explain(state: AllocatorState, cycle: Cycle, client: Client, agents: Sequence[Agent]) -> Explanation:
+    """What the rules say of these agents for a client, as things stand. The tree must be in order."""
+    view = _View(state, client, agents)
     cycle.settle_filters(view.rows)
-    ends = next(iter(books.filters.ends_of(client.number)), None)
+    ends = next(iter(state.filters.ends_of(client.number)), None)
     verdicts = view.verdicts()
     requested = client.framework.requested
     offerable = [agent for agent in agents if verdicts[agent.number] == OFFERABLE]
@@ -88,17 +88,17 @@ def explain(books: Books, cycle: Cycle, client: Client, agents: Sequence[Agent])
         role=client.role,
         inactive_because=_inactivity(client),
         verdicts=verdicts,
-        largest_free=books.columns.named(view.with_headroom.max(axis=0, initial=0)),
-        minimum=_minimum(books, client),
-        binding_quotas=binding_quotas(books, client, view.visible.max(axis=0, initial=0)),
-        refusals=books.filters.count.get(client.number, 0),
+        largest_free=state.columns.named(view.with_headroom.max(axis=0, initial=0)),
+        minimum=_minimum(state, client),
+        binding_quotas=binding_quotas(state, client, view.visible.max(axis=0, initial=0)),
+        refusals=state.filters.count.get(client.number, 0),
         next_refusal_ends=ends[0] if ends else None,
-        places=[_place(books, int(node)) for node in client.path[::-1]],
+        places=[_place(state, int(node)) for node in client.path[::-1]],
         last_offered=client.last_offered,
         requested=requested,
         agents_large_enough=view.with_any_of(requested, {agent.number for agent in offerable}),
-        agents_gone_by=sum(books.rounds.was_asked(agent.row, client.number) for agent in offerable),
-        headroom=headroom(books) if (view.with_headroom < view.within_limits).any() else None,
+        agents_gone_by=sum(state.rounds.was_asked(agent.row, client.number) for agent in offerable),
+        headroom=headroom(state) if (view.with_headroom < view.within_limits).any() else None,
     )
 
 
@@ -112,35 +112,35 @@ def _inactivity(client: Client) -> Inactivity | None:
     return None
 
 
-def _place(books: Books, node: int) -> Place:
-    tree = books.tree.arrays
+def _place(state: AllocatorState, node: int) -> Place:
+    tree = state.tree.arrays
     parent = int(tree.parent[node])
     place = int(tree.place[node])
     return Place(
-        name=books.tree.path_of_role.get(node, books.tree.name[node]),
+        name=state.tree.path_of_role.get(node, state.tree.name[node]),
         share=float(tree.share[node]),
         place=place - int(tree.first[parent]) + 1 if place >= 0 else 0,
         of=int(tree.active[parent]),
         allocations=int(tree.served[node]),
-        drawn_by_lot=books.lots.arrays.frameworks if tree.kind[node] == CLIENT else books.lots.arrays.roles,
+        drawn_by_lot=state.lots.arrays.frameworks if tree.kind[node] == CLIENT else state.lots.arrays.roles,
     )
 
 
-def _minimum(books: Books, client: Client) -> list[dict[str, int]]:
-    arrays = books.frameworks.arrays
+def _minimum(state: AllocatorState, client: Client) -> list[dict[str, int]]:
+    arrays = state.frameworks.arrays
     row = int(arrays.minimum[client.number])
-    return [books.columns.named(arrays.least[row, m]) for m in range(int(arrays.least_length[row]))]
+    return [state.columns.named(arrays.least[row, m]) for m in range(int(arrays.least_length[row]))]
 
 
 class _View:
     """What a client sees of some agents, in arrays whose rows are those agents'."""
 
-    def __init__(self, books: Books, client: Client, agents: Sequence[Agent]) -> None:
-        self._books = books
+    def __init__(self, state: AllocatorState, client: Client, agents: Sequence[Agent]) -> None:
+        self._state = state
         self._client = client
         self._agents = agents
         self.rows = np.array([agent.row for agent in agents], dtype=np.int64)
-        stock = books.agents.arrays
+        stock = state.agents.arrays
         lengths = stock.part_length[self.rows]
         owner = np.repeat(np.arange(len(agents)), lengths)
         offsets = np.arange(owner.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -157,13 +157,13 @@ class _View:
         self.with_headroom = self._after_quota(with_headroom=True)
 
     def _sum(self, amounts: Ints) -> Ints:
-        total = np.zeros((len(self._agents), self._books.columns.width), dtype=np.int64)
+        total = np.zeros((len(self._agents), self._state.columns.width), dtype=np.int64)
         np.add.at(total, self._owner, amounts)
         return total
 
     def _may_see(self, parts: NDArray[np.int64]) -> Mask:
-        stock = self._books.agents.arrays
-        on_path = np.zeros(self._books.tree.capacity, dtype=bool)
+        stock = self._state.agents.arrays
+        on_path = np.zeros(self._state.tree.capacity, dtype=bool)
         on_path[ROOT] = True
         on_path[self._client.path] = True
         unmet = stock.part_needs[parts] & ~np.uint8(self._client.framework.needs_met())
@@ -172,10 +172,10 @@ class _View:
 
     def verdicts(self) -> dict[int, str]:
         """By agent number."""
-        books, client = self._books, self._client
-        rules = books.eligibility.rules_against(client, self._agents)
+        state, client = self._state, self._client
+        rules = state.eligibility.rules_against(client, self._agents)
         bit = BIT[client.number & 63]
-        refused = (books.filters.bits[self.rows, client.number >> 6] & bit) != 0
+        refused = (state.filters.bits[self.rows, client.number >> 6] & bit) != 0
         enough = self._suffices(self.visible)
         within_limits = self._suffices(self.within_limits)
         with_headroom = self._suffices(self.with_headroom)
@@ -209,12 +209,12 @@ class _View:
             return len(of_agents)
         enough = np.zeros(len(of_agents), dtype=bool)
         for amount in amounts:
-            if self._books.columns.knows(amount):
-                enough |= np.all(self.with_headroom[of_agents] >= self._books.columns.vector(amount.items()), axis=1)
+            if self._state.columns.knows(amount):
+                enough |= np.all(self.with_headroom[of_agents] >= self._state.columns.vector(amount.items()), axis=1)
         return int(enough.sum())
 
     def _suffices(self, amounts: Ints) -> Mask:
-        arrays = self._books.frameworks.arrays
+        arrays = self._state.frameworks.arrays
         row = int(arrays.minimum[self._client.number])
         alternatives = arrays.least[row, : int(arrays.least_length[row])]
         if not alternatives.shape[0]:
@@ -226,16 +226,16 @@ class _View:
 
     def _after_quota(self, *, with_headroom: bool) -> Ints:
         """What quota leaves of what is visible on each agent, were it the next to be given out."""
-        books = self._books
-        if not books.quota.on:
+        state = self._state
+        if not state.quota.on:
             return self.visible
-        books.quota.fit()
-        stock, quota = books.agents.arrays, books.quota.arrays
-        width = books.columns.width
-        quota.available[:] = books.agents.plain_free() if with_headroom else NO_LIMIT
+        state.quota.fit()
+        stock, quota = state.agents.arrays, state.quota.arrays
+        width = state.columns.width
+        quota.available[:] = state.agents.plain_free() if with_headroom else NO_LIMIT
         scratch = Scratch.blank(width, 1)
-        role = int(books.tree.arrays.role[self._client.node])
-        measure_allowance(books.tree.arrays, quota, role, STAGE_SHARES, scratch)
+        role = int(state.tree.arrays.role[self._client.node])
+        measure_allowance(state.tree.arrays, quota, role, STAGE_SHARES, scratch)
         free = stock.free[self._parts]
         plain = (stock.part_role[self._parts] == ROOT) & (stock.part_needs[self._parts] & NEEDS_REVOCABLE == 0)
         left = free.copy()

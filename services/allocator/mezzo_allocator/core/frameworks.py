@@ -76,7 +76,7 @@ def roles_of(info: FrameworkInfo) -> frozenset[str]:
     return frozenset([info.role or "*"])
 
 
-class FrameworkBook:
+class FrameworkTable:
     """All frameworks; `arrays` and `active` [W] are what the inner loop reads of their clients."""
 
     def __init__(self, columns: Columns, tree: RoleTree, minimum: Minimum) -> None:

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesos.v1.mesos_pb2 import Unavailability
-from mezzo_allocator.core.agents import AgentBook
+from mezzo_allocator.core.agents import AgentTable
 from mezzo_allocator.core.events import InverseAllocation
-from mezzo_allocator.core.frameworks import FrameworkBook
+from mezzo_allocator.core.frameworks import FrameworkTable
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class Maintenance:
         """How many inverse offers are out."""
         return sum(len(plan.asked) for plan in self._plans.values())
 
-    def ask(self, agents: AgentBook, frameworks: FrameworkBook) -> list[InverseAllocation]:
+    def ask(self, agents: AgentTable, frameworks: FrameworkTable) -> list[InverseAllocation]:
         """Whom to ask now, about which agents."""
         asked = []
         for row in sorted(self.due):
@@ -128,12 +128,12 @@ class Maintenance:
         return asked
 
     @staticmethod
-    def _holders(held: Iterable[int], frameworks: FrameworkBook) -> Iterator[int]:
+    def _holders(held: Iterable[int], frameworks: FrameworkTable) -> Iterator[int]:
         """The connected frameworks among the clients that hold something, each once."""
         holders = {client.framework.number: client.framework for client in map(frameworks.clients.__getitem__, held)}
         return (number for number, framework in sorted(holders.items()) if framework.active)
 
-    def validate(self, agents: AgentBook, frameworks: FrameworkBook) -> None:
+    def validate(self, agents: AgentTable, frameworks: FrameworkTable) -> None:
         """Raises AssertionError where somebody is asked who is not there, about what is not there."""
         assert self.due <= self._plans.keys(), self.due
         for row, plan in self._plans.items():

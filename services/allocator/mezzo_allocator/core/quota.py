@@ -9,7 +9,7 @@ import numpy as np
 
 from mezzo.resources import to_thousandths
 from mezzo_allocator.core.arrays import NO_LIMIT, ROOT, Ints, Quota
-from mezzo_allocator.core.frameworks import FrameworkBook
+from mezzo_allocator.core.frameworks import FrameworkTable
 from mezzo_allocator.core.loops import Loops
 from mezzo_allocator.core.parts import Columns, widened
 from mezzo_allocator.core.roles import RoleTree
@@ -35,10 +35,10 @@ class RoleQuota:
         return bool(self.guarantees or self.limits)
 
 
-class QuotaBook:
+class QuotaTable:
     """The configured quotas and, while there are any, the consumption of every role."""
 
-    def __init__(self, columns: Columns, tree: RoleTree, frameworks: FrameworkBook, loops: Loops) -> None:
+    def __init__(self, columns: Columns, tree: RoleTree, frameworks: FrameworkTable, loops: Loops) -> None:
         self.loops = loops
         self._columns = columns
         self._tree = tree

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mezzo_allocator.core.arrays import CLIENT, NO_LIMIT, ROLE, ROOT, Ints
-from mezzo_allocator.core.books import Books
 from mezzo_allocator.core.frameworks import Client
+from mezzo_allocator.core.state import AllocatorState
 
 CONSUMERS_MAX = 5
 UNMET_MAX = 5
@@ -53,45 +53,45 @@ class Headroom:
     unmet: Sequence[UnmetGuarantee]
 
 
-def binding_quotas(books: Books, client: Client, available: Ints) -> list[BindingQuota]:
+def binding_quotas(state: AllocatorState, client: Client, available: Ints) -> list[BindingQuota]:
     """The limits on a client's path, from the top of the tree, that are used up, or leave less than is `available`: the
     most of each resource [R] that one agent has for the client.
     """
-    if not books.quota.on:
+    if not state.quota.on:
         return []
-    quota = books.quota.arrays
+    quota = state.quota.arrays
     binding = []
     for node in client.path[::-1].tolist():
-        role = books.tree.path_of_role.get(node)
+        role = state.tree.path_of_role.get(node)
         if role is None:
             continue
-        for column, name in enumerate(books.columns.names):
+        for column, name in enumerate(state.columns.names):
             limit, consumed = int(quota.limit[node, column]), int(quota.consumed[node, column])
             if limit < NO_LIMIT and consumed + max(int(available[column]), 1) > limit:
-                consumers = heapq.nlargest(CONSUMERS_MAX, _consumers(books, node, column), key=lambda c: c.amount)
+                consumers = heapq.nlargest(CONSUMERS_MAX, _consumers(state, node, column), key=lambda c: c.amount)
                 binding.append(BindingQuota(role, name, limit, consumed, consumers))
     return binding
 
 
-def _consumers(books: Books, role: int, column: int) -> Iterator[Consumer]:
-    tree, consumed = books.tree.arrays, books.quota.arrays.consumed
-    for node, path in books.tree.path_of_role.items():
+def _consumers(state: AllocatorState, role: int, column: int) -> Iterator[Consumer]:
+    tree, consumed = state.tree.arrays, state.quota.arrays.consumed
+    for node, path in state.tree.path_of_role.items():
         if node != ROOT and tree.parent[node] == role and tree.kind[node] == ROLE and consumed[node, column]:
             yield Consumer(path, is_role=True, amount=int(consumed[node, column]))
-    for client in books.frameworks.clients.values():
+    for client in state.frameworks.clients.values():
         if tree.role[client.node] == role and tree.kind[client.node] == CLIENT and tree.alloc[client.node, column]:
             yield Consumer(client.framework.id, is_role=False, amount=int(tree.alloc[client.node, column]))
 
 
-def headroom(books: Books) -> Headroom:
+def headroom(state: AllocatorState) -> Headroom:
     """What must stay free, and for whom."""
-    unmet = heapq.nlargest(UNMET_MAX, _unmet_guarantees(books), key=lambda u: (u.guarantee - u.consumed) / u.guarantee)
-    return Headroom(books.quota.headroom(), books.columns.named(books.agents.plain_free()), unmet)
+    unmet = heapq.nlargest(UNMET_MAX, _unmet_guarantees(state), key=lambda u: (u.guarantee - u.consumed) / u.guarantee)
+    return Headroom(state.quota.headroom(), state.columns.named(state.agents.plain_free()), unmet)
 
 
-def _unmet_guarantees(books: Books) -> Iterator[UnmetGuarantee]:
-    for role, quota in sorted(books.quota.configured.items()):
-        usage = books.quota.usage(role)
+def _unmet_guarantees(state: AllocatorState) -> Iterator[UnmetGuarantee]:
+    for role, quota in sorted(state.quota.configured.items()):
+        usage = state.quota.usage(role)
         for name, guarantee in sorted(quota.guarantees.items()):
             if usage.get(name, 0) < guarantee:
                 yield UnmetGuarantee(role, name, guarantee, usage.get(name, 0))

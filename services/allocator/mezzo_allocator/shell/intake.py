@@ -6,9 +6,9 @@ What may be dropped alone, and what follows:
 - a framework: it is known by its id, inactive, so that what it holds still counts, until it describes itself anew;
 - an agent: it is taken out and offered to nobody until the registry says again, with all holdings, what it has;
 - resources given back or taken: they are counted wrong until the agent's next description. The registry checks each
-  allocation against its own books, so nothing is ever given twice.
+  allocation against its own state, so nothing is ever given twice.
 
-Only an error that may have left the core's books half-changed ends the session: the registry begins another with a
+Only an error that may have left the core's state half-changed ends the session: the registry begins another with a
 snapshot. The message that was being applied is remembered for a while, so that the snapshot, where it may come again,
 does not end the next session, and so on for ever. Not so resources given back or taken: the snapshot has their outcome,
 and the same words later are another event, which has to count.
@@ -33,7 +33,7 @@ SUSPECTS_MAX = 256
 """How many messages that ended a session are remembered; the oldest are forgotten first."""
 
 SUSPECT_SECONDS_MAX = 600.0
-"""For how long: after that such a message is tried again, for what was wrong with the books may be over."""
+"""For how long: after that such a message is tried again, for what was wrong with the state may be over."""
 
 ERROR_CHARACTERS_MAX = 1000
 
@@ -90,7 +90,7 @@ class Intake:
         """What follows from a message.
 
         Raises:
-            Exception: whatever the core raised; its books may be half-changed.
+            Exception: whatever the core raised; its state may be half-changed.
         """
         if message.HasField("begin") or message.HasField("snapshot_end"):
             return self._handle(message, now)

@@ -246,8 +246,8 @@ class _Session:
             tell = now - self._told_at >= self._core.policy.allocation_interval_seconds
             if tell:
                 self._told_at = now
-                cycle.active_filters.update(measures.active_filters(self._core.books))
-                cycle.dominant_shares.update(measures.dominant_shares(self._core.books))
+                cycle.active_filters.update(measures.active_filters(self._core.state))
+                cycle.dominant_shares.update(measures.dominant_shares(self._core.state))
             if effect.allocations or effect.inverse or tell:
                 self.outbox.put_all(self._encoder.cycle(effect.allocations, cycle, effect.inverse))
         return time.perf_counter() - started

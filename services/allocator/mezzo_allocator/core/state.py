@@ -6,25 +6,25 @@ from collections.abc import Iterator
 
 from mezzo.errors import Conflict
 from mezzo.resources import Kind, ResourceError, Resources
-from mezzo_allocator.core.agents import KNOWN, Agent, AgentBook, Piece
+from mezzo_allocator.core.agents import KNOWN, Agent, AgentTable, Piece
 from mezzo_allocator.core.arrays import NEEDS_REVOCABLE, ROOT, Ints
 from mezzo_allocator.core.backlog import Backlog
 from mezzo_allocator.core.eligibility import Eligibility
 from mezzo_allocator.core.filters import RefuseFilters
-from mezzo_allocator.core.frameworks import Client, Framework, FrameworkBook
+from mezzo_allocator.core.frameworks import Client, Framework, FrameworkTable
 from mezzo_allocator.core.loops import Loops
 from mezzo_allocator.core.lottery import Lottery
 from mezzo_allocator.core.maintenance import Maintenance
 from mezzo_allocator.core.parts import NEEDS_SHARED, Columns, Divider, PartKey, Portion, scalars_of
 from mezzo_allocator.core.policy import Policy
-from mezzo_allocator.core.quota import QuotaBook
+from mezzo_allocator.core.quota import QuotaTable
 from mezzo_allocator.core.roles import RoleTree
 from mezzo_allocator.core.rounds import Rounds
 from mezzo_allocator.core.shared import SharedUses
 
 
-class Books:
-    """The state of one session.
+class AllocatorState:
+    """The cluster in one session, as the registry described it, and what was allocated of it since.
 
     What a client takes of an agent moves in four places: the part it comes from, the agent's list of holders, the
     allocations of every node on the client's path, and the consumption of every quota on it.
@@ -36,13 +36,13 @@ class Books:
         self.tree = RoleTree(self.columns)
         for name in sorted(policy.excluded_from_shares):
             self.tree.exclude_from_shares(self.columns.index(name))
-        self.agents = AgentBook(self.columns, self.tree, self.divider)
-        self.frameworks = FrameworkBook(self.columns, self.tree, policy.minimum)
+        self.agents = AgentTable(self.columns, self.tree, self.divider)
+        self.frameworks = FrameworkTable(self.columns, self.tree, policy.minimum)
         self.filters = RefuseFilters(self.agents.capacity, self.frameworks.words)
         self.eligibility = Eligibility(
             self.agents.capacity, self.frameworks.words, self.columns, filter_gpus=policy.filter_gpus
         )
-        self.quota = QuotaBook(self.columns, self.tree, self.frameworks, loops)
+        self.quota = QuotaTable(self.columns, self.tree, self.frameworks, loops)
         self.backlog = Backlog(self.agents.capacity)
         self.maintenance = Maintenance()
         self.rounds = Rounds()
@@ -57,9 +57,9 @@ class Books:
             self.eligibility.reshape(*shape)
             self.backlog.reshape(self.agents.capacity)
 
-    def dissolve(self) -> None:
-        """Lets go of what the parts of the books know of each other, so that they go at once, and not with a garbage
-        collection that may not look at them.
+    def break_cycles(self) -> None:
+        """Breaks the reference cycles within, so that the memory is freed at once: the garbage collector may be told not
+        to look at it.
         """
         self.columns.on_widen.clear()
 
