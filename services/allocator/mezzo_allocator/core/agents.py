@@ -10,11 +10,11 @@ import numpy as np
 from mesos.v1.mesos_pb2 import AgentInfo
 from mezzo.resources import Resources
 from mezzo_allocator.core.arrays import NEEDS_REVOCABLE, ROOT, Ints, Stock
-from mezzo_allocator.core.parts import NEEDS_SHARED, Columns, Divider, PartKey, Portion, widened
 from mezzo_allocator.core.roles import RoleTree
+from mezzo_allocator.core.slices import NEEDS_SHARED, Columns, Portion, SliceKey, Slicer, widened
 
 AGENTS_AT_START = 64
-PART_RUN_MIN = 1
+SLOT_RUN_MIN = 1
 
 
 KNOWN = 0
@@ -25,7 +25,7 @@ Piece = tuple[int, Resources]
 
 @dataclass(slots=True, eq=False)
 class Agent:
-    """One agent. Its parts are rows `first` to `first + len(keys)` of the stock."""
+    """One agent. Its slices have the slots `first` to `first + len(keys)` of the stock."""
 
     number: int
     row: int
@@ -36,7 +36,7 @@ class Agent:
     portions: tuple[Portion, ...] = ()
     shared: Resources = Resources.EMPTY
     active: bool = False
-    keys: list[PartKey] = field(default_factory=list)
+    keys: list[SliceKey] = field(default_factory=list)
     first: int = 0
     room: int = 0
     owed: Resources = Resources.EMPTY
@@ -66,26 +66,27 @@ class Agent:
 class AgentTable:
     """All agents and the stock, the arrays of what is free.
 
-    `contents[p]` is exactly what is free in part p; `arrays.free[p]` its scalars. Both change together.
+    Each slice of an agent has a slot: `contents[p]` is exactly what is free in slot p, `arrays.free[p]` its scalars. Both
+    change together.
     """
 
-    def __init__(self, columns: Columns, tree: RoleTree, divider: Divider) -> None:
+    def __init__(self, columns: Columns, tree: RoleTree, slicer: Slicer) -> None:
         self._tree = tree
-        self._divider = divider
+        self._slicer = slicer
         self.by_number: dict[int, Agent] = {}
         self.by_row: list[Agent | None] = []
         self.active = np.zeros(AGENTS_AT_START, dtype=bool)
         self.contents: list[Resources] = []
         self._free_rows: list[int] = []
         self._free_runs: dict[int, list[int]] = {}  # length -> first rows
-        self._parts_used = 0
-        self.parts_most = 1
+        self._slots_used = 0
+        self.slices_max = 1
         self.arrays = Stock(
-            part_first=np.zeros(AGENTS_AT_START, dtype=np.int32),
-            part_length=np.zeros(AGENTS_AT_START, dtype=np.int32),
-            part_role=np.zeros(AGENTS_AT_START, dtype=np.int32),
-            part_needs=np.zeros(AGENTS_AT_START, dtype=np.uint8),
-            part_atomic=np.zeros(AGENTS_AT_START, dtype=np.uint8),
+            slice_first=np.zeros(AGENTS_AT_START, dtype=np.int32),
+            slice_count=np.zeros(AGENTS_AT_START, dtype=np.int32),
+            slice_role=np.zeros(AGENTS_AT_START, dtype=np.int32),
+            slice_needs=np.zeros(AGENTS_AT_START, dtype=np.uint8),
+            slice_atomic=np.zeros(AGENTS_AT_START, dtype=np.uint8),
             stocked=np.zeros(AGENTS_AT_START, dtype=np.uint8),
             free=np.zeros((AGENTS_AT_START, columns.width), dtype=np.int64),
         )
@@ -94,7 +95,7 @@ class AgentTable:
     @property
     def capacity(self) -> int:
         """How many agents the arrays have room for."""
-        return int(self.arrays.part_first.shape[0])
+        return int(self.arrays.slice_first.shape[0])
 
     def _widen(self, width: int) -> None:
         self.arrays = self.arrays._replace(free=widened(self.arrays.free, width))
@@ -113,12 +114,12 @@ class AgentTable:
                 self.active = np.concatenate([self.active, np.zeros(self.capacity, dtype=bool)])
                 more = np.zeros(self.capacity, dtype=np.int32)
                 self.arrays = self.arrays._replace(
-                    part_first=np.concatenate([self.arrays.part_first, more]),
-                    part_length=np.concatenate([self.arrays.part_length, more]),
+                    slice_first=np.concatenate([self.arrays.slice_first, more]),
+                    slice_count=np.concatenate([self.arrays.slice_count, more]),
                 )
         self.by_row[row] = agent
         self.by_number[number] = agent
-        self.arrays.part_length[row] = 0
+        self.arrays.slice_count[row] = 0
         return agent
 
     def remove(self, agent: Agent) -> None:
@@ -137,7 +138,7 @@ class AgentTable:
 
     def set_total(self, agent: Agent, total: Resources) -> None:
         """Sets what an agent has; all of it is free afterwards, so holdings are to be taken off again."""
-        portions = self._divider.split(total)
+        portions = self._slicer.split(total)
         for portion in portions:
             self._tree.add_total(portion.vector)
             if portion.key.role:
@@ -153,44 +154,44 @@ class AgentTable:
         agent.owed = Resources.EMPTY
 
     def _shelve(self, agent: Agent, portions: list[Portion]) -> None:
-        """Lays out the parts of an agent, everything free."""
+        """Lays out the slices of an agent, everything free."""
         if len(portions) > agent.room:
             self._vacate(agent)
             self._occupy(agent, len(portions))
         agent.keys = [portion.key for portion in portions]
         arrays = self.arrays
-        for part, portion in enumerate(portions, start=agent.first):
-            arrays.part_role[part] = self._tree.roles[portion.key.role]
-            arrays.part_needs[part] = portion.key.needs
-            arrays.part_atomic[part] = bool(portion.key.atomic)
-            arrays.stocked[part] = 1
-            arrays.free[part] = portion.vector
-            self.contents[part] = portion.resources
-        arrays.part_first[agent.row] = agent.first
-        arrays.part_length[agent.row] = len(portions)
+        for slot, portion in enumerate(portions, start=agent.first):
+            arrays.slice_role[slot] = self._tree.roles[portion.key.role]
+            arrays.slice_needs[slot] = portion.key.needs
+            arrays.slice_atomic[slot] = bool(portion.key.atomic)
+            arrays.stocked[slot] = 1
+            arrays.free[slot] = portion.vector
+            self.contents[slot] = portion.resources
+        arrays.slice_first[agent.row] = agent.first
+        arrays.slice_count[agent.row] = len(portions)
         self._blank(agent.first + len(portions), agent.first + agent.room)
 
-    def _occupy(self, agent: Agent, parts: int) -> None:
-        room = PART_RUN_MIN
-        while room < parts:
+    def _occupy(self, agent: Agent, slots: int) -> None:
+        room = SLOT_RUN_MIN
+        while room < slots:
             room *= 2
         runs = self._free_runs.get(room)
         if runs:
             agent.first = runs.pop()
         else:
-            agent.first = self._parts_used
-            self._parts_used += room
+            agent.first = self._slots_used
+            self._slots_used += room
             self.contents.extend([Resources.EMPTY] * room)
-            while self._parts_used > self.arrays.free.shape[0]:
-                self._grow_parts()
+            while self._slots_used > self.arrays.free.shape[0]:
+                self._grow_slots()
         agent.room = room
-        self.parts_most = max(self.parts_most, room)
+        self.slices_max = max(self.slices_max, room)
 
-    def _grow_parts(self) -> None:
+    def _grow_slots(self) -> None:
         old = self.arrays
         length = old.free.shape[0] * 2
         grown = {}
-        for name in ("part_role", "part_needs", "part_atomic", "stocked", "free"):
+        for name in ("slice_role", "slice_needs", "slice_atomic", "stocked", "free"):
             source = getattr(old, name)
             target = np.zeros((length, *source.shape[1:]), dtype=source.dtype)
             target[: source.shape[0]] = source
@@ -203,52 +204,52 @@ class AgentTable:
             self._free_runs.setdefault(agent.room, []).append(agent.first)
             agent.room = 0
             agent.keys = []
-            self.arrays.part_length[agent.row] = 0
+            self.arrays.slice_count[agent.row] = 0
 
     def _blank(self, begin: int, end: int) -> None:
         self.arrays.stocked[begin:end] = 0
-        self.arrays.part_role[begin:end] = ROOT
+        self.arrays.slice_role[begin:end] = ROOT
         self.arrays.free[begin:end] = 0
-        for part in range(begin, end):
-            self.contents[part] = Resources.EMPTY
+        for slot in range(begin, end):
+            self.contents[slot] = Resources.EMPTY
 
     # -- stock ---------------------------------------------------------------------------------------------------------
 
-    def part_of(self, agent: Agent, key: PartKey) -> int | None:
-        """The row of a part, None where the agent has no such part."""
+    def slot_of(self, agent: Agent, key: SliceKey) -> int | None:
+        """The slot of a slice; None where the agent has no such slice."""
         try:
             return agent.first + agent.keys.index(key)
         except ValueError:
             return None
 
-    def put_back(self, part: int, portion: Portion) -> None:
-        """Adds to what is free in a part."""
-        self.contents[part] = self.contents[part] + portion.resources
-        self.arrays.free[part] += portion.vector
-        self.arrays.stocked[part] = 1
+    def put_back(self, slot: int, portion: Portion) -> None:
+        """Adds to what is free in a slice."""
+        self.contents[slot] = self.contents[slot] + portion.resources
+        self.arrays.free[slot] += portion.vector
+        self.arrays.stocked[slot] = 1
 
-    def take_off(self, part: int, portion: Portion) -> None:
-        """Takes from what is free in a part; raises ResourceError where it is not there."""
-        rest = self.contents[part] - portion.resources
-        self.contents[part] = rest
-        self.arrays.free[part] -= portion.vector
-        self.arrays.stocked[part] = 1 if rest else 0
+    def take_off(self, slot: int, portion: Portion) -> None:
+        """Takes from what is free in a slice; raises ResourceError where it is not there."""
+        rest = self.contents[slot] - portion.resources
+        self.contents[slot] = rest
+        self.arrays.free[slot] -= portion.vector
+        self.arrays.stocked[slot] = 1 if rest else 0
 
-    def parts(self, agent: Agent) -> Iterator[tuple[int, PartKey]]:
-        """The rows and keys of an agent's parts."""
+    def slots(self, agent: Agent) -> Iterator[tuple[int, SliceKey]]:
+        """The slots and keys of an agent's slices."""
         return enumerate(agent.keys, start=agent.first)
 
     def free_of(self, agent: Agent) -> Resources:
         """All that is free of an agent, what is shared left out."""
-        return Resources.sum(self.contents[part] for part, _ in self.parts(agent))
+        return Resources.sum(self.contents[slot] for slot, _ in self.slots(agent))
 
     def plain_free(self) -> Ints:
         """What is free, unreserved and not revocable on all active agents together: [R]."""
         arrays = self.arrays
         rows = np.flatnonzero(self.active)
-        lengths = arrays.part_length[rows]
+        lengths = arrays.slice_count[rows]
         offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        parts = np.repeat(arrays.part_first[rows], lengths) + offsets
-        plain = (arrays.part_role[parts] == ROOT) & (arrays.part_needs[parts] & NEEDS_REVOCABLE == 0)
-        total: Ints = arrays.free[parts[plain]].sum(axis=0)
+        slots = np.repeat(arrays.slice_first[rows], lengths) + offsets
+        plain = (arrays.slice_role[slots] == ROOT) & (arrays.slice_needs[slots] & NEEDS_REVOCABLE == 0)
+        total: Ints = arrays.free[slots[plain]].sum(axis=0)
         return total

@@ -183,7 +183,7 @@ class Allocator:
         held = []
         for number, resources in event.holdings:
             framework = state.frameworks.by_number[number]
-            for role, of_role in state.divider.by_role(resources):
+            for role, of_role in state.slicer.by_role(resources):
                 held.append((state.client(framework, role), (KNOWN, of_role)))
         return held
 
@@ -291,13 +291,13 @@ class Allocator:
         if agent is None:
             return []  # it is gone, and what was held of it went with it
         framework = self._framework(event.framework)
-        for role, resources in state.divider.by_role(event.resources):
+        for role, resources in state.slicer.by_role(event.resources):
             client = framework.clients.get(role)
             if client is None:
                 raise Conflict(f"framework {event.framework} holds nothing in role {role}, and gives back {resources}")
             state.give_back(agent, client, resources)
             if event.refuse_seconds is not None and client.subscribed:
-                portions = state.divider.split(resources)
+                portions = state.slicer.split(resources)
                 refused = portions[0].resources if len(portions) == 1 else resources
                 state.filters.refuse(agent.row, client.number, refused, self._refused_until(event.refuse_seconds, now))
             if event.unanswered:
@@ -328,7 +328,7 @@ class Allocator:
         if agent is None:
             return []
         framework = self._framework(event.framework)
-        for role, resources in state.divider.by_role(event.resources):
+        for role, resources in state.slicer.by_role(event.resources):
             state.take(agent, state.client(framework, role), resources)
         state.touch(agent)
         return []

@@ -1,6 +1,6 @@
 """The arrays that the inner loop works on, and their shapes.
 
-R is the number of resource columns, N of tree nodes, F of clients, W = ceil(F / 64), A of agents, P of parts, all of
+R is the number of resource columns, N of tree nodes, F of clients, W = ceil(F / 64), A of agents, P of slots, all of
 them capacities: rows that are not in use are zero. Quantities are int64 thousandths.
 """
 
@@ -20,7 +20,7 @@ Shares = NDArray[np.float64]
 ROLE, LEAF, CLIENT = 0, 1, 2
 ROOT = 0
 
-# Capabilities that a part of an agent asks of whoever is to see it, as bits.
+# Capabilities that a slice of an agent asks of whoever is to see it, as bits.
 NEEDS_REVOCABLE, NEEDS_REFINEMENT = 1, 2
 
 STAGE_GUARANTEES, STAGE_SHARES = 1, 2
@@ -73,13 +73,13 @@ class Clients(NamedTuple):
 
 
 class Stock(NamedTuple):
-    """What is free, by agent and part. A part is what the same clients may see: one reservation, one set of needs."""
+    """What is free, by agent and slice. A slice is what the same clients may see: one reservation, one set of needs."""
 
-    part_first: Indices  # [A]
-    part_length: Indices  # [A]
-    part_role: Indices  # [P] role node that it is reserved for; ROOT: unreserved
-    part_needs: Flags  # [P] bits of NEEDS_*
-    part_atomic: Flags  # [P] 1 where it can only be taken whole
+    slice_first: Indices  # [A]
+    slice_count: Indices  # [A]
+    slice_role: Indices  # [P] role node that it is reserved for; ROOT: unreserved
+    slice_needs: Flags  # [P] bits of NEEDS_*
+    slice_atomic: Flags  # [P] 1 where it can only be taken whole
     stocked: Flags  # [P] 1 where anything is free, be it no scalar
     free: Ints  # [P, R]
 
@@ -117,12 +117,12 @@ class Scratch(NamedTuple):
     grant: Ints  # [R]
     room: Ints  # [R]
     total: Ints  # [R]
-    part: Indices  # [the most parts of any agent]
+    slot: Indices  # [the most slices of any agent]
     amount: Ints  # [the same, R]
 
     @staticmethod
-    def blank(width: int, parts_most: int) -> Scratch:
-        """Room for R columns and agents of so many parts."""
+    def blank(width: int, slices_max: int) -> Scratch:
+        """Room for R columns and agents of so many slices."""
         return Scratch(
             stack=np.zeros(DEPTH_MAX, dtype=np.int32),
             at=np.zeros(DEPTH_MAX, dtype=np.int32),
@@ -131,16 +131,16 @@ class Scratch(NamedTuple):
             grant=np.zeros(width, dtype=np.int64),
             room=np.zeros(width, dtype=np.int64),
             total=np.zeros(width, dtype=np.int64),
-            part=np.zeros(parts_most, dtype=np.int32),
-            amount=np.zeros((parts_most, width), dtype=np.int64),
+            slot=np.zeros(slices_max, dtype=np.int32),
+            amount=np.zeros((slices_max, width), dtype=np.int64),
         )
 
 
 class Taken(NamedTuple):
-    """The outcome: a row for each part that was taken, wholly or partly."""
+    """The outcome: a row for each slice that was taken, wholly or partly."""
 
     agent: Indices  # [capacity]
     client: Indices
-    part: Indices
+    slot: Indices
     whole: Flags
     amount: Ints  # [capacity, R]

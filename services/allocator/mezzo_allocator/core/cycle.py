@@ -22,7 +22,7 @@ from mezzo_allocator.core.arrays import (
 from mezzo_allocator.core.events import Allocated, Allocation
 from mezzo_allocator.core.frameworks import Client
 from mezzo_allocator.core.loops import Loops
-from mezzo_allocator.core.parts import NEEDS_SHARED
+from mezzo_allocator.core.slices import NEEDS_SHARED
 from mezzo_allocator.core.state import AllocatorState
 
 TAKEN_ROWS_MIN = 1024
@@ -40,7 +40,7 @@ class Cycle:
         return Taken(
             agent=np.zeros(rows, dtype=np.int32),
             client=np.zeros(rows, dtype=np.int32),
-            part=np.zeros(rows, dtype=np.int32),
+            slot=np.zeros(rows, dtype=np.int32),
             whole=np.zeros(rows, dtype=np.uint8),
             amount=np.zeros((rows, self._state.columns.width), dtype=np.int64),
         )
@@ -148,7 +148,7 @@ class Cycle:
     def _decide(self, loops: Loops, stage: int, rows: Indices, eligible: Bits, outcome: _Outcome) -> None:
         state = self._state
         width = state.columns.width
-        most = state.agents.parts_most
+        most = state.agents.slices_max
         wanted = max(TAKEN_ROWS_MIN, rows.size + most)
         if self._taken.agent.shape[0] < wanted or self._taken.amount.shape[1] != width:
             self._taken = self._new_taken(wanted)
@@ -193,7 +193,7 @@ class _Outcome:
         agents, clients = taken.agent[:filled], taken.client[:filled]
         alone = np.r_[True, (np.diff(agents) != 0) | (np.diff(clients) != 0)]
         if alone.all() and taken.whole[:filled].all() and not self._state.quota.on:
-            self._add_whole_parts(agents.tolist(), clients.tolist(), taken.part[:filled].tolist(), taken)
+            self._add_whole_slices(agents.tolist(), clients.tolist(), taken.slot[:filled].tolist(), taken)
         else:
             starts = np.flatnonzero(alone).tolist()
             for first, end in zip(starts, [*starts[1:], filled], strict=True):
@@ -203,25 +203,25 @@ class _Outcome:
             undo()
         self._refused.clear()
 
-    def _add_whole_parts(self, agents: list[int], clients: list[int], parts: list[int], taken: Taken) -> None:
-        """The way of nearly all allocations, kept short: one part of an agent, all of it, for one client."""
+    def _add_whole_slices(self, agents: list[int], clients: list[int], slots: list[int], taken: Taken) -> None:
+        """The way of nearly all allocations, kept short: one slice of an agent, all of it, for one client."""
         state = self._state
         contents, by_row = state.agents.contents, state.agents.by_row
         refused = state.filters.refused_agents()
         known = {number: state.frameworks.clients[number] for number in set(clients)}
         nothing, now, cycle, append = Resources.EMPTY, self._now, self._number, self._allocations.append
-        for index, (row, number, part) in enumerate(zip(agents, clients, parts, strict=True)):
+        for index, (row, number, slot) in enumerate(zip(agents, clients, slots, strict=True)):
             agent = by_row[row]
             assert agent is not None
             if row in refused:
                 state.filters.stock_changed(row)
-            # Of an agent of one part all that was free is offered, and against that the bits told who refuses it.
+            # Of an agent of one slice all that was free is offered, and against that the bits told who refuses it.
             if agent.shared or (len(agent.keys) > 1 and row in refused):
                 self._add_group(row, number, taken, range(index, index + 1))
                 continue
             client = known[number]
-            resources = contents[part]
-            contents[part] = nothing
+            resources = contents[slot]
+            contents[slot] = nothing
             if number in agent.held:
                 agent.held[number].append((cycle, resources))
             else:
@@ -241,19 +241,19 @@ class _Outcome:
         assert agent is not None
         pieces = []
         for i in rows:
-            part = int(taken.part[i])
+            slot = int(taken.slot[i])
             if taken.whole[i]:
-                piece, contents[part] = contents[part], Resources.EMPTY
+                piece, contents[slot] = contents[slot], Resources.EMPTY
             else:
-                piece, contents[part] = state.divider.cut(contents[part], taken.amount[i])
+                piece, contents[slot] = state.slicer.cut(contents[slot], taken.amount[i])
             pieces.append(piece)
         shared = self._shared_with(agent, client)
         offered = Resources.sum([*pieces, shared])
         if state.filters.refuses(row, number, offered):
-            taken_parts = [
-                (int(taken.part[i]), piece, taken.amount[i].copy()) for i, piece in zip(rows, pieces, strict=True)
+            taken_slots = [
+                (int(taken.slot[i]), piece, taken.amount[i].copy()) for i, piece in zip(rows, pieces, strict=True)
             ]
-            self._refused.append(partial(self._undo, agent, client, taken_parts))
+            self._refused.append(partial(self._undo, agent, client, taken_slots))
             return
         state.filters.stock_changed(row)
         state.account_shared(agent, client, shared, 1)
@@ -264,8 +264,8 @@ class _Outcome:
     def _undo(self, agent: Agent, client: Client, taken: list[tuple[int, Resources, Ints]]) -> None:
         """Takes back what a client refuses, and has the agent looked at again without it."""
         state = self._state
-        for part, piece, vector in taken:
-            state.untake(agent, client, part, piece, vector)
+        for slot, piece, vector in taken:
+            state.untake(agent, client, slot, piece, vector)
         state.uncount(client)
         state.filters.overrule(agent.row, client.number)
         state.backlog.mark(agent.row)

@@ -12,7 +12,7 @@ from mezzo_allocator.core.agents import Agent
 from mezzo_allocator.core.arrays import ALL_BUT, BIT, Bits
 from mezzo_allocator.core.constraints import Constraints
 from mezzo_allocator.core.frameworks import Client
-from mezzo_allocator.core.parts import Columns
+from mezzo_allocator.core.slices import Columns
 
 RULE_GPU = "gpu"
 RULE_REGION = "region"

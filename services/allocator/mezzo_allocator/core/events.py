@@ -182,7 +182,7 @@ Event = (
 
 
 class Allocation(NamedTuple):
-    """Advice to offer resources of an agent, part by part, to a framework in a role."""
+    """Advice to offer resources of an agent, slice by slice, to a framework in a role."""
 
     framework: int
     agent: int

@@ -141,18 +141,18 @@ class _View:
         self._agents = agents
         self.rows = np.array([agent.row for agent in agents], dtype=np.int64)
         stock = state.agents.arrays
-        lengths = stock.part_length[self.rows]
+        lengths = stock.slice_count[self.rows]
         owner = np.repeat(np.arange(len(agents)), lengths)
         offsets = np.arange(owner.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        parts = np.repeat(stock.part_first[self.rows], lengths) + offsets
-        stocked = stock.stocked[parts] != 0
+        slots = np.repeat(stock.slice_first[self.rows], lengths) + offsets
+        stocked = stock.stocked[slots] != 0
         self.anything = np.zeros(len(agents), dtype=bool)
         self.anything[owner[stocked]] = True
-        seen = stocked & self._may_see(parts)
+        seen = stocked & self._may_see(slots)
         self.sees = np.zeros(len(agents), dtype=bool)
         self.sees[owner[seen]] = True
-        self._owner, self._parts = owner[seen], parts[seen]
-        self.visible = self._sum(stock.free[self._parts])
+        self._owner, self._slots = owner[seen], slots[seen]
+        self.visible = self._sum(stock.free[self._slots])
         self.within_limits = self._after_quota(with_headroom=False)
         self.with_headroom = self._after_quota(with_headroom=True)
 
@@ -161,13 +161,13 @@ class _View:
         np.add.at(total, self._owner, amounts)
         return total
 
-    def _may_see(self, parts: NDArray[np.int64]) -> Mask:
+    def _may_see(self, slots: NDArray[np.int64]) -> Mask:
         stock = self._state.agents.arrays
         on_path = np.zeros(self._state.tree.capacity, dtype=bool)
         on_path[ROOT] = True
         on_path[self._client.path] = True
-        unmet = stock.part_needs[parts] & ~np.uint8(self._client.framework.needs_met())
-        admitted: Mask = on_path[stock.part_role[parts]] & (unmet == 0)
+        unmet = stock.slice_needs[slots] & ~np.uint8(self._client.framework.needs_met())
+        admitted: Mask = on_path[stock.slice_role[slots]] & (unmet == 0)
         return admitted
 
     def verdicts(self) -> dict[int, str]:
@@ -236,10 +236,10 @@ class _View:
         scratch = Scratch.blank(width, 1)
         role = int(state.tree.arrays.role[self._client.node])
         measure_allowance(state.tree.arrays, quota, role, STAGE_SHARES, scratch)
-        free = stock.free[self._parts]
-        plain = (stock.part_role[self._parts] == ROOT) & (stock.part_needs[self._parts] & NEEDS_REVOCABLE == 0)
+        free = stock.free[self._slots]
+        plain = (stock.slice_role[self._slots] == ROOT) & (stock.slice_needs[self._slots] & NEEDS_REVOCABLE == 0)
         left = free.copy()
         left[plain] = np.minimum(free[plain], scratch.allowed)
         cut = (left < free).any(axis=1)
-        left[plain & cut & (stock.part_atomic[self._parts] != 0)] = 0
+        left[plain & cut & (stock.slice_atomic[self._slots] != 0)] = 0
         return self._sum(left)

@@ -12,8 +12,8 @@ from mesos.v1.mesos_pb2 import FrameworkInfo
 from mezzo.resources import to_thousandths
 from mezzo_allocator.core.arrays import ALL_BUT, BIT, NEEDS_REFINEMENT, NEEDS_REVOCABLE, Bits, Clients, Indices
 from mezzo_allocator.core.constraints import NO_CONSTRAINTS, Constraints
-from mezzo_allocator.core.parts import NEEDS_SHARED, Columns, widened
 from mezzo_allocator.core.roles import RoleTree
+from mezzo_allocator.core.slices import NEEDS_SHARED, Columns, widened
 
 CLIENTS_AT_START = 64
 MINIMA_AT_START = 4

@@ -10,7 +10,7 @@ from mezzo.resources import Kind, Resources
 from mezzo_allocator.core.agents import Agent
 from mezzo_allocator.core.arrays import NEEDS_REVOCABLE, ROLE, ROOT, Ints
 from mezzo_allocator.core.kernel import precedes
-from mezzo_allocator.core.parts import NEEDS_SHARED
+from mezzo_allocator.core.slices import NEEDS_SHARED
 from mezzo_allocator.core.state import AllocatorState
 
 
@@ -34,7 +34,7 @@ def check(state: AllocatorState) -> None:
         for number in agent.held:
             holdings[number] = holdings.get(number, 0) + 1
             client = state.frameworks.clients[number]
-            for portion in state.divider.split(agent.held_by(number).nonshared()):
+            for portion in state.slicer.split(agent.held_by(number).nonshared()):
                 allocated[client.path] += portion.vector
                 if not portion.key.needs & NEEDS_REVOCABLE:
                     role = int(state.tree.arrays.role[client.node])
@@ -87,14 +87,14 @@ def _validate_agent(state: AllocatorState, agent: Agent) -> None:
     held = Resources.sum(map(agent.held_by, agent.held)).nonshared()
     _expect(free + held == agent.total.nonshared() + agent.owed, f"agent {agent.number}: {free} free and {held} held")
     _expect(agent.owed == agent.owed.revocable(), f"agent {agent.number}: {agent.owed} is held and not there")
-    for part, key in state.agents.parts(agent):
-        contents = state.agents.contents[part]
-        vector = sum((p.vector for p in state.divider.split(contents)), np.zeros_like(state.tree.arrays.totals))
-        _expect((state.agents.arrays.free[part] == vector).all(), f"agent {agent.number}: part {key} counts wrong")
-        stocked = bool(state.agents.arrays.stocked[part])
-        _expect(stocked == bool(contents), f"agent {agent.number}: part {key} stocked {stocked}")
+    for slot, key in state.agents.slots(agent):
+        contents = state.agents.contents[slot]
+        vector = sum((p.vector for p in state.slicer.split(contents)), np.zeros_like(state.tree.arrays.totals))
+        _expect((state.agents.arrays.free[slot] == vector).all(), f"agent {agent.number}: slice {key} counts wrong")
+        stocked = bool(state.agents.arrays.stocked[slot])
+        _expect(stocked == bool(contents), f"agent {agent.number}: slice {key} stocked {stocked}")
         node = state.tree.roles[key.role]
-        _expect(state.agents.arrays.part_role[part] == node, f"agent {agent.number}: part {key} at another role")
+        _expect(state.agents.arrays.slice_role[slot] == node, f"agent {agent.number}: slice {key} at another role")
         _expect(key.needs & NEEDS_SHARED == 0, f"agent {agent.number}: shared resources in stock")
     _expect(bool(state.agents.active[agent.row]) == agent.active, f"agent {agent.number}: active or not")
 

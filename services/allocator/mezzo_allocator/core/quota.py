@@ -11,8 +11,8 @@ from mezzo.resources import to_thousandths
 from mezzo_allocator.core.arrays import NO_LIMIT, ROOT, Ints, Quota
 from mezzo_allocator.core.frameworks import FrameworkTable
 from mezzo_allocator.core.loops import Loops
-from mezzo_allocator.core.parts import Columns, widened
 from mezzo_allocator.core.roles import RoleTree
+from mezzo_allocator.core.slices import Columns, widened
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from mezzo_allocator.core.arrays import CLIENT, LEAF, ROLE, ROOT, Indices, Ints, Shares, Tree
 from mezzo_allocator.core.loops import Loops
-from mezzo_allocator.core.parts import Columns, widened
+from mezzo_allocator.core.slices import Columns, widened
 
 CAPACITY_AT_START = 64
 LEAF_NAME = "."

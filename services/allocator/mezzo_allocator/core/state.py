@@ -1,4 +1,4 @@
-"""Everything the allocator knows of a cluster, and the moves that keep its parts consistent with each other."""
+"""Everything the allocator knows of a cluster, and the moves that keep all of it consistent."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from mezzo_allocator.core.frameworks import Client, Framework, FrameworkTable
 from mezzo_allocator.core.loops import Loops
 from mezzo_allocator.core.lottery import Lottery
 from mezzo_allocator.core.maintenance import Maintenance
-from mezzo_allocator.core.parts import NEEDS_SHARED, Columns, Divider, PartKey, Portion, scalars_of
 from mezzo_allocator.core.policy import Policy
 from mezzo_allocator.core.quota import QuotaTable
 from mezzo_allocator.core.roles import RoleTree
 from mezzo_allocator.core.rounds import Rounds
 from mezzo_allocator.core.shared import SharedUses
+from mezzo_allocator.core.slices import NEEDS_SHARED, Columns, Portion, SliceKey, Slicer, scalars_of
 
 
 class AllocatorState:
     """The cluster in one session, as the registry described it, and what was allocated of it since.
 
-    What a client takes of an agent moves in four places: the part it comes from, the agent's list of holders, the
+    What a client takes of an agent moves in four places: the slice it comes from, the agent's list of holders, the
     allocations of every node on the client's path, and the consumption of every quota on it.
     """
 
     def __init__(self, policy: Policy, loops: Loops) -> None:
         self.columns = Columns()
-        self.divider = Divider(self.columns)
+        self.slicer = Slicer(self.columns)
         self.tree = RoleTree(self.columns)
         for name in sorted(policy.excluded_from_shares):
             self.tree.exclude_from_shares(self.columns.index(name))
-        self.agents = AgentTable(self.columns, self.tree, self.divider)
+        self.agents = AgentTable(self.columns, self.tree, self.slicer)
         self.frameworks = FrameworkTable(self.columns, self.tree, policy.minimum)
         self.filters = RefuseFilters(self.agents.capacity, self.frameworks.words)
         self.eligibility = Eligibility(
@@ -58,8 +58,8 @@ class AllocatorState:
             self.backlog.reshape(self.agents.capacity)
 
     def break_cycles(self) -> None:
-        """Breaks the reference cycles within, so that the memory is freed at once: the garbage collector may be told not
-        to look at it.
+        """Breaks the reference cycles within, so that the memory is freed at once: the garbage collector may be told
+        not to look at it.
         """
         self.columns.on_widen.clear()
 
@@ -102,7 +102,7 @@ class AllocatorState:
 
     def take(self, agent: Agent, client: Client, resources: Resources, cycle: int = KNOWN) -> None:
         """Gives resources of an agent to a client; raises Conflict where they are not free."""
-        for portion in self.divider.split(resources):
+        for portion in self.slicer.split(resources):
             if portion.key.needs & NEEDS_SHARED:
                 self.account_shared(agent, client, portion.resources, 1)
                 continue
@@ -111,18 +111,18 @@ class AllocatorState:
         self.note_holding(agent, client, (cycle, resources))
 
     def _take_off(self, agent: Agent, portion: Portion) -> None:
-        part = self.agents.part_of(agent, portion.key)
-        free = self.agents.contents[part] if part is not None else Resources.EMPTY
+        slot = self.agents.slot_of(agent, portion.key)
+        free = self.agents.contents[slot] if slot is not None else Resources.EMPTY
         if portion.key.needs & NEEDS_REVOCABLE:
             owed = portion.resources.minus_what_is_there(free)
             agent.owed += owed
             portion = self._less(portion, owed)
         if not portion.resources:
             return
-        if part is None:
+        if slot is None:
             raise Conflict(f"agent {agent.number} has no {portion.resources}")
         try:
-            self.agents.take_off(part, portion)
+            self.agents.take_off(slot, portion)
         except ResourceError as error:
             raise Conflict(f"agent {agent.number} has {free} free, not {portion.resources}") from error
 
@@ -133,10 +133,10 @@ class AllocatorState:
             agent.owed = still_owed
         if not portion.resources:
             return
-        part = self.agents.part_of(agent, portion.key)
-        if part is None:
+        slot = self.agents.slot_of(agent, portion.key)
+        if slot is None:
             raise Conflict(f"agent {agent.number} never had {portion.resources}")
-        self.agents.put_back(part, portion)
+        self.agents.put_back(slot, portion)
 
     def _less(self, portion: Portion, resources: Resources) -> Portion:
         """A portion without some of its resources."""
@@ -168,17 +168,17 @@ class AllocatorState:
             agent.held[client.number] = _without(agent.held[client.number], resources)
         elif agent.held.pop(client.number, None) is not None:
             client.holdings -= 1
-        for portion in self.divider.split(resources):
+        for portion in self.slicer.split(resources):
             if portion.key.needs & NEEDS_SHARED:
                 self.account_shared(agent, client, portion.resources, -1)
                 continue
             self._put_back(agent, portion)
             self.account(client, portion.key, portion.vector, -1)
 
-    def untake(self, agent: Agent, client: Client, part: int, resources: Resources, vector: Ints) -> None:
-        """Undoes the taking of a part that nobody was told of."""
-        portion = Portion(agent.keys[part - agent.first], resources, vector)
-        self.agents.put_back(part, portion)
+    def untake(self, agent: Agent, client: Client, slot: int, resources: Resources, vector: Ints) -> None:
+        """Undoes the taking of a slice that nobody was told of."""
+        portion = Portion(agent.keys[slot - agent.first], resources, vector)
+        self.agents.put_back(slot, portion)
         self.account(client, portion.key, vector, -1)
 
     def uncount(self, client: Client) -> None:
@@ -188,16 +188,16 @@ class AllocatorState:
     def visible_to(self, agent: Agent, role: str, needs_met: int) -> Resources:
         """What a client in a role, with these capabilities, may see of what is free of an agent."""
         return Resources.sum(
-            self.agents.contents[part]
-            for part, key in self.agents.parts(agent)
+            self.agents.contents[slot]
+            for slot, key in self.agents.slots(agent)
             if not key.needs & ~needs_met and within(role, key.role)
         )
 
     def release_all(self, agent: Agent) -> list[Client]:
-        """Takes back all that is held of an agent whose parts are about to be replaced; returns who held it."""
+        """Takes back all that is held of an agent whose slices are about to be replaced; returns who held it."""
         holders = [self.frameworks.clients[number] for number in agent.held]
         for client in holders:
-            for portion in self.divider.split(agent.held_by(client.number)):
+            for portion in self.slicer.split(agent.held_by(client.number)):
                 if portion.key.needs & NEEDS_SHARED:
                     self.account_shared(agent, client, portion.resources, -1)
                 else:
@@ -206,7 +206,7 @@ class AllocatorState:
         agent.held.clear()
         return holders
 
-    def account(self, client: Client, key: PartKey, vector: Ints, sign: int) -> None:
+    def account(self, client: Client, key: SliceKey, vector: Ints, sign: int) -> None:
         """Counts what a client took (sign 1) or gave back (-1) on its path, and against quotas."""
         self.tree.add_allocation(client.path, vector if sign > 0 else -vector)
         if self.quota.on and not key.needs & NEEDS_REVOCABLE:
@@ -256,7 +256,7 @@ class AllocatorState:
             for number in agent.held:
                 client = self.frameworks.clients[number]
                 role = int(self.tree.arrays.role[client.node])
-                for portion in self.divider.split(agent.held_by(number)):
+                for portion in self.slicer.split(agent.held_by(number)):
                     if portion.key.needs & NEEDS_SHARED:
                         for change in self._shared_changes(uses, agent, client, portion.resources, 1):
                             self._count_shared_against_quota(client, *change)

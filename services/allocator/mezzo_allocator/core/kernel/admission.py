@@ -18,11 +18,11 @@ def has_client(tree: Tree, leaf: int, words: Bits) -> bool:
 
 
 @compilable
-def sees_part(tree: Tree, stock: Stock, agent: int, role: int) -> bool:
+def sees_slice(tree: Tree, stock: Stock, agent: int, role: int) -> bool:
     """Whether anything free on an agent is visible to a role, capabilities aside."""
-    begin = stock.part_first[agent]
-    for part in range(begin, begin + stock.part_length[agent]):
-        if stock.stocked[part] and encloses(tree, stock.part_role[part], role):
+    begin = stock.slice_first[agent]
+    for slot in range(begin, begin + stock.slice_count[agent]):
+        if stock.stocked[slot] and encloses(tree, stock.slice_role[slot], role):
             return True
     return False
 
@@ -53,9 +53,9 @@ def admits_leaf(
     """
     if not has_client(tree, leaf, words):
         return False
-    if not has_plain and not sees_part(tree, stock, agent, tree.role[leaf]):
+    if not has_plain and not sees_slice(tree, stock, agent, tree.role[leaf]):
         return False
-    has_reserved = stock.part_length[agent] > 1 or not has_plain
+    has_reserved = stock.slice_count[agent] > 1 or not has_plain
     node = tree.role[leaf]
     while node != ROOT:
         if skips(tree, quota, node, stage, has_reserved):

@@ -31,27 +31,27 @@ from mezzo_allocator.core.kernel.walk import next_by_lot, next_in_order
 
 
 @compilable
-def may_take(tree: Tree, stock: Stock, part: int, role: int, capabilities: int, stage: int) -> bool:
-    """Whether anything is free in a part and a client of `role` with these capabilities may have it in this stage.
+def may_take(tree: Tree, stock: Stock, slot: int, role: int, capabilities: int, stage: int) -> bool:
+    """Whether anything is free in a slice and a client of `role` with these capabilities may have it in this stage.
 
     Revocable resources satisfy no guarantee.
     """
-    if not stock.stocked[part] or stock.part_needs[part] & ~capabilities:
+    if not stock.stocked[slot] or stock.slice_needs[slot] & ~capabilities:
         return False
-    if stage == STAGE_GUARANTEES and stock.part_needs[part] & NEEDS_REVOCABLE:
+    if stage == STAGE_GUARANTEES and stock.slice_needs[slot] & NEEDS_REVOCABLE:
         return False
-    return encloses(tree, stock.part_role[part], role)
+    return encloses(tree, stock.slice_role[slot], role)
 
 
 @compilable
-def take_plain(stock: Stock, part: int, stage: int, row: int, scratch: Scratch) -> bool:
-    """Puts what quota allows of an unreserved part into row `row` of the scratch; False where that is nothing."""
+def take_plain(stock: Stock, slot: int, stage: int, row: int, scratch: Scratch) -> bool:
+    """Puts what quota allows of an unreserved slice into row `row` of the scratch; False where that is nothing."""
     anything = False
     granted = False
     for r in range(scratch.allowed.shape[0]):
-        free = stock.free[part, r]
+        free = stock.free[slot, r]
         amount = min(free, scratch.allowed[r])
-        if stock.part_atomic[part] and amount < free:
+        if stock.slice_atomic[slot] and amount < free:
             return False
         scratch.amount[row, r] = amount
         anything = anything or amount > 0
@@ -64,22 +64,22 @@ def draw_on_quota(
     tree: Tree, clients: Clients, stock: Stock, quota: Quota, role: int, row: int, sign: int, scratch: Scratch
 ) -> None:
     """Counts row `row` of the scratch, gathered for a client of `role`, against quotas (sign 1), or no longer (-1)."""
-    part = scratch.part[row]
-    if not quota.on or stock.part_needs[part] & NEEDS_REVOCABLE:
+    slot = scratch.slot[row]
+    if not quota.on or stock.slice_needs[slot] & NEEDS_REVOCABLE:
         return
-    if stock.part_role[part] == ROOT:
+    if stock.slice_role[slot] == ROOT:
         for r in range(scratch.total.shape[0]):
             quota.available[r] -= sign * scratch.amount[row, r]
-    consume(tree, clients, quota, role, stock.part_role[part], scratch.amount[row], sign, scratch.room)
+    consume(tree, clients, quota, role, stock.slice_role[slot], scratch.amount[row], sign, scratch.room)
 
 
 @compilable
 def gather(
     tree: Tree, clients: Clients, stock: Stock, quota: Quota, agent: int, node: int, stage: int, scratch: Scratch
 ) -> int:
-    """Collects what a client may take of an agent into the scratch; how many parts that is, 0 for no offer at all.
+    """Collects what a client may take of an agent into the scratch; how many slices that is, 0 for no offer at all.
 
-    What is collected counts against quotas at once, since several parts may draw on the same limits.
+    What is collected counts against quotas at once, since several slices may draw on the same limits.
     """
     role = tree.role[node]
     capabilities = clients.capabilities[tree.client[node]]
@@ -87,21 +87,21 @@ def gather(
         scratch.total[r] = 0
     rows = 0
     granted = stage == STAGE_SHARES
-    begin = stock.part_first[agent]
-    for part in range(begin, begin + stock.part_length[agent]):
-        if not may_take(tree, stock, part, role, capabilities, stage):
+    begin = stock.slice_first[agent]
+    for slot in range(begin, begin + stock.slice_count[agent]):
+        if not may_take(tree, stock, slot, role, capabilities, stage):
             continue
-        reserved_for = stock.part_role[part]
-        scratch.part[rows] = part
+        reserved_for = stock.slice_role[slot]
+        scratch.slot[rows] = slot
         for r in range(scratch.total.shape[0]):
-            scratch.amount[rows, r] = stock.free[part, r]
-        if quota.on and not stock.part_needs[part] & NEEDS_REVOCABLE:
+            scratch.amount[rows, r] = stock.free[slot, r]
+        if quota.on and not stock.slice_needs[slot] & NEEDS_REVOCABLE:
             if reserved_for == ROOT:
                 measure_allowance(tree, quota, role, stage, scratch)
-                if not take_plain(stock, part, stage, rows, scratch):
+                if not take_plain(stock, slot, stage, rows, scratch):
                     continue
                 granted = True
-            elif not within_nested_limits(tree, quota, role, reserved_for, stock.free[part]):
+            elif not within_nested_limits(tree, quota, role, reserved_for, stock.free[slot]):
                 continue
         draw_on_quota(tree, clients, stock, quota, role, rows, 1, scratch)
         for r in range(scratch.total.shape[0]):
@@ -118,12 +118,12 @@ def gather(
 def commit(tree: Tree, stock: Stock, node: int, rows: int, scratch: Scratch) -> None:
     """Takes what was gathered off the stock and counts it for the client and for every role above it."""
     for row in range(rows):
-        part = scratch.part[row]
+        slot = scratch.slot[row]
         rest = 0
         for r in range(scratch.total.shape[0]):
-            stock.free[part, r] -= scratch.amount[row, r]
-            rest += stock.free[part, r]
-        stock.stocked[part] = 1 if rest > 0 else 0
+            stock.free[slot, r] -= scratch.amount[row, r]
+            rest += stock.free[slot, r]
+        stock.stocked[slot] = 1 if rest > 0 else 0
     while node != ROOT:
         for r in range(scratch.total.shape[0]):
             tree.alloc[node, r] += scratch.total[r]
@@ -135,16 +135,16 @@ def commit(tree: Tree, stock: Stock, node: int, rows: int, scratch: Scratch) -> 
 
 @compilable
 def survey(clients: Clients, stock: Stock, agent: int, scratch: Scratch) -> int:
-    """What is left on an agent: 0 nothing that anybody's minimum admits, 1 reserved parts, 2 unreserved ones too."""
+    """What is left on an agent: 0 nothing that anybody's minimum admits, 1 reserved slices, 2 unreserved ones too."""
     for r in range(scratch.total.shape[0]):
         scratch.total[r] = 0
     found = 0
-    begin = stock.part_first[agent]
-    for part in range(begin, begin + stock.part_length[agent]):
-        if stock.stocked[part]:
-            found = max(found, 2 if stock.part_role[part] == ROOT else 1)
+    begin = stock.slice_first[agent]
+    for slot in range(begin, begin + stock.slice_count[agent]):
+        if stock.stocked[slot]:
+            found = max(found, 2 if stock.slice_role[slot] == ROOT else 1)
             for r in range(scratch.total.shape[0]):
-                scratch.total[r] += stock.free[part, r]
+                scratch.total[r] += stock.free[slot, r]
     if found and not meets_any_minimum(scratch.total, clients):
         return 0
     return found
@@ -164,7 +164,7 @@ def decide(
     scratch: Scratch,
     taken: Taken,
 ) -> tuple[int, int]:
-    """Gives the free parts of `agents` [k], from the `start`-th on, to the clients with a bit in `eligible` [k, W].
+    """Gives the free slices of `agents` [k], from the `start`-th on, to the clients with a bit in `eligible` [k, W].
 
     Returns how many rows of `taken` were filled and at which agent to go on: k, or less where `taken` is full. Each
     client is asked once per agent: its bit is cleared when it was.
@@ -176,7 +176,7 @@ def decide(
         left = survey(clients, stock, agent, scratch)
         node = -1
         while left:
-            if filled + stock.part_length[agent] > taken.agent.shape[0]:
+            if filled + stock.slice_count[agent] > taken.agent.shape[0]:
                 return filled, i
             if lots.roles:
                 node = next_by_lot(tree, stock, quota, lots, agent, words, stage, left == 2, node)
@@ -192,11 +192,11 @@ def decide(
             for row in range(rows):
                 taken.agent[filled] = agent
                 taken.client[filled] = number
-                taken.part[filled] = scratch.part[row]
+                taken.slot[filled] = scratch.slot[row]
                 whole = 1
                 for r in range(scratch.total.shape[0]):
                     taken.amount[filled, r] = scratch.amount[row, r]
-                    if scratch.amount[row, r] != stock.free[scratch.part[row], r]:
+                    if scratch.amount[row, r] != stock.free[scratch.slot[row], r]:
                         whole = 0
                 taken.whole[filled] = whole
                 filled += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mezzo_allocator.core.arrays import BIT, LEAF, ROOT, Bits, Lots, Quota, Scratch, Stock, Tree
-from mezzo_allocator.core.kernel.admission import admits_leaf, has_client, sees_part, skips
+from mezzo_allocator.core.kernel.admission import admits_leaf, has_client, sees_slice, skips
 from mezzo_allocator.core.kernel.compilation import compilable
 from mezzo_allocator.core.kernel.lots import draw_client, draw_leaf
 
@@ -43,7 +43,7 @@ def next_in_order(
     depth = 0
     scratch.stack[0] = ROOT
     scratch.at[0] = 0
-    has_reserved = stock.part_length[agent] > 1 or not has_plain
+    has_reserved = stock.slice_count[agent] > 1 or not has_plain
     while depth >= 0:
         node = scratch.stack[depth]
         at = scratch.at[depth]
@@ -55,7 +55,7 @@ def next_in_order(
         if tree.kind[child] == LEAF:
             if not has_client(tree, child, words):
                 continue
-            if has_plain or sees_part(tree, stock, agent, tree.role[child]):
+            if has_plain or sees_slice(tree, stock, agent, tree.role[child]):
                 return client_of(tree, lots, child, words)
         elif not skips(tree, quota, child, stage, has_reserved):
             depth += 1

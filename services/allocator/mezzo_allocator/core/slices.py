@@ -1,8 +1,8 @@
-"""How an agent's resources are divided: into parts that the same clients may see, and into columns of numbers.
+"""How an agent's resources are divided: into slices that the same clients may see, and into columns of numbers.
 
-A part is what one role (or nobody) has reserved and what asks the same capabilities of a framework. A coarse-grained
-offer takes parts whole; only quota cuts into an unreserved part. The exact resources (port ranges, volumes, labels)
-travel with the part as a `Resources` value; the arrays know its scalars alone.
+A slice is what one role (or nobody) has reserved and what asks the same capabilities of a framework. A coarse-grained
+offer takes slices whole; only quota cuts into an unreserved slice. The exact resources (port ranges, volumes, labels)
+travel with the slice as a `Resources` value; the arrays know its scalars alone.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ WIDTH_STEP = 4
 MEMO_SIZE_MAX = 65_536
 
 
-class PartKey(NamedTuple):
-    """What tells one part of an agent from another."""
+class SliceKey(NamedTuple):
+    """What tells one slice of an agent from another."""
 
     role: str  # that it is reserved for; "" if for none
     needs: int  # bits of NEEDS_*
@@ -31,9 +31,9 @@ class PartKey(NamedTuple):
 
 
 class Portion(NamedTuple):
-    """Resources of one part, with their scalars."""
+    """Resources of one slice, with their scalars."""
 
-    key: PartKey
+    key: SliceKey
     resources: Resources
     vector: Ints  # [R]
 
@@ -84,7 +84,7 @@ def widened(array: Ints, width: int, fill: int = 0) -> Ints:
     return copy
 
 
-class Divider:
+class Slicer:
     """Splits resources into portions, and cuts them; remembers what it did, for most agents and tasks are alike."""
 
     def __init__(self, columns: Columns) -> None:
@@ -95,7 +95,7 @@ class Divider:
         columns.on_widen.append(lambda _: self._portions.clear())
 
     def split(self, resources: Resources) -> tuple[Portion, ...]:
-        """Divides resources, which are nobody's in particular (not `allocated_to`), by part."""
+        """Divides resources, which are nobody's in particular (not `allocated_to`), by slice."""
         portions = self._portions.get(resources)
         if portions is None:
             if len(self._portions) >= MEMO_SIZE_MAX:
@@ -118,11 +118,11 @@ class Divider:
         amounts = scalars_of(resources)
         for name, _ in amounts:
             self._columns.index(name)
-        keys = {kind: part_key(kind) for kind in resources}
+        keys = {kind: slice_key(kind) for kind in resources}
         portions = []
         for key in dict.fromkeys(keys.values()):
-            part = resources.filter(lambda kind, key=key: keys[kind] == key)  # type: ignore[misc]
-            portions.append(Portion(key, part, self._columns.vector(scalars_of(part))))
+            share = resources.filter(lambda kind, key=key: keys[kind] == key)  # type: ignore[misc]
+            portions.append(Portion(key, share, self._columns.vector(scalars_of(share))))
         return tuple(portions)
 
     def cut(self, resources: Resources, amounts: Ints) -> tuple[Resources, Resources]:
@@ -159,8 +159,8 @@ def scalars_of(resources: Resources) -> list[tuple[str, int]]:
     return amounts
 
 
-def part_key(kind: Kind) -> PartKey:
-    """To which part of an agent a resource belongs."""
+def slice_key(kind: Kind) -> SliceKey:
+    """To which slice of an agent a resource belongs."""
     needs = NEEDS_REVOCABLE if kind.revocable else 0
     if len(kind.reservations) > 1:
         needs |= NEEDS_REFINEMENT
@@ -168,4 +168,4 @@ def part_key(kind: Kind) -> PartKey:
         needs |= NEEDS_SHARED
     role = kind.reservations[-1].role if kind.reservations else ""
     whole = not role and kind.disk is not None and kind.disk.indivisible
-    return PartKey(role, needs, kind.template.hex() if whole else "")
+    return SliceKey(role, needs, kind.template.hex() if whole else "")
