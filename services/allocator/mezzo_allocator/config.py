@@ -85,7 +85,9 @@ class Config:
         "true", "Whether agents with GPUs are kept for frameworks with GPU_RESOURCES.", parse=boolean
     )
     role_sorter: Sorter = flag(  # noqa: RUF009 - makes a field
-        "drf", "In what order roles are served: drf, the least share first; or random, by lot and weight.", parse=sorter
+        "drf",
+        "In what order roles are served: drf, the least share first; or random, by weight.",
+        parse=sorter,
     )
     framework_sorter: Sorter = flag(  # noqa: RUF009 - makes a field
         "drf", "In what order the frameworks of a role are served: drf or random.", parse=sorter

@@ -1,4 +1,4 @@
-"""Turns drawn by lot: whose it is how often, and that a seed determines it."""
+"""The random sorters: who is served how often, and that a seed determines it."""
 
 from __future__ import annotations
 

@@ -66,8 +66,8 @@ class Agent:
 class AgentTable:
     """All agents and the stock, the arrays of what is free.
 
-    Each slice of an agent has a slot: `contents[p]` is exactly what is free in slot p, `arrays.free[p]` its scalars. Both
-    change together.
+    Each slice of an agent has a slot: `contents[p]` is exactly what is free in slot p, `arrays.free[p]` its scalars.
+    Both change together.
     """
 
     def __init__(self, columns: Columns, tree: RoleTree, slicer: Slicer) -> None:

@@ -97,8 +97,8 @@ class Quota(NamedTuple):
     available: Ints  # [R] free, unreserved and not revocable, on all active agents
 
 
-class Lots(NamedTuple):
-    """What is drawn by lot instead of going by share, and where the sequence of random numbers stands."""
+class Sampler(NamedTuple):
+    """What is sampled at random instead of going by share, and where the sequence of random numbers stands."""
 
     roles: bool
     frameworks: bool

@@ -50,7 +50,7 @@ class Cycle:
         state = self._state
         self.number += 1
         state.tree.refresh(loops)
-        state.lots.refresh(state.tree)
+        state.random_sorter.refresh(state.tree)
         state.quota.fit()
         looked_at = state.backlog.take(state.agents.active, agents_max)
         self.settle_filters(looked_at)
@@ -160,7 +160,7 @@ class Cycle:
                 state.frameworks.arrays,
                 state.agents.arrays,
                 state.quota.arrays,
-                state.lots.arrays,
+                state.random_sorter.arrays,
                 stage,
                 rows,
                 eligible,

@@ -113,7 +113,7 @@ def _inactivity(client: Client) -> Inactivity | None:
 
 
 def _place(state: AllocatorState, node: int) -> Place:
-    tree = state.tree.arrays
+    tree, sampler = state.tree.arrays, state.random_sorter.arrays
     parent = int(tree.parent[node])
     place = int(tree.place[node])
     return Place(
@@ -122,7 +122,7 @@ def _place(state: AllocatorState, node: int) -> Place:
         place=place - int(tree.first[parent]) + 1 if place >= 0 else 0,
         of=int(tree.active[parent]),
         allocations=int(tree.served[node]),
-        drawn_by_lot=state.lots.arrays.frameworks if tree.kind[node] == CLIENT else state.lots.arrays.roles,
+        drawn_by_lot=sampler.frameworks if tree.kind[node] == CLIENT else sampler.roles,
     )
 
 

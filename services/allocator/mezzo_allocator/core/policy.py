@@ -17,7 +17,7 @@ class Sorter(StrEnum):
     DRF = "drf"
     """Whoever has the least dominant share first."""
     RANDOM = "random"
-    """By lot, in proportion to the weights of roles; shares do not count."""
+    """At random, in proportion to the weights of roles; shares do not count."""
 
 
 @dataclass(frozen=True, slots=True)

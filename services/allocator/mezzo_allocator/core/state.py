@@ -13,10 +13,10 @@ from mezzo_allocator.core.eligibility import Eligibility
 from mezzo_allocator.core.filters import RefuseFilters
 from mezzo_allocator.core.frameworks import Client, Framework, FrameworkTable
 from mezzo_allocator.core.loops import Loops
-from mezzo_allocator.core.lottery import Lottery
 from mezzo_allocator.core.maintenance import Maintenance
 from mezzo_allocator.core.policy import Policy
 from mezzo_allocator.core.quota import QuotaTable
+from mezzo_allocator.core.random_sorter import RandomSorter
 from mezzo_allocator.core.roles import RoleTree
 from mezzo_allocator.core.rounds import Rounds
 from mezzo_allocator.core.shared import SharedUses
@@ -47,7 +47,7 @@ class AllocatorState:
         self.maintenance = Maintenance()
         self.rounds = Rounds()
         self.shared_uses = SharedUses()
-        self.lots = Lottery(policy.role_sorter, policy.framework_sorter, policy.seed)
+        self.random_sorter = RandomSorter(policy.role_sorter, policy.framework_sorter, policy.seed)
 
     def fit(self) -> None:
         """Makes the bit matrices as large as there are agents and clients."""

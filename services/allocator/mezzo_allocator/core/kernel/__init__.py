@@ -5,14 +5,14 @@ plain Python, which is the reference, and compiled (`mezzo_allocator.adapters.co
 
 A node is a role, the leaf "." under a role that gathers the role's own clients, or a client: one framework in one
 role. Children of a node are kept in share order, and an allocation moves only the nodes on its path.
-Where turns are drawn by lot the order is kept all the same, for those who look at shares.
+Where roles or frameworks are served at random the order is kept all the same, for those who look at shares.
 """
 
 from mezzo_allocator.core.kernel.allowance import consume, measure_allowance, refresh_quota
 from mezzo_allocator.core.kernel.compilation import COMPILABLE
 from mezzo_allocator.core.kernel.decide import decide
-from mezzo_allocator.core.kernel.lots import draw
 from mezzo_allocator.core.kernel.order import precedes, refresh_path, share_of
+from mezzo_allocator.core.kernel.sampling import draw
 
 __all__ = [
     "COMPILABLE",

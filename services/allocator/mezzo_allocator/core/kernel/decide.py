@@ -11,8 +11,8 @@ from mezzo_allocator.core.arrays import (
     Bits,
     Clients,
     Indices,
-    Lots,
     Quota,
+    Sampler,
     Scratch,
     Stock,
     Taken,
@@ -27,7 +27,7 @@ from mezzo_allocator.core.kernel.allowance import (
 )
 from mezzo_allocator.core.kernel.compilation import compilable
 from mezzo_allocator.core.kernel.order import encloses, reposition, share_of
-from mezzo_allocator.core.kernel.walk import next_by_lot, next_in_order
+from mezzo_allocator.core.kernel.walk import next_at_random, next_in_order
 
 
 @compilable
@@ -156,7 +156,7 @@ def decide(
     clients: Clients,
     stock: Stock,
     quota: Quota,
-    lots: Lots,
+    sampler: Sampler,
     stage: int,
     agents: Indices,
     eligible: Bits,
@@ -178,10 +178,10 @@ def decide(
         while left:
             if filled + stock.slice_count[agent] > taken.agent.shape[0]:
                 return filled, i
-            if lots.roles:
-                node = next_by_lot(tree, stock, quota, lots, agent, words, stage, left == 2, node)
+            if sampler.roles:
+                node = next_at_random(tree, stock, quota, sampler, agent, words, stage, left == 2, node)
             else:
-                node = next_in_order(tree, stock, quota, lots, agent, words, stage, left == 2, scratch)
+                node = next_in_order(tree, stock, quota, sampler, agent, words, stage, left == 2, scratch)
             if node < 0:
                 break
             number = tree.client[node]

@@ -1,11 +1,11 @@
-"""To the client that is served next: down the tree in share order, or by lot."""
+"""To the client that is served next: down the tree in share order, or at random."""
 
 from __future__ import annotations
 
-from mezzo_allocator.core.arrays import BIT, LEAF, ROOT, Bits, Lots, Quota, Scratch, Stock, Tree
+from mezzo_allocator.core.arrays import BIT, LEAF, ROOT, Bits, Quota, Sampler, Scratch, Stock, Tree
 from mezzo_allocator.core.kernel.admission import admits_leaf, has_client, sees_slice, skips
 from mezzo_allocator.core.kernel.compilation import compilable
-from mezzo_allocator.core.kernel.lots import draw_client, draw_leaf
+from mezzo_allocator.core.kernel.sampling import draw_client, draw_leaf
 
 
 @compilable
@@ -20,10 +20,10 @@ def first_client(tree: Tree, leaf: int, words: Bits) -> int:
 
 
 @compilable
-def client_of(tree: Tree, lots: Lots, leaf: int, words: Bits) -> int:
+def client_of(tree: Tree, sampler: Sampler, leaf: int, words: Bits) -> int:
     """The client of a leaf that is next; at least one has its bit set."""
-    if lots.frameworks:
-        return draw_client(tree, lots, leaf, words)
+    if sampler.frameworks:
+        return draw_client(tree, sampler, leaf, words)
     return first_client(tree, leaf, words)
 
 
@@ -32,7 +32,7 @@ def next_in_order(
     tree: Tree,
     stock: Stock,
     quota: Quota,
-    lots: Lots,
+    sampler: Sampler,
     agent: int,
     words: Bits,
     stage: int,
@@ -56,7 +56,7 @@ def next_in_order(
             if not has_client(tree, child, words):
                 continue
             if has_plain or sees_slice(tree, stock, agent, tree.role[child]):
-                return client_of(tree, lots, child, words)
+                return client_of(tree, sampler, child, words)
         elif not skips(tree, quota, child, stage, has_reserved):
             depth += 1
             scratch.stack[depth] = child
@@ -65,24 +65,24 @@ def next_in_order(
 
 
 @compilable
-def next_by_lot(
+def next_at_random(
     tree: Tree,
     stock: Stock,
     quota: Quota,
-    lots: Lots,
+    sampler: Sampler,
     agent: int,
     words: Bits,
     stage: int,
     has_plain: bool,
     before: int,
 ) -> int:
-    """The client that is next where roles are drawn by lot; its node, or -1.
+    """The client that is next where roles are served at random; its node, or -1.
 
     `before` is the client that was served of this agent before, or -1: all of a role are served before another is.
     """
     leaf = -1 if before < 0 else tree.parent[before]
     if leaf < 0 or not admits_leaf(tree, stock, quota, agent, leaf, words, stage, has_plain):
-        leaf = draw_leaf(tree, stock, quota, lots, agent, words, stage, has_plain)
+        leaf = draw_leaf(tree, stock, quota, sampler, agent, words, stage, has_plain)
     if leaf < 0:
         return -1
-    return client_of(tree, lots, leaf, words)
+    return client_of(tree, sampler, leaf, words)

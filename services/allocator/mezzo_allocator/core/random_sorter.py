@@ -1,10 +1,10 @@
-"""Whose turn it is where that is drawn by lot (`--role_sorter=random`, `--framework_sorter=random`)."""
+"""Who is served next where that is random (`--role_sorter=random`, `--framework_sorter=random`)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mezzo_allocator.core.arrays import Lots
+from mezzo_allocator.core.arrays import Sampler
 from mezzo_allocator.core.kernel import draw
 from mezzo_allocator.core.policy import Sorter
 from mezzo_allocator.core.roles import RoleTree
@@ -13,7 +13,7 @@ from mezzo_allocator.core.roles import RoleTree
 NUMBERS_PASSED_OVER = 16
 
 
-class Lottery:
+class RandomSorter:
     """The weights of all leaves of the role tree, and a sequence of random numbers that the seed determines.
 
     As with the random sorter of Mesos, a role's chance is its weight's part among its active siblings, times the
@@ -22,7 +22,7 @@ class Lottery:
 
     def __init__(self, roles: Sorter, frameworks: Sorter, seed: int) -> None:
         above, below = divmod(seed, 2147483562)
-        self.arrays = Lots(
+        self.arrays = Sampler(
             roles=roles is Sorter.RANDOM,
             frameworks=frameworks is Sorter.RANDOM,
             leaves=np.zeros(0, dtype=np.int32),
