@@ -16,8 +16,8 @@ from mezzo.allocator.v1 import allocator_pb2 as wire
 from mezzo.allocator.v1.allocator_pb2_grpc import AllocatorStub
 from mezzo.errors import Unavailable
 from mezzo.resources import Resources
-from mezzo_allocator.shell import cold_start
 from mezzo_allocator.adapters.compiler import version_folder
+from mezzo_allocator.shell import cold_start
 from mezzo_chassis.rpc import open_channel
 from mezzo_chassis.testing import ServiceProcess, free_ports
 

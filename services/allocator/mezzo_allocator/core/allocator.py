@@ -196,7 +196,7 @@ class Allocator:
         holders = state.release_all(agent)
         state.count_reservations(agent, -1)
         state.filters.drop_agent(agent.row)
-        state.rounds.end(agent.row)
+        state.fairness_rounds.end(agent.row)
         state.maintenance.plan(agent.row, None)
         state.agents.remove(agent)
         for client in holders:
@@ -260,7 +260,7 @@ class Allocator:
             self.state.backlog.mark_all(refused)
             if event.in_vain:
                 for row in refused:
-                    self.state.rounds.begin(row, client.number)
+                    self.state.fairness_rounds.begin(row, client.number)
             if self.state.frameworks.settle_activity(client, now=now):
                 self.state.touch_everything()
         return []
@@ -301,7 +301,7 @@ class Allocator:
                 refused = portions[0].resources if len(portions) == 1 else resources
                 state.filters.refuse(agent.row, client.number, refused, self._refused_until(event.refuse_seconds, now))
             if event.unanswered:
-                state.rounds.begin(agent.row, client.number)
+                state.fairness_rounds.begin(agent.row, client.number)
             state.retire(client)
         state.touch(agent)
         return []

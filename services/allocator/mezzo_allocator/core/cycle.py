@@ -56,18 +56,18 @@ class Cycle:
         self.settle_filters(looked_at)
         outcome = _Outcome(state, self.number, now)
         considered = self._pass(loops, looked_at, outcome)
-        if state.rounds:
-            self._go_around(loops, looked_at, outcome)
+        if state.fairness_rounds:
+            self._advance_rounds(loops, looked_at, outcome)
         state.maintenance.mark_holders_of(looked_at)
         inverse = state.maintenance.ask(state.agents, state.frameworks)
         return Allocated(self.number, outcome.allocations(), considered, inverse)
 
     def _pass(
-        self, loops: Loops, looked_at: NDArray[np.int64], outcome: _Outcome, *, to_those_asked: bool = False
+        self, loops: Loops, looked_at: NDArray[np.int64], outcome: _Outcome, *, to_those_offered: bool = False
     ) -> int:
         """Gives out these agents; returns for how many of them anybody could be found."""
         state = self._state
-        rows, eligible = self._candidates(looked_at, to_those_asked=to_those_asked)
+        rows, eligible = self._candidates(looked_at, to_those_offered=to_those_offered)
         if rows.size:
             if state.quota.on:
                 state.quota.arrays.available[:] = state.agents.plain_free()
@@ -75,33 +75,33 @@ class Cycle:
             self._decide(loops, STAGE_SHARES, rows, eligible, outcome)
         return int(rows.size)
 
-    def _go_around(self, loops: Loops, looked_at: NDArray[np.int64], outcome: _Outcome) -> None:
-        """Notes whom agents that go around were offered to. Where nobody else wants one, its round is over, and it is
-        offered to those who were asked before.
+    def _advance_rounds(self, loops: Loops, looked_at: NDArray[np.int64], outcome: _Outcome) -> None:
+        """Records to whom agents in a fairness round were offered. Where nobody else wants one, its round is over, and it
+        is offered to those who were offered it before.
         """
-        rounds, backlog = self._state.rounds, self._state.backlog
-        given = self._note_asked(outcome.allocations())
+        rounds, backlog = self._state.fairness_rounds, self._state.backlog
+        given = self._record_offered(outcome.allocations())
         left = [row for row in looked_at.tolist() if row in rounds and row not in given and row not in backlog]
         first = len(outcome.allocations())
         rows = np.array(left, dtype=np.int64)
         self.settle_filters(rows)
-        self._pass(loops, rows, outcome, to_those_asked=True)
-        for row in self._note_asked(outcome.allocations()[first:]):
+        self._pass(loops, rows, outcome, to_those_offered=True)
+        for row in self._record_offered(outcome.allocations()[first:]):
             rounds.end(row)
 
-    def _note_asked(self, allocations: Sequence[Allocation]) -> set[int]:
-        """Notes who was offered agents that go around; returns the rows of those agents."""
+    def _record_offered(self, allocations: Sequence[Allocation]) -> set[int]:
+        """Records who was offered agents in a fairness round; returns the rows of those agents."""
         state = self._state
         rows = set()
         for allocation in allocations:
             row = state.agents.by_number[allocation.agent].row
-            if row in state.rounds:
+            if row in state.fairness_rounds:
                 client = state.frameworks.by_number[allocation.framework].clients[allocation.role]
-                state.rounds.ask(row, client.number)
+                state.fairness_rounds.record_offer(row, client.number)
                 rows.add(row)
         return rows
 
-    def _candidates(self, rows: NDArray[np.int64], *, to_those_asked: bool) -> tuple[Indices, Bits]:
+    def _candidates(self, rows: NDArray[np.int64], *, to_those_offered: bool) -> tuple[Indices, Bits]:
         """Those of the agents [k] that anybody may be offered anything of, and who may be [k, W]."""
         state = self._state
         # In place: with fifty thousand agents each copy of these bits costs as much as deciding about the agents.
@@ -109,8 +109,8 @@ class Cycle:
         eligible |= state.eligibility.denied[rows]
         np.invert(eligible, out=eligible)
         eligible &= state.frameworks.active
-        if state.rounds and not to_those_asked:
-            state.rounds.leave_out_asked(rows, eligible)
+        if state.fairness_rounds and not to_those_offered:
+            state.fairness_rounds.exclude_offered(rows, eligible)
         chosen = np.flatnonzero(eligible.any(axis=1))
         if chosen.size < rows.size:
             rows, eligible = rows[chosen], eligible[chosen]

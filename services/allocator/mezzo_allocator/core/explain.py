@@ -70,7 +70,7 @@ class Explanation:
     agents_large_enough: int
     """Of those that are OFFERABLE: how many have any of the requested amounts for it."""
     agents_gone_by: int
-    """Of those that are OFFERABLE: how many go around and were offered to it in this round already."""
+    """Of those that are OFFERABLE: how many were offered to it in a fairness round that is under way."""
     headroom: Headroom | None
     """Where what is laid away for others keeps anything from it."""
 
@@ -97,7 +97,7 @@ def explain(state: AllocatorState, cycle: Cycle, client: Client, agents: Sequenc
         last_offered=client.last_offered,
         requested=requested,
         agents_large_enough=view.with_any_of(requested, {agent.number for agent in offerable}),
-        agents_gone_by=sum(state.rounds.was_asked(agent.row, client.number) for agent in offerable),
+        agents_gone_by=sum(state.fairness_rounds.was_offered(agent.row, client.number) for agent in offerable),
         headroom=headroom(state) if (view.with_headroom < view.within_limits).any() else None,
     )
 

@@ -51,7 +51,7 @@ def check(state: AllocatorState) -> None:
     _validate_order(state)
     state.filters.validate()
     state.maintenance.validate(state.agents, state.frameworks)
-    state.rounds.validate({agent.row for agent in state.agents.by_number.values()}, state.frameworks.clients)
+    state.fairness_rounds.validate({agent.row for agent in state.agents.by_number.values()}, state.frameworks.clients)
 
 
 def _expect(holds: bool | np.bool_, message: str) -> None:

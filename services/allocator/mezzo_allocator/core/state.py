@@ -10,6 +10,7 @@ from mezzo_allocator.core.agents import KNOWN, Agent, AgentTable, Piece
 from mezzo_allocator.core.arrays import NEEDS_REVOCABLE, ROOT, Ints
 from mezzo_allocator.core.backlog import Backlog
 from mezzo_allocator.core.eligibility import Eligibility
+from mezzo_allocator.core.fairness_rounds import FairnessRounds
 from mezzo_allocator.core.filters import RefuseFilters
 from mezzo_allocator.core.frameworks import Client, Framework, FrameworkTable
 from mezzo_allocator.core.loops import Loops
@@ -18,7 +19,6 @@ from mezzo_allocator.core.policy import Policy
 from mezzo_allocator.core.quota import QuotaTable
 from mezzo_allocator.core.random_sorter import RandomSorter
 from mezzo_allocator.core.roles import RoleTree
-from mezzo_allocator.core.rounds import Rounds
 from mezzo_allocator.core.shared import SharedUses
 from mezzo_allocator.core.slices import NEEDS_SHARED, Columns, Portion, SliceKey, Slicer, scalars_of
 
@@ -45,7 +45,7 @@ class AllocatorState:
         self.quota = QuotaTable(self.columns, self.tree, self.frameworks, loops)
         self.backlog = Backlog(self.agents.capacity)
         self.maintenance = Maintenance()
-        self.rounds = Rounds()
+        self.fairness_rounds = FairnessRounds()
         self.shared_uses = SharedUses()
         self.random_sorter = RandomSorter(policy.role_sorter, policy.framework_sorter, policy.seed)
 
@@ -93,7 +93,7 @@ class AllocatorState:
             return
         self.backlog.mark_all(self.filters.clear(client.number))
         self.eligibility.forget_client(client)
-        self.rounds.forget_client(client.number)
+        self.fairness_rounds.forget_client(client.number)
         self.frameworks.remove_client(client)
         if client.framework.removed and not client.framework.clients:
             self.frameworks.remove(client.framework)
