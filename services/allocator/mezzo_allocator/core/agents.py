@@ -39,7 +39,7 @@ class Agent:
     keys: list[SliceKey] = field(default_factory=list)
     first: int = 0
     room: int = 0
-    owed: Resources = Resources.EMPTY
+    overdraft: Resources = Resources.EMPTY
     """What is held of revocable resources beyond what there is: an estimate of them may shrink below what was lent."""
     held: dict[int, list[Piece]] = field(default_factory=dict)
     """Who holds what of it, by client."""
@@ -151,7 +151,7 @@ class AgentTable:
         agent.total = total
         agent.portions = portions
         agent.shared = total.shared()
-        agent.owed = Resources.EMPTY
+        agent.overdraft = Resources.EMPTY
 
     def _shelve(self, agent: Agent, portions: list[Portion]) -> None:
         """Lays out the slices of an agent, everything free."""

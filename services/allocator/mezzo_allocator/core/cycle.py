@@ -76,8 +76,8 @@ class Cycle:
         return int(rows.size)
 
     def _advance_rounds(self, loops: Loops, looked_at: NDArray[np.int64], outcome: _Outcome) -> None:
-        """Records to whom agents in a fairness round were offered. Where nobody else wants one, its round is over, and it
-        is offered to those who were offered it before.
+        """Records to whom agents in a fairness round were offered. Where nobody else wants one, its round is over,
+        and it is offered to those who were offered it before.
         """
         rounds, backlog = self._state.fairness_rounds, self._state.backlog
         given = self._record_offered(outcome.allocations())
@@ -265,8 +265,8 @@ class _Outcome:
         """Takes back what a client refuses, and has the agent looked at again without it."""
         state = self._state
         for slot, piece, vector in taken:
-            state.untake(agent, client, slot, piece, vector)
-        state.uncount(client)
+            state.undo_take(agent, client, slot, piece, vector)
+        state.undo_served(client)
         state.filters.overrule(agent.row, client.number)
         state.backlog.mark(agent.row)
 

@@ -2,8 +2,8 @@
 
 Shares alone would let a framework that holds nothing keep an agent from others for ever: by leaving offers unanswered,
 since it is the poorest again whenever one is rescinded, or by declining and reviving over and over. So a round
-begins for such an agent: it is offered once to each of those who want it, in share order, before anybody gets it a second
-time. The round ends when it was offered to all of them.
+begins for such an agent: it is offered once to each of those who want it, in share order, before anybody
+gets it a second time. The round ends when it was offered to all of them.
 """
 
 from __future__ import annotations

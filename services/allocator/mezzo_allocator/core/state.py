@@ -114,9 +114,9 @@ class AllocatorState:
         slot = self.agents.slot_of(agent, portion.key)
         free = self.agents.contents[slot] if slot is not None else Resources.EMPTY
         if portion.key.needs & NEEDS_REVOCABLE:
-            owed = portion.resources.minus_what_is_there(free)
-            agent.owed += owed
-            portion = self._less(portion, owed)
+            overdraft = portion.resources.minus_what_is_there(free)
+            agent.overdraft += overdraft
+            portion = self._less(portion, overdraft)
         if not portion.resources:
             return
         if slot is None:
@@ -127,10 +127,10 @@ class AllocatorState:
             raise Conflict(f"agent {agent.number} has {free} free, not {portion.resources}") from error
 
     def _put_back(self, agent: Agent, portion: Portion) -> None:
-        if agent.owed and portion.key.needs & NEEDS_REVOCABLE:
-            still_owed = agent.owed.minus_what_is_there(portion.resources)
-            portion = self._less(portion, agent.owed - still_owed)
-            agent.owed = still_owed
+        if agent.overdraft and portion.key.needs & NEEDS_REVOCABLE:
+            still_over = agent.overdraft.minus_what_is_there(portion.resources)
+            portion = self._less(portion, agent.overdraft - still_over)
+            agent.overdraft = still_over
         if not portion.resources:
             return
         slot = self.agents.slot_of(agent, portion.key)
@@ -175,13 +175,13 @@ class AllocatorState:
             self._put_back(agent, portion)
             self.account(client, portion.key, portion.vector, -1)
 
-    def untake(self, agent: Agent, client: Client, slot: int, resources: Resources, vector: Ints) -> None:
+    def undo_take(self, agent: Agent, client: Client, slot: int, resources: Resources, vector: Ints) -> None:
         """Undoes the taking of a slice that nobody was told of."""
         portion = Portion(agent.keys[slot - agent.first], resources, vector)
         self.agents.put_back(slot, portion)
         self.account(client, portion.key, vector, -1)
 
-    def uncount(self, client: Client) -> None:
+    def undo_served(self, client: Client) -> None:
         """Takes back that an allocation was made to a client."""
         self.tree.arrays.served[client.path] -= 1
 
