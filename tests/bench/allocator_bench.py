@@ -50,16 +50,16 @@ class Cluster:
         self.core = Allocator(loops=loops)
         self.now = 0.0
         total = Resources.parse(resources)
-        self.tell(ev.SessionBegun("bench"))
+        self.handle(ev.SessionBegun("bench"))
         for number, role in enumerate(roles):
-            self.tell(framework(number, role))
+            self.handle(framework(number, role))
         for number in range(agents):
-            self.tell(agent(number, total))
-        self.tell(ev.SnapshotEnded())
+            self.handle(agent(number, total))
+        self.handle(ev.SnapshotEnded())
         gc.collect()
         gc.freeze()
 
-    def tell(self, event: ev.Event) -> None:
+    def handle(self, event: ev.Event) -> None:
         """Tells the core something that it does not answer."""
         self.core.handle(event, now=self.now)
 
@@ -72,11 +72,11 @@ class Cluster:
         assert isinstance(outcome, ev.Allocated)
         return seconds, list(outcome.allocations)
 
-    def give_back(self, allocations: Sequence[ev.Allocation], refuse_seconds: float | None = None) -> None:
+    def release(self, allocations: Sequence[ev.Allocation], refuse_seconds: float | None = None) -> None:
         """Has allocations come back, declined or merely unused."""
         for each in allocations:
             resources = Resources.sum(each.resources).allocated_to(each.role)
-            self.tell(ev.ResourcesRecovered(each.framework, each.agent, resources, refuse_seconds))
+            self.handle(ev.ResourcesRecovered(each.framework, each.agent, resources, refuse_seconds))
 
 
 def full_cycles(loops: Loops) -> list[Row]:
@@ -100,7 +100,7 @@ def full_cycles(loops: Loops) -> list[Row]:
             assert sum(map(len, encoder.cycle(allocations, wire.Cycle())))
             written.append(seconds + time.perf_counter() - started)
             decided.append(seconds)
-            cluster.give_back(allocations)
+            cluster.release(allocations)
         name = f"full decision, {agents:,} agents, {frameworks:,} frameworks"
         rows.append(Row("B1", name, figure, milliseconds(decided)))
         rows.append(Row("B1", f"{name}, with all allocations serialised", "-", milliseconds(written)))
@@ -113,7 +113,7 @@ def incremental_cycle(loops: Loops) -> list[Row]:
     _, allocations = cluster.decide()
     seconds = []
     for round_number in range(ROUNDS):
-        cluster.give_back(allocations[round_number * 500 : (round_number + 1) * 500])
+        cluster.release(allocations[round_number * 500 : (round_number + 1) * 500])
         spent, again = cluster.decide()
         assert len(again) == 500
         seconds.append(spent)
@@ -126,12 +126,12 @@ def quota_cycle(loops: Loops) -> list[Row]:
     cluster = Cluster(loops, count, [f"role{number:04d}" for number in range(count)], "cpus:24;mem:4096;disk:4096")
     for number in range(count):
         amounts = {"cpus": 1.0, "mem": 128.0, "disk": 128.0} if number % 2 else {"cpus": 24.0, "mem": 4096.0}
-        cluster.tell(ev.RoleConfigured(f"role{number:04d}", 1.0, amounts, amounts))
+        cluster.handle(ev.RoleConfigured(f"role{number:04d}", 1.0, amounts, amounts))
     first, _ = cluster.decide()
     # Everybody has what the limits allow, or nothing is left: a pass over all agents that finds nothing to give.
     seconds = []
     for _ in range(ROUNDS):
-        cluster.tell(ev.FullPassWanted())
+        cluster.handle(ev.FullPassWanted())
         spent, allocations = cluster.decide()
         assert not allocations
         seconds.append(spent)
@@ -150,7 +150,7 @@ def refused_cycles(loops: Loops) -> list[Row]:
         for _ in range(min(frameworks, ROUNDS)):
             spent, allocations = cluster.decide()
             seconds.append(spent)
-            cluster.give_back(allocations, FOREVER_SECONDS)
+            cluster.release(allocations, FOREVER_SECONDS)
         name = f"declined once each, {agents:,} agents, {frameworks} frameworks, per round"
         rows.append(Row("B1", name, f"{figure} (Mesos 1.12, same class of machine)", milliseconds(seconds)))
     cluster = Cluster(loops, 50_000, ["*"] * 1_000)
@@ -158,7 +158,7 @@ def refused_cycles(loops: Loops) -> list[Row]:
     cluster.core.state.filters.bits[:] = everybody  # fifty million refusals, which nobody has the time to utter
     seconds = []
     for _ in range(ROUNDS):
-        cluster.tell(ev.FullPassWanted())
+        cluster.handle(ev.FullPassWanted())
         spent, allocations = cluster.decide()
         assert not allocations
         seconds.append(spent)
@@ -170,10 +170,10 @@ def suppressed_cycle(loops: Loops) -> list[Row]:
     """All frameworks but one suppressed."""
     cluster = Cluster(loops, 10_000, ["*"] * 50)
     for number in range(50):
-        cluster.tell(ev.OffersSuppressed(number))
+        cluster.handle(ev.OffersSuppressed(number))
     seconds = []
     for _ in range(ROUNDS):
-        cluster.tell(ev.FullPassWanted())
+        cluster.handle(ev.FullPassWanted())
         spent, allocations = cluster.decide()
         assert not allocations
         seconds.append(spent)
@@ -223,16 +223,16 @@ def mixed_load(loops: Loops) -> list[Row]:
             launched += fits
             rest = (offered - used).allocated_to(each.role)
             if rest:
-                cluster.tell(ev.ResourcesRecovered(each.framework, each.agent, rest))
+                cluster.handle(ev.ResourcesRecovered(each.framework, each.agent, rest))
             if used:
                 running.append(ev.ResourcesRecovered(each.framework, each.agent, used.allocated_to(each.role)))
             if each.framework in waiting:
                 waiting[each.framework] -= fits
                 if not waiting[each.framework]:
                     del waiting[each.framework]
-                    cluster.tell(ev.OffersSuppressed(each.framework))
+                    cluster.handle(ev.OffersSuppressed(each.framework))
         for ended in running:
-            cluster.tell(ended)
+            cluster.handle(ended)
     seconds = time.perf_counter() - started
     assert launched == sum(tasks)
     name = f"mixed load, {launched:,} tasks on 80 agents, in {rounds} rounds"

@@ -49,7 +49,7 @@ def labelled(number: int, which: str) -> Resources:
 def filled(loops: Loops, frameworks: int, totals: Callable[[int], Resources], agents: int) -> Cluster:
     cluster = Cluster(loops, 0, [ROLE] * frameworks)
     for number in range(agents):
-        cluster.tell(agent(number, totals(number)))
+        cluster.handle(agent(number, totals(number)))
     return cluster
 
 
@@ -62,7 +62,7 @@ def persistent_volumes(loops: Loops) -> list[Row]:
         spent, allocations = cluster.decide()
         assert len(allocations) == 2_000
         seconds.append(spent)
-        cluster.give_back(allocations)
+        cluster.release(allocations)
     name = f"full decision, 2,000 agents with {VOLUMES} volumes each, 200 frameworks"
     return [Row("B1", name, UNPUBLISHED, milliseconds(seconds))]
 
@@ -76,7 +76,7 @@ def resource_labels(loops: Loops) -> list[Row]:
         spent, allocations = cluster.decide()
         assert len(allocations) == 2_000
         seconds.append(spent)
-        cluster.give_back(allocations, FOREVER_SECONDS)
+        cluster.release(allocations, FOREVER_SECONDS)
     name = "declined once each, 2,000 agents with labelled reservations, 200 frameworks, per round"
     return [Row("B1", name, UNPUBLISHED, milliseconds(seconds))]
 
@@ -93,7 +93,7 @@ def update_allocation(loops: Loops) -> list[Row]:
     updates = [ev.AgentChanged(each.agent, agent(each.agent, plain).info, reserved, held, True) for each in allocations]
     started = time.perf_counter()
     for update in updates:
-        cluster.tell(update)
+        cluster.handle(update)
     seconds = time.perf_counter() - started
     name = f"{len(updates):,} operations on what a framework holds, taken in"
     return [Row("B1", name, UNPUBLISHED, milliseconds([seconds]))]
@@ -104,14 +104,14 @@ def metrics(loops: Loops) -> list[Row]:
     amounts = {"cpus": 1.0, "mem": 512.0, "disk": 256.0}
     cluster = Cluster(loops, 10_000, [f"role{number:04d}" for number in range(1_000)], "cpus:16;mem:2048;disk:1024")
     for number in range(1_000):
-        cluster.tell(ev.RoleConfigured(f"role{number:04d}", 1.0, amounts, amounts))
+        cluster.handle(ev.RoleConfigured(f"role{number:04d}", 1.0, amounts, amounts))
     cluster.decide()
-    told = AllocatorMetrics("bench")
-    told.watch(cluster.core, clock=lambda: cluster.now)
+    metrics = AllocatorMetrics("bench")
+    metrics.watch(cluster.core, clock=lambda: cluster.now)
     seconds = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
-        assert b'role="role0999"' in generate_latest(told.registry)
+        assert b'role="role0999"' in generate_latest(metrics.registry)
         seconds.append(time.perf_counter() - started)
     return [Row("B1", "metrics of 10,000 agents and 1,000 roles with quota", UNPUBLISHED, milliseconds(seconds))]
 

@@ -20,7 +20,7 @@ from mezzo_chassis.leadership.metrics import LeadershipMetrics
 from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, ProcessMetrics, RpcMetrics
 
 ROLES_MAX = 1000
-"""How many roles are told one by one; a cluster with more of them is not asked about each by a dashboard."""
+"""How many roles have metrics of their own; no dashboard shows each role of a cluster that has more."""
 
 ALL_OTHERS = "all others"
 """What the roles beyond that are called together: no role has a space in its name."""
@@ -44,7 +44,7 @@ class Dropped(enum.Enum):
 
 
 class AllocatorMetrics:
-    """What the shell counts. What the core knows is asked for when somebody scrapes: see `watch`."""
+    """What the shell counts. What the core knows is collected at each scrape: see `watch`."""
 
     def __init__(self, version: str) -> None:
         self.registry = CollectorRegistry()
@@ -92,17 +92,17 @@ class AllocatorMetrics:
     def _histogram(self, name: str, text: str) -> Histogram:
         return Histogram(f"mezzo_allocator_{name}", text, buckets=LATENCY_BUCKETS_SECONDS, registry=self.registry)
 
-    def heard(self, event: Event) -> None:
-        """Counts what the registry told."""
+    def count_event(self, event: Event) -> None:
+        """Counts an event of the registry."""
         self._events.labels(type(event).__name__).inc()
         if isinstance(event, InverseOfferAnswered):
             self._answers[event.accepted].inc()
 
-    def drop(self, kind: str, reason: Dropped) -> None:
+    def count_dropped(self, kind: str, reason: Dropped) -> None:
         """Counts a message of the registry that was not applied; `kind` is its field in the wire's oneof."""
         self._dropped.labels(kind, reason.value).inc()
 
-    def cycle(self, cycle: wire.Cycle, outcome: Allocated) -> None:
+    def count_cycle(self, cycle: wire.Cycle, outcome: Allocated) -> None:
         """Counts a cycle and what came of it."""
         self._durations.observe(cycle.duration_seconds)
         if cycle.latency_seconds:
@@ -121,7 +121,7 @@ class AllocatorMetrics:
         return role if role in self._roles else ALL_OTHERS
 
     def watch(self, core: Allocator, clock: Callable[[], float] = time.monotonic) -> None:
-        """Has the core's own numbers told at each scrape."""
+        """Collects the core's own numbers at each scrape."""
         self.registry.register(_CoreCollector(core, clock))
 
 
@@ -180,7 +180,7 @@ def _base(resource: str, thousandths: int) -> float:
 
 
 def _by_resource(name: str, text: str, amounts: Mapping[str, int]) -> Metric:
-    """Amounts in thousandths; told in base units."""
+    """Amounts in thousandths, exported in base units."""
     family = GaugeMetricFamily(f"mezzo_allocator_{name}", f"{text} {UNITS}", labels=["resource"])
     for resource, amount in amounts.items():
         family.add_metric([resource], _base(resource, amount))

@@ -113,7 +113,7 @@ class Conversation:
         assert isinstance(outcome, ev.Allocated)
         return list(outcome.allocations)
 
-    def asked(self, after: float = 0.0) -> list[tuple[str, str]]:
+    def inverse_offers(self, after: float = 0.0) -> list[tuple[str, str]]:
         """Runs one cycle; returns the inverse offers that it advises: (framework, agent)."""
         self.now += after
         (outcome,) = self.say(ev.CycleStarted())
@@ -127,9 +127,9 @@ class Conversation:
 
     def offers(self, after: float = 0.0) -> Offers:
         """Runs one cycle; returns (framework, agent, resources) in the order of the decisions."""
-        return [self.told(allocation) for allocation in self.cycle(after)]
+        return [self.summary(allocation) for allocation in self.cycle(after)]
 
-    def told(self, allocation: ev.Allocation) -> tuple[str, str, str]:
+    def summary(self, allocation: ev.Allocation) -> tuple[str, str, str]:
         return self.framework_of(allocation), self.agent_of(allocation), brief(Resources.sum(allocation.resources))
 
     def framework_of(self, allocation: ev.Allocation) -> str:
@@ -159,7 +159,7 @@ class Conversation:
         back = Resources.sum(allocation.resources).allocated_to(allocation.role)
         self.say(ev.ResourcesRecovered(allocation.framework, allocation.agent, back, seconds))
 
-    def give_back(self, allocation: ev.Allocation) -> None:
+    def release(self, allocation: ev.Allocation) -> None:
         """Gives back what was offered, without refusing it."""
         back = Resources.sum(allocation.resources).allocated_to(allocation.role)
         self.say(ev.ResourcesRecovered(allocation.framework, allocation.agent, back))

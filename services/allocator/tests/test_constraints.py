@@ -91,5 +91,5 @@ def test_constraints_that_cannot_be_understood_admit_no_agent() -> None:
     cluster.say(event)
     cluster.agent("a", "cpus:1;mem:64")
     assert cluster.offers() == []
-    (told,) = cluster.core.explain("f")
-    assert list(told.verdicts.values()) == ["constraint"]
+    (explanation,) = cluster.core.explain("f")
+    assert list(explanation.verdicts.values()) == ["constraint"]

@@ -114,12 +114,12 @@ class Player:
                 self._check_one(line)
 
     def _offers(self) -> list[str]:
-        told = []
+        offers = []
         for allocation in self.cluster.cycle():
-            framework, agent, resources = self.cluster.told(allocation)
+            framework, agent, resources = self.cluster.summary(allocation)
             self._offered[framework, agent] = allocation
-            told.append(f"{framework} is offered {agent}: {resources}")
-        return told
+            offers.append(f"{framework} is offered {agent}: {resources}")
+        return offers
 
     def _check_one(self, line: str) -> None:
         subject, _, expected = line.partition(": ")
@@ -139,8 +139,8 @@ class Player:
             role = subject.removeprefix("counted against ")
             assert self._text(self.cluster.core.state.quota.usage(role)) == expected
         elif subject.startswith("why "):
-            (told,) = self.cluster.core.explain(subject.removeprefix("why "))
-            counts = Counter(told.verdicts.values())
+            (explanation,) = self.cluster.core.explain(subject.removeprefix("why "))
+            counts = Counter(explanation.verdicts.values())
             assert ", ".join(f"{rule} {counts[rule]}" for rule in sorted(counts)) == expected
         else:
             raise AssertionError(f"nobody knows how to check {line!r}")
@@ -206,10 +206,10 @@ def test_what_is_wrong_in_an_example_is_noticed(wrong: str) -> None:
 def test_the_metrics_that_the_page_names_are_told() -> None:
     metrics = AllocatorMetrics("1.0")
     metrics.watch(Conversation().core)
-    told = {family.name + ("_total" if family.type == "counter" else "") for family in metrics.registry.collect()}
+    names = {family.name + ("_total" if family.type == "counter" else "") for family in metrics.registry.collect()}
     named = re.findall(r"`(?:mezzo_allocator|…)(_\w+)", PAGE.read_text(encoding="utf-8"))
     assert len(named) >= 10
-    assert {f"mezzo_allocator{name}" for name in named} <= told
+    assert {f"mezzo_allocator{name}" for name in named} <= names
 
 
 def test_the_flags_that_the_page_lists_are_there_with_their_defaults() -> None:

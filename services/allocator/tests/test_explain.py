@@ -11,8 +11,8 @@ from mezzo_allocator.testing import CAPABILITY, Conversation
 
 
 def why(cluster: Conversation, framework: str, role: str = "") -> Explanation:
-    (told,) = cluster.core.explain(framework, role)
-    return told
+    (explanation,) = cluster.core.explain(framework, role)
+    return explanation
 
 
 def verdicts(cluster: Conversation, framework: str, role: str = "") -> dict[str, str]:
@@ -43,14 +43,14 @@ def test_each_rule_is_told() -> None:
         "tiny": "below_minimum",
         "free": "offerable",
     }
-    told = why(cluster, "f")
+    explanation = why(cluster, "f")
     # The agent with GPUs is kept from it, but what is free there is not for another's sake.
-    assert told.largest_free["mem"] == 512_000
-    assert told.largest_free["disk"] == 500_000
-    assert told.minimum == [{"cpus": 10}, {"mem": 32_000}]
-    assert told.refusals == 1
-    assert told.next_refusal_ends is not None
-    assert 30.0 <= told.next_refusal_ends - cluster.now < 30.1
+    assert explanation.largest_free["mem"] == 512_000
+    assert explanation.largest_free["disk"] == 500_000
+    assert explanation.minimum == [{"cpus": 10}, {"mem": 32_000}]
+    assert explanation.refusals == 1
+    assert explanation.next_refusal_ends is not None
+    assert 30.0 <= explanation.next_refusal_ends - cluster.now < 30.1
 
 
 def test_limits_and_headroom_are_told_apart() -> None:
@@ -98,8 +98,8 @@ def test_one_agent_can_be_asked_about() -> None:
     cluster.framework("f", capabilities=[CAPABILITY.GPU_RESOURCES])
     cluster.agent("a", "cpus:1;mem:512")
     cluster.agent("b", "cpus:1;mem:512")
-    (told,) = cluster.core.explain("f", agent_id=cluster.agent_id("b"))
-    assert {cluster.agent_named(number) for number in told.verdicts} == {"b"}
+    (explanation,) = cluster.core.explain("f", agent_id=cluster.agent_id("b"))
+    assert {cluster.agent_named(number) for number in explanation.verdicts} == {"b"}
 
 
 def test_a_binding_quota_names_who_uses_most_of_it() -> None:
@@ -162,9 +162,9 @@ def test_headroom_that_cuts_an_offer_is_told_with_what_is_left() -> None:
     cluster.framework("f", "ops")
     cluster.role("absent", guarantees={"cpus": 5.5, "mem": 500})
     cluster.agent("a", "cpus:6;mem:512")
-    told = why(cluster, "f")
-    assert told.headroom is not None
-    assert told.largest_free == {"cpus": 500, "mem": 12_000}
+    explanation = why(cluster, "f")
+    assert explanation.headroom is not None
+    assert explanation.largest_free == {"cpus": 500, "mem": 12_000}
     assert cluster.offers() == [("f", "a", "cpus:0.5;mem:12")]
 
 
@@ -174,10 +174,12 @@ def test_a_limit_that_cuts_an_offer_is_told_with_what_is_left() -> None:
     cluster.role("ops", limits={"cpus": 0.5})
     cluster.agent("busy", "cpus:0.4;mem:512", holdings={("f", "ops"): "cpus:0.4;mem:512"})
     cluster.agent("a", "cpus:2;mem:512")
-    told = why(cluster, "f")
-    ((role, resource, limit, consumed),) = [(q.role, q.resource, q.limit, q.consumed) for q in told.binding_quotas]
+    explanation = why(cluster, "f")
+    ((role, resource, limit, consumed),) = [
+        (q.role, q.resource, q.limit, q.consumed) for q in explanation.binding_quotas
+    ]
     assert (role, resource, limit, consumed) == ("ops", "cpus", 500, 400)
-    assert told.largest_free == {"cpus": 100, "mem": 512_000}
+    assert explanation.largest_free == {"cpus": 100, "mem": 512_000}
     assert cluster.offers() == [("f", "a", "cpus:0.1;mem:512")]
 
 
@@ -188,9 +190,9 @@ def test_what_a_framework_asked_for_is_compared_with_what_is_free() -> None:
         cluster.agent(f"a{number}", f"cpus:{cpus};mem:512")
     assert why(cluster, "f").agents_large_enough == 3
     cluster.request("f", {"cpus": 3.0}, {"gpus": 1.0})
-    told = why(cluster, "f")
-    assert told.requested == ({"cpus": 3_000}, {"gpus": 1_000})
-    assert told.agents_large_enough == 1
+    explanation = why(cluster, "f")
+    assert explanation.requested == ({"cpus": 3_000}, {"gpus": 1_000})
+    assert explanation.agents_large_enough == 1
     cluster.request("f", {"fpgas": 1.0})
     assert why(cluster, "f").agents_large_enough == 0
     assert {agent for _, agent, _ in cluster.offers()} == {"a0", "a1", "a2"}

@@ -103,11 +103,11 @@ def test_without_the_rule_that_turned_it_away_an_agent_is_offered(rule: str) -> 
     framework()(cluster)
     apply(cluster)
     assert cluster.full_pass() == []
-    (told,) = cluster.core.explain("f", "eng")
-    assert list(told.verdicts.values()) == [rule]
+    (explanation,) = cluster.core.explain("f", "eng")
+    assert list(explanation.verdicts.values()) == [rule]
     remove(cluster)
-    (told,) = cluster.core.explain("f", "eng")
-    assert list(told.verdicts.values()) == ["offerable"]
+    (explanation,) = cluster.core.explain("f", "eng")
+    assert list(explanation.verdicts.values()) == ["offerable"]
     assert [(name, where) for name, where, _ in cluster.full_pass()] == [("f", "a")]
 
 

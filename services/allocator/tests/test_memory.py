@@ -40,7 +40,7 @@ def bits(core: Allocator) -> int:
 def test_agents_and_frameworks_take_little_memory(traced: None) -> None:
     core, translator = Allocator(), Translator()
 
-    def tell(message: wire.RegistryMessage) -> None:
+    def handle(message: wire.RegistryMessage) -> None:
         event = translator.event(wire.RegistryMessage.FromString(message.SerializeToString()))
         assert event is not None
         core.handle(event, now=0.0)
@@ -51,7 +51,7 @@ def test_agents_and_frameworks_take_little_memory(traced: None) -> None:
         info = mesos.FrameworkInfo(user="nobody", name=f"framework {number}", role="eng")
         info.id.value = f"5b8a6e54-7f4c-4d54-8d8b-3f2a1f3c0b11-{number:04d}"
         update = wire.FrameworkUpdate(framework=number, framework_info=info, active=True)
-        tell(wire.RegistryMessage(framework_update=update))
+        handle(wire.RegistryMessage(framework_update=update))
     with_frameworks, bits_between = bytes_traced(), bits(core)
     total = Resources.parse("cpus:24;mem:4096;disk:4096;ports:[31000-32000]").messages()
     described = attributes.parse("rack:r1;os:linux")
@@ -59,7 +59,7 @@ def test_agents_and_frameworks_take_little_memory(traced: None) -> None:
         agent = mesos.AgentInfo(hostname=f"host{number}.example.org", attributes=described, resources=total)
         agent.id.value = f"5b8a6e54-7f4c-4d54-8d8b-3f2a1f3c0b11-S{number}"
         changed = wire.AgentUpdate(agent=number, agent_info=agent, total=total, active=True)
-        tell(wire.RegistryMessage(agent_update=changed))
+        handle(wire.RegistryMessage(agent_update=changed))
     with_agents, bits_after = bytes_traced(), bits(core)
     assert (with_frameworks - before - (bits_between - bits_before)) / FRAMEWORKS < FRAMEWORK_BYTES_MAX
     assert (with_agents - with_frameworks - (bits_after - bits_between)) / AGENTS < AGENT_BYTES_MAX

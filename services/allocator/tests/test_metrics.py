@@ -1,4 +1,4 @@
-"""What dashboards are told, and that what they are told stays bounded."""
+"""The metrics, and that their number stays bounded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from mezzo.allocator.v1 import allocator_pb2 as wire
-from mezzo_allocator import metrics as told
+from mezzo_allocator import metrics as service_metrics
 from mezzo_allocator.adapters.translation import Translator
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.metrics import AllocatorMetrics
@@ -27,7 +27,7 @@ class Dashboard:
         """Runs a cycle as the session does."""
         (outcome,) = self._cluster.say(ev.CycleStarted())
         assert isinstance(outcome, ev.Allocated)
-        self._metrics.cycle(wire.Cycle(duration_seconds=0.001, latency_seconds=0.002), outcome)
+        self._metrics.count_cycle(wire.Cycle(duration_seconds=0.001, latency_seconds=0.002), outcome)
 
     def scrape(self) -> str:
         return generate_latest(self._metrics.registry).decode()
@@ -102,7 +102,7 @@ def test_starvation_counts_from_the_last_offer_while_somebody_wants_one() -> Non
 
 
 def test_roles_beyond_a_bound_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(told, "ROLES_MAX", 2)
+    monkeypatch.setattr(service_metrics, "ROLES_MAX", 2)
     cluster = Conversation()
     dashboard = Dashboard(cluster)
     for number in range(5):
@@ -129,9 +129,12 @@ def test_inverse_offers_are_counted_by_how_they_ended() -> None:
         message = wire.RegistryMessage(inverse_offer_answered=answers(framework=1, agent=1, answer=answer))
         event = Translator().event(message)
         assert event is not None
-        metrics.heard(event)
+        metrics.count_event(event)
     name = "mezzo_allocator_inverse_offers_ended_total"
-    counts = {answer: metrics.registry.get_sample_value(name, {"answer": answer}) for answer in told.ANSWERS.values()}
+    counts = {
+        answer: metrics.registry.get_sample_value(name, {"answer": answer})
+        for answer in service_metrics.ANSWERS.values()
+    }
     assert counts == {"accepted": 1, "declined": 2, "none": 1}
 
 

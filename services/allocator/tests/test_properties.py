@@ -63,7 +63,7 @@ class Life:
             self.leave,
             self.break_down,
         ]
-        kinds += [self.give_back] * 12 if self.held else []
+        kinds += [self.release] * 12 if self.held else []
         kinds += [self.new_agent] * 4 if len(self.agents) < 4 else []
         kinds += [self.new_framework] * 4 if len(self.frameworks) < 3 else []
         kinds += [self.set_quota] * 2 if self.with_quota else []
@@ -112,7 +112,7 @@ class Life:
         planned = unavailability(self.dice.choice([1, 2])) if self.dice.random() < 0.5 else None
         return ev.AgentChanged(number, AgentInfo(hostname="h"), total, None, True, unavailability=planned)
 
-    def give_back(self) -> ev.Event:
+    def release(self) -> ev.Event:
         framework, agent, role, resources = self.held.pop(self.dice.randrange(len(self.held)))
         back = resources
         if self.dice.random() < 0.5:
@@ -316,11 +316,11 @@ def run_beside_naive(seed: int, loops: Loops) -> None:
             if not allocations:
                 continue
             (agent,) = {allocation.agent for allocation in allocations}
-            told = [(each.framework, each.role, Resources.sum(each.resources)) for each in allocations]
+            decided = [(each.framework, each.role, Resources.sum(each.resources)) for each in allocations]
             expected = _foreseen(naive, agent, decided)
-            assert told == expected[: len(told)], (seed, event)
-            assert len(told) == len(expected) or core.pending, (seed, event)
-            for framework, role, offered in told:
+            assert decided == expected[: len(decided)], (seed, event)
+            assert len(decided) == len(expected) or core.pending, (seed, event)
+            for framework, role, offered in decided:
                 naive.take(agent, (framework, role), offered)
         for agent in naive.agents:
             assert _foreseen(naive, agent, decided) == [], (seed, event, agent)
@@ -426,11 +426,11 @@ def test_whoever_is_said_to_be_first_is_offered_what_is_said_to_be_offerable(see
     framework, agent, role, resources = life.held.pop()
     core.handle(ev.ResourcesRecovered(framework, agent, resources.allocated_to(role)), now=life.now)
     first = [
-        (told.framework_id, told.role)
-        for told in core.explain()
-        if told.inactive_because is None
-        and told.verdicts[agent] == "offerable"
-        and all(place.place == 1 for place in told.places)
+        (explanation.framework_id, explanation.role)
+        for explanation in core.explain()
+        if explanation.inactive_because is None
+        and explanation.verdicts[agent] == "offerable"
+        and all(place.place == 1 for place in explanation.places)
     ]
     offered = cycle(core, life.now)
     assert len(first) <= 1
@@ -457,11 +457,11 @@ def test_explanations_are_what_the_allocator_then_does(seed: int, with_quota: bo
         others = [each for each in info.roles if (number, each) != (chosen, role)]
         if others:
             core.handle(ev.OffersSuppressed(number, others), now=life.now)
-    (told,) = core.explain(life.frameworks[chosen].id.value, role)
-    offerable = {agent for agent, verdict in told.verdicts.items() if verdict == "offerable"}
+    (explanation,) = core.explain(life.frameworks[chosen].id.value, role)
+    offerable = {agent for agent, verdict in explanation.verdicts.items() if verdict == "offerable"}
     core.handle(ev.FullPassWanted(), now=life.now)
     offered = {each.agent for each in cycle(core, life.now)}
-    if told.inactive_because is not None:
+    if explanation.inactive_because is not None:
         assert not offered
     elif core.state.quota.on:
         # The first offers may use up what quota leaves for the others.

@@ -428,25 +428,25 @@ async def test_explanations_are_told_over_grpc(allocator: Running) -> None:
         await registry.allocation()
         stub = AllocatorStub(channel)
         answer = await stub.Explain(wire.ExplainRequest(framework_id="r-0001"))
-        (told,) = answer.explanations
-        assert told.active
-        assert told.role == "eng"
-        assert dict(told.agents_turned_away) == {"refused": 1, "below_minimum": 1, "nothing_free": 1}
-        assert told.largest_free["cpus"] == 2.0
-        assert 50.0 < told.next_refusal_ends_seconds < 61.0
-        assert told.inactive_reason == wire.INACTIVE_REASON_UNSPECIFIED
+        (explanation,) = answer.explanations
+        assert explanation.active
+        assert explanation.role == "eng"
+        assert dict(explanation.agents_turned_away) == {"refused": 1, "below_minimum": 1, "nothing_free": 1}
+        assert explanation.largest_free["cpus"] == 2.0
+        assert 50.0 < explanation.next_refusal_ends_seconds < 61.0
+        assert explanation.inactive_reason == wire.INACTIVE_REASON_UNSPECIFIED
         suppress = Message(suppress=wire.Suppress(framework=1))
         request = Message(request=wire.Request(framework=1))
         request.request.requests.add(resources=Resources.parse("cpus:4;ports:[1-3]").messages())
         role = wire.RoleUpdate(role="eng", quota_limits={"cpus": 1.0}, quota_guarantees={"mem": 1e6})
         await registry.say(suppress, request, Message(role_update=role), Message(allocate_now=wire.AllocateNow()))
         async with asyncio.timeout(SECONDS_MAX):
-            while not told.binding_quotas:
-                (told,) = (await stub.Explain(wire.ExplainRequest(framework_id="r-0001"))).explanations
-        assert told.inactive_reason == wire.INACTIVE_REASON_SUPPRESSED
-        assert told.inactive_because == "the framework suppressed offers in the role"
-        assert [dict(each.amounts) for each in told.requested] == [{"cpus": 4.0, "ports": 3.0}]
-        (binding,) = told.binding_quotas
+            while not explanation.binding_quotas:
+                (explanation,) = (await stub.Explain(wire.ExplainRequest(framework_id="r-0001"))).explanations
+        assert explanation.inactive_reason == wire.INACTIVE_REASON_SUPPRESSED
+        assert explanation.inactive_because == "the framework suppressed offers in the role"
+        assert [dict(each.amounts) for each in explanation.requested] == [{"cpus": 4.0, "ports": 3.0}]
+        (binding,) = explanation.binding_quotas
         assert [(each.framework_id, each.amount) for each in binding.consumers] == [("r-0001", 1.0)]
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await stub.Explain(wire.ExplainRequest(framework_id="nobody"))

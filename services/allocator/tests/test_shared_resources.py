@@ -31,8 +31,8 @@ def test_a_shared_volume_counts_once_in_the_share_of_a_role() -> None:
 def test_a_shared_volume_counts_for_each_framework_that_holds_it() -> None:
     cluster = sharing(("f1", "eng"), ("f2", "eng"))
     for name in ("f1", "f2"):
-        (told,) = cluster.core.explain(name)
-        assert told.places[-1].share == 0.5
+        (explanation,) = cluster.core.explain(name)
+        assert explanation.places[-1].share == 0.5
 
 
 def test_a_shared_volume_counts_once_above_the_roles_that_share_it() -> None:

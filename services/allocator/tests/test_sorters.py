@@ -29,7 +29,7 @@ def first_served(cluster: Conversation, rounds: int = ROUNDS) -> dict[str, float
     for _ in range(rounds):
         (allocation,) = cluster.cycle()
         counts[cluster.framework_of(allocation)] += 1
-        cluster.give_back(allocation)
+        cluster.release(allocation)
     return {name: count / rounds for name, count in counts.items()}
 
 

@@ -46,11 +46,11 @@ class Rivals:
             role = self.dice.choice(ROLES)
             info = FrameworkInfo(user="nobody", name="f", role=role)
             info.id.value = f"f-{number:02d}"
-            self.tell(ev.RoleConfigured(role, self.dice.choice([0.5, 1.0, 4.0]), {}, {}))
-            self.tell(ev.FrameworkChanged(number, info, frozenset(), True))
+            self.handle(ev.RoleConfigured(role, self.dice.choice([0.5, 1.0, 4.0]), {}, {}))
+            self.handle(ev.FrameworkChanged(number, info, frozenset(), True))
         for number, (cpus, mem) in enumerate(sizes):
             total = Resources.parse(f"cpus:{cpus};mem:{mem}")
-            self.tell(ev.AgentChanged(number, AgentInfo(hostname="h"), total, (), True))
+            self.handle(ev.AgentChanged(number, AgentInfo(hostname="h"), total, (), True))
         self.demand = Resources.parse("cpus:{};mem:{}".format(*self.dice.choice(sizes)))
 
     @property
@@ -58,14 +58,14 @@ class Rivals:
         """Every rival lets an offer time out, and all others decline in between; then the same once more in a round."""
         return 2 * (len(self.hoards) + 1) * (OFFER_TIMEOUT_TURNS + len(self.hoards) + 1)
 
-    def tell(self, event: ev.Event) -> None:
+    def handle(self, event: ev.Event) -> None:
         self.core.handle(event, now=self.now)
 
     def play(self) -> bool:
         """One turn; whether the victim was offered what it needs."""
         self.turn += 1
         self.now += TURN_SECONDS
-        self.tell(ev.FullPassWanted())
+        self.handle(ev.FullPassWanted())
         for turn, offer in self.out:
             if turn == self.turn:
                 self.answer(offer)
@@ -82,9 +82,9 @@ class Rivals:
         back = Resources.sum(offer.resources).allocated_to(offer.role)
         unanswered = self.hoards.get(offer.framework, False)
         refuse = None if unanswered else self.dice.choice([0.0, 1.0, 5.0, 60.0])
-        self.tell(ev.ResourcesRecovered(offer.framework, offer.agent, back, refuse, unanswered))
+        self.handle(ev.ResourcesRecovered(offer.framework, offer.agent, back, refuse, unanswered))
         if offer.framework in self.revivers:
-            self.tell(ev.OffersRevived(offer.framework, in_vain=offer.framework in self.revived))
+            self.handle(ev.OffersRevived(offer.framework, in_vain=offer.framework in self.revived))
             self.revived.add(offer.framework)
 
 
@@ -123,7 +123,7 @@ def test_explanations_tell_whom_an_agent_has_gone_by() -> None:
     cluster = two_roles()
     (allocation,) = cluster.cycle()
     cluster.time_out(allocation)
-    gone_by = {told.framework_id: told.agents_gone_by for told in cluster.core.explain()}
+    gone_by = {each.framework_id: each.agents_gone_by for each in cluster.core.explain()}
     assert gone_by == {"silent1": 1, "silent2": 0, "victim": 0, "rich": 0}
 
 
@@ -144,12 +144,12 @@ def test_shares_rule_again_when_the_round_is_over() -> None:
         if name == "silent1":
             cluster.time_out(allocation)
         else:
-            cluster.give_back(allocation)
+            cluster.release(allocation)
     served = []
     for _ in range(4):
         (allocation,) = cluster.cycle()
         served.append(cluster.framework_of(allocation))
-        cluster.give_back(allocation)
+        cluster.release(allocation)
     assert "victim" not in served
 
 
@@ -158,7 +158,7 @@ def test_what_is_given_back_without_being_unanswered_begins_no_round() -> None:
     for _ in range(6):
         (allocation,) = cluster.cycle()
         assert cluster.framework_of(allocation) != "victim"
-        cluster.give_back(allocation)
+        cluster.release(allocation)
 
 
 def test_whoever_revives_what_it_refused_and_launches_nothing_comes_after_others() -> None:
@@ -201,12 +201,12 @@ def test_a_framework_that_comes_later_has_its_turn_in_the_round() -> None:
     cluster.time_out(first)
     (second,) = cluster.cycle()
     cluster.framework("new", "eng")
-    cluster.give_back(second)
+    cluster.release(second)
     turns = []
     for _ in range(2):
         (allocation,) = cluster.cycle()
         turns.append(cluster.framework_of(allocation))
-        cluster.give_back(allocation)
+        cluster.release(allocation)
     assert set(turns) == {"victim", "new"}
 
 
@@ -218,6 +218,6 @@ def test_a_framework_that_goes_leaves_no_trace_in_a_round() -> None:
     cluster.framework("new", "ops")
     (second,) = cluster.cycle()
     assert cluster.framework_of(second) in ("new", "silent2")
-    cluster.give_back(second)
+    cluster.release(second)
     (third,) = cluster.cycle()
     assert {cluster.framework_of(each) for each in (second, third)} == {"new", "silent2"}

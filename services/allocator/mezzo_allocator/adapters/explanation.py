@@ -19,32 +19,32 @@ _REASONS = {
 }
 
 
-def explanation_message(told: Explanation, now: float) -> wire.Explanation:
+def explanation_message(explanation: Explanation, now: float) -> wire.Explanation:
     """The message of an explanation; `now` is on the core's clock."""
-    verdicts = Counter(told.verdicts.values())
+    verdicts = Counter(explanation.verdicts.values())
     message = wire.Explanation(
-        framework_id=told.framework_id,
-        role=told.role,
-        active=told.inactive_because is None,
-        inactive_because=told.inactive_because.value if told.inactive_because else "",
-        inactive_reason=_REASONS[told.inactive_because],
+        framework_id=explanation.framework_id,
+        role=explanation.role,
+        active=explanation.inactive_because is None,
+        inactive_because=explanation.inactive_because.value if explanation.inactive_because else "",
+        inactive_reason=_REASONS[explanation.inactive_because],
         agents_turned_away={rule: count for rule, count in verdicts.items() if rule != OFFERABLE},
         agents_offerable=verdicts[OFFERABLE],
-        largest_free=_amounts(told.largest_free),
-        minimum=[wire.Amounts(amounts=_amounts(alternative)) for alternative in told.minimum],
-        refusals=told.refusals,
-        requested=[wire.Amounts(amounts=_amounts(each)) for each in told.requested],
-        agents_large_enough=told.agents_large_enough,
-        agents_gone_by=told.agents_gone_by,
+        largest_free=_amounts(explanation.largest_free),
+        minimum=[wire.Amounts(amounts=_amounts(alternative)) for alternative in explanation.minimum],
+        refusals=explanation.refusals,
+        requested=[wire.Amounts(amounts=_amounts(each)) for each in explanation.requested],
+        agents_large_enough=explanation.agents_large_enough,
+        agents_gone_by=explanation.agents_gone_by,
     )
-    message.binding_quotas.extend(map(_binding_quota, told.binding_quotas))
-    message.places.extend(wire.Place(**dataclasses.asdict(place)) for place in told.places)
-    if told.headroom is not None:
-        message.headroom.CopyFrom(_headroom(told.headroom))
-    if told.next_refusal_ends is not None:
-        message.next_refusal_ends_seconds = max(0.0, told.next_refusal_ends - now)
-    if told.last_offered is not None:
-        message.last_offered_seconds = max(0.0, now - told.last_offered)
+    message.binding_quotas.extend(map(_binding_quota, explanation.binding_quotas))
+    message.places.extend(wire.Place(**dataclasses.asdict(place)) for place in explanation.places)
+    if explanation.headroom is not None:
+        message.headroom.CopyFrom(_headroom(explanation.headroom))
+    if explanation.next_refusal_ends is not None:
+        message.next_refusal_ends_seconds = max(0.0, explanation.next_refusal_ends - now)
+    if explanation.last_offered is not None:
+        message.last_offered_seconds = max(0.0, now - explanation.last_offered)
     return message
 
 

@@ -222,13 +222,13 @@ class AgentTable:
         except ValueError:
             return None
 
-    def put_back(self, slot: int, portion: Portion) -> None:
+    def restore(self, slot: int, portion: Portion) -> None:
         """Adds to what is free in a slice."""
         self.contents[slot] = self.contents[slot] + portion.resources
         self.arrays.free[slot] += portion.vector
         self.arrays.stocked[slot] = 1
 
-    def take_off(self, slot: int, portion: Portion) -> None:
+    def deduct(self, slot: int, portion: Portion) -> None:
         """Takes from what is free in a slice; raises ResourceError where it is not there."""
         rest = self.contents[slot] - portion.resources
         self.contents[slot] = rest

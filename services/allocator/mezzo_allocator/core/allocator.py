@@ -45,7 +45,7 @@ class Allocator:
             ev.InverseOfferAnswered: self._end_inverse_offer,
             ev.OffersRevived: self._revive,
             ev.OffersSuppressed: self._suppress,
-            ev.ResourcesRequested: self._hear_request,
+            ev.ResourcesRequested: self._record_request,
             ev.RoleConfigured: self._configure_role,
             ev.FullPassWanted: self._want_full_pass,
             ev.CycleStarted: self._start_cycle,
@@ -61,7 +61,7 @@ class Allocator:
         """Takes an event in and returns what follows. `now` is seconds on a clock that never goes back.
 
         Raises NotFound where an event names somebody who was never announced, with nothing changed; Conflict where it
-        gives back what is not held: the two sides of the session then disagree, and it should be begun anew.
+        releases what is not held: the two sides of the session then disagree, and it should be begun anew.
         """
         return self._handlers[type(event)](event, now)
 
@@ -122,18 +122,18 @@ class Allocator:
         del now
         self.state.break_cycles()
         self._reset()
-        self.state.eligibility.live_in(event.domain)
+        self.state.eligibility.set_domain(event.domain)
         return []
 
     def _end_snapshot(self, event: ev.SnapshotEnded, now: float) -> list[ev.Effect]:
         del event, now
         self._complete = True
-        self.state.touch_everything()
+        self.state.mark_all_dirty()
         return [ev.Ready()]
 
     def _want_full_pass(self, event: ev.FullPassWanted, now: float) -> list[ev.Effect]:
         del event, now
-        self.state.touch_everything()
+        self.state.mark_all_dirty()
         return []
 
     def _start_cycle(self, event: ev.CycleStarted, now: float) -> list[ev.Effect]:
@@ -170,9 +170,9 @@ class Allocator:
         for client in holders:
             state.retire(client)
         state.agents.set_active(agent, active=event.active)
-        state.eligibility.judge_agent(agent, event.info, event.capabilities, state.frameworks.clients.values())
+        state.eligibility.evaluate_agent(agent, event.info, event.capabilities, state.frameworks.clients.values())
         state.maintenance.plan(agent.row, event.unavailability)
-        state.touch(agent)
+        state.mark_dirty(agent)
         return []
 
     def _holdings_after(self, agent: Agent, event: ev.AgentChanged) -> list[tuple[Client, Piece]]:
@@ -219,14 +219,14 @@ class Allocator:
         framework.constraints = event.constraints
         agents = state.agents.by_number.values()
         for client in framework.clients.values():
-            state.eligibility.judge_client(client, framework.constraints.get(client.role), agents)
-            state.frameworks.settle_activity(client, now=now)
+            state.eligibility.evaluate_client(client, framework.constraints.get(client.role), agents)
+            state.frameworks.refresh_activity(client, now=now)
         for client in left:
             state.backlog.mark_all(state.filters.clear(client.number))
             state.retire(client)
         # New capabilities or constraints may open agents to it that nothing else would make anybody look at.
         if framework.active:
-            state.touch_everything()
+            state.mark_all_dirty()
         return []
 
     def _remove_framework(self, event: ev.FrameworkRemoved, now: float) -> list[ev.Effect]:
@@ -240,11 +240,11 @@ class Allocator:
         clients = {client.number: client for client in framework.clients.values()}
         for client in clients.values():
             client.subscribed = False
-            state.frameworks.settle_activity(client, now=now)
+            state.frameworks.refresh_activity(client, now=now)
         for agent in state.agents.by_number.values():
             for number in clients.keys() & agent.held.keys():
-                state.give_back(agent, clients[number], agent.held_by(number))
-                state.touch(agent)
+                state.release(agent, clients[number], agent.held_by(number))
+                state.mark_dirty(agent)
         for client in clients.values():
             state.retire(client)
         if not clients:
@@ -253,7 +253,7 @@ class Allocator:
 
     def _revive(self, event: ev.OffersRevived, now: float) -> list[ev.Effect]:
         framework = self._framework(event.framework)
-        self.state.maintenance.ask_again(framework.number)
+        self.state.maintenance.forget_answers(framework.number)
         for client in self.state.frameworks.named_roles(framework, event.roles):
             framework.suppressed -= {client.role}
             refused = set(self.state.filters.clear(client.number))
@@ -261,18 +261,18 @@ class Allocator:
             if event.in_vain:
                 for row in refused:
                     self.state.fairness_rounds.begin(row, client.number)
-            if self.state.frameworks.settle_activity(client, now=now):
-                self.state.touch_everything()
+            if self.state.frameworks.refresh_activity(client, now=now):
+                self.state.mark_all_dirty()
         return []
 
     def _suppress(self, event: ev.OffersSuppressed, now: float) -> list[ev.Effect]:
         framework = self._framework(event.framework)
         for client in self.state.frameworks.named_roles(framework, event.roles):
             framework.suppressed |= {client.role}
-            self.state.frameworks.settle_activity(client, now=now)
+            self.state.frameworks.refresh_activity(client, now=now)
         return []
 
-    def _hear_request(self, event: ev.ResourcesRequested, now: float) -> list[ev.Effect]:
+    def _record_request(self, event: ev.ResourcesRequested, now: float) -> list[ev.Effect]:
         del now
         self._framework(event.framework).requested = tuple(map(dict, event.amounts))
         return []
@@ -294,8 +294,8 @@ class Allocator:
         for role, resources in state.slicer.by_role(event.resources):
             client = framework.clients.get(role)
             if client is None:
-                raise Conflict(f"framework {event.framework} holds nothing in role {role}, and gives back {resources}")
-            state.give_back(agent, client, resources)
+                raise Conflict(f"framework {event.framework} holds nothing in role {role}, and releases {resources}")
+            state.release(agent, client, resources)
             if event.refuse_seconds is not None and client.subscribed:
                 portions = state.slicer.split(resources)
                 refused = portions[0].resources if len(portions) == 1 else resources
@@ -303,7 +303,7 @@ class Allocator:
             if event.unanswered:
                 state.fairness_rounds.begin(agent.row, client.number)
             state.retire(client)
-        state.touch(agent)
+        state.mark_dirty(agent)
         return []
 
     def _refused_until(self, seconds: float, now: float) -> float:
@@ -330,7 +330,7 @@ class Allocator:
         framework = self._framework(event.framework)
         for role, resources in state.slicer.by_role(event.resources):
             state.take(agent, state.client(framework, role), resources)
-        state.touch(agent)
+        state.mark_dirty(agent)
         return []
 
     # -- roles ---------------------------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ class Allocator:
         if state.quota.configure(event.role, RoleQuota.of(event.guarantees, event.limits)):
             state.recount_quota()
         state.filters.reconsider_all()
-        state.touch_everything()
+        state.mark_all_dirty()
         return []
 
 

@@ -53,13 +53,13 @@ class Cycle:
         state.random_sorter.refresh(state.tree)
         state.quota.fit()
         looked_at = state.backlog.take(state.agents.active, agents_max)
-        self.settle_filters(looked_at)
+        self.refresh_filters(looked_at)
         outcome = _Outcome(state, self.number, now)
         considered = self._pass(loops, looked_at, outcome)
         if state.fairness_rounds:
             self._advance_rounds(loops, looked_at, outcome)
         state.maintenance.mark_holders_of(looked_at)
-        inverse = state.maintenance.ask(state.agents, state.frameworks)
+        inverse = state.maintenance.inverse_allocations(state.agents, state.frameworks)
         return Allocated(self.number, outcome.allocations(), considered, inverse)
 
     def _pass(
@@ -84,7 +84,7 @@ class Cycle:
         left = [row for row in looked_at.tolist() if row in rounds and row not in given and row not in backlog]
         first = len(outcome.allocations())
         rows = np.array(left, dtype=np.int64)
-        self.settle_filters(rows)
+        self.refresh_filters(rows)
         self._pass(loops, rows, outcome, to_those_offered=True)
         for row in self._record_offered(outcome.allocations()[first:]):
             rounds.end(row)
@@ -116,7 +116,7 @@ class Cycle:
             rows, eligible = rows[chosen], eligible[chosen]
         return rows.astype(np.int32), eligible
 
-    def settle_filters(self, rows: NDArray[np.int64]) -> None:
+    def refresh_filters(self, rows: NDArray[np.int64]) -> None:
         """Brings the bits of refusals on these agents up to date with what is free."""
         state = self._state
         if not state.filters.stale():
@@ -126,7 +126,7 @@ class Cycle:
         for row in [row for row in state.filters.stale() if wanted[row]]:
             agent = state.agents.by_row[row]
             assert agent is not None
-            state.filters.settle(row, self._visible(agent))
+            state.filters.refresh(row, self._visible(agent))
 
     def _visible(self, agent: Agent) -> Resources | Callable[[int], Resources]:
         """What is free of an agent: for everybody alike, or as a function of the client."""
@@ -215,7 +215,7 @@ class _Outcome:
             assert agent is not None
             if row in refused:
                 state.filters.stock_changed(row)
-            # Of an agent of one slice all that was free is offered, and against that the bits told who refuses it.
+            # Of an agent of one slice all that was free is offered, and against that the bits say who refuses it.
             if agent.shared or (len(agent.keys) > 1 and row in refused):
                 self._add_group(row, number, taken, range(index, index + 1))
                 continue
@@ -233,7 +233,7 @@ class _Outcome:
     def _add_group(self, row: int, number: int, taken: Taken, rows: range) -> None:
         """One allocation: what one client takes of one agent.
 
-        The bits told whether refusals hold against all that was free; what is now to be offered may be less.
+        The bits say whether refusals hold against all that was free; what is now to be offered may be less.
         """
         state = self._state
         contents = state.agents.contents

@@ -52,13 +52,13 @@ class Eligibility:
         kinds[: self._kind_of_row.shape[0]] = self._kind_of_row
         self.denied, self._denied_by_kind, self._kind_of_row = denied, by_kind, kinds
 
-    def live_in(self, domain: DomainInfo | None) -> None:
-        """Says where the registry is; agents of other regions are for frameworks that ask for them."""
+    def set_domain(self, domain: DomainInfo | None) -> None:
+        """Sets where the registry is; agents of other regions are for frameworks that ask for them."""
         self._home = region_of(domain) if domain is not None else ""
 
     # -- changes -------------------------------------------------------------------------------------------------------
 
-    def judge_agent(
+    def evaluate_agent(
         self, agent: Agent, info: AgentInfo, capabilities: frozenset[int], clients: Iterable[Client]
     ) -> None:
         """Applies all rules to an agent that is new or has changed. `clients` are all there are."""
@@ -87,7 +87,7 @@ class Eligibility:
                 self._denied_by_kind[kind, client.number >> 6] |= BIT[client.number & 63]
         return kind
 
-    def judge_client(self, client: Client, constraints: Constraints | None, agents: Iterable[Agent]) -> None:
+    def evaluate_client(self, client: Client, constraints: Constraints | None, agents: Iterable[Agent]) -> None:
         """Applies all rules to a client that is new or has changed. `agents` are all there are."""
         number = client.number
         word, bit = number >> 6, BIT[number & 63]

@@ -1,4 +1,4 @@
-"""What the allocator is told, and what it answers.
+"""The events that the allocator handles, and the effects that follow.
 
 Agents and frameworks go by the small numbers that the registry chose for the session. Resources that somebody holds
 are `allocated_to` a role; totals are not.

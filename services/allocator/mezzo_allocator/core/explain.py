@@ -78,7 +78,7 @@ class Explanation:
 def explain(state: AllocatorState, cycle: Cycle, client: Client, agents: Sequence[Agent]) -> Explanation:
     """What the rules say of these agents for a client, as things stand. The tree must be in order."""
     view = _View(state, client, agents)
-    cycle.settle_filters(view.rows)
+    cycle.refresh_filters(view.rows)
     ends = next(iter(state.filters.ends_of(client.number)), None)
     verdicts = view.verdicts()
     requested = client.framework.requested

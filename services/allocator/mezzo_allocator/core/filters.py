@@ -148,7 +148,7 @@ class RefuseFilters:
             self._stale.add(row)
 
     def stale(self) -> set[int]:
-        """The agents whose bits have to be settled before they are read."""
+        """The agents whose bits have to be refreshed before they are read."""
         return self._stale
 
     def reconsider(self) -> None:
@@ -160,7 +160,7 @@ class RefuseFilters:
         """Lets all refusals be judged again."""
         self._stale.update(self._by_agent)
 
-    def settle(self, row: int, visible: Callable[[int], Resources] | Resources) -> None:
+    def refresh(self, row: int, visible: Callable[[int], Resources] | Resources) -> None:
         """Recomputes the bits of an agent: `visible` is what is free, or a function of the client that sees it."""
         self._stale.discard(row)
         holds = 0

@@ -178,7 +178,7 @@ class FrameworkTable:
 
     def remove_client(self, client: Client) -> None:
         """Forgets a client that holds nothing."""
-        self.settle_activity(client, now=0.0, gone=True)
+        self.refresh_activity(client, now=0.0, gone=True)
         self._tree.remove_client(client.node)
         del client.framework.clients[client.role], self.clients[client.number]
         heapq.heappush(self._free_numbers, client.number)
@@ -197,7 +197,7 @@ class FrameworkTable:
             )
         return number
 
-    def settle_activity(self, client: Client, *, now: float, gone: bool = False) -> bool:
+    def refresh_activity(self, client: Client, *, now: float, gone: bool = False) -> bool:
         """Decides anew whether a client takes part. Returns whether it now does and did not before."""
         framework = client.framework
         active = framework.active and client.subscribed and client.role not in framework.suppressed and not gone

@@ -85,8 +85,12 @@ def _count_shared(state: AllocatorState, agent: Agent, allocated: Ints, consumed
 def _validate_agent(state: AllocatorState, agent: Agent) -> None:
     free = state.agents.free_of(agent)
     held = Resources.sum(map(agent.held_by, agent.held)).nonshared()
-    _expect(free + held == agent.total.nonshared() + agent.overdraft, f"agent {agent.number}: {free} free and {held} held")
-    _expect(agent.overdraft == agent.overdraft.revocable(), f"agent {agent.number}: {agent.overdraft} is held and not there")
+    _expect(
+        free + held == agent.total.nonshared() + agent.overdraft, f"agent {agent.number}: {free} free and {held} held"
+    )
+    _expect(
+        agent.overdraft == agent.overdraft.revocable(), f"agent {agent.number}: {agent.overdraft} is held and not there"
+    )
     for slot, key in state.agents.slots(agent):
         contents = state.agents.contents[slot]
         vector = sum((p.vector for p in state.slicer.split(contents)), np.zeros_like(state.tree.arrays.totals))

@@ -77,7 +77,7 @@ class Maintenance:
             plan.answered[framework] = until
             heapq.heappush(self._ends, (until, row, framework))
 
-    def ask_again(self, framework: int) -> None:
+    def forget_answers(self, framework: int) -> None:
         """Forgets the filters of a framework's answers."""
         for row, plan in self._plans.items():
             if plan.answered.pop(framework, None) is not None:
@@ -114,18 +114,18 @@ class Maintenance:
         """How many inverse offers are out."""
         return sum(len(plan.asked) for plan in self._plans.values())
 
-    def ask(self, agents: AgentTable, frameworks: FrameworkTable) -> list[InverseAllocation]:
-        """Whom to ask now, about which agents."""
-        asked = []
+    def inverse_allocations(self, agents: AgentTable, frameworks: FrameworkTable) -> list[InverseAllocation]:
+        """The inverse offers to be made now: to whom, about which agents."""
+        allocations = []
         for row in sorted(self.due):
             plan, agent = self._plans[row], agents.by_row[row]
             assert agent is not None
             for framework in self._holders(agent.held, frameworks):
                 if framework not in plan.asked and framework not in plan.answered:
                     plan.asked.add(framework)
-                    asked.append(InverseAllocation(framework, agent.number, plan.unavailability))
+                    allocations.append(InverseAllocation(framework, agent.number, plan.unavailability))
         self.due.clear()
-        return asked
+        return allocations
 
     @staticmethod
     def _holders(held: Iterable[int], frameworks: FrameworkTable) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""What is told about the state of sharing: to operators, dashboards and the registry."""
+"""How resources are shared, in numbers: for operators, dashboards and the registry."""
 
 from __future__ import annotations
 

@@ -63,15 +63,15 @@ class AllocatorState:
         """
         self.columns.on_widen.clear()
 
-    def touch(self, agent: Agent) -> None:
-        """Says that something about an agent has changed that a cycle should look at."""
+    def mark_dirty(self, agent: Agent) -> None:
+        """Has the next cycle consider an agent, of which something has changed."""
         self.filters.stock_changed(agent.row)
         self.maintenance.mark(agent.row)
         if agent.active:
             self.backlog.mark(agent.row)
 
-    def touch_everything(self) -> None:
-        """Says that something has changed that may concern any agent."""
+    def mark_all_dirty(self) -> None:
+        """Has the next cycles consider every agent: what has changed may concern any."""
         self.filters.reconsider()
         self.maintenance.mark_all()
         self.backlog.mark_everything(self.agents.active)
@@ -84,7 +84,7 @@ class AllocatorState:
         if client is None:
             client = self.frameworks.client(framework, role)
             self.fit()
-            self.eligibility.judge_client(client, framework.constraints.get(role), self.agents.by_number.values())
+            self.eligibility.evaluate_client(client, framework.constraints.get(role), self.agents.by_number.values())
         return client
 
     def retire(self, client: Client) -> None:
@@ -106,11 +106,11 @@ class AllocatorState:
             if portion.key.needs & NEEDS_SHARED:
                 self.account_shared(agent, client, portion.resources, 1)
                 continue
-            self._take_off(agent, portion)
+            self._deduct(agent, portion)
             self.account(client, portion.key, portion.vector, 1)
         self.note_holding(agent, client, (cycle, resources))
 
-    def _take_off(self, agent: Agent, portion: Portion) -> None:
+    def _deduct(self, agent: Agent, portion: Portion) -> None:
         slot = self.agents.slot_of(agent, portion.key)
         free = self.agents.contents[slot] if slot is not None else Resources.EMPTY
         if portion.key.needs & NEEDS_REVOCABLE:
@@ -122,11 +122,11 @@ class AllocatorState:
         if slot is None:
             raise Conflict(f"agent {agent.number} has no {portion.resources}")
         try:
-            self.agents.take_off(slot, portion)
+            self.agents.deduct(slot, portion)
         except ResourceError as error:
             raise Conflict(f"agent {agent.number} has {free} free, not {portion.resources}") from error
 
-    def _put_back(self, agent: Agent, portion: Portion) -> None:
+    def _restore(self, agent: Agent, portion: Portion) -> None:
         if agent.overdraft and portion.key.needs & NEEDS_REVOCABLE:
             still_over = agent.overdraft.minus_what_is_there(portion.resources)
             portion = self._less(portion, agent.overdraft - still_over)
@@ -136,7 +136,7 @@ class AllocatorState:
         slot = self.agents.slot_of(agent, portion.key)
         if slot is None:
             raise Conflict(f"agent {agent.number} never had {portion.resources}")
-        self.agents.put_back(slot, portion)
+        self.agents.restore(slot, portion)
 
     def _less(self, portion: Portion, resources: Resources) -> Portion:
         """A portion without some of its resources."""
@@ -154,15 +154,15 @@ class AllocatorState:
         else:
             pieces.append(piece)
 
-    def give_back(self, agent: Agent, client: Client, resources: Resources) -> None:
-        """Takes resources of an agent back from a client; raises Conflict where it does not hold them."""
+    def release(self, agent: Agent, client: Client, resources: Resources) -> None:
+        """Frees resources of an agent that a client holds; raises Conflict where it does not hold them."""
         held = agent.held_by(client.number)
         try:
             rest = held - resources
         except ResourceError as error:
             raise Conflict(
                 f"framework {client.framework.number} holds {held or 'nothing'} of agent {agent.number} "
-                f"in role {client.role}, and gives back {resources}"
+                f"in role {client.role}, and releases {resources}"
             ) from error
         if rest:
             agent.held[client.number] = _without(agent.held[client.number], resources)
@@ -172,13 +172,13 @@ class AllocatorState:
             if portion.key.needs & NEEDS_SHARED:
                 self.account_shared(agent, client, portion.resources, -1)
                 continue
-            self._put_back(agent, portion)
+            self._restore(agent, portion)
             self.account(client, portion.key, portion.vector, -1)
 
     def undo_take(self, agent: Agent, client: Client, slot: int, resources: Resources, vector: Ints) -> None:
-        """Undoes the taking of a slice that nobody was told of."""
+        """Undoes the taking of a slice that is in no allocation yet."""
         portion = Portion(agent.keys[slot - agent.first], resources, vector)
-        self.agents.put_back(slot, portion)
+        self.agents.restore(slot, portion)
         self.account(client, portion.key, vector, -1)
 
     def undo_served(self, client: Client) -> None:
@@ -194,7 +194,7 @@ class AllocatorState:
         )
 
     def release_all(self, agent: Agent) -> list[Client]:
-        """Takes back all that is held of an agent whose slices are about to be replaced; returns who held it."""
+        """Frees all that is held of an agent whose slices are about to be replaced; returns who held it."""
         holders = [self.frameworks.clients[number] for number in agent.held]
         for client in holders:
             for portion in self.slicer.split(agent.held_by(client.number)):
@@ -207,14 +207,14 @@ class AllocatorState:
         return holders
 
     def account(self, client: Client, key: SliceKey, vector: Ints, sign: int) -> None:
-        """Counts what a client took (sign 1) or gave back (-1) on its path, and against quotas."""
+        """Counts what a client took (sign 1) or released (-1) on its path, and against quotas."""
         self.tree.add_allocation(client.path, vector if sign > 0 else -vector)
         if self.quota.on and not key.needs & NEEDS_REVOCABLE:
             role = int(self.tree.arrays.role[client.node])
             self.quota.count(role, self.tree.roles[key.role], vector, sign)
 
     def account_shared(self, agent: Agent, client: Client, resources: Resources, sign: int) -> None:
-        """Counts shared resources that a client took (sign 1) or gave back (-1), where that makes a difference."""
+        """Counts shared resources that a client took (sign 1) or released (-1), where that makes a difference."""
         for kind, changed, vector in self._shared_changes(self.shared_uses, agent, client, resources, sign):
             self.tree.add_allocation(client.path[:changed], vector)
             if self.quota.on:

@@ -4,7 +4,7 @@ What may be dropped alone, and what follows:
 
 - hints and wishes (REQUEST, REVIVE, SUPPRESS, answers to inverse offers, a role's configuration, a log level): nothing;
 - a framework: it is known by its id, inactive, so that what it holds still counts, until it describes itself anew;
-- an agent: it is taken out and offered to nobody until the registry says again, with all holdings, what it has;
+- an agent: it is withdrawn and offered to nobody until the registry describes it again with all holdings;
 - resources given back or taken: they are counted wrong until the agent's next description. The registry checks each
   allocation against its own state, so nothing is ever given twice.
 
@@ -29,61 +29,61 @@ from mezzo_allocator.metrics import AllocatorMetrics, Dropped
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.log_throttle import LogThrottle
 
-SUSPECTS_MAX = 256
+QUARANTINED_MAX = 256
 """How many messages that ended a session are remembered; the oldest are forgotten first."""
 
-SUSPECT_SECONDS_MAX = 600.0
+QUARANTINE_SECONDS_MAX = 600.0
 """For how long: after that such a message is tried again, for what was wrong with the state may be over."""
 
 ERROR_CHARACTERS_MAX = 1000
 
-NEVER_SUSPECT = frozenset({"recovered", "allocated"})
-"""Kinds of messages that are no part of a snapshot, and that say the same again whenever the same happens again."""
+NEVER_QUARANTINED = frozenset({"recovered", "allocated"})
+"""Kinds of messages that are no part of a snapshot, and that are alike whenever the same happens again."""
 
 log = get_logger(__name__)
 
 
-class Suspects:
-    """Messages during which a session ended, by what they say of whom. Outlives sessions."""
+class Quarantine:
+    """Messages during which a session ended, by their digest. Outlives sessions."""
 
     def __init__(self) -> None:
         self._until: OrderedDict[bytes, float] = OrderedDict()
 
     def add(self, message: wire.RegistryMessage, now: float) -> None:
         """Remember a message, unless it is of a kind that may rightly come again."""
-        if message.WhichOneof("message") in NEVER_SUSPECT:
+        if message.WhichOneof("message") in NEVER_QUARANTINED:
             return
-        self._until[_digest(message)] = now + SUSPECT_SECONDS_MAX
-        while len(self._until) > SUSPECTS_MAX:
+        self._until[_digest(message)] = now + QUARANTINE_SECONDS_MAX
+        while len(self._until) > QUARANTINED_MAX:
             self._until.popitem(last=False)
 
-    def has(self, message: wire.RegistryMessage, now: float) -> bool:
-        """Whether the same was said when a session ended, not too long ago."""
+    def holds(self, message: wire.RegistryMessage, now: float) -> bool:
+        """Whether the same message was being applied when a session ended, not too long ago."""
         while self._until and next(iter(self._until.values())) <= now:
             self._until.popitem(last=False)
         return bool(self._until) and _digest(message) in self._until
 
 
 def _digest(message: wire.RegistryMessage) -> bytes:
-    said = message
+    identity = message
     if message.HasField("agent_update"):  # whatever is held of it by now, it is the same agent
-        said = wire.RegistryMessage()
-        said.CopyFrom(message)
+        identity = wire.RegistryMessage()
+        identity.CopyFrom(message)
         for name in ("holdings", "keeps_holdings", "cycle"):
-            said.agent_update.ClearField(name)
-    return hashlib.sha256(said.SerializeToString(deterministic=True)).digest()
+            identity.agent_update.ClearField(name)
+    return hashlib.sha256(identity.SerializeToString(deterministic=True)).digest()
 
 
 class Intake:
     """Applies the messages of one session."""
 
-    def __init__(self, core: Allocator, metrics: AllocatorMetrics, suspects: Suspects) -> None:
+    def __init__(self, core: Allocator, metrics: AllocatorMetrics, quarantine: Quarantine) -> None:
         self._core = core
         self._metrics = metrics
-        self._suspects = suspects
+        self._quarantine = quarantine
         self._translator = Translator()
         self._throttle = LogThrottle()
-        self._taken_out: set[int] = set()
+        self._withdrawn: set[int] = set()
         """Agents whose last description was dropped: what is held of them is not known."""
 
     def apply(self, message: wire.RegistryMessage, now: float) -> list[ev.Effect]:
@@ -94,12 +94,12 @@ class Intake:
         """
         if message.HasField("begin") or message.HasField("snapshot_end"):
             return self._handle(message, now)
-        if self._suspects.has(message, now):
+        if self._quarantine.holds(message, now):
             return self._drop(message, Dropped.SUSPECT, "a session ended while it was applied", now)
-        if message.HasField("agent_update") and message.agent_update.agent in self._taken_out:
+        if message.HasField("agent_update") and message.agent_update.agent in self._withdrawn:
             if message.agent_update.keeps_holdings:
                 return self._drop(message, Dropped.INCOMPLETE, "the description before it was dropped", now)
-            self._taken_out.discard(message.agent_update.agent)
+            self._withdrawn.discard(message.agent_update.agent)
         return self._handle(message, now)
 
     def _handle(self, message: wire.RegistryMessage, now: float) -> list[ev.Effect]:
@@ -117,16 +117,16 @@ class Intake:
         except NotFound as error:  # which is raised before anything changes
             return self._drop(message, Dropped.UNANNOUNCED, error, now)
         except Exception:
-            self._suspects.add(message, now)
+            self._quarantine.add(message, now)
             raise
-        self._metrics.heard(event)
+        self._metrics.count_event(event)
         return effects
 
     def _drop(
         self, message: wire.RegistryMessage, reason: Dropped, error: Exception | str, now: float
     ) -> list[ev.Effect]:
         kind = message.WhichOneof("message") or ""
-        self._metrics.drop(kind, reason)
+        self._metrics.count_dropped(kind, reason)
         if self._throttle.due(f"{kind} {error}"):
             log.warning("message dropped", message=kind, reason=reason.value, error=str(error)[:ERROR_CHARACTERS_MAX])
         if message.HasField("framework_update"):
@@ -141,6 +141,6 @@ class Intake:
                 now=now,
             )
         if message.HasField("agent_update"):
-            self._taken_out.add(message.agent_update.agent)
+            self._withdrawn.add(message.agent_update.agent)
             return self._core.handle(ev.AgentRemoved(message.agent_update.agent), now=now)
         return []

@@ -18,7 +18,7 @@ from mezzo_allocator.core import events as ev
 from mezzo_allocator.core import measures
 from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.metrics import AllocatorMetrics
-from mezzo_allocator.shell.intake import Intake, Suspects
+from mezzo_allocator.shell.intake import Intake, Quarantine
 from mezzo_chassis.lifecycle import freeze_gc
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.log_level import LogLevel
@@ -46,7 +46,7 @@ class SessionServicer:
         self._leading = False
         self._epoch = 0
         """The highest of the registries that have opened a session since this allocator leads."""
-        self._suspects = Suspects()
+        self._quarantine = Quarantine()
         self._current: _Session | None = None
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -104,7 +104,7 @@ class SessionServicer:
         self._epoch = epoch
         self.end_session(Conflict("another session has begun"))
         session = self._current = _Session(
-            self._core, self._metrics, self._ready, self._log_level, Intake(self._core, self._metrics, self._suspects)
+            self._core, self._metrics, self._ready, self._log_level, Intake(self._core, self._metrics, self._quarantine)
         )
         self._metrics.sessions.inc()
         reader = asyncio.create_task(session.guard(session.read(requests)), name="read session")
@@ -155,7 +155,7 @@ class _Session:
         self._encoder = Encoder()
         self._changed = asyncio.Event()
         self._changed_at: float | None = None
-        self._told_at = 0.0
+        self._reported_at = 0.0
 
     def end(self, why: Exception | None = None) -> None:
         """Ends the session once what waits has been sent."""
@@ -171,19 +171,19 @@ class _Session:
             self.end(error)
 
     async def read(self, requests: AsyncIterator[wire.SessionRequest]) -> None:
-        """Tells the core what the registry says, until it leaves."""
+        """Applies the messages of the registry until it closes the stream."""
         async for request in requests:
             if self.outbox.closed:
                 return
             now = time.monotonic()
             for message in request.messages:
-                self._take(message, now)
+                self._apply(message, now)
             if self._core.pending:
                 self._changed_at = self._changed_at or now
                 self._changed.set()
         self.end()
 
-    def _take(self, message: wire.RegistryMessage, now: float) -> None:
+    def _apply(self, message: wire.RegistryMessage, now: float) -> None:
         if message.HasField("set_logging_level"):
             asked = message.set_logging_level
             self._log_level.raise_to(asked.level, asked.duration_seconds)
@@ -242,12 +242,12 @@ class _Session:
                 latency_seconds=time.monotonic() - changed_at if changed_at is not None else 0.0,
                 agents_considered=effect.agents_considered,
             )
-            self._metrics.cycle(cycle, effect)
-            tell = now - self._told_at >= self._core.policy.allocation_interval_seconds
-            if tell:
-                self._told_at = now
+            self._metrics.count_cycle(cycle, effect)
+            report = now - self._reported_at >= self._core.policy.allocation_interval_seconds
+            if report:
+                self._reported_at = now
                 cycle.active_filters.update(measures.active_filters(self._core.state))
                 cycle.dominant_shares.update(measures.dominant_shares(self._core.state))
-            if effect.allocations or effect.inverse or tell:
+            if effect.allocations or effect.inverse or report:
                 self.outbox.put_all(self._encoder.cycle(effect.allocations, cycle, effect.inverse))
         return time.perf_counter() - started

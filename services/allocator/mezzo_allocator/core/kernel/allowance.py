@@ -50,7 +50,7 @@ def refresh_quota(tree: Tree, clients: Clients, quota: Quota, role: int, room: I
 def consume(
     tree: Tree, clients: Clients, quota: Quota, role: int, reserved_for: int, amount: Ints, sign: int, room: Ints
 ) -> None:
-    """Counts what a client of `role` takes (sign 1) or gives back (-1) against the quota of each role on its path.
+    """Counts what a client of `role` takes (sign 1) or releases (-1) against the quota of each role on its path.
 
     What is reserved for a role counts there and above from the moment of the reservation, so an allocation counts only
     below the role that holds the reservation.
