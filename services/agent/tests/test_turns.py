@@ -122,5 +122,5 @@ async def test_whoever_asks_after_the_last_turn_is_not_left_waiting(agent, tasks
     await asyncio.sleep(0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    with pytest.raises(InternalError, match="ending"):
+    with pytest.raises(InternalError, match="shutting down"):
         await turns.request(run_task(tasks))
