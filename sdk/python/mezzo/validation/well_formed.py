@@ -1,4 +1,4 @@
-"""Is a message whole: does it have what it must have, and is its text text?
+"""Well-formedness: a message has its required fields, and its strings are UTF-8.
 
 Protobuf parses proto2 messages without their required fields, and with strings that are no UTF-8; such a string is then
 not a `str` but `bytes`, and would raise wherever it is used. So every message of a peer is checked here first. Text is
@@ -21,7 +21,7 @@ _pool = descriptor_pool.DescriptorPool()
 _added: set[str] = set()
 
 
-def is_whole(message: Message) -> bool:
+def is_well_formed(message: Message) -> bool:
     """Whether the message has all required fields, and its strings are UTF-8."""
     if not message.IsInitialized():
         return False
@@ -32,13 +32,13 @@ def is_whole(message: Message) -> bool:
     return True
 
 
-def check_whole(message: Message, prefix: str = "") -> None:
-    """Refuse a message that is not whole.
+def check_well_formed(message: Message, prefix: str = "") -> None:
+    """Refuse a message that is malformed.
 
     Raises:
         InvalidRequest: with the path of the first field that is missing, or that is no text.
     """
-    if is_whole(message):
+    if is_well_formed(message):
         return
     try:
         jsonpb.check_initialized(message)

@@ -1,4 +1,4 @@
-"""The calls of frameworks: who may make them, whether they are whole, and who carries them out."""
+"""The calls of frameworks: who may make them, whether they are well-formed, and what carries them out."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,7 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo import limits
 from mezzo.allocator.v1.allocator_pb2 import InverseOfferAnswered as Answered
 from mezzo.errors import Forbidden, InvalidRequest, MezzoError
-from mezzo.validation.well_formed import check_whole
+from mezzo.validation.well_formed import check_well_formed
 from mezzo_registry.core import mesos_messages
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import Refuse
@@ -42,7 +42,7 @@ def _admit(context: Context, event: FrameworkCalled) -> tuple[Framework, Handler
     """The framework that calls, and what carries the call out.
 
     Raises:
-        InvalidRequest: the call is not whole, or not from the stream of a known framework.
+        InvalidRequest: the call is malformed, or not from the stream of a known framework.
         Forbidden: the framework is not subscribed.
     """
     call = event.call
@@ -51,7 +51,7 @@ def _admit(context: Context, event: FrameworkCalled) -> tuple[Framework, Handler
         raise _wrong_type(call)
     field, handler = entry
     limits.check_call(call)
-    check_whole(call)
+    check_well_formed(call)
     if not call.framework_id.value:
         raise InvalidRequest("framework_id.value", "must be set")
     if field and not call.HasField(field):  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo import limits
 from mezzo.errors import InvalidRequest, shorten
 from mezzo.resources import Form
-from mezzo.validation.well_formed import check_whole
+from mezzo.validation.well_formed import check_well_formed
 from mezzo_registry.core import mesos_messages
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import CloseFrameworkStream, Refuse, SendToFramework
@@ -62,7 +62,7 @@ def _check_call(call: scheduler.Call) -> None:
     if call.type != scheduler.Call.SUBSCRIBE:
         raise InvalidRequest("type", "must be SUBSCRIBE")
     limits.check_call(call)
-    check_whole(call)
+    check_well_formed(call)
     if not call.HasField("subscribe"):
         raise InvalidRequest("subscribe", "must be set for a call of type SUBSCRIBE")
     if call.framework_id.value != call.subscribe.framework_info.id.value:

@@ -8,7 +8,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.resources import ResourceError
-from mezzo.validation.well_formed import is_whole
+from mezzo.validation.well_formed import is_well_formed
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.events import AllocationsMade, TimerFired
 from mezzo_registry.core.offers import inverse_offers
@@ -43,7 +43,7 @@ def offer_form(cluster: ClusterState, agent: Agent) -> mesos.Offer:
 
 def allocations_made(context: Context, event: AllocationsMade) -> None:
     """Make offers of the allocator's advice, where it still fits the cluster state; return the rest."""
-    if not is_whole(event.allocations):
+    if not is_well_formed(event.allocations):
         context.warn("allocations refused", why="they are not whole")
         return
     outgoing: dict[int, scheduler.Event] = {}

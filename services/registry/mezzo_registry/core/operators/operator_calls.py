@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mesos.v1.master import master_pb2 as master
 from mezzo import limits
 from mezzo.errors import InvalidRequest, MezzoError, NotFound, Unimplemented
-from mezzo.validation.well_formed import check_whole
+from mezzo.validation.well_formed import check_well_formed
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import Answer, Refuse
 from mezzo_registry.core.events import OperatorCalled, OperatorKilledTask
@@ -40,7 +40,7 @@ def _check(call: master.Call) -> None:
     if not call.HasField("type") or call.type == Call.UNKNOWN or call.type not in Call.Type.values():
         raise InvalidRequest("type", "must be set, and known")
     limits.check_call(call)
-    check_whole(call)
+    check_well_formed(call)
     if call.type not in _READS and call.type not in _CHANGES:
         raise Unimplemented(f"call {Call.Type.Name(call.type)} is not supported by this version of Mezzo")
 

@@ -9,7 +9,7 @@ from mezzo import addresses
 _PROCESS = re.compile(r"[A-Za-z0-9_().-]*")
 
 
-class ProcessId(NamedTuple):
+class Upid(NamedTuple):
     """Its parts. An IPv6 address is without its brackets."""
 
     process: str
@@ -17,10 +17,10 @@ class ProcessId(NamedTuple):
     port: int
 
 
-def parse(pid: str) -> ProcessId | None:
+def parse(pid: str) -> Upid | None:
     """None for what is none."""
     process, at, rest = pid.partition("@")
     address = addresses.parse(rest)
     if not at or address is None or not _PROCESS.fullmatch(process):
         return None
-    return ProcessId(process, *address)
+    return Upid(process, *address)

@@ -12,7 +12,7 @@ from mezzo_registry.core.views import allocator_messages, observers
 
 
 def count(context: Context, state: "mesos.TaskState.ValueType", status: mesos.TaskStatus) -> None:
-    """Count an ending under Mesos' names; of a task that was never in the cluster state, too."""
+    """Count how a task ended under Mesos' names; of one that was never in the cluster state, too."""
     name = STATE_NAMES[state]
     context.counters[f"tasks_{name}"] += 1
     if status.HasField("reason"):
@@ -22,7 +22,7 @@ def count(context: Context, state: "mesos.TaskState.ValueType", status: mesos.Ta
 
 
 def count_of_task(context: Context, task: Task, state: "mesos.TaskState.ValueType", status: mesos.TaskStatus) -> None:
-    """Count the ending of a task that was in the cluster state, among its framework's as well."""
+    """Count how a task ended that was in the cluster state, among its framework's as well."""
     count(context, state, status)
     if state in TERMINAL:
         task.framework.counts.tasks[state] += 1

@@ -4,7 +4,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.task_states import TERMINAL
-from mezzo.validation.well_formed import is_whole
+from mezzo.validation.well_formed import is_well_formed
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.events import ExecutorExited, ExecutorMessageReceived, TaskUpdated
 from mezzo_registry.core.state.cluster import Agent, Framework, Task, TaskKey
@@ -29,7 +29,7 @@ def task_updated(context: Context, event: TaskUpdated) -> None:
     agent = context.state.agents_by_session.get(event.session)
     update = event.update
     status = update.status
-    if agent is None or status.state not in MADE_BY_AGENTS or not is_whole(update):
+    if agent is None or status.state not in MADE_BY_AGENTS or not is_well_formed(update):
         context.counters["invalid_status_updates"] += 1
         return
     agent.last_seen_at = context.now
@@ -173,7 +173,7 @@ def message_to_framework(context: Context, event: ExecutorMessageReceived) -> No
     context.counters["messages_executor_to_framework"] += 1
     agent = context.state.agents_by_session.get(event.session)
     framework = context.state.frameworks.get(event.message.framework_id.value)
-    if agent is None or framework is None or not framework.connected or not is_whole(event.message):
+    if agent is None or framework is None or not framework.connected or not is_well_formed(event.message):
         context.counters["invalid_executor_to_framework_messages"] += 1
         return
     agent.last_seen_at = context.now

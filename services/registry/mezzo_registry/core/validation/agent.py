@@ -7,7 +7,7 @@ from mezzo.errors import InvalidRequest
 from mezzo.resources import Resources
 from mezzo.task_states import TERMINAL
 from mezzo.validation.identifiers import check_agent_id, check_executor_id, check_framework_id, check_task_id
-from mezzo.validation.well_formed import check_whole
+from mezzo.validation.well_formed import check_well_formed
 from mezzo_registry.core.state import resource_cache, upid
 from mezzo_registry.core.validation.framework import check_framework_info
 
@@ -19,7 +19,7 @@ def check_register(register: agent_session.Register) -> Resources:
         InvalidRequest: with the first field that is wrong.
     """
     limits.check(register, "register")
-    check_whole(register, "register.")
+    check_well_formed(register, "register.")
     info = register.agent_info
     if not info.hostname:
         raise InvalidRequest("register.agent_info.hostname", "must not be empty")
