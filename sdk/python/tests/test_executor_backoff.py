@@ -1,34 +1,33 @@
-"""The pauses between an executor's attempts to subscribe."""
+"""The delays between an executor's attempts to subscribe."""
 
+from dataclasses import replace
+from itertools import islice
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mezzo.executor.backoff import STEP_SECONDS, Backoff
+from mezzo.executor import ExecutorEnvironment
+from mezzo.executor.client import RETRY_SECONDS_MIN, backoff
 
-CHANCE = st.floats(0, 1)
-
-
-def test_pauses_grow_by_a_step_until_half_of_what_the_agent_allows() -> None:
-    backoff = Backoff(seconds_max=1.2, jitter=lambda: 1.0)
-    assert [round(backoff.pause() / STEP_SECONDS, 6) for _ in range(5)] == [1, 2, 3, 3, 3]
+ENVIRONMENT = ExecutorEnvironment.read(
+    {"MESOS_FRAMEWORK_ID": "framework", "MESOS_EXECUTOR_ID": "executor", "MESOS_AGENT_ENDPOINT": "127.0.0.1:5051"}
+)
 
 
-def test_a_subscription_makes_the_next_pause_short_again() -> None:
-    backoff = Backoff(seconds_max=2, jitter=lambda: 1.0)
-    first = backoff.pause()
-    assert backoff.pause() > first
-    backoff.succeeded()
-    assert backoff.pause() == first
+def test_delays_grow_to_half_of_what_the_agent_allows() -> None:
+    delays = backoff(replace(ENVIRONMENT, subscription_backoff_seconds_max=1.2), lambda: 0.0)
+    assert [round(each / RETRY_SECONDS_MIN, 6) for each in islice(delays, 5)] == [1, 2, 3, 3, 3]
 
 
-@given(st.floats(0.001, 3600), st.lists(CHANCE, min_size=1, max_size=50))
+@given(st.floats(0, 3600), st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=50))
 def test_two_attempts_fit_into_what_the_agent_waits_and_none_is_made_at_once(
     seconds_max: float, chances: list[float]
 ) -> None:
     numbers = iter(chances)
-    backoff = Backoff(seconds_max, jitter=lambda: next(numbers))
-    assert all(0 < backoff.pause() <= seconds_max / 2 for _ in chances)
+    delays = backoff(replace(ENVIRONMENT, subscription_backoff_seconds_max=seconds_max), lambda: next(numbers))
+    assert all(0 < next(delays) <= max(seconds_max / 2, 0.01) for _ in chances)
 
 
-def test_executors_that_lost_their_agent_together_do_not_come_back_together() -> None:
-    assert len({Backoff(2).pause() for _ in range(20)}) > 1
+def test_an_agent_that_names_no_limit_is_asked_as_mesos_executors_ask() -> None:
+    assert max(islice(backoff(ENVIRONMENT, lambda: 0.0), 10)) == pytest.approx(1.0)

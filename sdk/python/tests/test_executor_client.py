@@ -316,15 +316,23 @@ async def test_an_executor_that_does_not_checkpoint_ends_with_its_stream(connect
         assert connected.agent.subscriptions == 1
 
 
-async def test_an_executor_ends_when_its_agent_stays_away(connected: Connected) -> None:
+async def test_an_executor_ends_when_its_agent_stays_away(
+    connected: Connected, caplog: pytest.LogCaptureFixture
+) -> None:
     impatient = replace(ENVIRONMENT, recovery_timeout_seconds=0.5, subscription_backoff_seconds_max=0.02)
-    async with connected.client(impatient) as executor:
+    async with connected.client(impatient, jitter=lambda: 0.0) as executor:
         events = executor.events()
         stream = await subscribed(connected.agent, events)
         connected.agent.refuse_subscriptions = errors.Unavailable("recovering")
         stream.end()
         assert [event async for event in events] == []
         assert connected.agent.subscriptions >= 2
+    *attempts, last = [record for record in caplog.records if record.name == "mezzo.executor"]
+    assert all(each.getMessage().startswith("no subscription at agent ") for each in (*attempts, last))
+    assert attempts[0].getMessage().endswith(": the stream ended; next attempt in 0.01 s")
+    assert all(": recovering; next attempt in 0.0" in each.getMessage() for each in attempts[1:])
+    assert last.levelname == "ERROR"
+    assert " for 0.5 s: " in last.getMessage()
 
 
 async def test_attempts_to_subscribe_are_apart_by_what_the_agent_allows_and_by_chance(connected: Connected) -> None:

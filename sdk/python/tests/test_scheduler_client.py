@@ -1,6 +1,8 @@
 """The scheduler client as a cluster sees it, over each of its transports."""
 
 import asyncio
+import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
@@ -309,6 +311,25 @@ async def test_it_goes_on_trying_while_nobody_answers(cluster: Cluster, schedule
     cluster.refuse_subscriptions = [errors.Unavailable("not yet"), errors.Unavailable("not yet")]
     await subscribed(cluster, scheduler)
     assert cluster.refuse_subscriptions == []
+
+
+async def test_each_failed_attempt_is_logged_with_where_why_and_when_the_next_is(
+    cluster: Cluster, scheduler: SchedulerClient, transport: Transport, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.refuse_subscriptions = [errors.Unavailable("nobody leads")] * 3
+    _, stream = await subscribed(cluster, scheduler)
+    attempt = re.compile(re.escape(f"no subscription at {transport}: ") + r"nobody leads; next attempt in (0\.\d+) s")
+    logged = [attempt.fullmatch(record.getMessage()) for record in caplog.records if record.name == "mezzo.scheduler"]
+    delays = [float(found[1]) for found in logged if found is not None]
+    assert len(logged) == len(delays) == 3
+    assert delays == sorted(delays)
+    caplog.clear()
+    following = asyncio.ensure_future(anext(scheduler.events()))
+    stream.end()
+    (await cluster.streams.get()).subscribed()
+    await following
+    (ended,) = [record for record in caplog.records if record.name == "mezzo.scheduler"]
+    assert (ended.levelname, "the stream ended; next attempt in 0." in ended.getMessage()) == ("WARNING", True)
 
 
 @pytest.mark.parametrize(
@@ -672,6 +693,21 @@ async def test_an_answer_that_makes_no_sense_is_a_defect_of_the_server(
     async with SchedulerClient(HttpTransport(await serve_http(babble), content_type), INFO) as scheduler:
         with pytest.raises(errors.InternalError):
             await anext(scheduler.events())
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"], ids=["grpc", "http"])
+async def test_a_wrong_address_is_not_passed_over_in_silence(
+    scheme: str, unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"{scheme}127.0.0.1:{unused_port}"
+    transport = HttpTransport(address) if scheme else GrpcTransport(address)
+    async with SchedulerClient(transport, INFO) as scheduler:
+        logged: asyncio.Queue[logging.LogRecord] = asyncio.Queue()
+        monkeypatch.setattr(logging.getLogger("mezzo.scheduler"), "handle", logged.put_nowait)
+        waiting = asyncio.ensure_future(anext(scheduler.events(), None))
+        assert (await logged.get()).getMessage().startswith(f"no subscription at {address}")
+        await scheduler.close()
+        assert await waiting is None
 
 
 async def test_a_server_that_is_not_there_is_unavailable(unused_port: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
@@ -52,6 +53,8 @@ def settings(
     ] = False,
 ) -> None:
     """Look at a Mezzo cluster, run things on it, and start its services."""
+    # Standard error is the verbs', and of `run` the command's: the SDK logs each attempt that fails.
+    logging.getLogger("mezzo").addHandler(logging.NullHandler())
     context.obj = Settings.of(api)
 
 

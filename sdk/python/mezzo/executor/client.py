@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
 import uuid
@@ -14,12 +15,17 @@ from typing import Self, cast
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.executor import executor_pb2 as v1
 from mezzo import http
+from mezzo.backoff import Backoff
 from mezzo.errors import MezzoError, Unavailable, Unimplemented
-from mezzo.executor.backoff import Backoff
 from mezzo.executor.environment import ExecutorEnvironment
 from mezzo.executor.transport import GrpcTransport, HttpTransport, Transport
 
 Type = v1.Call.Type
+_log = logging.getLogger("mezzo.executor")
+
+RETRY_SECONDS_MIN = 0.2
+# Where the agent allows no pause at all, it is not asked without one.
+RETRY_SECONDS_FLOOR = 0.01
 
 
 class ExecutorClient:
@@ -39,7 +45,7 @@ class ExecutorClient:
         """`jitter` gives numbers from 0 to 1, by which the pauses between attempts to subscribe differ."""
         self._transport = transport
         self._environment = environment
-        self._backoff = Backoff(environment.subscription_backoff_seconds_max, jitter)
+        self._backoff = backoff(environment, jitter)
         self._tasks: dict[str, mesos.TaskInfo] = {}
         self._updates: dict[bytes, v1.Call.Update] = {}
         self._over = asyncio.Event()
@@ -95,22 +101,32 @@ class ExecutorClient:
         give_up_at = time.monotonic() + recovery_seconds
         while not self._over.is_set():
             self._stale = self._answered = False
-            # The agent is away: whether it may come back is told below.
-            with contextlib.suppress(Unavailable):
+            failure = "the stream ended"
+            try:
                 async with contextlib.aclosing(self._subscription(give_up_at)) as events:
                     async for event in events:
                         yield event
                         if event.type in (v1.Event.SHUTDOWN, v1.Event.ERROR):
                             return
+            except Unavailable as error:
+                # The agent is away: whether it may come back is decided below.
+                failure = str(error)
             if not self._environment.checkpoint and not self._stale:
                 return
             if self._answered:
                 give_up_at = time.monotonic() + recovery_seconds
-                self._backoff.succeeded()
+                self._backoff.reset()
             elif time.monotonic() >= give_up_at:
+                _log.error("no subscription at agent %s for %g s: %s", self._transport, recovery_seconds, failure)
                 return
+            if self._over.is_set():
+                return
+            if self._stale:
+                failure = "an update could not be sent"
+            seconds = next(self._backoff)
+            _log.warning("no subscription at agent %s: %s; next attempt in %.2g s", self._transport, failure, seconds)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), self._backoff.pause())
+                await asyncio.wait_for(self._over.wait(), seconds)
 
     async def _subscription(self, answered_by: float) -> AsyncGenerator[v1.Event]:
         call = self._new(Type.SUBSCRIBE)
@@ -192,3 +208,14 @@ class ExecutorClient:
         call = self._new(Type.MESSAGE)
         call.message.data = data
         await self._transport.call(call)
+
+
+def backoff(environment: ExecutorEnvironment, chance: Callable[[], float] = random.random) -> Backoff:
+    """The delays between attempts to subscribe.
+
+    None is longer than half of what the agent names in MESOS_SUBSCRIPTION_BACKOFF_MAX: a restarted agent waits that
+    long for its executors before it ends them, and each has to have tried within it (docs/executor-http-api.md of
+    apache/mesos, "Backoff Strategies").
+    """
+    seconds_max = max(environment.subscription_backoff_seconds_max / 2, RETRY_SECONDS_FLOOR)
+    return Backoff(RETRY_SECONDS_MIN, seconds_max, chance=chance)

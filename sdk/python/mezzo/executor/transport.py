@@ -17,7 +17,7 @@ from mezzo.executor.v1 import executor_pb2_grpc as wire_grpc
 
 
 class Transport(Protocol):
-    """One subscription, and the calls beside it."""
+    """One subscription, and the calls beside it. Its `str` says where to, for logs."""
 
     def subscribe(self, call: v1.Call) -> AsyncGenerator[list[v1.Event]]:
         """Open a subscription and yield its events as they come; ends when the stream ends. Raises `MezzoError`."""
@@ -39,6 +39,9 @@ class GrpcTransport:
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._channel: grpc.aio.Channel | None = None
         self._closed = False
+
+    def __str__(self) -> str:
+        return self._address
 
     def _stub(self) -> wire_grpc.ExecutorAsyncStub:
         if self._closed:
@@ -85,6 +88,9 @@ class HttpTransport:
         self._content_type = content_type
         self._endpoint: http.Endpoint | None = None
         self._closed = False
+
+    def __str__(self) -> str:
+        return self._domain_socket or self._url
 
     def _open(self) -> http.Endpoint:
         if self._closed:

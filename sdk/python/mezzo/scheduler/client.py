@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from types import AsyncGeneratorType
 from typing import Self, cast
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
+from mezzo.backoff import Backoff
 from mezzo.errors import MezzoError, Unavailable
 from mezzo.scheduler.transport import Transport
 
 Type = v1.Call.Type
+_log = logging.getLogger("mezzo.scheduler")
 
 RETRY_SECONDS_MIN = 0.1
 RETRY_SECONDS_MAX = 5.0
@@ -73,22 +75,28 @@ class SchedulerClient:
         return self._events
 
     async def _subscribed_again_and_again(self) -> AsyncGenerator[v1.Event]:
-        attempt = 0
+        backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
         while not self._over.is_set():
-            # Nobody leads, or the stream broke: that is what the pause and the next attempt are for.
-            with contextlib.suppress(Unavailable):
+            failure = "the stream ended"
+            try:
                 async with contextlib.aclosing(self._subscription()) as events:
                     async for event in events:
-                        attempt = 0
+                        backoff.reset()
                         yield event
                         if event.type == v1.Event.ERROR:
                             return
+            except Unavailable as error:
+                # Nobody leads, or the stream broke: that is what the delay and the next attempt are for.
+                failure = str(error)
+            if self._over.is_set():
+                return
+            seconds = next(backoff)
+            _log.warning("no subscription at %s: %s; next attempt in %.2g s", self._transport, failure, seconds)
             # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with what it waits for, and
             # a teardown that fails sets and clears that just before its caller gives up.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_pause(attempt)):
+                async with asyncio.timeout(seconds):
                     await self._over.wait()
-            attempt += 1
 
     async def _subscription(self) -> AsyncGenerator[v1.Event]:
         call = v1.Call(type=Type.SUBSCRIBE)
@@ -311,9 +319,3 @@ class SchedulerClient:
         except MezzoError:
             self._over.clear()
             raise
-
-
-def _pause(attempt: int) -> float:
-    """Seconds before the next attempt: growing, and not the same for all frameworks of a cluster that came back."""
-    longest = min(RETRY_SECONDS_MAX, RETRY_SECONDS_MIN * 2 ** min(attempt, 10))
-    return random.uniform(longest / 2, longest)  # noqa: S311  no secret

@@ -39,6 +39,9 @@ class DetectingTransport:
         self._leader: Transport | None = None
         self._closed = False
 
+    def __str__(self) -> str:
+        return self._address or "the leader"
+
     async def subscribe(self, call: v1.Call) -> AsyncGenerator[list[v1.Event]]:
         """See `Transport`."""
         leader = await self._found()

@@ -22,7 +22,7 @@ ANSWERED = frozenset({v1.Call.RECONCILE_OPERATIONS})
 
 
 class Transport(Protocol):
-    """One subscription at a time, and the calls that belong to it."""
+    """One subscription at a time, and the calls that belong to it. Its `str` says where to, for logs."""
 
     def subscribe(self, call: v1.Call) -> AsyncGenerator[list[v1.Event]]:
         """Open a subscription and yield its events as they come; ends when the stream ends. Raises `MezzoError`."""
@@ -50,6 +50,9 @@ class GrpcTransport:
         self._wake = asyncio.Event()
         self._number = 0
         self._pump: asyncio.Task[None] | None = None
+
+    def __str__(self) -> str:
+        return self._address
 
     def _stub(self) -> wire_grpc.SchedulerAsyncStub:
         if self._closed:
@@ -176,6 +179,9 @@ class HttpTransport:
         self._endpoint: http.Endpoint | None = None
         self._closed = False
         self._stream_id = ""
+
+    def __str__(self) -> str:
+        return self._url
 
     def _open(self) -> http.Endpoint:
         if self._closed:
