@@ -27,11 +27,11 @@ from mezzo_gateway import __version__
 from mezzo_gateway.adapters.agents import Agents
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.config import Config
-from mezzo_gateway.http.endpoints import SmallEndpoints, endpoints
+from mezzo_gateway.http.endpoints import MiscEndpoints, endpoints
 from mezzo_gateway.http.explain import Explain
 from mezzo_gateway.http.files import Files
+from mezzo_gateway.http.legacy_writes import LegacyWrites
 from mezzo_gateway.http.metrics_snapshot import MetricsSnapshot
-from mezzo_gateway.http.older_writes import OlderWrites
 from mezzo_gateway.http.operator import OperatorApi
 from mezzo_gateway.http.operator_stream import OperatorStream
 from mezzo_gateway.http.reads import Reads
@@ -75,7 +75,7 @@ class Gateway:
             subscribers_max=config.max_operator_event_stream_subscribers,
         )
         operator = OperatorApi(self.registry, reads, self.stream, files, snapshot, log_level, build)
-        small = SmallEndpoints(self.registry, operator, OlderWrites(operator), snapshot, build, reads)
+        misc = MiscEndpoints(self.registry, operator, LegacyWrites(operator), snapshot, build, reads)
         table = endpoints(
             scheduler=SchedulerApi(self.registry, self.metrics, lambda address: address in self.site.own_addresses),
             operator=operator,
@@ -83,7 +83,7 @@ class Gateway:
             reads=reads,
             files=files,
             tasks=Tasks(self.registry, reads, files, agents),
-            small=small,
+            misc=misc,
         )
         self.site = Site(table, self.metrics)
 

@@ -1,6 +1,6 @@
 """The gateway: HTTP for everything that speaks HTTP.
 
-Serves Mesos' v1 scheduler and operator APIs and its older endpoints for a cluster whose leading registry it finds
+Serves Mesos' v1 scheduler and operator APIs and its legacy endpoints for a cluster whose leading registry it finds
 through --master.
 """
 

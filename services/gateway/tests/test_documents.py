@@ -1,4 +1,4 @@
-"""The documents of the older endpoints: what is in them, and what a change does to them."""
+"""The documents of the legacy endpoints: what is in them, and what a change does to them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mesos.v1.mesos_pb2 import TASK_FAILED, TASK_FINISHED, TASK_RUNNING, TimeInf
 from mezzo import jsonv0
 from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED
 from mezzo_chassis.build import Build
-from mezzo_gateway.state import older, v1, v1_wire
+from mezzo_gateway.state import legacy, v1, v1_wire
 from mezzo_gateway.state.cluster import Cluster
 from mezzo_gateway.state.copy import StateCopy
+from mezzo_gateway.state.resource_counter import count_resources
 from mezzo_gateway.state.roles import role_rows
-from mezzo_gateway.state.tally import tally_of
 from mezzo_gateway.testing.changes import (
     AGENT_ID,
     FRAMEWORK_ID,
@@ -51,17 +51,17 @@ def cluster_of(copy: StateCopy) -> Cluster:
 
 
 def state(copy: StateCopy) -> Any:
-    return json.loads(older.state(cluster_of(copy), BUILD, {}))
+    return json.loads(legacy.state(cluster_of(copy), BUILD, {}))
 
 
 def task_ids(copy: StateCopy, **query: Any) -> list[str]:
-    page = json.loads(older.tasks(cluster_of(copy), older.TasksQuery(**query)))
+    page = json.loads(legacy.tasks(cluster_of(copy), legacy.TasksQuery(**query)))
     return [task["id"] for task in page["tasks"]]
 
 
 def test_a_sum_is_shown_as_the_shared_model_shows_it() -> None:
     resources = [scalar("cpus", 1.5), scalar("mem", 64), ports(31000, 31001), ports(31003, 31003)]
-    assert tally_of(resources).model() == jsonv0.resources_of(resources)
+    assert count_resources(resources).model() == jsonv0.resources_of(resources)
 
 
 def test_a_change_shows_in_the_next_document(copy: StateCopy) -> None:
@@ -94,7 +94,7 @@ def test_agents_are_counted_by_how_they_stand(copy: StateCopy) -> None:
 
 def test_reserved_resources_are_shown_by_role(copy: StateCopy) -> None:
     copy.apply([agent_changed(resources=[scalar("cpus", 1), scalar("cpus", 2, reserved_to="ads")])])
-    agent = json.loads(older.slaves(cluster_of(copy)))["slaves"][0]
+    agent = json.loads(legacy.slaves(cluster_of(copy)))["slaves"][0]
     assert agent["reserved_resources"]["ads"]["cpus"] == 2.0
     assert agent["unreserved_resources"]["cpus"] == 1.0
     assert agent["reserved_resources_full"]["ads"][0]["scalar"]["value"] == 2.0
@@ -104,9 +104,9 @@ def test_reserved_resources_are_shown_by_role(copy: StateCopy) -> None:
 def test_one_agent_or_framework_is_shown_alone_when_it_is_asked_for(copy: StateCopy) -> None:
     copy.apply([agent_changed("S7"), framework_changed("F7")])
     cluster = cluster_of(copy)
-    assert [one["id"] for one in json.loads(older.slaves(cluster, "S7"))["slaves"]] == ["S7"]
-    assert [one["id"] for one in json.loads(older.frameworks(cluster, "F7"))["frameworks"]] == ["F7"]
-    assert not json.loads(older.slaves(cluster, "nope"))["slaves"]
+    assert [one["id"] for one in json.loads(legacy.slaves(cluster, "S7"))["slaves"]] == ["S7"]
+    assert [one["id"] for one in json.loads(legacy.frameworks(cluster, "F7"))["frameworks"]] == ["F7"]
+    assert not json.loads(legacy.slaves(cluster, "nope"))["slaves"]
 
 
 def test_tasks_come_latest_first_and_a_hundred_at_a_time(copy: StateCopy) -> None:
@@ -136,7 +136,7 @@ def test_tasks_of_every_list_are_found_by_framework_and_by_id(copy: StateCopy) -
 
 def test_the_summary_counts_tasks_by_state(copy: StateCopy) -> None:
     copy.apply([task_added("t1"), task_added("t2", state=TASK_FINISHED, task_list=TASK_LIST_COMPLETED)])
-    document = json.loads(older.state_summary(cluster_of(copy)))
+    document = json.loads(legacy.state_summary(cluster_of(copy)))
     for one in (document["slaves"][0], document["frameworks"][0]):
         assert (one["TASK_RUNNING"], one["TASK_FINISHED"], one["TASK_FAILED"]) == (1, 1, 0)
     assert document["slaves"][0]["framework_ids"] == [FRAMEWORK_ID]
@@ -193,12 +193,12 @@ def test_roles_are_shown_with_those_above_them_until_nobody_uses_them_and_nothin
 def test_rendering_makes_all_that_the_next_document_needs(copy: StateCopy) -> None:
     copy.apply([task_added(f"t{n}") for n in range(3)])
     cluster = cluster_of(copy)
-    assert len(list(older.rendering_tasks(cluster))) == 3
-    assert len(list(older.rendering_agents(cluster))) == 1
-    assert not list(older.rendering_tasks(cluster))
+    assert len(list(legacy.rendering_tasks(cluster))) == 3
+    assert len(list(legacy.rendering_agents(cluster))) == 1
+    assert not list(legacy.rendering_tasks(cluster))
     copy.apply([task_updated(status(TASK_RUNNING, "t0"))])
-    assert len(list(older.rendering_tasks(cluster))) == 1
-    assert len(list(older.rendering_agents(cluster))) == 1  # what it uses
+    assert len(list(legacy.rendering_tasks(cluster))) == 1
+    assert len(list(legacy.rendering_agents(cluster))) == 1  # what it uses
     for rendering in (v1.rendering, v1_wire.rendering):
         assert len(list(rendering(cluster))) == 4  # three tasks, an agent
         assert not list(rendering(cluster))

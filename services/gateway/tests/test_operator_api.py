@@ -130,7 +130,7 @@ async def test_a_framework_is_torn_down_by_either_api(gateway: GatewayClient, re
         ("POST", "/destroy-volumes?slaveId=S0&volumes=[]", b"", Call.DESTROY_VOLUMES),
     ],
 )
-async def test_older_endpoints_that_write_are_calls_in_other_clothes(
+async def test_legacy_endpoints_that_write_are_calls_of_the_operator_api(
     method: str, path: str, body: bytes, call: int, gateway: GatewayClient, registry: ScriptedRegistry
 ) -> None:
     registry.on_operator_call = lambda _: None

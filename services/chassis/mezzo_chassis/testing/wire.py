@@ -77,13 +77,13 @@ class Wire:
         await self._server.wait_closed()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = asyncio.create_task(self._pass_on(reader, writer, self._passage))
+        connection = asyncio.create_task(self._proxy(reader, writer, self._passage))
         self._connections.add(connection)
         connection.add_done_callback(self._connections.discard)
         self.accepted += 1
         self._news.set()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passage: _Passage) -> None:
+    async def _proxy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passage: _Passage) -> None:
         # What goes wrong with either connection ends both.
         with contextlib.suppress(OSError, asyncio.CancelledError), contextlib.closing(writer):
             if self._cut:

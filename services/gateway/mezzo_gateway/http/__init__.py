@@ -1,1 +1,1 @@
-"""What the gateway answers: the scheduler API, the operator API, Mesos' older endpoints, and files."""
+"""What the gateway answers: the scheduler API, the operator API, Mesos' legacy endpoints, and files."""

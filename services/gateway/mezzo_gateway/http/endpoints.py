@@ -15,8 +15,8 @@ from mezzo_chassis.log_level import toggled
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.http.explain import Explain
 from mezzo_gateway.http.files import Files
+from mezzo_gateway.http.legacy_writes import QUOTA_PATH, LegacyWrites
 from mezzo_gateway.http.metrics_snapshot import MetricsSnapshot, system_stats
-from mezzo_gateway.http.older_writes import QUOTA_PATH, OlderWrites
 from mezzo_gateway.http.operator import OperatorApi
 from mezzo_gateway.http.reads import Reads
 from mezzo_gateway.http.scheduler import SchedulerApi
@@ -34,14 +34,14 @@ HOME = """<!doctype html>
 """
 
 
-class SmallEndpoints:
-    """The older endpoints that are a line or two each."""
+class MiscEndpoints:
+    """The legacy endpoints that are a line or two each."""
 
     def __init__(
         self,
         registry: Registry,
         operator: OperatorApi,
-        writes: OlderWrites,
+        writes: LegacyWrites,
         metrics: MetricsSnapshot,
         build: Build,
         reads: Reads,
@@ -132,24 +132,24 @@ def endpoints(
     reads: Reads,
     files: Files,
     tasks: Tasks,
-    small: SmallEndpoints,
+    misc: MiscEndpoints,
 ) -> list[tuple[str, Endpoint]]:
     """Every endpoint with its path in its shortest form."""
-    writes = OlderWrites(operator)
+    writes = LegacyWrites(operator)
     table = [(path, Endpoint(path.strip("/"), handler)) for path, handler in reads.handlers().items()]
     table += [
-        ("/", Endpoint("home", small.home)),
-        ("/health", Endpoint("health", small.health)),
-        ("/version", Endpoint("version", small.version)),
-        ("/redirect", Endpoint("redirect", small.redirect)),
-        ("/metrics/snapshot", Endpoint("metrics", small.metrics_snapshot)),
-        ("/system/stats", Endpoint("stats", small.system_stats)),
-        ("/logging/toggle", Endpoint("logging", small.logging_toggle, get_changes=True)),
-        ("/weights", Endpoint("weights", small.weights, (*GET, hdrs.METH_PUT))),
-        (QUOTA_PATH, Endpoint("quota", small.quota)),
+        ("/", Endpoint("home", misc.home)),
+        ("/health", Endpoint("health", misc.health)),
+        ("/version", Endpoint("version", misc.version)),
+        ("/redirect", Endpoint("redirect", misc.redirect)),
+        ("/metrics/snapshot", Endpoint("metrics", misc.metrics_snapshot)),
+        ("/system/stats", Endpoint("stats", misc.system_stats)),
+        ("/logging/toggle", Endpoint("logging", misc.logging_toggle, get_changes=True)),
+        ("/weights", Endpoint("weights", misc.weights, (*GET, hdrs.METH_PUT))),
+        (QUOTA_PATH, Endpoint("quota", misc.quota)),
         (QUOTA_PATH, Endpoint("quota", writes.remove_quota, (hdrs.METH_DELETE,), below=True)),
-        ("/maintenance/schedule", Endpoint("maintenance", small.maintenance_schedule)),
-        ("/maintenance/status", Endpoint("maintenance", small.maintenance_status)),
+        ("/maintenance/schedule", Endpoint("maintenance", misc.maintenance_schedule)),
+        ("/maintenance/status", Endpoint("maintenance", misc.maintenance_status)),
         ("/machine/down", Endpoint("maintenance", writes.machine_down, POST)),
         ("/machine/up", Endpoint("maintenance", writes.machine_up, POST)),
         ("/teardown", Endpoint("teardown", writes.teardown, POST)),

@@ -1,4 +1,4 @@
-"""Mesos' older endpoints that only read: answered from the state copy."""
+"""Mesos' legacy endpoints that only read: answered from the state copy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mezzo_chassis.build import Build
 from mezzo_chassis.http.exchange import json_bytes_response
 from mezzo_chassis.http.routes import Handler
 from mezzo_gateway.adapters.registry import Registry
-from mezzo_gateway.state import older
+from mezzo_gateway.state import legacy
 from mezzo_gateway.state.cluster import Cluster
 
 # Set on answers made from a copy that no registry keeps up to date: since when, in seconds since the epoch.
@@ -72,7 +72,7 @@ class Reads:
             "/slaves": self._slaves,
             "/frameworks": self._frameworks,
             "/tasks": self._tasks,
-            "/roles": self._whole("roles", older.roles),
+            "/roles": self._whole("roles", legacy.roles),
             "/flags": self._whole("flags", lambda _: orjson.dumps({"flags": self.flags()})),
         }
 
@@ -92,38 +92,38 @@ class Reads:
         return response
 
     async def _state(self, request: web.Request) -> web.Response:
-        await self.render(older.rendering_tasks, older.rendering_agents)
-        return self._json(request, self.kept("state", lambda cluster: older.state(cluster, self._build, self.flags())))
+        await self.render(legacy.rendering_tasks, legacy.rendering_agents)
+        return self._json(request, self.kept("state", lambda cluster: legacy.state(cluster, self._build, self.flags())))
 
     async def _state_summary(self, request: web.Request) -> web.Response:
-        await self.render(older.rendering_summaries)
-        return self._json(request, self.kept("state-summary", older.state_summary))
+        await self.render(legacy.rendering_summaries)
+        return self._json(request, self.kept("state-summary", legacy.state_summary))
 
     async def _slaves(self, request: web.Request) -> web.Response:
         agent_id = request.query.get("slave_id")
         if agent_id is None:
-            await self.render(older.rendering_agents_in_full)
-            return self._json(request, self.kept("slaves", older.slaves))
-        return self._json(request, older.slaves(self.cluster(), agent_id))
+            await self.render(legacy.rendering_agents_in_full)
+            return self._json(request, self.kept("slaves", legacy.slaves))
+        return self._json(request, legacy.slaves(self.cluster(), agent_id))
 
     async def _frameworks(self, request: web.Request) -> web.Response:
-        await self.render(older.rendering_tasks)
+        await self.render(legacy.rendering_tasks)
         framework_id = request.query.get("framework_id")
         if framework_id is None:
-            return self._json(request, self.kept("frameworks", older.frameworks))
-        return self._json(request, older.frameworks(self.cluster(), framework_id))
+            return self._json(request, self.kept("frameworks", legacy.frameworks))
+        return self._json(request, legacy.frameworks(self.cluster(), framework_id))
 
     async def _tasks(self, request: web.Request) -> web.Response:
-        query = older.TasksQuery(
-            limit=_number(request.query.get("limit"), older.TASKS_LIMIT_DEFAULT),
+        query = legacy.TasksQuery(
+            limit=_number(request.query.get("limit"), legacy.TASKS_LIMIT_DEFAULT),
             offset=_number(request.query.get("offset"), 0),
             ascending=request.query.get("order") == "asc",
             framework_id=request.query.get("framework_id"),
             task_id=request.query.get("task_id"),
         )
         if not 0 <= query.limit <= STEPS_PER_SLICE:
-            await self.render(older.rendering_tasks)
-        return self._json(request, older.tasks(self.cluster(), query))
+            await self.render(legacy.rendering_tasks)
+        return self._json(request, legacy.tasks(self.cluster(), query))
 
 
 def _number(text: str | None, default: int) -> int:

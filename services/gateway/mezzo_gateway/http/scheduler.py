@@ -92,12 +92,12 @@ class SchedulerApi:
             )
             await stream.begin(request)
             with self._metrics.framework_streams.track_inprogress():
-                await self._pass_on(stream, first, responses)
+                await self._proxy(stream, first, responses)
             return stream.response
         finally:
             await responses.aclose()
 
-    async def _pass_on(
+    async def _proxy(
         self, stream: RecordStream, first: SubscribeResponse, responses: AsyncIterator[SubscribeResponse]
     ) -> None:
         """Pass events on until the registry or the framework ends the stream."""

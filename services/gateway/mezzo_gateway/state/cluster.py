@@ -39,7 +39,7 @@ from mezzo_gateway.state.records import (
     Shelf,
     TaskRecord,
 )
-from mezzo_gateway.state.tally import Portions, shown
+from mezzo_gateway.state.resource_counter import Portions, shown
 
 
 @dataclass(frozen=True, slots=True)

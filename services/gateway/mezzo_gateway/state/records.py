@@ -10,7 +10,7 @@ from mesos.v1.master.master_pb2 import Response
 from mesos.v1.mesos_pb2 import ExecutorInfo, FrameworkInfo, Offer, Task
 from mezzo.operator.v1.operator_pb2 import TASK_LIST_ACTIVE, TaskList
 from mezzo.task_states import TERMINAL
-from mezzo_gateway.state.tally import Holding, Tally
+from mezzo_gateway.state.resource_counter import Holding, ResourceCounter
 
 Agent = Response.GetAgents.Agent
 Framework = Response.GetFrameworks.Framework
@@ -19,7 +19,7 @@ Framework = Response.GetFrameworks.Framework
 class TaskRecord:
     """A task, the list it stands in, and what was rendered of it while nothing has changed."""
 
-    __slots__ = ("first_timestamp", "holding", "list", "older_json", "task", "v1_json", "v1_wire")
+    __slots__ = ("first_timestamp", "holding", "legacy_json", "list", "task", "v1_json", "v1_wire")
 
     def __init__(self, task: Task, task_list: TaskList.ValueType, holding: Holding) -> None:
         self.task = task
@@ -27,13 +27,13 @@ class TaskRecord:
         self.holding = holding
         # When it was first heard of, in seconds since the epoch; 0 before that.
         self.first_timestamp = 0.0
-        self.older_json: bytes | None = None
+        self.legacy_json: bytes | None = None
         self.v1_json: bytes | None = None
         self.v1_wire: bytes | None = None
 
     def touch(self) -> None:
         """Forget what was rendered."""
-        self.older_json = self.v1_json = self.v1_wire = None
+        self.legacy_json = self.v1_json = self.v1_wire = None
 
     @property
     def holds_resources(self) -> bool:
@@ -44,25 +44,25 @@ class TaskRecord:
 class Shelf:
     """The tasks of one list of one framework, in order of arrival, with their JSON joined while nothing has changed."""
 
-    __slots__ = ("older_joined", "records", "v1_joined")
+    __slots__ = ("legacy_joined", "records", "v1_joined")
 
     def __init__(self) -> None:
         # Active and unreachable tasks go by task id; completed ones by task and agent id, as an id may be used again.
         self.records: dict[object, TaskRecord] = {}
-        self.older_joined: bytes | None = None
+        self.legacy_joined: bytes | None = None
         self.v1_joined: bytes | None = None
 
     def touch(self) -> None:
         """Forget the joined JSON."""
-        self.older_joined = self.v1_joined = None
+        self.legacy_joined = self.v1_joined = None
 
 
 @dataclass(slots=True)
 class Holdings:
     """What an agent or a framework has in use and on offer, and how its tasks stand."""
 
-    used: Tally = field(default_factory=Tally)
-    offered: Tally = field(default_factory=Tally)
+    used: ResourceCounter = field(default_factory=ResourceCounter)
+    offered: ResourceCounter = field(default_factory=ResourceCounter)
     # Tasks of every list by state.
     states: Counter[int] = field(default_factory=Counter)
     # How many tasks and executors lie with each peer: framework ids for an agent, agent ids for a framework.
@@ -101,14 +101,14 @@ class AgentRecord:
     fixed_full: dict[str, object] | None = None
     # What is reserved on it, by role and name, in thousandths.
     reserved: dict[str, dict[str, int]] | None = None
-    older_json: bytes | None = None
+    legacy_json: bytes | None = None
     full_json: bytes | None = None
     v1_json: bytes | None = None
     v1_wire: bytes | None = None
 
     def touch(self) -> None:
         """Forget what says what is used and offered."""
-        self.older_json = self.full_json = self.v1_json = self.v1_wire = None
+        self.legacy_json = self.full_json = self.v1_json = self.v1_wire = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from mesos.v1.mesos_pb2 import FrameworkID, Resource, Role, Value
 from mezzo_gateway.state.cluster import Cluster
 from mezzo_gateway.state.records import AgentRecord, FrameworkRecord, RoleRecord
-from mezzo_gateway.state.tally import THOUSANDTHS, by_reservation, tally_of
+from mezzo_gateway.state.resource_counter import THOUSANDTHS, by_reservation, count_resources
 
 USUAL_WEIGHT = 1.0
 NOT_CONFIGURED = RoleRecord()
@@ -116,7 +116,7 @@ def _reserved(agent: AgentRecord) -> dict[str, dict[str, int]]:
     """What is reserved on an agent, by role. Most agents have nothing of the kind: found out once for each."""
     if agent.reserved is None:
         reserved = by_reservation(agent.message.total_resources)[1]
-        agent.reserved = {role: tally_of(resources).quantities() for role, resources in reserved.items()}
+        agent.reserved = {role: count_resources(resources).quantities() for role, resources in reserved.items()}
     return agent.reserved
 
 

@@ -1,4 +1,4 @@
-"""The documents of Mesos' older endpoints, made from the state copy.
+"""The documents of Mesos' legacy endpoints, made from the state copy.
 
 The keys and types are those that Mesos answers. Tasks and agents keep the JSON that was made of them until they change,
 so that a document costs about as much as copying it.
@@ -26,8 +26,8 @@ from mezzo_gateway.state.records import (
     TaskRecord,
     multi_role,
 )
+from mezzo_gateway.state.resource_counter import by_reservation, count_resources, model
 from mezzo_gateway.state.roles import role_rows
-from mezzo_gateway.state.tally import by_reservation, model, tally_of
 
 NANOSECONDS = 1e9
 TASKS_LIMIT_DEFAULT = 100
@@ -157,9 +157,9 @@ def rendering_tasks(cluster: Cluster) -> Iterator[None]:
     """
     for framework in list(cluster.all_frameworks()):
         for shelf in framework.shelves:
-            if shelf.older_joined is None:
+            if shelf.legacy_joined is None:
                 for record in list(shelf.records.values()):
-                    if record.older_json is None:
+                    if record.legacy_json is None:
                         task_json(record)
                         yield
 
@@ -167,7 +167,7 @@ def rendering_tasks(cluster: Cluster) -> Iterator[None]:
 def rendering_agents(cluster: Cluster) -> Iterator[None]:
     """The same of agents, for `/state`."""
     for agent in list(cluster.agents.values()):
-        if agent.older_json is None and not agent.recovered:
+        if agent.legacy_json is None and not agent.recovered:
             _agent_json(cluster, agent)
             yield
 
@@ -189,10 +189,10 @@ def rendering_summaries(cluster: Cluster) -> Iterator[None]:
 
 
 def task_json(record: TaskRecord) -> bytes:
-    """The task as the older endpoints show it."""
-    if record.older_json is None:
-        record.older_json = orjson.dumps(jsonv0.task(record.task))
-    return record.older_json
+    """The task as the legacy endpoints show it."""
+    if record.legacy_json is None:
+        record.legacy_json = orjson.dumps(jsonv0.task(record.task))
+    return record.legacy_json
 
 
 # ---------------------------------------------------------------------------------------------------------- tasks
@@ -213,9 +213,9 @@ def _tasks_asked_for(cluster: Cluster, query: TasksQuery) -> Iterator[TaskRecord
 
 
 def _shelf_json(shelf: Shelf) -> orjson.Fragment:
-    if shelf.older_joined is None:
-        shelf.older_joined = b"[" + b",".join([task_json(record) for record in shelf.records.values()]) + b"]"
-    return orjson.Fragment(shelf.older_joined)
+    if shelf.legacy_joined is None:
+        shelf.legacy_joined = b"[" + b",".join([task_json(record) for record in shelf.records.values()]) + b"]"
+    return orjson.Fragment(shelf.legacy_joined)
 
 
 # --------------------------------------------------------------------------------------------------------- agents
@@ -228,10 +228,10 @@ def _in_use(holdings: Holdings) -> dict[str, object]:
 
 
 def _agent_json(cluster: Cluster, record: AgentRecord) -> bytes:
-    if record.older_json is None:
+    if record.legacy_json is None:
         holdings = cluster.agent_holdings.get(record.message.agent_info.id.value, _NOTHING)
-        record.older_json = orjson.dumps({**_fixed(record), **_in_use(holdings)})
-    return record.older_json
+        record.legacy_json = orjson.dumps({**_fixed(record), **_in_use(holdings)})
+    return record.legacy_json
 
 
 def _agent_full_json(cluster: Cluster, record: AgentRecord) -> bytes:
@@ -260,11 +260,11 @@ def _fixed(record: AgentRecord) -> dict[str, object]:
             "attributes": jsonv0.attributes(info.attributes),
             "pid": agent.pid,
             "registered_time": agent.registered_time.nanoseconds / NANOSECONDS,
-            "resources": tally_of(agent.total_resources).model(),
+            "resources": count_resources(agent.total_resources).model(),
             "used_resources": None,
             "offered_resources": None,
-            "reserved_resources": {role: tally_of(resources).model() for role, resources in reserved.items()},
-            "unreserved_resources": tally_of(unreserved).model(),
+            "reserved_resources": {role: count_resources(resources).model() for role, resources in reserved.items()},
+            "unreserved_resources": count_resources(unreserved).model(),
             "active": agent.active,
             "deactivated": agent.deactivated,
             "version": agent.version,
@@ -368,7 +368,7 @@ def _offer(offer: Offer) -> dict[str, object]:
         "framework_id": offer.framework_id.value,
         "allocation_info": jsonpb.to_dict(offer.allocation_info),
         "slave_id": offer.agent_id.value,
-        "resources": tally_of(offer.resources).model(),
+        "resources": count_resources(offer.resources).model(),
     }
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mesos.v1.mesos_pb2 import Resource, Value
 from mezzo import jsonv0
-from mezzo_gateway.state.tally import Portions, Tally, by_reservation, model
+from mezzo_gateway.state.resource_counter import Portions, ResourceCounter, by_reservation, model
 from mezzo_gateway.testing.changes import ports, scalar
 
 
@@ -29,66 +29,66 @@ def resource_lists(draw: st.DrawFn) -> list[Resource]:
 def test_what_was_added_can_be_removed_in_any_order_and_leaves_nothing(
     lists: list[list[Resource]], order: object
 ) -> None:
-    portions, tally = Portions(), Tally()
-    kept = Tally()
+    portions, counter = Portions(), ResourceCounter()
+    kept = ResourceCounter()
     holdings = [portions.split(resources) for resources in lists]
     for index, holding in enumerate(holdings):
-        tally.add(holding)
+        counter.add(holding)
         if index % 2:
             kept.add(holding)
     gone = [holding for index, holding in enumerate(holdings) if not index % 2]
     order.shuffle(gone)  # type: ignore[attr-defined]
     for holding in gone:
-        tally.remove(holding)
-    assert tally.model() == kept.model()
-    assert sorted(map(str, tally.messages())) == sorted(map(str, kept.messages()))
+        counter.remove(holding)
+    assert counter.model() == kept.model()
+    assert sorted(map(str, counter.messages())) == sorted(map(str, kept.messages()))
     for holding in holdings[1::2]:
-        tally.remove(holding)
-    assert not tally
+        counter.remove(holding)
+    assert not counter
 
 
 @given(st.lists(resource_lists(), max_size=8))
 def test_a_sum_is_shown_as_the_shared_model_shows_all_of_it(lists: list[list[Resource]]) -> None:
-    portions, tally = Portions(), Tally()
+    portions, counter = Portions(), ResourceCounter()
     for resources in lists:
-        tally.add(portions.split(resources))
-    assert tally.model() == jsonv0.resources_of(resource for resources in lists for resource in resources)
+        counter.add(portions.split(resources))
+    assert counter.model() == jsonv0.resources_of(resource for resources in lists for resource in resources)
 
 
 def test_revocable_resources_are_shown_apart() -> None:
     revocable = scalar("cpus", 1.5)
     revocable.revocable.SetInParent()
-    tally = Tally()
-    tally.add(Portions().split([revocable, scalar("cpus", 2)]))
-    assert tally.model() == {"cpus": 2.0, "cpus_revocable": 1.5, "mem": 0.0, "disk": 0.0, "gpus": 0.0}
+    counter = ResourceCounter()
+    counter.add(Portions().split([revocable, scalar("cpus", 2)]))
+    assert counter.model() == {"cpus": 2.0, "cpus_revocable": 1.5, "mem": 0.0, "disk": 0.0, "gpus": 0.0}
 
 
 def test_a_shared_volume_counts_once_however_many_use_it() -> None:
     volume = scalar("disk", 100)
     volume.shared.SetInParent()
-    tally = Tally()
+    counter = ResourceCounter()
     holding = Portions().split([volume])
-    tally.add(holding)
-    tally.add(holding)
-    assert tally.model()["disk"] == 100.0
-    assert tally.messages()[0].scalar.value == 100.0
+    counter.add(holding)
+    counter.add(holding)
+    assert counter.model()["disk"] == 100.0
+    assert counter.messages()[0].scalar.value == 100.0
 
 
 def test_resources_that_make_no_sense_are_shown_as_they_are_told() -> None:
-    tally = Tally()
+    counter = ResourceCounter()
     holding = Portions().split([scalar("cpus", -1), scalar("mem", 64)])
-    tally.add(holding)
-    assert tally.model() == {"cpus": -1.0, "mem": 64.0, "disk": 0.0, "gpus": 0.0}
-    tally.remove(holding)
-    assert not tally
+    counter.add(holding)
+    assert counter.model() == {"cpus": -1.0, "mem": 64.0, "disk": 0.0, "gpus": 0.0}
+    counter.remove(holding)
+    assert not counter
 
 
 def test_sets_are_shown_in_braces() -> None:
     labels = Resource(name="labels", type=Value.SET)
     labels.set.item.extend(["b", "a"])
-    tally = Tally()
-    tally.add(Portions().split([labels]))
-    assert model((tally, Tally()))["labels"] == "{a, b}"
+    counter = ResourceCounter()
+    counter.add(Portions().split([labels]))
+    assert model((counter, ResourceCounter()))["labels"] == "{a, b}"
 
 
 def test_resources_are_told_apart_by_the_role_of_their_last_reservation() -> None:
@@ -98,6 +98,6 @@ def test_resources_are_told_apart_by_the_role_of_their_last_reservation() -> Non
 
 
 def test_unreserved_resources_are_shown_with_the_role_that_stands_for_nobody() -> None:
-    tally = Tally()
-    tally.add(Portions().split([scalar("cpus", 1)]))
-    assert tally.messages()[0].role == "*"
+    counter = ResourceCounter()
+    counter.add(Portions().split([scalar("cpus", 1)]))
+    assert counter.messages()[0].role == "*"

@@ -90,7 +90,7 @@ class _Sum:
         return self.thousandths
 
 
-class Tally:
+class ResourceCounter:
     """A sum of holdings.
 
     Removing what was never added is a mistake of the caller, and an error.
@@ -159,12 +159,12 @@ class Tally:
         return totals
 
     def model(self) -> dict[str, object]:
-        """The sum in the form of Mesos' older endpoints (as `mezzo.jsonv0.resources` gives it of messages)."""
+        """The sum in the form of Mesos' legacy endpoints (as `mezzo.jsonv0.resources` gives it of messages)."""
         return model((self,))
 
 
-def model(tallies: Iterable[Tally]) -> dict[str, object]:
-    """The sum of several tallies in the form of Mesos' older endpoints: `{"cpus": 0.5, …, "ports": "[31000-32000]"}`.
+def model(counters: Iterable[ResourceCounter]) -> dict[str, object]:
+    """The sum of several counters in the form of Mesos' legacy endpoints: `{"cpus": 0.5, …, "ports": "[31000-32000]"}`.
 
     Scalars are numbers, ranges and sets text; revocable resources stand under `<name>_revocable`; cpus, mem, disk and
     gpus are always there.
@@ -172,8 +172,8 @@ def model(tallies: Iterable[Tally]) -> dict[str, object]:
     scalars = dict.fromkeys(jsonv0.ALWAYS, 0)
     spans: dict[str, set[tuple[int, int]]] = {}
     items: dict[str, set[str]] = {}
-    for tally in tallies:
-        for found in tally._sums.values():  # noqa: SLF001  tallies know one another
+    for counter in counters:
+        for found in counter._sums.values():  # noqa: SLF001  counters know one another
             template = found.template
             name = found.shown_name
             if template.type == Value.SCALAR:
@@ -194,11 +194,11 @@ def shown(resources: Iterable[Resource]) -> list[Resource]:
         return told
 
 
-def tally_of(resources: Iterable[Resource]) -> Tally:
+def count_resources(resources: Iterable[Resource]) -> ResourceCounter:
     """The sum of one list."""
-    tally = Tally()
-    tally.add(Portions().split(resources))
-    return tally
+    counter = ResourceCounter()
+    counter.add(Portions().split(resources))
+    return counter
 
 
 def reserved_to(resource: Resource) -> str | None:

@@ -1,4 +1,4 @@
-"""Mesos' older endpoints that change the cluster: each is a call of the v1 operator API in other clothes.
+"""Mesos' legacy endpoints that change the cluster: each is a call of the v1 operator API in another form.
 
 They are checked for form here; whether they can be done is the registry's to say.
 """
@@ -27,7 +27,7 @@ QUOTA_PATH = "/quota"
 FORM_FIELDS_MAX = 100
 
 
-class OlderWrites:
+class LegacyWrites:
     """Translates requests to calls and makes them."""
 
     def __init__(self, operator: OperatorApi) -> None:
