@@ -24,8 +24,10 @@ from mezzo.operator.v1.operator_pb2 import (
     StateChange,
     TaskAdded,
     TaskForgotten,
-    TaskList,
     TaskUpdated,
+)
+from mezzo.operator.v1.operator_pb2 import (
+    TaskList as ListKind,
 )
 from mezzo_gateway.state.records import (
     Agent,
@@ -36,7 +38,7 @@ from mezzo_gateway.state.records import (
     Holdings,
     OfferRecord,
     RoleRecord,
-    Shelf,
+    TaskList,
     TaskRecord,
 )
 from mezzo_gateway.state.resource_counter import Portions, shown
@@ -199,10 +201,10 @@ class Cluster:
         if holdings is not None and agent_id not in self.agents and not holdings.peers and not holdings.offered:
             del self.agent_holdings[agent_id]
 
-    def _touch_agent(self, agent_id: str) -> None:
+    def _invalidate_agent(self, agent_id: str) -> None:
         agent = self.agents.get(agent_id)
         if agent is not None:
-            agent.touch()
+            agent.invalidate()
 
     # ---------------------------------------------------------------------------------------------- frameworks
 
@@ -235,8 +237,8 @@ class Cluster:
         framework = self.framework(framework_id)
         if framework is None:
             return None
-        for shelf in framework.shelves:
-            for record in list(shelf.records.values()):
+        for task_list in framework.task_lists:
+            for record in list(task_list.records.values()):
                 self._forget_task(framework, record)
         for agent_id, executor_id in list(framework.executors):
             self._remove_executor(framework, agent_id, executor_id)
@@ -256,8 +258,8 @@ class Cluster:
         known = self._find(framework, task.task_id.value, task.agent_id.value, change.list)
         if known is not None:
             self._forget_task(framework, known)
-        self._put_on_shelf(framework, record)
-        self._count(framework, record)
+        self._add_to_list(framework, record)
+        self._count_in(framework, record)
         return TaskAppeared(record) if known is None else None
 
     def _task_updated(self, change: TaskUpdated) -> Fact | None:
@@ -268,7 +270,7 @@ class Cluster:
         task, status = record.task, change.status
         latest = change.latest if change.HasField("latest") else status
         is_news = task.state != latest.state or not task.statuses or task.statuses[-1].uuid != status.uuid
-        self._uncount(framework, record)
+        self._count_out(framework, record)
         task.state = latest.state
         _append_status(task, status)
         if change.unacknowledged:
@@ -276,23 +278,23 @@ class Cluster:
             if status.HasField("uuid"):
                 task.status_update_uuid = status.uuid
         if change.list and change.list != record.list:
-            self._take_off_shelf(framework, record)
+            self._remove_from_list(framework, record)
             record.list = change.list
-            self._put_on_shelf(framework, record)
-        self._count(framework, record)
+            self._add_to_list(framework, record)
+        self._count_in(framework, record)
         return TaskAdvanced(record, status) if is_news else None
 
     def _task_forgotten(self, change: TaskForgotten) -> Fact | None:
         framework = self.framework(change.framework_id.value)
         if framework is not None:
-            key = _shelf_key(change.list, change.task_id.value, change.agent_id.value)
-            record = _shelf(framework, change.list).records.get(key)
+            key = _list_key(change.list, change.task_id.value, change.agent_id.value)
+            record = _list_of(framework, change.list).records.get(key)
             if record is not None:
                 self._forget_task(framework, record)
         return None
 
     def _find(
-        self, framework: FrameworkRecord, task_id: str, agent_id: str, target: TaskList.ValueType
+        self, framework: FrameworkRecord, task_id: str, agent_id: str, target: ListKind.ValueType
     ) -> TaskRecord | None:
         """The task as it stands now. A completed task is another one, unless it is itself told of as completed."""
         found = framework.active.records.get(task_id) or framework.unreachable.records.get(task_id)
@@ -300,37 +302,37 @@ class Cluster:
             found = framework.finished.records.get((task_id, agent_id))
         return found
 
-    def _put_on_shelf(self, framework: FrameworkRecord, record: TaskRecord) -> None:
+    def _add_to_list(self, framework: FrameworkRecord, record: TaskRecord) -> None:
         task = record.task
-        _shelf(framework, record.list).records[_shelf_key(record.list, task.task_id.value, task.agent_id.value)] = (
+        _list_of(framework, record.list).records[_list_key(record.list, task.task_id.value, task.agent_id.value)] = (
             record
         )
 
-    def _take_off_shelf(self, framework: FrameworkRecord, record: TaskRecord) -> None:
-        task, shelf = record.task, _shelf(framework, record.list)
-        del shelf.records[_shelf_key(record.list, task.task_id.value, task.agent_id.value)]
-        shelf.touch()
+    def _remove_from_list(self, framework: FrameworkRecord, record: TaskRecord) -> None:
+        task, task_list = record.task, _list_of(framework, record.list)
+        del task_list.records[_list_key(record.list, task.task_id.value, task.agent_id.value)]
+        task_list.invalidate()
 
     def _forget_task(self, framework: FrameworkRecord, record: TaskRecord) -> None:
-        self._uncount(framework, record)
-        self._take_off_shelf(framework, record)
+        self._count_out(framework, record)
+        self._remove_from_list(framework, record)
         self._forget_holdings_of_nobody(record.task.agent_id.value)
 
-    def _count(self, framework: FrameworkRecord, record: TaskRecord) -> None:
+    def _count_in(self, framework: FrameworkRecord, record: TaskRecord) -> None:
         """Count a task in that is new or has changed, and have its JSON made again."""
         task = record.task
         agent_id = task.agent_id.value
-        _shelf(framework, record.list).touch()
-        record.touch()
+        _list_of(framework, record.list).invalidate()
+        record.invalidate()
         record.first_timestamp = task.statuses[0].timestamp if task.statuses else 0.0
         for holdings, peer in self._both_holdings(framework, agent_id):
             holdings.states[task.state] += 1
             holdings.peers[peer] += 1
             if record.holds_resources:
                 holdings.used.add(record.holding)
-        self._touch_agent(agent_id)
+        self._invalidate_agent(agent_id)
 
-    def _uncount(self, framework: FrameworkRecord, record: TaskRecord) -> None:
+    def _count_out(self, framework: FrameworkRecord, record: TaskRecord) -> None:
         task = record.task
         for holdings, peer in self._both_holdings(framework, task.agent_id.value):
             holdings.states[task.state] -= 1
@@ -351,7 +353,7 @@ class Cluster:
         for holdings, peer in self._both_holdings(framework, agent_id):
             holdings.peers[peer] += 1
             holdings.used.add(record.holding)
-        self._touch_agent(agent_id)
+        self._invalidate_agent(agent_id)
         return None
 
     def _executor_removed(self, change: ExecutorRemoved) -> Fact | None:
@@ -366,7 +368,7 @@ class Cluster:
         for holdings, peer in self._both_holdings(framework, agent_id):
             _release_peer(holdings, peer)
             holdings.used.remove(record.holding)
-        self._touch_agent(agent_id)
+        self._invalidate_agent(agent_id)
 
     # ----------------------------------------------------------------------------------------- offers and roles
 
@@ -380,7 +382,7 @@ class Cluster:
         self.offers[offer.id.value] = framework.offers[offer.id.value] = record
         framework.holdings.offered.add(record.holding)
         self._holdings_of_agent(offer.agent_id.value).offered.add(record.holding)
-        self._touch_agent(offer.agent_id.value)
+        self._invalidate_agent(offer.agent_id.value)
         return None
 
     def _offer_removed(self, change: OfferRemoved) -> Fact | None:
@@ -396,7 +398,7 @@ class Cluster:
         framework.holdings.offered.remove(record.holding)
         agent_id = record.offer.agent_id.value
         self._holdings_of_agent(agent_id).offered.remove(record.holding)
-        self._touch_agent(agent_id)
+        self._invalidate_agent(agent_id)
 
     def _role_changed(self, change: RoleChanged) -> Fact | None:
         if change.forgotten:
@@ -424,14 +426,14 @@ _APPLY: dict[str, Callable[[Cluster, Any], Fact | None]] = {
 }
 
 
-def _shelf(framework: FrameworkRecord, task_list: TaskList.ValueType) -> Shelf:
-    if task_list == TASK_LIST_UNREACHABLE:
+def _list_of(framework: FrameworkRecord, kind: ListKind.ValueType) -> TaskList:
+    if kind == TASK_LIST_UNREACHABLE:
         return framework.unreachable
-    return framework.finished if task_list == TASK_LIST_COMPLETED else framework.active
+    return framework.finished if kind == TASK_LIST_COMPLETED else framework.active
 
 
-def _shelf_key(task_list: TaskList.ValueType, task_id: str, agent_id: str) -> object:
-    return (task_id, agent_id) if task_list == TASK_LIST_COMPLETED else task_id
+def _list_key(kind: ListKind.ValueType, task_id: str, agent_id: str) -> object:
+    return (task_id, agent_id) if kind == TASK_LIST_COMPLETED else task_id
 
 
 def _release_peer(holdings: Holdings, peer: str) -> None:

@@ -22,7 +22,7 @@ from mezzo_gateway.state.records import (
     ExecutorRecord,
     FrameworkRecord,
     Holdings,
-    Shelf,
+    TaskList,
     TaskRecord,
     multi_role,
 )
@@ -156,9 +156,9 @@ def rendering_tasks(cluster: Cluster) -> Iterator[None]:
     After a fail-over that may be all of them: whoever serves others, too, does it in slices.
     """
     for framework in list(cluster.all_frameworks()):
-        for shelf in framework.shelves:
-            if shelf.legacy_joined is None:
-                for record in list(shelf.records.values()):
+        for task_list in framework.task_lists:
+            if task_list.legacy_joined is None:
+                for record in list(task_list.records.values()):
                     if record.legacy_json is None:
                         task_json(record)
                         yield
@@ -205,17 +205,17 @@ def _tasks_asked_for(cluster: Cluster, query: TasksQuery) -> Iterator[TaskRecord
         framework = cluster.framework(query.framework_id)
         wanted = (framework,) if framework else ()
     for framework in wanted:
-        for shelf in framework.shelves:
+        for task_list in framework.task_lists:
             if query.task_id is None:
-                yield from shelf.records.values()
+                yield from task_list.records.values()
             else:
-                yield from (r for r in shelf.records.values() if r.task.task_id.value == query.task_id)
+                yield from (r for r in task_list.records.values() if r.task.task_id.value == query.task_id)
 
 
-def _shelf_json(shelf: Shelf) -> orjson.Fragment:
-    if shelf.legacy_joined is None:
-        shelf.legacy_joined = b"[" + b",".join([task_json(record) for record in shelf.records.values()]) + b"]"
-    return orjson.Fragment(shelf.legacy_joined)
+def _list_json(task_list: TaskList) -> orjson.Fragment:
+    if task_list.legacy_joined is None:
+        task_list.legacy_joined = b"[" + b",".join([task_json(record) for record in task_list.records.values()]) + b"]"
+    return orjson.Fragment(task_list.legacy_joined)
 
 
 # --------------------------------------------------------------------------------------------------------- agents
@@ -346,9 +346,9 @@ def _framework(record: FrameworkRecord) -> dict[str, object]:
         "unregistered_time": framework.unregistered_time.nanoseconds / NANOSECONDS,
         "resources": model((record.holdings.used, record.holdings.offered)),
         **({"roles": list(info.roles)} if multi_role(info) else {"role": info.role}),
-        "tasks": _shelf_json(record.active),
-        "unreachable_tasks": _shelf_json(record.unreachable),
-        "completed_tasks": _shelf_json(record.finished),
+        "tasks": _list_json(record.active),
+        "unreachable_tasks": _list_json(record.unreachable),
+        "completed_tasks": _list_json(record.finished),
         "offers": [_offer(offer.offer) for offer in record.offers.values()],
         "executors": [_executor(executor) for executor in record.executors.values()],
         "offer_constraints": jsonpb.to_dict(framework.offer_constraints),

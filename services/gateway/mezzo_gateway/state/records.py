@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from mesos.v1.master.master_pb2 import Response
 from mesos.v1.mesos_pb2 import ExecutorInfo, FrameworkInfo, Offer, Task
-from mezzo.operator.v1.operator_pb2 import TASK_LIST_ACTIVE, TaskList
+from mezzo.operator.v1.operator_pb2 import TASK_LIST_ACTIVE
+from mezzo.operator.v1.operator_pb2 import TaskList as ListKind
 from mezzo.task_states import TERMINAL
 from mezzo_gateway.state.resource_counter import Holding, ResourceCounter
 
@@ -21,9 +22,9 @@ class TaskRecord:
 
     __slots__ = ("first_timestamp", "holding", "legacy_json", "list", "task", "v1_json", "v1_wire")
 
-    def __init__(self, task: Task, task_list: TaskList.ValueType, holding: Holding) -> None:
+    def __init__(self, task: Task, kind: ListKind.ValueType, holding: Holding) -> None:
         self.task = task
-        self.list = task_list
+        self.list = kind
         self.holding = holding
         # When it was first heard of, in seconds since the epoch; 0 before that.
         self.first_timestamp = 0.0
@@ -31,7 +32,7 @@ class TaskRecord:
         self.v1_json: bytes | None = None
         self.v1_wire: bytes | None = None
 
-    def touch(self) -> None:
+    def invalidate(self) -> None:
         """Forget what was rendered."""
         self.legacy_json = self.v1_json = self.v1_wire = None
 
@@ -41,7 +42,7 @@ class TaskRecord:
         return self.list == TASK_LIST_ACTIVE and self.task.state not in TERMINAL
 
 
-class Shelf:
+class TaskList:
     """The tasks of one list of one framework, in order of arrival, with their JSON joined while nothing has changed."""
 
     __slots__ = ("legacy_joined", "records", "v1_joined")
@@ -52,7 +53,7 @@ class Shelf:
         self.legacy_joined: bytes | None = None
         self.v1_joined: bytes | None = None
 
-    def touch(self) -> None:
+    def invalidate(self) -> None:
         """Forget the joined JSON."""
         self.legacy_joined = self.v1_joined = None
 
@@ -106,7 +107,7 @@ class AgentRecord:
     v1_json: bytes | None = None
     v1_wire: bytes | None = None
 
-    def touch(self) -> None:
+    def invalidate(self) -> None:
         """Forget what says what is used and offered."""
         self.legacy_json = self.full_json = self.v1_json = self.v1_wire = None
 
@@ -133,15 +134,15 @@ class FrameworkRecord:
     message: Framework | None = None
     client_address: str = ""
     completed: bool = False
-    active: Shelf = field(default_factory=Shelf)
-    unreachable: Shelf = field(default_factory=Shelf)
-    finished: Shelf = field(default_factory=Shelf)
+    active: TaskList = field(default_factory=TaskList)
+    unreachable: TaskList = field(default_factory=TaskList)
+    finished: TaskList = field(default_factory=TaskList)
     executors: dict[tuple[str, str], ExecutorRecord] = field(default_factory=dict)
     offers: dict[str, OfferRecord] = field(default_factory=dict)
     holdings: Holdings = field(default_factory=Holdings)
 
     @property
-    def shelves(self) -> tuple[Shelf, Shelf, Shelf]:
+    def task_lists(self) -> tuple[TaskList, TaskList, TaskList]:
         """Its lists of tasks: active, unreachable, completed."""
         return self.active, self.unreachable, self.finished
 

@@ -10,7 +10,7 @@ from mesos.v1.master.master_pb2 import Response
 from mesos.v1.mesos_pb2 import Value, WeightInfo
 from mezzo import jsonpb
 from mezzo_gateway.state.cluster import Cluster
-from mezzo_gateway.state.records import Agent, AgentRecord, Framework, FrameworkRecord, Shelf, TaskRecord
+from mezzo_gateway.state.records import Agent, AgentRecord, Framework, FrameworkRecord, TaskList, TaskRecord
 from mezzo_gateway.state.roles import USUAL_WEIGHT, role_rows
 
 # ---------------------------------------------------------------------------------------------------------- JSON
@@ -45,13 +45,13 @@ def tasks_json(cluster: Cluster) -> bytes:
 def _tasks_pieces(cluster: Cluster) -> list[bytes]:
     """The same in pieces: they may be a hundred megabytes, and are joined once."""
 
-    def listed(shelf_of: Callable[[FrameworkRecord], Shelf]) -> Iterator[bytes]:
+    def listed(list_of: Callable[[FrameworkRecord], TaskList]) -> Iterator[bytes]:
         comma = b""
         for framework in cluster.all_frameworks():
-            shelf = _shelf_json(shelf_of(framework))
-            if shelf:
+            task_list = _list_json(list_of(framework))
+            if task_list:
                 yield comma
-                yield shelf
+                yield task_list
                 comma = b","
 
     return [
@@ -91,9 +91,9 @@ def executors_json(cluster: Cluster) -> bytes:
 def rendering(cluster: Cluster) -> Iterator[None]:
     """Makes the JSON that the next answer would have to make, one task or agent at each step."""
     for framework in list(cluster.all_frameworks()):
-        for shelf in framework.shelves:
-            if shelf.v1_joined is None:
-                for record in list(shelf.records.values()):
+        for task_list in framework.task_lists:
+            if task_list.v1_joined is None:
+                for record in list(task_list.records.values()):
                     if record.v1_json is None:
                         task_json(record)
                         yield
@@ -110,10 +110,10 @@ def task_json(record: TaskRecord) -> bytes:
     return record.v1_json
 
 
-def _shelf_json(shelf: Shelf) -> bytes:
-    if shelf.v1_joined is None:
-        shelf.v1_joined = b",".join([task_json(record) for record in shelf.records.values()])
-    return shelf.v1_joined
+def _list_json(task_list: TaskList) -> bytes:
+    if task_list.v1_joined is None:
+        task_list.v1_joined = b",".join([task_json(record) for record in task_list.records.values()])
+    return task_list.v1_joined
 
 
 def _agent_json(cluster: Cluster, record: AgentRecord) -> bytes:

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from mesos.v1.master.master_pb2 import Event, Response
 from mezzo_gateway.state import v1
 from mezzo_gateway.state.cluster import Cluster
-from mezzo_gateway.state.records import AgentRecord, FrameworkRecord, Shelf, TaskRecord
+from mezzo_gateway.state.records import AgentRecord, FrameworkRecord, TaskList, TaskRecord
 
 # Of a field that has a length: strings, bytes, messages (https://protobuf.dev/programming-guides/encoding/).
 LENGTH_DELIMITED = 2
@@ -47,8 +47,8 @@ def state(cluster: Cluster) -> bytes:
 def tasks(cluster: Cluster) -> bytes:
     """The value of `get_tasks`."""
 
-    def of(shelf: Shelf) -> Iterable[bytes]:
-        return map(_task, shelf.records.values())
+    def of(task_list: TaskList) -> Iterable[bytes]:
+        return map(_task, task_list.records.values())
 
     lists: dict[str, list[bytes]] = {"tasks": [], "completed_tasks": [], "unreachable_tasks": []}
     for framework in cluster.all_frameworks():
@@ -86,8 +86,8 @@ def rendering(cluster: Cluster) -> Iterator[None]:
 
 
 def _rendering_tasks(framework: FrameworkRecord) -> Iterator[None]:
-    for shelf in framework.shelves:
-        for record in list(shelf.records.values()):
+    for task_list in framework.task_lists:
+        for record in list(task_list.records.values()):
             if record.v1_wire is None:
                 _task(record)
                 yield
