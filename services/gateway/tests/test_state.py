@@ -102,14 +102,14 @@ def test_an_answer_is_made_again_only_after_a_change(copy: StateCopy) -> None:
         made.append(len(cluster.agents))
         return orjson.dumps(made)
 
-    assert copy.answer("agents", make) == copy.answer("agents", make) == b"[1]"
+    assert copy.cached("agents", make) == copy.cached("agents", make) == b"[1]"
     copy.apply([agent_changed("S7")])
-    assert copy.answer("agents", make) == b"[1,2]"
+    assert copy.cached("agents", make) == b"[1,2]"
 
 
 def test_there_is_no_answer_before_the_first_snapshot() -> None:
     with pytest.raises(LookupError):
-        StateCopy().answer("state", lambda _: b"")
+        StateCopy().cached("state", lambda _: b"")
 
 
 def test_a_running_task_uses_its_resources_and_a_finished_one_does_not(copy: StateCopy) -> None:

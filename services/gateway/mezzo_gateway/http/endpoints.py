@@ -115,12 +115,12 @@ class MiscEndpoints:
         """The maintenance schedule; POST replaces it."""
         if request.method == hdrs.METH_POST:
             return await self._writes.maintenance_schedule(request)
-        answer = await self._operator.ask_or_empty(Call(type=Call.GET_MAINTENANCE_SCHEDULE))
+        answer = await self._operator.call_or_empty(Call(type=Call.GET_MAINTENANCE_SCHEDULE))
         return json_response(request, jsonpb.to_dict(answer.get_maintenance_schedule.schedule))
 
     async def maintenance_status(self, request: web.Request) -> web.Response:
         """What is in maintenance or about to be."""
-        answer = await self._operator.ask_or_empty(Call(type=Call.GET_MAINTENANCE_STATUS))
+        answer = await self._operator.call_or_empty(Call(type=Call.GET_MAINTENANCE_STATUS))
         return json_response(request, jsonpb.to_dict(answer.get_maintenance_status.status))
 
 

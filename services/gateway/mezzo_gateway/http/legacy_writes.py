@@ -111,7 +111,7 @@ class LegacyWrites:
         return await self._make(call)
 
     async def _make(self, call: Call, status: int = 200) -> web.Response:
-        await self._operator.ask(call)
+        await self._operator.call(call)
         return web.Response(status=status)
 
 

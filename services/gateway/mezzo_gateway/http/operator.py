@@ -119,9 +119,9 @@ class OperatorApi:
         if call.type == Call.UNKNOWN:
             raise InvalidRequest("type", "is missing, or names no call of the operator API")
         answer_format(request)
-        return await self._answers.get(call.type, self._ask)(request, call)
+        return await self._answers.get(call.type, self._forward)(request, call)
 
-    async def ask(self, call: Call) -> Response:
+    async def call(self, call: Call) -> Response:
         """Have the registry answer. Raises what it says against the call."""
         try:
             return await self._registry.operator_call(call)
@@ -130,17 +130,17 @@ class OperatorApi:
                 raise
             raise InvalidRequest("", str(error)) from None
 
-    async def ask_or_empty(self, call: Call) -> Response:
+    async def call_or_empty(self, call: Call) -> Response:
         """What the registry answers; a registry that does not know of such things has none of them."""
         try:
-            return await self.ask(call)
+            return await self.call(call)
         except Unimplemented:
             return _EMPTY[call.type]
 
     async def configured(self, call_type: Call.Type.ValueType) -> Response:
         """Weights or quotas: as the registry has them, or else as the copy has. Raises NotLeading without a copy."""
         try:
-            return await self.ask(Call(type=call_type))
+            return await self.call(Call(type=call_type))
         except Unavailable:
             member, make = _CONFIGURED[call_type]
             response = Response(type=Response.Type.Value(Call.Type.Name(call_type)))
@@ -149,12 +149,12 @@ class OperatorApi:
 
     # ------------------------------------------------------------------------------------------------- answers
 
-    async def _ask(self, request: web.Request, call: Call) -> web.Response:
-        response = await self.ask(call)
+    async def _forward(self, request: web.Request, call: Call) -> web.Response:
+        response = await self.call(call)
         return message_response(request, response) if response.HasField("type") else web.Response()
 
     async def _or_empty(self, request: web.Request, call: Call) -> web.Response:
-        return message_response(request, await self.ask_or_empty(call))
+        return message_response(request, await self.call_or_empty(call))
 
     async def _table(self, request: web.Request, call: Call) -> web.Response:
         table, name = _TABLES[call.type], Call.Type.Name(call.type)
@@ -162,11 +162,11 @@ class OperatorApi:
         if table.is_long:
             await self._reads.render(v1.rendering if in_json else v1_wire.rendering)
         if in_json:
-            value = self._reads.kept(name, table.json)
+            value = self._reads.cached(name, table.json)
             body = b'{"type":"%b","%b":%b}' % (name.encode(), table.member.encode(), value)
             answer = json_bytes_response(request, body)
         else:
-            value = self._reads.kept(f"{name} in protobuf", table.wire)
+            value = self._reads.cached(f"{name} in protobuf", table.wire)
             answer = protobuf_bytes_response(request, v1_wire.answer(Response.Type.Value(name), table.member, value))
         answer.headers.update(self._reads.headers())
         return answer
@@ -204,12 +204,12 @@ class OperatorApi:
         call = Call(type=Call.SET_LOGGING_LEVEL)
         call.set_logging_level.level = level
         call.set_logging_level.duration.nanoseconds = round(seconds * NANOSECONDS)
-        await self.ask(call)
+        await self.call(call)
 
     async def log_level(self) -> int:
         """The level of the leading registry; while nobody leads, or one of an earlier version, of this gateway."""
         try:
-            return (await self.ask(Call(type=Call.GET_LOGGING_LEVEL))).get_logging_level.level
+            return (await self.call(Call(type=Call.GET_LOGGING_LEVEL))).get_logging_level.level
         except (Unavailable, Unimplemented):
             return self._log_level.level
 

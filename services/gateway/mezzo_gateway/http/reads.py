@@ -78,13 +78,13 @@ class Reads:
 
     def _whole(self, name: str, make: Callable[[Cluster], bytes]) -> Handler:
         async def answer(request: web.Request) -> web.Response:
-            return self._json(request, self.kept(name, make))
+            return self._json(request, self.cached(name, make))
 
         return answer
 
-    def kept(self, name: str, make: Callable[[Cluster], bytes]) -> bytes:
+    def cached(self, name: str, make: Callable[[Cluster], bytes]) -> bytes:
         self.cluster()
-        return self._registry.copy.answer(name, make)
+        return self._registry.copy.cached(name, make)
 
     def _json(self, request: web.Request, body: bytes) -> web.Response:
         response = json_bytes_response(request, body)
@@ -93,24 +93,26 @@ class Reads:
 
     async def _state(self, request: web.Request) -> web.Response:
         await self.render(legacy.rendering_tasks, legacy.rendering_agents)
-        return self._json(request, self.kept("state", lambda cluster: legacy.state(cluster, self._build, self.flags())))
+        return self._json(
+            request, self.cached("state", lambda cluster: legacy.state(cluster, self._build, self.flags()))
+        )
 
     async def _state_summary(self, request: web.Request) -> web.Response:
         await self.render(legacy.rendering_summaries)
-        return self._json(request, self.kept("state-summary", legacy.state_summary))
+        return self._json(request, self.cached("state-summary", legacy.state_summary))
 
     async def _slaves(self, request: web.Request) -> web.Response:
         agent_id = request.query.get("slave_id")
         if agent_id is None:
             await self.render(legacy.rendering_agents_in_full)
-            return self._json(request, self.kept("slaves", legacy.slaves))
+            return self._json(request, self.cached("slaves", legacy.slaves))
         return self._json(request, legacy.slaves(self.cluster(), agent_id))
 
     async def _frameworks(self, request: web.Request) -> web.Response:
         await self.render(legacy.rendering_tasks)
         framework_id = request.query.get("framework_id")
         if framework_id is None:
-            return self._json(request, self.kept("frameworks", legacy.frameworks))
+            return self._json(request, self.cached("frameworks", legacy.frameworks))
         return self._json(request, legacy.frameworks(self.cluster(), framework_id))
 
     async def _tasks(self, request: web.Request) -> web.Response:

@@ -76,7 +76,7 @@ class StateCopy:
         if self.stale_since is None:
             self.stale_since = now
 
-    def answer(self, name: str, make: Callable[[Cluster], bytes]) -> bytes:
+    def cached(self, name: str, make: Callable[[Cluster], bytes]) -> bytes:
         """What `make` makes of the copy that is shown; made again only if something has changed.
 
         Raises LookupError before the first snapshot.
