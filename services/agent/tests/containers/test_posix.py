@@ -257,8 +257,11 @@ async def test_a_task_that_exceeds_a_limit_is_ended_by_it(containers: PosixConta
 @pytest.mark.parametrize(
     ("limit", "complaint"),
     [
-        (mesos.RLimitInfo.RLimit(type=mesos.RLimitInfo.RLimit.RLMT_CORE, soft=1), "both, or neither"),
-        (mesos.RLimitInfo.RLimit(type=mesos.RLimitInfo.RLimit.RLMT_CORE, soft=2, hard=1), "more than the hard limit"),
+        (mesos.RLimitInfo.RLimit(type=mesos.RLimitInfo.RLimit.RLMT_CORE, soft=1), "soft and hard must be set together"),
+        (
+            mesos.RLimitInfo.RLimit(type=mesos.RLimitInfo.RLimit.RLMT_CORE, soft=2, hard=1),
+            "must not exceed the hard limit",
+        ),
         (mesos.RLimitInfo.RLimit(soft=2, hard=1), r"rlimits\[0\].type"),
     ],
 )
