@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from mezzo.errors import shorten
+from mezzo_chassis import trace
 from mezzo_chassis.errors import Exit, StartupError, in_one_line
 from mezzo_chassis.log import get_logger
 
@@ -66,6 +67,7 @@ def run(
     `serve` starts everything, waits for `lifecycle.stopping`, and ends everything.
     """
     try:
+        trace.begin(service)
         asyncio.run(_run(serve, signals))
     except StartupError as error:
         print(f"mezzo {service}: {shorten(in_one_line(str(error)))}", file=sys.stderr, flush=True)

@@ -25,6 +25,7 @@ from pathlib import Path
 from mezzo import private_files
 from mezzo.agent.v1.checkpoint_pb2 import CheckpointRecord
 from mezzo_agent.adapters import journal_format
+from mezzo_chassis import trace
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.log import get_logger
 
@@ -142,8 +143,12 @@ class Journal:
 
     async def commit(self, records: Sequence[CheckpointRecord]) -> None:
         """Return when they are on the disk, all of them. Raises OSError, and then none of them is."""
+        for record in records:
+            trace.hop("decided", record)
         bodies = list(journal_format.appends(records))
         await asyncio.get_running_loop().run_in_executor(self._thread, self._append, bodies)
+        for record in records:
+            trace.hop("on disk", record)
 
     async def rewrite(self, records: Iterable[CheckpointRecord]) -> None:
         """Replace the whole by a shorter journal. Raises OSError, and then the old one stays."""

@@ -46,6 +46,7 @@ from mezzo_agent.ports import (
     Termination,
     reason_of,
 )
+from mezzo_chassis import trace
 
 _log = structlog.get_logger(__name__)
 
@@ -139,11 +140,13 @@ class PosixContainerizer:
             check_id(runtime.new_name(folder.path), "container_id")
         except InvalidRequest as error:
             raise _launch_error(str(error)) from None
+        trace.hop("launch begins", config.container_id)
         container = _Container(config.container_id, folder, config.sandbox)
         self._containers[container.id] = container
         container.starting = asyncio.create_task(self._start(container, config))
         try:
             processes = await container.starting
+            trace.hop("start seen", container.id)
             self._supervise(container, processes)
         except BaseException as error:
             left = await self._undo(container)
@@ -172,6 +175,7 @@ class PosixContainerizer:
             await self._fetch(config, credentials)
         environment = dict(config.environment)
         order = Order(container.folder.path, program, argv, environment, config.sandbox, credentials, rlimits)
+        trace.hop("folders made", container.id)
         for _ in range(LAUNCH_ATTEMPTS_MAX):
             launcher = await self._launchers.current()
             try:
@@ -228,6 +232,7 @@ class PosixContainerizer:
     async def _see_out(self, container: _Container, supervision: Supervision) -> None:
         try:
             found = await supervision.wait()
+            trace.hop("end seen", container.id)
         except Exception as error:  # noqa: BLE001  whoever waits for the container must learn of its end
             _log.exception("cannot find out how a container ended", container_id=container.id)
             self.counts.destroy_errors += 1

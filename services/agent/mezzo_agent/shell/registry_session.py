@@ -13,6 +13,7 @@ from mezzo.agent.v1 import agent_session_pb2_grpc as service
 from mezzo.errors import MezzoError, NotLeading
 from mezzo_agent.core.events import RegistryMessageReceived, SessionClosed, SessionOpened
 from mezzo_agent.shell.turns import Turns
+from mezzo_chassis import trace
 from mezzo_chassis.leadership import LeaderDetector, Superseded, while_leading
 from mezzo_chassis.leadership.latest_value import LatestValue
 from mezzo_chassis.log import get_logger
@@ -52,6 +53,7 @@ class RegistrySession:
         """Queue a message; lost without a stream, and the next snapshot makes it good."""
         if self._outbox is not None:
             self._outbox.put(message)
+            trace.hop("sent", message)
 
     async def run(self, turns: Turns) -> None:
         """Hold a session with the leading registry, one after the other, until cancelled."""
@@ -137,6 +139,7 @@ class RegistrySession:
                 if response is None:
                     return
                 for message in response.messages:
+                    trace.hop("received", message)
                     if message.WhichOneof("message") == "registered" and heartbeats is None:
                         silence_max = message.registered.heartbeat_timeout_seconds or silence_max
                         interval = message.registered.heartbeat_interval_seconds or silence_max / 5

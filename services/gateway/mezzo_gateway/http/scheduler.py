@@ -10,6 +10,7 @@ from aiohttp import web
 from mesos.v1.scheduler.scheduler_pb2 import Call, Event
 from mezzo.errors import Conflict, InvalidRequest, MezzoError, NotFound, NotLeading
 from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, SubscribeRequest, SubscribeResponse
+from mezzo_chassis import trace
 from mezzo_chassis.http.exchange import Format, answer_format, read_message
 from mezzo_chassis.http.routes import CORRELATION_HEADER
 from mezzo_chassis.http.streams import RecordStream
@@ -39,6 +40,7 @@ class SchedulerApi:
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         """Answer one call."""
         call = await read_message(request, Call)
+        trace.hop("call parsed", call)
         if call.type == Call.UNKNOWN:
             raise InvalidRequest("type", "is missing, or names no call of the scheduler API")
         stream_id = request.headers.get(STREAM_ID_HEADER)
@@ -75,6 +77,7 @@ class SchedulerApi:
         except (NotFound, Conflict) as error:
             # Mesos knows no 404 and no 409 here: a framework or a stream that is not there is a wrong call.
             raise InvalidRequest("", str(error)) from None
+        trace.hop("call admitted", call.call)
         # As Mesos answers: what a call brings about comes as events, save for this one, which is applied by now.
         return web.Response(status=200 if call.call.type == Call.UPDATE_FRAMEWORK else 202)
 
@@ -112,6 +115,8 @@ class SchedulerApi:
 
     async def _write(self, stream: RecordStream, events: Sequence[Event]) -> None:
         for event in events:
+            trace.hop("event received", event)
             # A chunk of its own for each, as Mesos does: there are clients that take a chunk for a record.
             await stream.write((event,))
+            trace.hop("event written", event)
         self._metrics.events.inc(len(events))

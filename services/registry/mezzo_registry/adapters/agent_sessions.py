@@ -7,6 +7,7 @@ from typing import Any
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.agent.v1 import agent_session_pb2_grpc
 from mezzo.errors import InvalidRequest, LimitExceeded
+from mezzo_chassis import trace
 from mezzo_chassis.log import get_logger
 from mezzo_registry.core import events
 from mezzo_registry.shell.current_term import CurrentTerm
@@ -61,6 +62,7 @@ async def _read(
         async for request in requests:
             batch: list[events.Event] = []
             for message in request.messages:
+                trace.hop("received", message)
                 which = message.WhichOneof("message")
                 if not registered:
                     if which != "register":

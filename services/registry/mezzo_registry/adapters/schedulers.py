@@ -8,6 +8,7 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.errors import LimitExceeded, MezzoError, shorten
 from mezzo.scheduler.v1 import scheduler_pb2 as service
 from mezzo.scheduler.v1 import scheduler_pb2_grpc
+from mezzo_chassis import trace
 from mezzo_chassis.errors import grpc_status
 from mezzo_chassis.log import correlation_id
 from mezzo_registry.core import events
@@ -70,6 +71,8 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
             events.FrameworkCalled(term.number(), each.call.stream_id, each.call.call, each.correlation_id)
             for each in calls
         ]
+        for event in called:
+            trace.hop("call received", event.call)
         refused = await term.admit_all(called)
         response = service.CallStreamResponse()
         for numbered, event in zip(calls, called, strict=True):

@@ -3,6 +3,7 @@
 from typing import Generic, TypeVar
 
 from mezzo.operator.v1 import operator_pb2 as operator
+from mezzo_chassis import trace
 from mezzo_chassis.outbox import Outbox, Overflow
 
 M = TypeVar("M")
@@ -35,6 +36,7 @@ class Stream(Generic[M]):
         self.quiet = False
         self.begun = True
         self.outbox.put(message)
+        trace.hop("decided", message)
 
     def close(self, error: Exception | None = None) -> None:
         """End the stream after what was sent before."""

@@ -13,8 +13,9 @@ process that the task leaves behind (it is a child subreaper), writes the exit s
 the tree and ends. A task therefore never lacks a parent that will write down how it ended, unless the monitor itself is
 killed.
 
-This file is run by its path (`python -I -S launcher.py <reports fd>`) and must import nothing of mezzo_agent, nor
-anything else that a monitor can do without: each monitor carries it along. What both sides agree on, in full:
+This file is run by its path (`python -I -S launcher.py <reports fd> <trace file>`) and must import nothing of
+mezzo_agent, nor anything else that a monitor can do without: each monitor carries it along. What both sides agree on,
+in full:
 
 - Orders arrive on standard input: four bytes, little endian, the length of the body; then the body, a `marshal` of
   `(token, folder, program, argv, environment, sandbox, credentials, rlimits)`. Agent and launcher are the same
@@ -77,6 +78,9 @@ Order = tuple[
 class Monitor:
     """Parent of one task: starts it, waits for it, writes down how it ended, leaves nothing behind."""
 
+    trace = ""
+    """The file for hops (mezzo_chassis.trace); "" for none."""
+
     def __init__(self, order: Order, reports: int) -> None:
         self.token, self.folder, self.program, self.argv, self.environment, self.sandbox = order[:6]
         self.credentials, self.rlimits = order[6:]
@@ -85,7 +89,15 @@ class Monitor:
         self.failed = False
         self.sweeping = False
 
+    def hop(self, name: str) -> None:
+        """Note the time, for `mezzo_chassis.trace`."""
+        if self.trace:
+            container, _, _ = self.folder.rpartition("/")[2].rpartition("@")
+            with open(self.trace, "ab", buffering=0) as file:
+                file.write(f"{time.monotonic_ns()}\t{name}\t\t{container}\n".encode())
+
     def run(self) -> None:
+        self.hop("monitor runs")
         os.setsid()
         become_subreaper()
         os.umask(0o022)
@@ -118,12 +130,14 @@ class Monitor:
         if not self.record(target):
             self.report(ABANDONED, "launch cancelled before the container started")
             os._exit(0)  # the task reads the end of `go` and ends by itself
+        self.hop("task recorded")
         os.write(go_write, b"g")
         os.close(go_write)
         os.close(go_read)  # not earlier: writing to a task that has failed already must not fail
         failure = read_all(failure_read).decode(errors="replace")
         if failure:
             return failure
+        self.hop("program runs")
         self.report(STARTED, target)
         return None
 
@@ -192,6 +206,7 @@ class Monitor:
             if pid == 0:
                 return True
             if pid == self.task:
+                self.hop("task ended")
                 if not self.failed:
                     self.write_exit(status, "")
                 self.sweeping = True
@@ -367,6 +382,7 @@ def main() -> None:
     gc.freeze()
     reports = int(sys.argv[1])
     os.set_inheritable(reports, False)  # no task may hold it
+    Monitor.trace = sys.argv[2]
     Launcher(reports).run()
 
 

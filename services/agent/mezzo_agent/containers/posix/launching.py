@@ -18,6 +18,7 @@ from mezzo import private_files
 from mezzo_agent.adapters.users import Credentials
 from mezzo_agent.containers.posix.launcher import ABANDONED, ENDED, FAILED, ORDER_BYTES_MAX, STARTED
 from mezzo_agent.containers.posix.runtime import Processes
+from mezzo_chassis import trace
 
 _log = structlog.get_logger(__name__)
 
@@ -90,7 +91,7 @@ class Launcher:
         self._reports, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, open(self._log_file, "ab", opener=private_files.opener) as log:  # noqa: ASYNC230  once
             self._process = subprocess.Popen(  # noqa: ASYNC220  the vfork takes a millisecond, once
-                [sys.executable, "-I", "-S", str(PROGRAM), str(theirs.fileno())],
+                [sys.executable, "-I", "-S", str(PROGRAM), str(theirs.fileno()), trace.file_of("launcher")],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
