@@ -85,6 +85,10 @@ parity: .venv/installed ## Count which behaviours that Mesos' own tests name are
 bench: .venv/installed ## Measure, beside the published figures, and write docs/benchmarks.md
 	@$(PYTHON) -m tests.bench $(ARGS)
 
+.PHONY: trace
+trace: .venv/installed ## Print where the time of one launch goes, hop by hop, and what CPU each process spends on it
+	@$(PYTHON) -m tests.bench.trace $(ARGS)
+
 .PHONY: docs
 docs: .venv/installed ## Write what is written from the code: docs/metrics.md and the dashboards
 	@$(PYTHON) -m scripts.metrics_reference

@@ -1,0 +1,243 @@
+"""`make trace`: where the time of one ACCEPT → RUNNING → FINISHED goes, hop by hop and process by process."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.scheduler import scheduler_pb2 as v1
+from mezzo.http import JSON
+from mezzo.resources import Resources
+from mezzo.scheduler import HttpTransport, SchedulerClient
+from mezzo_chassis import trace
+from tests.bench.agent_bench import NEEDED, command
+from tests.cluster import Cluster
+
+WARM_UP_TASKS = 50
+PATIENCE_SECONDS = 300
+QUIET_SECONDS = 0.5
+"""After the last task: monitors end, and what they used is added to what their parent waited for."""
+FRAMEWORK = "framework"
+MONITORS = "monitors and tasks"
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A point that a task passes: which process, where in it, and what was on its way."""
+
+    process: str
+    name: str
+    what: str
+
+
+@dataclass(slots=True)
+class Framework:
+    """Launches tasks, so many at a time, and notes when it said and heard what."""
+
+    count: int
+    at_a_time: int
+    prefix: str
+    launched: int = 0
+    finished: int = 0
+    began: float = 0.0
+    hops: list[tuple[int, Hop, str]] = field(default_factory=list)
+    # The task of each container.
+    containers: dict[str, str] = field(default_factory=dict)
+
+    async def run(self, url: str) -> float:
+        """Seconds from the first ACCEPT to the last TASK_FINISHED."""
+        info = mesos.FrameworkInfo(user="", name="trace")
+        async with SchedulerClient(HttpTransport(url, JSON), info) as scheduler, asyncio.timeout(PATIENCE_SECONDS):
+            async for event in scheduler.events():
+                if event.type == v1.Event.OFFERS:
+                    await self._launch(scheduler, event.offers.offers)
+                elif event.type == v1.Event.UPDATE:
+                    await self._take(scheduler, event.update.status)
+                if self.finished == self.count:
+                    break
+            seconds = time.perf_counter() - self.began
+            await scheduler.teardown()
+        return seconds
+
+    async def _launch(self, scheduler: SchedulerClient, offers: Sequence[mesos.Offer]) -> None:
+        self.began = self.began or time.perf_counter()
+        for offer in offers:
+            room = int(Resources.of(offer.resources).unallocated().get("cpus") // NEEDED.get("cpus"))
+            room = min(room, self.at_a_time, self.count - self.launched)
+            tasks = [command(f"{self.prefix}-{self.launched + number}", offer.agent_id) for number in range(room)]
+            self.launched += len(tasks)
+            for task in tasks:
+                self._note("said", "ACCEPT", task.task_id.value)
+            await scheduler.launch(offer, tasks, 0)
+
+    async def _take(self, scheduler: SchedulerClient, status: mesos.TaskStatus) -> None:
+        task_id = status.task_id.value
+        self._note("heard", mesos.TaskState.Name(status.state), task_id)
+        self.containers[status.container_status.container_id.value] = task_id
+        self.finished += status.state == mesos.TASK_FINISHED
+        self._note("said", "ACKNOWLEDGE", task_id)
+        await scheduler.acknowledge(status)
+
+    def _note(self, name: str, what: str, task_id: str) -> None:
+        self.hops.append((time.monotonic_ns(), Hop(FRAMEWORK, name, what), task_id))
+
+
+# ------------------------------------------------------------------------------------------------------------- hops
+
+
+def recorded(folder: Path) -> Iterator[tuple[int, Hop, str]]:
+    """Every hop that the services have written: its time in nanoseconds, and whose it was."""
+    for path in folder.glob(f"*{trace.SUFFIX}"):
+        for line in path.read_text().splitlines():
+            nanoseconds, name, what, whose = line.split("\t")
+            yield int(nanoseconds), Hop(path.stem, name, what), whose
+
+
+def milliseconds_after_accept(hops: Iterator[tuple[int, Hop, str]], framework: Framework) -> dict[Hop, list[float]]:
+    """Of each hop, when every task of the framework passed it. What comes several times is numbered."""
+    by_task: defaultdict[str, list[tuple[int, Hop]]] = defaultdict(list)
+    for nanoseconds, hop, whose in (*hops, *framework.hops):
+        by_task[framework.containers.get(whose, whose)].append((nanoseconds, hop))
+    found: defaultdict[Hop, list[float]] = defaultdict(list)
+    accepted = {whose: at for at, hop, whose in framework.hops if hop.what == "ACCEPT"}
+    for task_id, began in accepted.items():
+        seen: defaultdict[Hop, int] = defaultdict(int)
+        for nanoseconds, hop in sorted(by_task[task_id], key=lambda each: each[0]):
+            seen[hop] += 1
+            what = f"{hop.what} {seen[hop]}" if hop.what == "ACKNOWLEDGE" else hop.what
+            found[Hop(hop.process, hop.name, what)].append((nanoseconds - began) / 1e6)
+    return found
+
+
+def hop_table(found: Mapping[Hop, Sequence[float]]) -> Table:
+    """The hops in the order in which a task passes them."""
+    table = Table("process", "hop", "what", "p50 ms", "p90 ms", "after the last hop")
+    before = 0.0
+    for hop, times in sorted(found.items(), key=lambda each: statistics.median(each[1])):
+        median = statistics.median(times)
+        p90 = sorted(times)[int(len(times) * 0.9)]
+        table.add_row(hop.process, hop.name, hop.what, f"{median:.2f}", f"{p90:.2f}", f"{median - before:.2f}")
+        before = median
+    return table
+
+
+# -------------------------------------------------------------------------------------------------------------- CPU
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one process used: CPU seconds, and how often one of its threads slept and was woken."""
+
+    seconds: float
+    wakeups: int = 0
+
+    def __sub__(self, other: Self) -> Usage:
+        return Usage(self.seconds - other.seconds, self.wakeups - other.wakeups)
+
+
+def usage(cluster: Cluster) -> dict[str, Usage]:
+    """Of every process of the cluster, and of this one; by name. Whatever the launcher waited for is the monitors'."""
+    processes = {name.partition("-")[0]: psutil.Process(node.process.pid) for name, node in cluster.nodes.items()}
+    found = {name: _usage(process) for name, process in processes.items()}
+    found[FRAMEWORK] = _usage(psutil.Process())
+    for child in processes["agent"].children():
+        times = child.cpu_times()
+        found["launcher"] = _usage(child)
+        found[MONITORS] = Usage(times.children_user + times.children_system)
+    return found
+
+
+def _usage(process: psutil.Process) -> Usage:
+    times = process.cpu_times()
+    return Usage(times.user + times.system, _wakeups(process.pid))
+
+
+def _wakeups(pid: int) -> int:
+    """Voluntary context switches of all threads."""
+    total = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        line = next(line for line in status.read_text().splitlines() if line.startswith("voluntary_ctxt_switches"))
+        total += int(line.split()[1])
+    return total
+
+
+def cpu_table(spent: Mapping[str, Mapping[str, Usage]], launches: Mapping[str, int]) -> Table:
+    """CPU and wake-ups a launch, by process; a column for each way to launch."""
+    table = Table("process", *(f"{way}: {what}" for way in spent for what in ("CPU ms", "wake-ups")))
+    for process in next(iter(spent.values())):
+        row = [process]
+        for way, by_process in spent.items():
+            used = by_process[process]
+            wakeups = "" if process == MONITORS else f"{used.wakeups / launches[way]:.1f}"
+            row += [f"{used.seconds * 1e3 / launches[way]:.2f}", wakeups]
+        table.add_row(*row)
+    totals = []
+    for way, by_process in spent.items():
+        cluster = sum(used.seconds for process, used in by_process.items() if process != FRAMEWORK)
+        totals += [f"{cluster * 1e3 / launches[way]:.1f}", ""]
+    table.add_section()
+    table.add_row("all but the framework", *totals)
+    return table
+
+
+# ------------------------------------------------------------------------------------------------------------------
+
+
+async def _measured(cluster: Cluster, framework: Framework) -> tuple[float, dict[str, Usage]]:
+    """Seconds, and what each process used meanwhile."""
+    before = usage(cluster)
+    seconds = await framework.run(cluster.url)
+    await asyncio.sleep(QUIET_SECONDS)
+    after = usage(cluster)
+    return seconds, {name: used - before[name] for name, used in after.items()}
+
+
+async def run(singles: int, many: int, console: Console) -> None:
+    """Launch, and print the tables."""
+    with tempfile.TemporaryDirectory(prefix="mezzo-trace-") as name:
+        folder = Path(name)
+        # Hops cost time themselves: CPU is measured on a cluster that does not trace.
+        with Cluster(folder / "plain", flags={"agent": {"log_level": "warning"}}) as cluster:
+            await Framework(WARM_UP_TASKS, WARM_UP_TASKS, "warm").run(cluster.url)
+            _, alone = await _measured(cluster, Framework(singles, 1, "single"))
+            seconds, crowd = await _measured(cluster, Framework(many, many, "many"))
+        traced = folder / "hops"
+        traced.mkdir()
+        os.environ[trace.FOLDER_VARIABLE] = str(traced)
+        try:
+            with Cluster(folder / "traced", flags={"agent": {"log_level": "warning"}}) as cluster:
+                await Framework(WARM_UP_TASKS, WARM_UP_TASKS, "warm").run(cluster.url)
+                framework = Framework(singles, 1, "single")
+                await framework.run(cluster.url)
+        finally:
+            del os.environ[trace.FOLDER_VARIABLE]
+        console.print(hop_table(milliseconds_after_accept(recorded(traced), framework)))
+    ways = {"one at a time": alone, "many at once": crowd}
+    console.print(cpu_table(ways, {"one at a time": singles, "many at once": many}))
+    console.print(f"{many / seconds:.0f} commands a second, {many} at once on one agent")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--singles", type=int, default=200, help="how many commands are launched one at a time")
+    parser.add_argument("--many", type=int, default=1000, help="how many commands are launched at once")
+    arguments = parser.parse_args()
+    asyncio.run(run(arguments.singles, arguments.many, Console()))
+
+
+if __name__ == "__main__":
+    main()
