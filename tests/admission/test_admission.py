@@ -14,7 +14,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import MezzoError
-from mezzo.resources import Resources
+from mezzo.resources import parse
 from mezzo.task_states import TERMINAL
 from mezzo_agent.containers.posix.command import InvalidCommand, program_of, rlimits_of
 from mezzo_agent.containers.posix.usage import Allowance
@@ -37,7 +37,7 @@ class Host:
     def __init__(self, cluster: Cluster, seen_as: FakeAgent) -> None:
         self.cluster, self.seen_as = cluster, seen_as
         numbers = itertools.count(1)
-        info = mesos.AgentInfo(hostname="node", port=5051, resources=Resources.parse(RESOURCES).messages())
+        info = mesos.AgentInfo(hostname="node", port=5051, resources=parse(RESOURCES).messages())
         where = Settings(work_dir=Path("/w"), ip="10.0.0.1", port=5051)
         self.core = Agent(where, info, lambda: next(numbers).to_bytes(16, "big"))
         self.core.handle(events.SessionOpened(), now=cluster.now)
@@ -73,11 +73,11 @@ def launch(effect: effects.LaunchContainer) -> None:
 
 def task(data: st.DataObject, offer: mesos.Offer, name: str, *, executor: bool) -> mesos.TaskInfo:
     info = mesos.TaskInfo(name=name, task_id=mesos.TaskID(value=name), agent_id=offer.agent_id)
-    info.resources.extend(Resources.parse("cpus:0.1;mem:32;ports:[31000-31001]").messages())
+    info.resources.extend(parse("cpus:0.1;mem:32;ports:[31000-31001]").messages())
     if executor:
         info.executor.executor_id.value = "e1"
         info.executor.command.value = "./executor"
-        info.executor.resources.extend(Resources.parse("cpus:0.1;mem:32").messages())
+        info.executor.resources.extend(parse("cpus:0.1;mem:32").messages())
     else:
         info.command.value = "true"
     return info
@@ -96,7 +96,7 @@ def call(data: st.DataObject, offer: mesos.Offer) -> scheduler.Call:
         executor = operation.launch_group.executor
         executor.type = mesos.ExecutorInfo.DEFAULT
         executor.executor_id.value = "e1"
-        executor.resources.extend(Resources.parse("cpus:0.1;mem:32").messages())
+        executor.resources.extend(parse("cpus:0.1;mem:32").messages())
         if data.draw(st.booleans()):
             spoil(data, executor)
         operation.launch_group.task_group.tasks.extend(tasks)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo
 from mezzo.allocator.v1 import allocator_pb2 as wire
-from mezzo.resources import Resources
+from mezzo.resources import Resources, parse
 from mezzo_allocator.adapters.compiler import compile_loops
 from mezzo_allocator.adapters.encoding import Encoder
 from mezzo_allocator.adapters.translation import Translator
@@ -49,7 +49,7 @@ class Cluster:
     def __init__(self, loops: Loops, agents: int, roles: Sequence[str], resources: str = AGENT) -> None:
         self.core = Allocator(loops=loops)
         self.now = 0.0
-        total = Resources.parse(resources)
+        total = parse(resources)
         self.handle(ev.SessionBegun("bench"))
         for number, role in enumerate(roles):
             self.handle(framework(number, role))
@@ -182,7 +182,7 @@ def suppressed_cycle(loops: Loops) -> list[Row]:
 
 def snapshot(loops: Loops) -> list[Row]:
     """The state of 50,000 agents and 1,000 frameworks, from the registry's messages."""
-    total = Resources.parse(AGENT).messages()
+    total = parse(AGENT).messages()
     messages = []
     for number in range(50_000):
         info = agent(number, Resources.EMPTY).info
@@ -206,7 +206,7 @@ def mixed_load(loops: Loops) -> list[Row]:
     """B2: 80 agents; 4 frameworks with 4,000 tasks each, 500 with 5, 50 with 20; tasks last until the next round."""
     tasks = [4_000] * 4 + [5] * 500 + [20] * 50
     cluster = Cluster(loops, 80, ["*"] * len(tasks), "cpus:24;mem:40960")
-    task = Resources.parse("cpus:0.1;mem:64")
+    task = parse("cpus:0.1;mem:64")
     waiting = dict(enumerate(tasks))
     launched = 0
     rounds = 0

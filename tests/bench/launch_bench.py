@@ -12,14 +12,14 @@ from pathlib import Path
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
-from mezzo.resources import Resources
+from mezzo.resources import Resources, parse
 from mezzo.scheduler import GrpcTransport, SchedulerClient
 from mezzo_chassis.testing import ServiceProcess, free_ports
 from tests.bench.emulated import EmulatedAgent
 from tests.bench.row import Row, per_second
 
 AGENTS = 500
-TASK = Resources.parse("cpus:0.1;mem:32")
+TASK = parse("cpus:0.1;mem:32")
 WARM_UP_TASKS = 1_000
 TASKS = 10_000
 RUNS = 3

@@ -8,9 +8,9 @@ from google.protobuf.message import Message
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import jsonpb
 from mezzo.equality import same
-from mezzo.resources import ResourceError, Resources
+from mezzo.resources import ResourceError, parse
 
-RESOURCES = Resources.parse("cpus:1;mem:64").messages()
+RESOURCES = parse("cpus:1;mem:64").messages()
 
 
 def made(kind: type[Any], **fields: Any) -> Any:
@@ -129,7 +129,7 @@ def test_resources_are_compared_by_what_there_is_of_them(kind: type[Any]) -> Non
     assert same(left, right)
     right.resources[1].scalar.value = 0.5
     assert not same(left, right)
-    right.resources.extend(Resources.parse("cpus:0.5").messages())
+    right.resources.extend(parse("cpus:0.5").messages())
     right.resources[1].role = "*"
     assert same(left, right)
     right.resources[1].allocation_info.role = "web"

@@ -3,20 +3,20 @@
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo.resources import Resources
+from mezzo.resources import parse
 from mezzo.scheduler.tracker import LaunchTracker, Received
 
 RECONCILED = mesos.TaskStatus.REASON_RECONCILIATION
 
 
 def task(name: str, resources: str = "cpus:1;mem:64") -> mesos.TaskInfo:
-    info = mesos.TaskInfo(name=name, resources=Resources.parse(resources).messages())
+    info = mesos.TaskInfo(name=name, resources=parse(resources).messages())
     info.task_id.value = name
     return info
 
 
 def offer(resources: str, number: int = 1) -> mesos.Offer:
-    made = mesos.Offer(resources=Resources.parse(resources).allocated_to("web").messages())
+    made = mesos.Offer(resources=parse(resources).allocated_to("web").messages())
     made.id.value, made.agent_id.value = f"O{number}", f"A{number}"
     return made
 
@@ -65,7 +65,7 @@ def test_no_more_are_taken_than_asked_for(tracker: LaunchTracker) -> None:
 def test_what_an_executor_takes_counts_too() -> None:
     tracker = LaunchTracker()
     info = task("a", "cpus:1")
-    info.executor.resources.extend(Resources.parse("cpus:0.5").messages())
+    info.executor.resources.extend(parse("cpus:0.5").messages())
     tracker.add(info)
     assert names(tracker.take(offer("cpus:1.4"))) == []
     assert names(tracker.take(offer("cpus:1.5"))) == [("a", "A1")]

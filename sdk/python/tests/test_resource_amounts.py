@@ -273,16 +273,14 @@ def test_sets_are_united_divided_and_compared_by_their_items() -> None:
 
 
 def test_an_error_shows_the_first_of_many_amounts() -> None:
-    odd = Resources(
-        {kind: tuple((port, port) for port in range(1, 60_000, 2)) for kind in Resources.parse("ports:[1-2]")}
-    )
-    names = Resources.parse(";".join(f"r{number}:1" for number in range(1_000)))
-    for held in (odd, names, Resources.parse("disks:{" + ",".join(map(str, range(1_000))) + "}")):
+    odd = Resources({kind: tuple((port, port) for port in range(1, 60_000, 2)) for kind in parse("ports:[1-2]")})
+    names = parse(";".join(f"r{number}:1" for number in range(1_000)))
+    for held in (odd, names, parse("disks:{" + ",".join(map(str, range(1_000))) + "}")):
         assert held.pieces() >= 1_000
         assert len(held.brief()) < 1_000
         assert held.brief().endswith(f"({held.pieces() - 20} more)")
         with pytest.raises(ResourceError) as raised:
-            held - Resources.parse("cpus:1")
+            held - parse("cpus:1")
         assert str(raised.value) == f"{held.brief()} does not contain cpus:1"
-    few = Resources.parse("cpus:1.5;ports:[1-2, 4-5]")
+    few = parse("cpus:1.5;ports:[1-2, 4-5]")
     assert few.brief() == str(few)

@@ -12,7 +12,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.executor import executor_pb2 as executor_api
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
-from mezzo.resources import Resources
+from mezzo.resources import parse
 from mezzo_agent.core import Agent, Settings
 from mezzo_agent.core import events as happened
 from mezzo_agent.core.effects import (
@@ -36,7 +36,7 @@ class Conversation:
     def __init__(self, records: list[checkpoint.CheckpointRecord] | None = None, **settings: object) -> None:
         self.settings = Settings(**{"work_dir": WORK_DIR, "ip": "10.0.0.1", "port": 5051, **settings})
         self._numbers = itertools.count(1000 if records else 1)
-        info = mesos.AgentInfo(hostname="h1", port=5051, resources=Resources.parse("cpus:8;mem:8192").messages())
+        info = mesos.AgentInfo(hostname="h1", port=5051, resources=parse("cpus:8;mem:8192").messages())
         self.agent = Agent(self.settings, info, lambda: next(self._numbers).to_bytes(16, "big"))
         self.now = 1000.0
         self.journal: list[checkpoint.CheckpointRecord] = list(records or ())
@@ -162,7 +162,7 @@ def _call(type_: str, executor_id: str, framework_id: str = "F1", **member: obje
 
 
 def resources(text: str = "cpus:1;mem:64", role: str = "*") -> list[mesos.Resource]:
-    return Resources.parse(text).allocated_to(role).messages()
+    return parse(text).allocated_to(role).messages()
 
 
 def command_task(task_id: str = "t1", command: str = "sleep 1000", **fields: object) -> mesos.TaskInfo:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo, Resource, TimeInfo, Unavailability
 from mesos.v1.scheduler.scheduler_pb2 import OfferConstraints
-from mezzo.resources import Resources, to_thousandths
+from mezzo.resources import Resources, parse, to_thousandths
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.core.constraints import constraints_by_role
@@ -171,7 +171,7 @@ class Conversation:
 
     def use(self, allocation: ev.Allocation, resources: str, seconds: float = 5.0) -> None:
         """Launches something with a part of an offer; the rest is declined."""
-        rest = Resources.sum(allocation.resources) - Resources.parse(resources)
+        rest = Resources.sum(allocation.resources) - parse(resources)
         back = rest.allocated_to(allocation.role)
         self.say(ev.ResourcesRecovered(allocation.framework, allocation.agent, back, seconds))
 
@@ -217,12 +217,12 @@ def unavailability(start_seconds: int) -> Unavailability:
 
 def in_full(resources: str | Resources) -> Resources:
     """Resources, from text if need be."""
-    return resources if isinstance(resources, Resources) else Resources.parse(resources)
+    return resources if isinstance(resources, Resources) else parse(resources)
 
 
 def shared_volume(identifier: str, disk_mb: int = 10, role: str = "eng") -> Resources:
     """A persistent volume that is reserved for a role and that several tasks may use at a time."""
-    (disk,) = Resources.parse(f"disk:{disk_mb}").messages()
+    (disk,) = parse(f"disk:{disk_mb}").messages()
     disk.reservations.add(type=Resource.ReservationInfo.STATIC, role=role)
     disk.disk.persistence.id = identifier
     disk.disk.volume.container_path = "data"
@@ -233,7 +233,7 @@ def shared_volume(identifier: str, disk_mb: int = 10, role: str = "eng") -> Reso
 
 def revocable(text: str) -> Resources:
     """Resources that may be taken back at any time."""
-    messages = Resources.parse(text).messages()
+    messages = parse(text).messages()
     for message in messages:
         message.revocable.SetInParent()
     return Resources.of(messages)

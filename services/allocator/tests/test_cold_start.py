@@ -15,7 +15,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.allocator.v1 import allocator_pb2 as wire
 from mezzo.allocator.v1.allocator_pb2_grpc import AllocatorStub
 from mezzo.errors import Unavailable
-from mezzo.resources import Resources
+from mezzo.resources import parse
 from mezzo_allocator.adapters.compiler import version_folder
 from mezzo_allocator.shell import cold_start
 from mezzo_chassis.rpc import open_channel
@@ -46,7 +46,7 @@ async def is_compiled(metrics_port: int) -> bool:
 async def first_allocation(grpc_port: int) -> wire.Allocation:
     info = mesos.FrameworkInfo(user="nobody", name="f", role="eng")
     info.id.value = "f"
-    total = Resources.parse("cpus:2;mem:1024").messages()
+    total = parse("cpus:2;mem:1024").messages()
     agent = wire.AgentUpdate(agent=1, agent_info=mesos.AgentInfo(hostname="h"), total=total, active=True)
     messages = [
         wire.RegistryMessage(begin=wire.Begin()),

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mezzo.allocator.v1 import allocator_pb2 as wire
-from mezzo.resources import Resources, parse_quantities
+from mezzo.resources import Resources, parse, parse_quantities
 from mezzo_allocator.config import Config
 from mezzo_allocator.core import eligibility, explain
 from mezzo_allocator.core import events as ev
@@ -62,7 +62,7 @@ class Player:
         capabilities = [CAPABILITY.Type.Value(capability)] if capability else []
         self.cluster.framework(name, role, capabilities=capabilities)
         if demand:
-            self._demands[name] = Resources.parse(demand)
+            self._demands[name] = parse(demand)
 
     def _role(self, name: str, setting: str, value: str) -> None:
         settings = self._roles.setdefault(name, {})
@@ -153,7 +153,7 @@ class Player:
 
     @staticmethod
     def _text(thousandths: dict[str, int]) -> str:
-        return brief(Resources.parse(";".join(f"{name}:{amount / 1000}" for name, amount in thousandths.items())))
+        return brief(parse(";".join(f"{name}:{amount / 1000}" for name, amount in thousandths.items())))
 
     def _launch(self) -> str | None:
         """The first framework that is offered enough launches one task; who is offered too little declines for good."""

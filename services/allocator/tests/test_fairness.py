@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo
-from mezzo.resources import Resources
+from mezzo.resources import Resources, parse
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.testing import begun
 
-CLUSTER = Resources.parse("cpus:40;mem:16384")
+CLUSTER = parse("cpus:40;mem:16384")
 
 
 def launches(
@@ -32,7 +32,7 @@ def launches(
         info.id.value = f"f-{number:02d}"
         core.handle(ev.FrameworkChanged(number, info, frozenset(), True), now=0.0)
         core.handle(ev.RoleConfigured(role, weights[number] if weights else 1.0, {}, {}), now=0.0)
-    size = Resources.parse(f"cpus:{40 / agents};mem:{16384 / agents}")
+    size = parse(f"cpus:{40 / agents};mem:{16384 / agents}")
     for number in range(agents):
         core.handle(ev.AgentChanged(number, AgentInfo(hostname="h"), size, (), True), now=0.0)
     tasks = [0] * len(demands)
@@ -71,7 +71,7 @@ def times(demand: Resources, count: int) -> Resources:
 def demands(draw: st.DrawFn) -> list[Resources]:
     """What two to five frameworks want for each task."""
     each = st.tuples(st.sampled_from([0.5, 1, 2]), st.sampled_from([128, 256, 512]))
-    return [Resources.parse(f"cpus:{cpus};mem:{mem}") for cpus, mem in draw(st.lists(each, min_size=2, max_size=5))]
+    return [parse(f"cpus:{cpus};mem:{mem}") for cpus, mem in draw(st.lists(each, min_size=2, max_size=5))]
 
 
 @settings(max_examples=15, deadline=None)
@@ -145,6 +145,6 @@ def test_dominant_shares_of_siblings_differ_by_one_task_at_most_at_each_level(wa
 @settings(max_examples=10, deadline=None)
 @given(st.sampled_from([1, 2, 3, 4]))
 def test_tasks_of_equal_demand_are_divided_by_weight(weight: int) -> None:
-    demand = Resources.parse("cpus:0.5;mem:128")
+    demand = parse("cpus:0.5;mem:128")
     light, heavy = fill([demand, demand], [1.0, float(weight)])
     assert abs(heavy - weight * light) <= weight

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from mezzo.resources import Resources
+from mezzo.resources import Resources, parse
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.testing import Conversation
 
@@ -148,9 +148,9 @@ def test_revocable_resources_count_in_shares() -> None:
     cluster = Conversation()
     cluster.framework("f1", "role1")
     cluster.framework("f2", "role2")
-    (lent,) = Resources.parse("cpus:10").messages()
+    (lent,) = parse("cpus:10").messages()
     lent.revocable.SetInParent()
-    total = Resources.parse("cpus:10;mem:100") + Resources.of([lent])
+    total = parse("cpus:10;mem:100") + Resources.of([lent])
     held = {("f1", "role1"): "cpus:2"}
     cluster.agent("s", total, holdings=held, active=False)
     cluster.say(ev.ResourcesAllocated(2, 1, Resources.of([lent]).allocated_to("role2")))

@@ -11,7 +11,7 @@ import pytest
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import attributes
 from mezzo.allocator.v1 import allocator_pb2 as wire
-from mezzo.resources import Resources
+from mezzo.resources import parse
 from mezzo_allocator.adapters.translation import Translator
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.allocator import Allocator
@@ -53,7 +53,7 @@ def test_agents_and_frameworks_take_little_memory(traced: None) -> None:
         update = wire.FrameworkUpdate(framework=number, framework_info=info, active=True)
         handle(wire.RegistryMessage(framework_update=update))
     with_frameworks, bits_between = bytes_traced(), bits(core)
-    total = Resources.parse("cpus:24;mem:4096;disk:4096;ports:[31000-32000]").messages()
+    total = parse("cpus:24;mem:4096;disk:4096;ports:[31000-32000]").messages()
     described = attributes.parse("rack:r1;os:linux")
     for number in range(AGENTS):
         agent = mesos.AgentInfo(hostname=f"host{number}.example.org", attributes=described, resources=total)
@@ -67,10 +67,10 @@ def test_agents_and_frameworks_take_little_memory(traced: None) -> None:
 
 def test_no_message_is_kept_of_an_agent() -> None:
     """A part of a message keeps the whole request alive that it came in."""
-    core, info = Allocator(), mesos.AgentInfo(hostname="a", resources=Resources.parse("cpus:1").messages())
+    core, info = Allocator(), mesos.AgentInfo(hostname="a", resources=parse("cpus:1").messages())
     info.id.value = "S1"
     core.handle(ev.SessionBegun("r"), now=0.0)
-    core.handle(ev.AgentChanged(1, info, Resources.parse("cpus:1"), (), True), now=0.0)
+    core.handle(ev.AgentChanged(1, info, parse("cpus:1"), (), True), now=0.0)
     agent = core.state.agents.by_number[1]
     assert not [slot for slot in agent.__slots__ if isinstance(getattr(agent, slot), mesos.AgentInfo)]
     assert agent.info() == mesos.AgentInfo(hostname="a")

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo
-from mezzo.resources import Resources
+from mezzo.resources import Resources, parse
 from mezzo_allocator.adapters.compiler import compile_loops
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.loops import REFERENCE, Loops
@@ -91,11 +91,11 @@ class Life:
             return self.revive()
         number = next(self.numbers)
         cpus, mem = self.dice.choice([(1, 512), (2, 1024), (4, 2048), (0.5, 16), (3, 96)])
-        total = Resources.parse(f"cpus:{cpus};mem:{mem};ports:[31000-31009]")
+        total = parse(f"cpus:{cpus};mem:{mem};ports:[31000-31009]")
         if self.dice.random() < 0.4:
-            total += Resources.parse(f"cpus({self.dice.choice(ROLES[1:])}):1;mem({self.dice.choice(ROLES[1:])}):64")
+            total += parse(f"cpus({self.dice.choice(ROLES[1:])}):1;mem({self.dice.choice(ROLES[1:])}):64")
         if self.dice.random() < 0.3:
-            (spare,) = Resources.parse("cpus:1").messages()
+            (spare,) = parse("cpus:1").messages()
             spare.revocable.SetInParent()
             total += Resources.of([spare])
         if self.beyond_naive and self.dice.random() < 0.6:
@@ -399,7 +399,7 @@ def test_whoever_can_be_served_is_asked_within_a_round_of_refusals(seed: int, fr
         names[number] = info
         core.handle(ev.FrameworkChanged(number, info, frozenset(), True), now=0.0)
     for number in range(agents):
-        total = Resources.parse(f"cpus:{dice.choice([1, 2, 3])};mem:1024")
+        total = parse(f"cpus:{dice.choice([1, 2, 3])};mem:1024")
         core.handle(ev.AgentChanged(number, AgentInfo(hostname="h"), total, (), True), now=0.0)
     offered: dict[int, set[int]] = {number: set() for number in names}
     for turn in range(frameworks):

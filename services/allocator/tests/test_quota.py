@@ -120,13 +120,13 @@ def test_reservations_beyond_a_guarantee_need_no_headroom() -> None:
 
 
 def test_revocable_resources_meet_no_guarantee_and_know_no_limit() -> None:
-    from mezzo.resources import Resources
+    from mezzo.resources import Resources, parse
     from mezzo_allocator.testing import CAPABILITY
 
     cluster = Conversation()
-    messages = Resources.parse("cpus:2").messages()
+    messages = parse("cpus:2").messages()
     messages[0].revocable.SetInParent()
-    total = Resources.parse("cpus:1;mem:512") + Resources.of(messages)
+    total = parse("cpus:1;mem:512") + Resources.of(messages)
     cluster.framework("q", "quota", capabilities=[CAPABILITY.REVOCABLE_RESOURCES])
     cluster.role("quota", guarantees={"cpus": 1, "mem": 512}, limits={"cpus": 1, "mem": 512})
     cluster.agent("a", total)
@@ -182,12 +182,12 @@ def test_quota_counts_what_was_held_before_it_was_set() -> None:
 
 
 def test_a_disk_that_cannot_be_divided_is_given_whole_or_not_at_all() -> None:
-    from mezzo.resources import Resources
+    from mezzo.resources import Resources, parse
 
-    disk = Resources.parse("disk:100").messages()[0]
+    disk = parse("disk:100").messages()[0]
     disk.disk.source.type = disk.disk.source.MOUNT
     disk.disk.source.mount.root = "/mnt/1"
-    total = Resources.parse("cpus:2;mem:1024") + Resources.of([disk])
+    total = parse("cpus:2;mem:1024") + Resources.of([disk])
     cluster = Conversation()
     cluster.framework("q", "quota")
     cluster.role("quota", limits={"disk": 60})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mesos.v1.mesos_pb2 import AgentInfo, Resource
-from mezzo.resources import Resources
+from mezzo.resources import Resources, parse
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.testing import CAPABILITY, Conversation
 
@@ -36,7 +36,7 @@ def test_reserving_what_is_held_and_back_uses_no_more_quota() -> None:
     assert len(cluster.cycle()) == 1
     assert usage(cluster, "quota") == {"cpus": 2, "mem": 1024}
     for text in ("cpus(quota):2;mem(quota):512;mem:512", "cpus:1;cpus(quota):1;mem:1024"):
-        total = Resources.parse(text)
+        total = parse(text)
         held = [(1, total.allocated_to("quota"))]
         cluster.say(ev.AgentChanged(1, AgentInfo(hostname="a"), total, held, True))
         assert usage(cluster, "quota") == {"cpus": 2, "mem": 1024}
@@ -53,7 +53,7 @@ def test_what_is_reserved_for_a_role_below_uses_the_quota_of_those_above() -> No
 
 
 def test_a_shared_volume_uses_quota_once_however_many_hold_it() -> None:
-    (disk,) = Resources.parse("disk(eng):10").messages()
+    (disk,) = parse("disk(eng):10").messages()
     disk.disk.persistence.id = "v"
     disk.disk.volume.container_path = "data"
     disk.disk.volume.mode = disk.disk.volume.RW
@@ -62,7 +62,7 @@ def test_a_shared_volume_uses_quota_once_however_many_hold_it() -> None:
     for name in ("f1", "f2"):
         cluster.framework(name, "eng", capabilities=[CAPABILITY.SHARED_RESOURCES])
     cluster.role("eng", limits={"disk": 10, "cpus": 8})
-    cluster.agent("a", Resources.parse("cpus:2;mem:1024") + Resources.of([disk]))
+    cluster.agent("a", parse("cpus:2;mem:1024") + Resources.of([disk]))
     assert usage(cluster, "eng")["disk"] == 10
     (first,) = cluster.cycle()
     cluster.recover(cluster.framework_of(first), "a", "cpus:1;mem:512", role="eng", refuse=60.0)
@@ -74,7 +74,7 @@ def test_a_shared_volume_uses_quota_once_however_many_hold_it() -> None:
 
 
 def test_a_reservation_that_is_refined_is_used_by_the_role_that_it_was_refined_for() -> None:
-    (resource,) = Resources.parse("cpus:2").messages()
+    (resource,) = parse("cpus:2").messages()
     for role in ("eng", "eng/backend"):
         resource.reservations.add(type=Resource.ReservationInfo.DYNAMIC, role=role)
     cluster = Conversation()
@@ -209,14 +209,14 @@ def test_one_resource_at_its_limit_leaves_the_others() -> None:
 def test_of_several_disks_that_cannot_be_divided_as_many_are_given_as_quota_has_room_for() -> None:
     disks = []
     for root in ("/mnt/1", "/mnt/2"):
-        (disk,) = Resources.parse("disk:50").messages()
+        (disk,) = parse("disk:50").messages()
         disk.disk.source.type = disk.disk.source.MOUNT
         disk.disk.source.mount.root = root
         disks.append(disk)
     cluster = Conversation()
     cluster.framework("q", "quota")
     cluster.role("quota", guarantees={"cpus": 1, "disk": 60}, limits={"cpus": 1, "disk": 60})
-    cluster.agent("a", Resources.parse("cpus:1;disk:5") + Resources.of(disks))
+    cluster.agent("a", parse("cpus:1;disk:5") + Resources.of(disks))
     (allocation,) = cluster.cycle()
     given = Resources.sum(allocation.resources)
     assert given.disk == 55

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mesos.v1.mesos_pb2 import AgentInfo, Resource
-from mezzo.resources import Resources
+from mezzo.resources import Resources, parse
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.testing import CAPABILITY, Conversation, revocable
 
@@ -29,8 +29,8 @@ def test_what_is_given_back_without_a_refusal_is_offered_again_at_once() -> None
 def test_revocable_resources_that_are_given_back_are_offered_again() -> None:
     cluster = Conversation()
     cluster.framework("f", capabilities=[CAPABILITY.REVOCABLE_RESOURCES])
-    cluster.agent("a", Resources.parse("cpus:1;mem:512") + revocable("cpus:4"))
-    assert offered(cluster) == Resources.parse("cpus:1;mem:512") + revocable("cpus:4")
+    cluster.agent("a", parse("cpus:1;mem:512") + revocable("cpus:4"))
+    assert offered(cluster) == parse("cpus:1;mem:512") + revocable("cpus:4")
     cluster.recover("f", "a", revocable("cpus:4"))
     assert offered(cluster) == revocable("cpus:4")
 
@@ -38,7 +38,7 @@ def test_revocable_resources_that_are_given_back_are_offered_again() -> None:
 def test_an_estimate_of_what_can_be_lent_follows_the_agent() -> None:
     cluster = Conversation()
     cluster.framework("f", capabilities=[CAPABILITY.REVOCABLE_RESOURCES])
-    own = Resources.parse("cpus:1;mem:512")
+    own = parse("cpus:1;mem:512")
     cluster.agent("a", own)
     assert offered(cluster) == own
     cluster.agent("a", own + revocable("cpus:10"), keeps_holdings=True)
@@ -48,7 +48,7 @@ def test_an_estimate_of_what_can_be_lent_follows_the_agent() -> None:
 
 
 def test_an_estimate_may_shrink_below_what_was_lent() -> None:
-    own = Resources.parse("cpus:1;mem:512")
+    own = parse("cpus:1;mem:512")
     cluster = Conversation()
     cluster.framework("f", capabilities=[CAPABILITY.REVOCABLE_RESOURCES])
     cluster.agent("a", own + revocable("cpus:10"))
@@ -103,7 +103,7 @@ def test_a_framework_that_comes_back_is_offered_again_although_it_had_suppressed
 
 
 def volume(role: str, size: float) -> Resources:
-    (disk,) = Resources.parse(f"disk({role}):{size}").messages()
+    (disk,) = parse(f"disk({role}):{size}").messages()
     disk.disk.persistence.id = "v"
     disk.disk.volume.container_path = "data"
     disk.disk.volume.mode = disk.disk.volume.RW
@@ -123,7 +123,7 @@ def test_a_volume_that_was_made_of_what_is_held_is_offered_once_it_is_given_back
     cluster.framework("f", "role1")
     cluster.agent("a", "cpus:1;mem:512;disk(role1):100")
     assert len(cluster.cycle()) == 1
-    parts = Resources.parse("cpus:1;mem:512;disk(role1):60") + volume("role1", 40)
+    parts = parse("cpus:1;mem:512;disk(role1):60") + volume("role1", 40)
     holding(cluster, parts, parts, "role1")
     assert cluster.offers() == []
     cluster.recover("f", "a", parts, role="role1")
@@ -133,9 +133,9 @@ def test_a_volume_that_was_made_of_what_is_held_is_offered_once_it_is_given_back
 def test_what_an_operation_took_away_is_not_offered_again() -> None:
     cluster = Conversation()
     cluster.framework("f", "role1")
-    cluster.agent("a", Resources.parse("cpus:1;mem:512") + volume("role1", 40))
+    cluster.agent("a", parse("cpus:1;mem:512") + volume("role1", 40))
     assert len(cluster.cycle()) == 1
-    left = Resources.parse("cpus:1;mem:512")
+    left = parse("cpus:1;mem:512")
     holding(cluster, left, left, "role1")
     cluster.recover("f", "a", left, role="role1")
     assert offered(cluster) == left
@@ -148,9 +148,9 @@ def test_what_is_free_may_become_reserved() -> None:
     cluster.suppress("f")
     cluster.suppress("g")
     cluster.agent("a", "cpus:2;mem:512")
-    (reserved,) = Resources.parse("cpus(role2):2").messages()
+    (reserved,) = parse("cpus(role2):2").messages()
     reserved.reservations[0].type = Resource.ReservationInfo.DYNAMIC
-    cluster.agent("a", Resources.of([reserved]) + Resources.parse("mem:512"))
+    cluster.agent("a", Resources.of([reserved]) + parse("mem:512"))
     cluster.revive("f")
     assert cluster.offers() == [("f", "a", "mem:512")]
     cluster.revive("g")

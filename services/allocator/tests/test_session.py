@@ -15,7 +15,7 @@ import pytest
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.allocator.v1 import allocator_pb2 as wire
 from mezzo.allocator.v1.allocator_pb2_grpc import AllocatorStub
-from mezzo.resources import Resources
+from mezzo.resources import Resources, parse
 from mezzo_allocator.app import serve
 from mezzo_allocator.config import Config
 from mezzo_chassis.lifecycle import Lifecycle
@@ -85,7 +85,7 @@ def framework(number: int, role: str = "*") -> Message:
 
 def agent(number: int, resources: str) -> Message:
     info = mesos.AgentInfo(hostname=f"h{number}")
-    total = Resources.parse(resources).messages()
+    total = parse(resources).messages()
     return Message(agent_update=wire.AgentUpdate(agent=number, agent_info=info, total=total, active=True))
 
 
@@ -153,7 +153,7 @@ async def test_a_snapshot_is_answered_and_then_allocated(allocator: Running) -> 
         await registry.begin([framework(7, "eng"), agent(3, "cpus:2;mem:1024;ports:[31000-31009]")])
         allocation = await registry.allocation()
         assert (allocation.framework, allocation.agent, allocation.role) == (7, 3, "eng")
-        expected = Resources.parse("cpus:2;mem:1024;ports:[31000-31009]")
+        expected = parse("cpus:2;mem:1024;ports:[31000-31009]")
         assert Resources.of(allocation.resources) == expected
         assert not any(resource.HasField("allocation_info") for resource in allocation.resources)
 
@@ -224,7 +224,7 @@ async def test_weights_that_change_while_it_runs_count_at_once() -> None:
     async with served(allocation_interval=3600.0) as running, running.session() as registry:
         held = agent(1, "cpus:4;mem:64")
         for number, role, cpus in ((1, "eng", 3), (2, "ops", 1)):
-            resources = Resources.parse(f"cpus:{cpus}").allocated_to(role).messages()
+            resources = parse(f"cpus:{cpus}").allocated_to(role).messages()
             held.agent_update.holdings.add(framework=number, resources=resources)
         await registry.begin([framework(1, "eng"), framework(2, "ops"), held])
         await registry.say(recovered(await registry.allocation(), refuse_seconds=3600.0))
@@ -369,7 +369,7 @@ async def test_a_framework_that_cannot_be_described_is_inactive_and_what_it_hold
     filters = greedy.framework_update.framework_info.offer_filters["*"].min_allocatable_resources
     filters.quantities.add().quantities["cpus"].value = 1e300
     holder = agent(1, "cpus:2;mem:1024")
-    held = Resources.parse("cpus:1;mem:512").allocated_to("*").messages()
+    held = parse("cpus:1;mem:512").allocated_to("*").messages()
     holder.agent_update.holdings.add(framework=2, resources=held)
     async with allocator.session() as registry:
         await registry.say(Message(begin=wire.Begin(registry_id="r")), framework(1), greedy)
@@ -385,7 +385,7 @@ async def test_inverse_offers_are_advised_and_answered(allocator: Running) -> No
     planned = agent(1, "cpus:2;mem:1024")
     planned.agent_update.unavailability.start.nanoseconds = 10**18
     planned.agent_update.unavailability.duration.nanoseconds = 10**12
-    held = Resources.parse("cpus:2;mem:1024").allocated_to("*").messages()
+    held = parse("cpus:2;mem:1024").allocated_to("*").messages()
     planned.agent_update.holdings.add(framework=1, resources=held)
     async with allocator.session() as registry:
         await registry.begin([framework(1), planned])
@@ -437,7 +437,7 @@ async def test_explanations_are_told_over_grpc(allocator: Running) -> None:
         assert explanation.inactive_reason == wire.INACTIVE_REASON_UNSPECIFIED
         suppress = Message(suppress=wire.Suppress(framework=1))
         request = Message(request=wire.Request(framework=1))
-        request.request.requests.add(resources=Resources.parse("cpus:4;ports:[1-3]").messages())
+        request.request.requests.add(resources=parse("cpus:4;ports:[1-3]").messages())
         role = wire.RoleUpdate(role="eng", quota_limits={"cpus": 1.0}, quota_guarantees={"mem": 1e6})
         await registry.say(suppress, request, Message(role_update=role), Message(allocate_now=wire.AllocateNow()))
         async with asyncio.timeout(SECONDS_MAX):

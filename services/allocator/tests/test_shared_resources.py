@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from mezzo.resources import Resources
+from mezzo.resources import Resources, parse
 from mezzo_allocator.core.measures import dominant_shares
 from mezzo_allocator.testing import CAPABILITY, Conversation, shared_volume
 
 VOLUME = shared_volume("v", disk_mb=50)
-TOTAL = Resources.parse("cpus:100;mem:6400;disk:50") + VOLUME
+TOTAL = parse("cpus:100;mem:6400;disk:50") + VOLUME
 
 
 def sharing(*frameworks: tuple[str, str], held: Resources = VOLUME) -> Conversation:

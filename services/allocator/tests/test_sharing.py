@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo
-from mezzo.resources import Resources
+from mezzo.resources import Resources, parse
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.core.policy import Policy
@@ -16,7 +16,7 @@ def test_nothing_is_allocated_before_the_snapshot_has_ended() -> None:
     core = Allocator()
     core.handle(ev.SessionBegun("r"), now=0.0)
     core.handle(ev.FrameworkChanged(1, FrameworkInfo(user="u", name="f"), frozenset(), True), now=0.0)
-    core.handle(ev.AgentChanged(1, AgentInfo(hostname="h"), Resources.parse("cpus:1;mem:64"), (), True), now=0.0)
+    core.handle(ev.AgentChanged(1, AgentInfo(hostname="h"), parse("cpus:1;mem:64"), (), True), now=0.0)
     assert not core.pending
     assert core.handle(ev.CycleStarted(), now=0.0) == []
     assert core.handle(ev.SnapshotEnded(), now=0.0) == [ev.Ready()]
@@ -148,7 +148,7 @@ def test_the_example_of_the_paper(agent: str, weight: float, tasks: tuple[int, i
     while len(given_up) < 2:
         (allocation,) = cluster.cycle()
         name = cluster.framework_of(allocation)
-        demand = Resources.parse(demands[name])
+        demand = parse(demands[name])
         if Resources.sum(allocation.resources).contains(demand):
             cluster.use(allocation, demands[name])
             launched[name] += 1

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from mezzo.resources import Resources
+from mezzo.resources import parse
 from mezzo_allocator.core.policy import Policy, Sorter
 from mezzo_allocator.testing import CAPABILITY, Conversation, revocable
 
@@ -122,7 +122,7 @@ def test_all_of_a_role_are_served_of_an_agent_before_another_role_is() -> None:
         cluster.framework("plain", "eng")
         for name, role in (("lent", "eng"), ("other", "ops")):
             cluster.framework(name, role, capabilities=[CAPABILITY.REVOCABLE_RESOURCES])
-        cluster.agent("a", Resources.parse("cpus:1;mem:512") + revocable("cpus:1;mem:512"))
+        cluster.agent("a", parse("cpus:1;mem:512") + revocable("cpus:1;mem:512"))
         served = tuple(framework for framework, _, _ in cluster.offers())
         beginnings[served] += 1
     # Whoever may have both takes both; what is lent and left over goes to the same role.

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo
-from mezzo.resources import Resources
+from mezzo.resources import Resources, parse
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.policy import Policy, Sorter
 from mezzo_allocator.testing import Conversation, begun, cycle
@@ -49,9 +49,9 @@ class Rivals:
             self.handle(ev.RoleConfigured(role, self.dice.choice([0.5, 1.0, 4.0]), {}, {}))
             self.handle(ev.FrameworkChanged(number, info, frozenset(), True))
         for number, (cpus, mem) in enumerate(sizes):
-            total = Resources.parse(f"cpus:{cpus};mem:{mem}")
+            total = parse(f"cpus:{cpus};mem:{mem}")
             self.handle(ev.AgentChanged(number, AgentInfo(hostname="h"), total, (), True))
-        self.demand = Resources.parse("cpus:{};mem:{}".format(*self.dice.choice(sizes)))
+        self.demand = parse("cpus:{};mem:{}".format(*self.dice.choice(sizes)))
 
     @property
     def turns_max(self) -> int:

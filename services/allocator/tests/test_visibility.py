@@ -7,7 +7,7 @@ import pytest
 from mesos.v1.mesos_pb2 import AgentInfo, DomainInfo, Resource, Value
 from mesos.v1.scheduler.scheduler_pb2 import AttributeConstraint, OfferConstraints
 from mezzo.errors import InvalidRequest
-from mezzo.resources import Resources
+from mezzo.resources import Resources, parse
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.policy import Policy
 from mezzo_allocator.testing import CAPABILITY, Conversation, shared_volume
@@ -50,7 +50,7 @@ def test_reserved_resources_count_in_shares() -> None:
 
 
 def test_refined_reservations_are_for_frameworks_that_understand_them() -> None:
-    (resource,) = Resources.parse("cpus:1").messages()
+    (resource,) = parse("cpus:1").messages()
     for role in ("eng", "eng/backend"):
         resource.reservations.add(type=Resource.ReservationInfo.DYNAMIC, role=role)
     total = Resources.of([resource])
@@ -63,9 +63,9 @@ def test_refined_reservations_are_for_frameworks_that_understand_them() -> None:
 
 
 def test_revocable_resources_are_for_frameworks_that_ask_for_them() -> None:
-    (resource,) = Resources.parse("cpus:4").messages()
+    (resource,) = parse("cpus:4").messages()
     resource.revocable.SetInParent()
-    total = Resources.parse("cpus:1;mem:512") + Resources.of([resource])
+    total = parse("cpus:1;mem:512") + Resources.of([resource])
     cluster = Conversation()
     cluster.framework("f")
     cluster.agent("a", total)
@@ -96,12 +96,12 @@ def test_shared_volumes_come_with_every_offer_to_those_who_can_share() -> None:
     cluster.framework("f1", "eng", capabilities=[CAPABILITY.SHARED_RESOURCES])
     cluster.framework("f2", "eng", capabilities=[CAPABILITY.SHARED_RESOURCES])
     cluster.framework("f3", "eng")
-    cluster.agent("a", Resources.parse("cpus:3;mem:1536") + volume)
+    cluster.agent("a", parse("cpus:3;mem:1536") + volume)
     seen = {}
     for _ in range(3):
         (allocation,) = cluster.cycle()
         seen[cluster.framework_of(allocation)] = Resources.sum(allocation.resources)
-        rest = seen[cluster.framework_of(allocation)] - Resources.parse("cpus:1;mem:512")
+        rest = seen[cluster.framework_of(allocation)] - parse("cpus:1;mem:512")
         back = rest.nonshared().allocated_to("eng")
         if back:
             cluster.say(ev.ResourcesRecovered(allocation.framework, allocation.agent, back, 60.0))

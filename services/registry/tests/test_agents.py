@@ -8,7 +8,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import Conflict, InvalidRequest
-from mezzo.resources import Resources
+from mezzo.resources import parse
 from mezzo_registry.core import RateLimit, Settings, effects, events, records
 from mezzo_registry.testing import REGISTRY_ID, START, Cluster, FakeAgent
 
@@ -185,7 +185,7 @@ def test_leaving_agent_is_removed_and_its_tasks_are_lost(cluster: Cluster) -> No
 def test_agents_of_the_store_have_ten_minutes_to_come_back(make_cluster: MakeCluster) -> None:
     info = mesos.AgentInfo(hostname="node")
     info.id.value = "old-S0"
-    info.resources.extend(Resources.parse("cpus:4;mem:1024").messages())
+    info.resources.extend(parse("cpus:4;mem:1024").messages())
     cluster = make_cluster(elected=events.Elected(admitted=(info,)))
     cluster.advance(599)
     assert "old-S0" in cluster.registry.state.agents
@@ -202,7 +202,7 @@ def test_agent_of_the_store_comes_back_with_its_tasks(make_cluster: MakeCluster)
     framework_info = cluster.framework_info(id=mesos.FrameworkID(value="old-0000"))
     task = mesos.Task(name="t1", state=mesos.TASK_RUNNING)
     task.task_id.value, task.framework_id.value, task.agent_id.value = "t1", "old-0000", "old-S0"
-    task.resources.extend(Resources.parse("cpus:1").allocated_to("*").messages())
+    task.resources.extend(parse("cpus:1").allocated_to("*").messages())
     cluster.come_back(agent, tasks=[task], frameworks=[framework_info])
     assert cluster.to_agent(agent)[0].HasField("registered")
     assert "old-S0" not in cluster.registry.state.recovered

@@ -9,7 +9,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.errors import TEXT_CHARACTERS_MAX
-from mezzo.resources import Resources
+from mezzo.resources import Resources, parse
 from mezzo.resources.kind import REMEMBERED_MAX
 from mezzo_registry.core import Settings, events
 from mezzo_registry.core.offers.offering import OFFER_TIMEOUT
@@ -55,7 +55,7 @@ def test_offers_of_one_cycle_come_in_one_event(cluster: Cluster) -> None:
     allocations = allocator.Allocations()
     for number in numbers:
         one = allocations.allocations.add(framework=cluster.number_of(framework), agent=number, role="*")
-        one.resources.extend(Resources.parse("cpus:1").messages())
+        one.resources.extend(parse("cpus:1").messages())
     cluster.handle(events.AllocationsMade(allocations))
     (event,) = cluster.to_framework(framework)
     assert len(event.offers.offers) == 3
@@ -372,7 +372,7 @@ def executor(name: str = "e1", resources: str = "cpus:0.5;mem:64") -> mesos.Exec
     info = mesos.ExecutorInfo()
     info.executor_id.value = name
     info.command.value = "./executor"
-    info.resources.extend(Resources.parse(resources).messages())
+    info.resources.extend(parse(resources).messages())
     return info
 
 
@@ -405,7 +405,7 @@ def test_executor_that_differs_from_the_running_one_is_an_error(cluster: Cluster
 def rewritten(info: mesos.ExecutorInfo) -> mesos.ExecutorInfo:
     """The same executor as another client would write it."""
     other = executor(resources="mem:64;cpus:0.25")
-    other.resources.extend(Resources.parse("cpus:0.25").messages())
+    other.resources.extend(parse("cpus:0.25").messages())
     for resource in other.resources:
         resource.role = "*"
     other.type = mesos.ExecutorInfo.CUSTOM
@@ -453,7 +453,7 @@ def group_call(offer: mesos.Offer, *tasks: mesos.TaskInfo) -> scheduler.Call:
     operation = call.accept.operations.add(type=Operation.LAUNCH_GROUP)
     operation.launch_group.executor.type = mesos.ExecutorInfo.DEFAULT
     operation.launch_group.executor.executor_id.value = "pod"
-    operation.launch_group.executor.resources.extend(Resources.parse("cpus:0.1;mem:32").messages())
+    operation.launch_group.executor.resources.extend(parse("cpus:0.1;mem:32").messages())
     operation.launch_group.task_group.tasks.extend(tasks)
     return call
 
@@ -564,7 +564,7 @@ def test_running_tasks_do_not_need_an_allocator(cluster: Cluster) -> None:
 def test_requests_are_passed_on(cluster: Cluster) -> None:
     framework = cluster.framework()
     call = Call(type=Call.REQUEST)
-    call.request.requests.add().resources.extend(Resources.parse("cpus:1").messages())
+    call.request.requests.add().resources.extend(parse("cpus:1").messages())
     cluster.call(framework, call)
     assert [len(one.request.requests) for one in cluster.to_allocator()] == [1]
 
@@ -574,8 +574,8 @@ def test_fields_that_nobody_knows_change_nothing_for_others(cluster: Cluster) ->
     call = Call(type=Call.REQUEST)
     resources = call.request.requests.add().resources
     for number in range(REMEMBERED_MAX):
-        resources.extend(Resources.parse(f"r{number}:1").messages())
-    resources.extend(Resources.parse("cpus:0.125").messages())
+        resources.extend(parse(f"r{number}:1").messages())
+    resources.extend(parse("cpus:0.125").messages())
     resources[-1].MergeFromString(b"\xfa\x3e\x01x")
     cluster.call(rogue, call)
     offer = cluster.offer(framework, agent, "cpus:2;mem:512")
@@ -585,7 +585,7 @@ def test_fields_that_nobody_knows_change_nothing_for_others(cluster: Cluster) ->
 
 
 def test_what_large_resources_mean_is_not_remembered() -> None:
-    resource = Resources.parse("ports:[1-1]").messages()[0]
+    resource = parse("ports:[1-1]").messages()[0]
     for port in range(3, 3_000, 2):
         resource.ranges.range.add(begin=port, end=port)
     value = resource_cache.value_of([resource])

@@ -6,7 +6,7 @@ import pytest
 
 from mesos.v1.master import master_pb2 as master
 from mezzo.allocator.v1 import allocator_pb2 as allocator
-from mezzo.resources import Resources
+from mezzo.resources import parse
 from mezzo_registry.core import Settings, effects, events, records
 from mezzo_registry.testing import Cluster, FakeFramework
 
@@ -40,7 +40,7 @@ def old_quota(role: str, resources: str, *, force: bool = False) -> master.Call:
     call = Call(type=Call.SET_QUOTA)
     request = call.set_quota.quota_request
     request.role, request.force = role, force
-    request.guarantee.extend(Resources.parse(resources).messages())
+    request.guarantee.extend(parse(resources).messages())
     return call
 
 

@@ -7,7 +7,7 @@ import pytest
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
-from mezzo.resources import Resources
+from mezzo.resources import Resources, parse
 from mezzo_registry.core import Settings, effects, events
 from mezzo_registry.core.views import observers
 from mezzo_registry.testing import Cluster, FakeAgent, FakeFramework
@@ -345,7 +345,7 @@ def test_group_that_the_agent_never_saw_is_sent_again_as_one(cluster: Cluster) -
     group = call.accept.operations.add(type=mesos.Offer.Operation.LAUNCH_GROUP).launch_group
     group.executor.type = mesos.ExecutorInfo.DEFAULT
     group.executor.executor_id.value = "pod"
-    group.executor.resources.extend(Resources.parse("cpus:0.1;mem:32").messages())
+    group.executor.resources.extend(parse("cpus:0.1;mem:32").messages())
     group.task_group.tasks.extend(cluster.task_info(offer, name, "cpus:0.1;mem:32") for name in ("t1", "t2"))
     cluster.call(framework, call)
     cluster.come_back(agent)
@@ -426,7 +426,7 @@ def with_executor(cluster: Cluster) -> tuple[FakeAgent, FakeFramework]:
     task.ClearField("command")
     task.executor.executor_id.value = "e1"
     task.executor.command.value = "./executor"
-    task.executor.resources.extend(Resources.parse("cpus:0.5;mem:64").messages())
+    task.executor.resources.extend(parse("cpus:0.5;mem:64").messages())
     cluster.accept(framework, [offer], task)
     return agent, framework
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
 from mezzo.cli.output import visible
-from mezzo.resources import Resources
+from mezzo.resources import parse
 from mezzo.scheduler import HttpTransport, SchedulerClient
 from mezzo.scheduler.tracker import LaunchTracker, Received
 
@@ -21,7 +21,7 @@ MEM_PER_TASK = 32.0
 PATIENCE_SECONDS = 120.0
 COMMAND = 'echo "task $0 of {count} on $(hostname)"; sleep 0.$(({number} % 5 + 1))'
 
-NEEDED = Resources.parse(f"cpus:{CPUS_PER_TASK};mem:{MEM_PER_TASK}")
+NEEDED = parse(f"cpus:{CPUS_PER_TASK};mem:{MEM_PER_TASK}")
 
 
 def _task(number: int, count: int) -> mesos.TaskInfo:

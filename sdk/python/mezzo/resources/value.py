@@ -12,7 +12,7 @@ from mezzo.resources.kind import Kind
 from mezzo.resources.quantities import Limits, Quantities
 from mezzo.resources.ranges import Ranges
 from mezzo.resources.reservation import Form, Reservation
-from mezzo.resources.role import UNRESERVED_ROLE, is_below
+from mezzo.resources.role import is_below
 from mezzo.resources.scalar import THOUSANDTHS, ResourceError, text_of, to_thousandths
 
 SCALAR, RANGES, SET = mesos.Value.SCALAR, mesos.Value.RANGES, mesos.Value.SET
@@ -78,13 +78,6 @@ class Resources:
         except ResourceError as error:
             raise error.below(field) from None
         return cls({kind: amount}) if amount else cls.EMPTY
-
-    @staticmethod
-    def parse(text: str, default_role: str = UNRESERVED_ROLE) -> Resources:
-        """From either text syntax of `--resources`; see `mezzo.resources.text`."""
-        from mezzo.resources.text import parse
-
-        return parse(text, default_role)
 
     def messages(self, form: Form = Form.REFINED) -> list[mesos.Resource]:
         """Fresh messages, one for each kind, and one for each copy of a shared one."""

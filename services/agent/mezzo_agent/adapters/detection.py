@@ -14,7 +14,7 @@ import psutil
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo import attributes as attribute_texts
 from mezzo.errors import MezzoError
-from mezzo.resources import Resources
+from mezzo.resources import Resources, parse
 from mezzo_agent.config import Config
 from mezzo_chassis.errors import Exit, StartupError
 
@@ -64,7 +64,7 @@ def reachable_ip(config: Config) -> str:
 
 def total(config: Config) -> Resources:
     """What --resources says, and what it does not speak of as detected."""
-    given = Resources.parse(config.resources, config.default_role) if config.resources else Resources.EMPTY
+    given = parse(config.resources, config.default_role) if config.resources else Resources.EMPTY
     found = {
         "cpus": str(len(os.sched_getaffinity(0))),
         "mem": str(_without_reserve(psutil.virtual_memory().total // MIB, MEM_LEFT_TO_SYSTEM_MIB)),
@@ -72,7 +72,7 @@ def total(config: Config) -> Resources:
         "ports": DEFAULT_PORTS,
     }
     missing = ";".join(f"{name}:{amount}" for name, amount in found.items() if name not in given.names())
-    return given + Resources.parse(missing, config.default_role) if missing else given
+    return given + parse(missing, config.default_role) if missing else given
 
 
 def _without_reserve(mib: int, reserve_mib: int) -> int:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo.resources import Resources
+from mezzo.resources import parse
 from mezzo_agent.containers.containerizer import PosixContainerizer
 from mezzo_agent.containers.factory import ContainerizerConfig, create
 from mezzo_agent.ports import ContainerConfig
@@ -27,7 +27,7 @@ async def launch(containers: PosixContainerizer, work_dir: Path, container_id: s
             environment={"PATH": "/usr/bin:/bin", "MESOS_SANDBOX": str(sandbox)},
             sandbox=sandbox,
             user=None,
-            resources=Resources.parse("cpus:0.1;mem:32"),
+            resources=parse("cpus:0.1;mem:32"),
         )
     )
     print(container_id, launched.pid, flush=True)

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo.resources import Resources
+from mezzo.resources import parse
 from mezzo_agent.containers.containerizer import PosixContainerizer
 from mezzo_agent.containers.factory import ContainerizerConfig, create
 from mezzo_agent.ports import ContainerConfig
@@ -46,7 +46,7 @@ def configure(tmp_path: Path) -> Configure:
             environment={"PATH": PATH, "MESOS_SANDBOX": str(sandbox), **(environment or {})},
             sandbox=sandbox,
             user=user,
-            resources=Resources.parse(resources),
+            resources=parse(resources),
             container=container,
         )
 

@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo.resources import Resources
+from mezzo.resources import parse
 from mezzo_agent.containers.containerizer import PosixContainerizer
 from mezzo_agent.containers.factory import ContainerizerConfig, create
 from mezzo_agent.containers.logs import LogLimit, rotate
 from mezzo_agent.containers.posix.processes import stopped
 from mezzo_agent.ports import ContainerConfig
 
-RESOURCES = Resources.parse("cpus:0.1;mem:32")
+RESOURCES = parse("cpus:0.1;mem:32")
 IDLE = 100
 LOG_BYTES = 10 << 20
 

@@ -9,7 +9,7 @@ import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.errors import TEXT_CHARACTERS_MAX, NotFound
-from mezzo.resources import Resources
+from mezzo.resources import parse
 from mezzo_agent.adapters.users import Credentials, current_user
 from mezzo_agent.containers.containerizer import PosixContainerizer
 from mezzo_agent.ports import ContainerConfig, LaunchError, Termination
@@ -388,7 +388,7 @@ async def test_usage_counts_the_whole_tree_and_names_the_limits(
     assert not statistics.HasField("cpus_limit")
     assert statistics.timestamp > 1.7e9
 
-    await containers.update(config.container_id, Resources.parse("cpus:2;mem:32"))
+    await containers.update(config.container_id, parse("cpus:2;mem:32"))
     statistics = await containers.usage(config.container_id)
     assert (statistics.cpus_soft_limit, statistics.mem_limit_bytes) == (2.0, 32 << 20)
 

@@ -8,7 +8,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.executor import executor_pb2 as api
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.errors import Forbidden, InvalidRequest, Unauthorized, Unavailable
-from mezzo.resources import Resources
+from mezzo.resources import parse
 from mezzo_agent.core import events as happened
 from mezzo_agent.core.effects import CloseExecutorStream, DestroyContainer, UpdateContainer
 from mezzo_agent.core.events import TimerKind
@@ -37,7 +37,7 @@ def test_executor_is_launched_once_and_its_tasks_wait_for_it(agent, tasks):
     agent.run(tasks.executor("t1"))
     (config,) = agent.launched()
     assert config.task_id is None
-    assert config.resources == Resources.parse("cpus:1.1;mem:96").allocated_to("*")
+    assert config.resources == parse("cpus:1.1;mem:96").allocated_to("*")
     assert agent.timers() == {TimerKind.EXECUTOR_REGISTRATION: 60.0}
     agent.run(tasks.executor("t2"))
     assert agent.launched() == []
@@ -129,7 +129,7 @@ def test_update_sent_twice_is_entered_once_and_acknowledged_twice(running):
 def test_resources_of_an_ended_task_are_taken_from_the_executor(running):
     running.executor_update("t1", "TASK_FINISHED", UUID)
     (update,) = running.of(UpdateContainer)
-    assert update.resources == Resources.parse("cpus:0.1;mem:32").allocated_to("*")
+    assert update.resources == parse("cpus:0.1;mem:32").allocated_to("*")
 
 
 def test_update_after_the_last_one_is_acknowledged_and_dropped(running):

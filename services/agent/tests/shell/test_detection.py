@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from mezzo import domains
-from mezzo.resources import Resources
+from mezzo.resources import parse
 from mezzo_agent.adapters import detection
 from mezzo_agent.app import settings
 from mezzo_agent.config import Config
@@ -33,7 +33,7 @@ def test_what_is_not_given_is_detected(tmp_path):
 def test_what_is_given_is_taken_as_it_is(tmp_path):
     total = detection.total(config(tmp_path, resources="cpus:0.5;mem(ads):64;gpus:2"))
     assert (total.cpus, total.gpus) == (0.5, 2)
-    assert total.reserved("ads") == Resources.parse("mem(ads):64")
+    assert total.reserved("ads") == parse("mem(ads):64")
     assert total.unreserved().get("mem") == 0
 
 

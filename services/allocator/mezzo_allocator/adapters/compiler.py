@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo
-from mezzo.resources import Resources
+from mezzo.resources import parse
 from mezzo_allocator.core import arrays, kernel
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.allocator import Allocator
@@ -73,7 +73,7 @@ def _rehearse(loops: Loops) -> None:
     """Has every entry point called, since numba compiles a function when it first sees its arguments."""
     core = Allocator(loops=loops)
     info = FrameworkInfo(user="nobody", name="rehearsal")
-    total = Resources.parse("cpus:4;mem:1024")
+    total = parse("cpus:4;mem:1024")
     events: list[ev.Event] = [
         ev.SessionBegun("rehearsal"),
         ev.RoleConfigured("*", 1.0, {"cpus": 1.0}, {"cpus": 2.0}),
@@ -81,7 +81,7 @@ def _rehearse(loops: Loops) -> None:
         ev.AgentChanged(0, AgentInfo(hostname="rehearsal"), total, (), True),
         ev.SnapshotEnded(),
         ev.CycleStarted(),
-        ev.ResourcesAllocated(0, 0, Resources.parse("cpus:1").allocated_to("*")),
+        ev.ResourcesAllocated(0, 0, parse("cpus:1").allocated_to("*")),
         ev.FullPassWanted(),
         ev.CycleStarted(),
     ]

@@ -11,7 +11,7 @@ from mesos.v1.master import master_pb2 as master
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.allocator.v1 import allocator_pb2 as allocator
-from mezzo.resources import Resources
+from mezzo.resources import Resources, parse
 from mezzo_registry.core import Identity, Registry, Settings, effects, events
 
 START = 1_800_000_000.0
@@ -194,7 +194,7 @@ class Cluster:
         message.agent_info.id.value = changes.pop("id", "")
         if "domain" in changes:
             message.agent_info.domain.CopyFrom(changes.pop("domain"))
-        messages = Resources.parse(resources).messages()
+        messages = parse(resources).messages()
         message.agent_info.resources.extend(messages)
         message.total_resources.extend(messages)
         for name, values in changes.items():
@@ -283,7 +283,7 @@ class Cluster:
             agent=state.agents[agent.id].number,
             role=role,
         )
-        allocation.resources.extend(Resources.parse(resources).messages())
+        allocation.resources.extend(parse(resources).messages())
         return self.handle(events.AllocationsMade(allocator.Allocations(allocations=[allocation])))
 
     def offer(
@@ -312,7 +312,7 @@ class Cluster:
             offer_or_agent.id if isinstance(offer_or_agent, FakeAgent) else offer_or_agent.agent_id.value
         )
         info.command.value = "true"
-        info.resources.extend(Resources.parse(resources).messages() if resources else [])
+        info.resources.extend(parse(resources).messages() if resources else [])
         return info
 
     def accept(

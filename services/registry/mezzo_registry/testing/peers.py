@@ -13,7 +13,7 @@ from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.agent.v1 import agent_session_pb2_grpc
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.allocator.v1 import allocator_pb2_grpc
-from mezzo.resources import Resources
+from mezzo.resources import parse
 from mezzo.scheduler.v1 import scheduler_pb2 as service
 from mezzo.scheduler.v1 import scheduler_pb2_grpc
 from mezzo_chassis.rpc import EPOCH_KEY
@@ -136,7 +136,7 @@ class PlayedAgent:
         register = agent_session.Register(version="0.1.0", pid="slave(1)@127.0.0.1:5051")
         register.agent_info.hostname = "node"
         register.agent_info.id.value = agent_id
-        register.total_resources.extend(Resources.parse(resources).messages())
+        register.total_resources.extend(parse(resources).messages())
         register.agent_info.resources.extend(register.total_resources)
         self.send(agent_session.AgentMessage(register=register))
 
@@ -244,7 +244,7 @@ class PlayedFramework:
             task.task_id.value = name
             task.agent_id.CopyFrom(offer.agent_id)
             task.command.value = "true"
-            task.resources.extend(Resources.parse("cpus:0.1;mem:32").messages())
+            task.resources.extend(parse("cpus:0.1;mem:32").messages())
         return call
 
     async def ended(self) -> grpc.StatusCode:
