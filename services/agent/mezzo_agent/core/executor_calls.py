@@ -11,6 +11,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.executor import executor_pb2 as executor_api
 from mezzo import limits
 from mezzo.errors import Forbidden, InvalidRequest, Unauthorized, Unavailable
+from mezzo.validation.well_formed import check_well_formed
 from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState
 from mezzo_agent.core.state import AgentState
 
@@ -21,6 +22,7 @@ UUID_BYTES = 16
 
 def check(call: executor_api.Call) -> None:
     """Raises `InvalidRequest` for a call that is wrong in itself."""
+    check_well_formed(call)
     limits.check_call(call)
     if not call.HasField("type") or call.type == _Call.UNKNOWN:
         raise InvalidRequest("type", "expected a call of the executor API")

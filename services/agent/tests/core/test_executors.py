@@ -199,6 +199,16 @@ def test_call_without_its_member_is_refused_by_name(running, type_):
     assert refused.value.field == type_.lower()
 
 
+def test_call_with_text_that_is_no_text_is_refused_by_name(running):
+    status = mesos.TaskStatus(task_id={"value": "t1"}, state="TASK_RUNNING", uuid=UUID, message="not UTF-8")
+    call = api.Call(
+        type="UPDATE", framework_id={"value": "F1"}, executor_id={"value": "E1"}, update=api.Call.Update(status=status)
+    )
+    call = api.Call.FromString(call.SerializeToString().replace(b"not UTF-8", b"not UTF\xff8"))
+    with pytest.raises(InvalidRequest, match=r"update.status.message: is not UTF-8"):
+        running.handle(happened.ExecutorCalled(call, None))
+
+
 def test_wrong_token_is_refused_and_the_right_one_taken(running):
     token = running.agent.state.frameworks["F1"].executors["E1"].token
     with pytest.raises(Unauthorized):
