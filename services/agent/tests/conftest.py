@@ -25,6 +25,7 @@ from mezzo_agent.core.effects import (
     SendToRegistry,
     StartTimer,
 )
+from mezzo_agent.core.subjects import Subject
 from mezzo_agent.ports import Termination
 
 WORK_DIR = Path("/var/lib/mezzo")
@@ -33,7 +34,12 @@ WORK_DIR = Path("/var/lib/mezzo")
 class Conversation:
     """Tells an agent's core what happens, and keeps what it answers."""
 
-    def __init__(self, records: list[checkpoint.CheckpointRecord] | None = None, **settings: object) -> None:
+    def __init__(
+        self,
+        records: list[checkpoint.CheckpointRecord] | None = None,
+        defects: dict[Subject, str] | None = None,
+        **settings: object,
+    ) -> None:
         self.settings = Settings(**{"work_dir": WORK_DIR, "ip": "10.0.0.1", "port": 5051, **settings})
         self._numbers = itertools.count(1000 if records else 1)
         info = mesos.AgentInfo(hostname="h1", port=5051, resources=parse("cpus:8;mem:8192").messages())
@@ -41,7 +47,7 @@ class Conversation:
         self.now = 1000.0
         self.journal: list[checkpoint.CheckpointRecord] = list(records or ())
         self.effects: list[Effect] = []
-        self.agent.restore(self.journal)
+        self.agent.restore(self.journal, defects)
 
     def new_ids_from(self, number: int) -> None:
         self._numbers = itertools.count(number)
@@ -147,9 +153,9 @@ class Conversation:
     def discarded(self) -> list[Path]:
         return [effect.path for effect in self.effects if isinstance(effect, DiscardSandbox)]
 
-    def restart(self, **settings: object) -> Conversation:
-        """Another process on the same disk; nothing has been recovered yet."""
-        return Conversation(self.journal, **settings)
+    def restart(self, defects: dict[Subject, str] | None = None, **settings: object) -> Conversation:
+        """Another process on the same disk, after defects if need be; nothing has been recovered yet."""
+        return Conversation(self.journal, defects, **settings)
 
 
 def _call(type_: str, executor_id: str, framework_id: str = "F1", **member: object) -> executor_api.Call:

@@ -43,6 +43,22 @@ class Admission:
         self._state.group_count += 1
         self._run(message.framework_id, message.executor, message.task_group.tasks, group=self._state.group_count)
 
+    def refuse(self, message: session.RegistryMessage, reason: str) -> None:
+        """Launch nothing of a RunTask or RunTaskGroup: each of its tasks ends in TASK_ERROR, for this reason."""
+        framework_id, infos, code = _launch_of(message)
+        framework = self._state.frameworks.get(framework_id.value)
+        if framework is None or framework.shutting_down:
+            self._reject_unknown_framework(framework_id, infos)
+            return
+        infos = [info for info in infos if info.task_id.value not in framework.tasks]
+        if infos:
+            self._refuse(framework, infos, mesos.TASK_ERROR, code, reason)
+
+    def decline(self, message: session.RegistryMessage, reason: str) -> None:
+        """As `refuse`, but with nothing kept: the refusal is sent once."""
+        framework_id, infos, code = _launch_of(message)
+        self._send_declined(framework_id, infos, mesos.TASK_ERROR, code, reason)
+
     def _run(
         self,
         framework_id: mesos.FrameworkID,
@@ -162,18 +178,38 @@ class Admission:
 
     def _reject_unknown_framework(self, framework_id: mesos.FrameworkID, infos: Sequence[mesos.TaskInfo]) -> None:
         """There is no framework for whom a refusal could be kept; the registry knows what to make of it."""
+        reason = f"The agent has no framework '{framework_id.value}' that may launch tasks"
+        self._send_declined(framework_id, infos, mesos.TASK_LOST, _Status.REASON_INVALID_FRAMEWORKID, reason)
+
+    def _send_declined(
+        self,
+        framework_id: mesos.FrameworkID,
+        infos: Sequence[mesos.TaskInfo],
+        state: mesos.TaskState.ValueType,
+        reason: _Status.Reason.ValueType,
+        message: str,
+    ) -> None:
         for info in infos:
             status = mesos.TaskStatus(
                 task_id=info.task_id,
-                state=mesos.TASK_LOST,
+                state=state,
                 source=_Status.SOURCE_AGENT,
-                reason=_Status.REASON_INVALID_FRAMEWORKID,
-                message=f"The agent has no framework '{framework_id.value}' that may launch tasks",
+                reason=reason,
+                message=message,
                 agent_id=self._state.agent_info.id,
                 timestamp=self._state.now,
             )
             update = session.TaskUpdate(framework_id=framework_id, status=status)
             self._state.send(session.AgentMessage(task_update=update))
+
+
+def _launch_of(
+    message: session.RegistryMessage,
+) -> tuple[mesos.FrameworkID, Sequence[mesos.TaskInfo], _Status.Reason.ValueType]:
+    if message.HasField("run_task"):
+        return message.run_task.framework_id, [message.run_task.task], _Status.REASON_TASK_INVALID
+    group = message.run_task_group
+    return group.framework_id, group.task_group.tasks, _Status.REASON_TASK_GROUP_INVALID
 
 
 def _kind(info: mesos.ExecutorInfo) -> ExecutorKind:

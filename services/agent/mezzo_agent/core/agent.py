@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from functools import singledispatchmethod
 from pathlib import Path
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
+from mezzo.errors import MezzoError
+from mezzo.validation.well_formed import check_well_formed
 from mezzo_agent.core import invariants, recovery, registration
 from mezzo_agent.core.admission import Admission
+from mezzo_agent.core.condemned import Condemned, condemn
 from mezzo_agent.core.effects import DestroyContainer, DiscardSandbox, Effect, EndAgent, ForgetContainer, SendToRegistry
 from mezzo_agent.core.events import (
     ContainerEnded,
@@ -22,6 +25,8 @@ from mezzo_agent.core.events import (
     ExecutorCalled,
     ExecutorDisconnected,
     ExecutorSubscribed,
+    LaunchDeclined,
+    LaunchRefused,
     RegistryMessageReceived,
     RemovalOrdered,
     SessionClosed,
@@ -32,6 +37,7 @@ from mezzo_agent.core.events import (
 from mezzo_agent.core.executors import Executors
 from mezzo_agent.core.model import Executor, ExecutorKind, Framework, Task
 from mezzo_agent.core.state import AgentState, Settings
+from mezzo_agent.core.subjects import Subject
 from mezzo_agent.core.supervision import Supervision
 from mezzo_agent.core.updates import Updates
 from mezzo_agent.ports import ContainerId, RecoveredContainer, RecoveredState
@@ -49,7 +55,8 @@ class Agent:
         self._supervision = Supervision(state, self._updates)
         self._executors = Executors(state, self._updates)
         self._admission = Admission(state, self._updates, self._supervision, self._executors)
-        self._reconnection = recovery.Reconnection(state, self._supervision, self._executors)
+        self._reconnection = recovery.Reconnection(state, self._updates, self._supervision, self._executors)
+        self._condemned = Condemned()
         self._story: deque[tuple[float, Event]] = deque(maxlen=STORY_EVENTS_MAX)
         self._on_registry_message: dict[str, Callable[..., None]] = {
             "registered": self._registered,
@@ -79,12 +86,17 @@ class Agent:
         Raises `InvalidRequest`, `Unauthorized` or `Forbidden` for a wrong call of an executor, with nothing changed.
         """
         self.state.now = now
+        self.state.at = None
         self._story.append((now, event))
         try:
             self._handle(event)
             self._end_if_removed()
+        except MezzoError:
+            self.state.at = None  # it is no defect
+            raise
         finally:
             effects, self.state.effects = self.state.effects, []
+        self.state.at = None
         return effects
 
     def validate(self) -> None:
@@ -93,9 +105,20 @@ class Agent:
 
     # --- across restarts
 
-    def restore(self, records: Iterable[checkpoint.CheckpointRecord]) -> None:
-        """Read the journal of an earlier process; ContainersRecovered is to follow, before any other event."""
-        recovery.Restoration(self.state).restore(records)
+    def restore(
+        self, records: Sequence[checkpoint.CheckpointRecord], defects: Mapping[Subject, str] | None = None
+    ) -> None:
+        """Read the journal of an earlier process; ContainersRecovered is to follow, before any other event.
+
+        `defects`: what earlier processes ended over, each with what is to be said of it. Whom that was about is ended.
+        """
+        self._condemned = condemn(defects or {}, records)
+        recovery.Restoration(self.state, self._condemned).restore(records)
+
+    @property
+    def ends_condemned(self) -> bool:
+        """Whether the journal still says of somebody what this recovery does not apply: it is to be rewritten."""
+        return bool(self._condemned)
 
     def checkpoint(self) -> list[checkpoint.CheckpointRecord]:
         """A journal that is as short as can be."""
@@ -131,13 +154,22 @@ class Agent:
 
     @_handle.register
     def _(self, event: RegistryMessageReceived) -> None:
+        check_well_formed(event.message)
         kind = event.message.WhichOneof("message")
         if kind is not None:  # None: said by a later version
             self._on_registry_message[kind](getattr(event.message, kind))
 
     @_handle.register
+    def _(self, event: LaunchRefused) -> None:
+        self._admission.refuse(event.message, event.reason)
+
+    @_handle.register
+    def _(self, event: LaunchDeclined) -> None:
+        self._admission.decline(event.message, event.reason)
+
+    @_handle.register
     def _(self, event: ContainerStarted) -> None:
-        subject = self.state.containers.get(event.container_id)
+        self.state.at = subject = self.state.containers.get(event.container_id)
         if isinstance(subject, Task):
             self._supervision.started(subject, event.pid)
         elif isinstance(subject, Executor):
@@ -147,7 +179,7 @@ class Agent:
 
     @_handle.register
     def _(self, event: ContainerNotStarted) -> None:
-        subject = self.state.containers.get(event.container_id)
+        self.state.at = subject = self.state.containers.get(event.container_id)
         if isinstance(subject, Task):
             self._supervision.not_started(subject, event.reason, event.message)
             self._close_if_over(subject.executor)
@@ -157,7 +189,7 @@ class Agent:
 
     @_handle.register
     def _(self, event: ContainerEnded) -> None:
-        subject = self.state.containers.get(event.container_id)
+        self.state.at = subject = self.state.containers.get(event.container_id)
         if isinstance(subject, Task):
             self._supervision.ended(subject, event.termination)
             self._close_if_over(subject.executor)
@@ -169,7 +201,10 @@ class Agent:
 
     @_handle.register
     def _(self, event: ContainersRecovered) -> None:
-        for container_id, subject in list(self.state.containers.items()):
+        state = self.state
+        self._reconnection.report_condemned(self._condemned)
+        for container_id, subject in list(state.containers.items()):
+            state.at = subject
             found = event.found.get(container_id) or RecoveredContainer(container_id, RecoveredState.UNKNOWN)
             if isinstance(subject, Task):
                 self._reconnection.task(subject, found)

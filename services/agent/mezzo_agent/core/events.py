@@ -30,6 +30,22 @@ class RegistryMessageReceived:
     message: session.RegistryMessage
 
 
+@dataclass(frozen=True, slots=True)
+class LaunchRefused:
+    """A RunTask or RunTaskGroup like this one led to a defect: its tasks are not launched, for this reason."""
+
+    message: session.RegistryMessage
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchDeclined:
+    """As LaunchRefused, where even that led to a defect: nothing of it is kept."""
+
+    message: session.RegistryMessage
+    reason: str
+
+
 # --- containers
 
 
@@ -124,6 +140,8 @@ Event = (
     SessionOpened
     | SessionClosed
     | RegistryMessageReceived
+    | LaunchRefused
+    | LaunchDeclined
     | ContainerStarted
     | ContainerNotStarted
     | ContainerEnded

@@ -13,12 +13,14 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
 from mezzo_agent.core import mesos_messages
 from mezzo_agent.core.admission import command_executor, record_of_executor, record_of_task
+from mezzo_agent.core.condemned import Condemned, CondemnedTask
 from mezzo_agent.core.effects import ForgetContainer, WatchContainer
 from mezzo_agent.core.events import TimerKind
 from mezzo_agent.core.executors import Executors
 from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState, Framework, Kill, KillCause, Phase, Task
 from mezzo_agent.core.state import AgentState
 from mezzo_agent.core.supervision import Supervision
+from mezzo_agent.core.updates import Updates
 from mezzo_agent.ports import RecoveredContainer, RecoveredState, Termination
 
 _Record = checkpoint.CheckpointRecord
@@ -28,8 +30,10 @@ _Status = mesos.TaskStatus
 class Restoration:
     """Applies records to an empty state. A record that names what is not there is ignored: it came too late."""
 
-    def __init__(self, state: AgentState) -> None:
+    def __init__(self, state: AgentState, condemned: Condemned) -> None:
+        """What the records say of those who are condemned is not applied."""
         self._state = state
+        self._condemned = condemned
         self._apply: dict[str, Callable[..., None]] = {
             "agent": self._agent,
             "framework": self._framework,
@@ -44,8 +48,9 @@ class Restoration:
 
     def restore(self, records: Iterable[_Record]) -> None:
         for record in records:
+            self._state.at = record
             kind = record.WhichOneof("record")
-            if kind is not None:  # None: written by a later version
+            if kind is not None and not self._condemned.takes(record):  # None: written by a later version
                 self._apply[kind](getattr(record, kind))
         self._derive_phases()
 
@@ -119,6 +124,7 @@ class Restoration:
         state = self._state
         for framework in state.frameworks.values():
             for task in list(framework.tasks.values()):
+                state.at = task
                 if task.executor is None and not task.statuses:
                     del framework.tasks[task.id]  # torn off while it was being refused: the registry sends it again
                 elif task.terminal:
@@ -129,6 +135,7 @@ class Restoration:
                 else:
                     task.phase = Phase.RUNNING if task.statuses else Phase.LAUNCHING
             for executor in list(framework.executors.values()):
+                state.at = executor
                 if executor.kind is ExecutorKind.CUSTOM:
                     state.containers[executor.container_id] = executor
                 elif not executor.live_tasks():
@@ -188,10 +195,33 @@ def _records_of_task(framework: Framework, task: Task) -> Iterable[_Record]:
 class Reconnection:
     """Takes up the containers that an earlier agent process launched."""
 
-    def __init__(self, state: AgentState, supervision: Supervision, executors: Executors) -> None:
+    def __init__(self, state: AgentState, updates: Updates, supervision: Supervision, executors: Executors) -> None:
         self._state = state
+        self._updates = updates
         self._supervision = supervision
         self._executors = executors
+
+    def report_condemned(self, condemned: Condemned) -> None:
+        """Their containers are gone, and nothing else is known of them any more."""
+        self._state.reports_condemned = True
+        for each in condemned.tasks.values():
+            framework_id = each.record.framework_id.value
+            info = condemned.frameworks.get(framework_id)
+            framework = self._state.frameworks.get(framework_id) or (info and new_framework(self._state, info))
+            if framework and each.message:
+                self._report_condemned(framework, each)
+        self._state.reports_condemned = False
+
+    def _report_condemned(self, framework: Framework, condemned: CondemnedTask) -> None:
+        state = self._state
+        state.at = task = Task(condemned.record.task, framework.id, None, phase=Phase.ENDED)
+        framework.tasks[task.id] = task
+        state.persist_framework(framework)
+        state.persist(_Record(task=record_of_task(framework, task)))
+        if condemned.terminal is not None:
+            self._updates.record(task, condemned.terminal)
+        else:
+            self._updates.report(task, mesos.TASK_FAILED, condemned.message, reason=_Status.REASON_EXECUTOR_TERMINATED)
 
     def task(self, task: Task, found: RecoveredContainer) -> None:
         if found.state is RecoveredState.RUNNING:

@@ -27,11 +27,16 @@ def snapshot(state: AgentState) -> session.Register:
         mesos_version=state.settings.mesos_version,
         capabilities=[_Capability(type=each) for each in CAPABILITIES],
         total_resources=state.agent_info.resources,
-        tasks=[task_message(state, task) for framework in frameworks for task in framework.tasks.values()],
+        tasks=[_reported(state, task) for framework in frameworks for task in framework.tasks.values()],
         executors=[executor.info for executor in executors if executor.kind is not ExecutorKind.COMMAND],
         frameworks=[framework.info for framework in frameworks],
         pid=state.settings.pid,
     )
+
+
+def _reported(state: AgentState, task: Task) -> mesos.Task:
+    state.at = task
+    return task_message(state, task)
 
 
 def task_message(state: AgentState, task: Task) -> mesos.Task:

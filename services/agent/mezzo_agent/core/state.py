@@ -94,6 +94,10 @@ class AgentState:
     counts: Counts = field(default_factory=Counts)
     now: float = 0.0
     effects: list[Effect] = field(default_factory=list)
+    # Whom an event that is about several has come to: to know whom it was about that a defect was met.
+    at: Task | Executor | checkpoint.CheckpointRecord | None = None
+    # The tasks that a recovery ends are being reported.
+    reports_condemned: bool = False
 
     @property
     def agent_id(self) -> str:

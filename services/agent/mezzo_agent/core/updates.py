@@ -119,6 +119,7 @@ class Updates:
         """After a new session: whatever is pending may never have arrived."""
         for framework in self._state.frameworks.values():
             for task in framework.tasks.values():
+                self._state.at = task
                 if task.pending:
                     task.attempts = 0
                     self._send(task)

@@ -1,0 +1,219 @@
+"""Whom an event is about, so that it can be refused, or its subject be ended, once it has led to a defect.
+
+Everything here works on the event alone, and on what the state says at that moment: it is asked when nothing else of
+the state can be trusted any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mesos.v1.executor import executor_pb2 as executor_api
+from mezzo.agent.v1 import agent_session_pb2 as session
+from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
+from mezzo_agent.core import effects
+from mezzo_agent.core.events import (
+    ContainerEnded,
+    ContainerNotStarted,
+    ContainersRecovered,
+    ContainerStarted,
+    Event,
+    ExecutorCalled,
+    ExecutorDisconnected,
+    ExecutorSubscribed,
+    LaunchDeclined,
+    LaunchRefused,
+    RegistryMessageReceived,
+    RemovalOrdered,
+    SessionClosed,
+    SessionOpened,
+    TimerFired,
+    TimerKind,
+)
+from mezzo_agent.core.model import Executor, ExecutorKind, Task
+from mezzo_agent.core.state import AgentState
+
+LAUNCHES = frozenset({"run_task", "run_task_group"})
+CALLS = frozenset({"executor_subscribe", "executor_update", "executor_message", "executor_disconnected"})
+_TIMERS = {kind: f"timer_{kind.replace(' ', '_')}" for kind in TimerKind}
+_TIMERS_OF_EXECUTORS = {TimerKind.EXECUTOR_REGISTRATION, TimerKind.EXECUTOR_REREGISTRATION, TimerKind.EXECUTOR_SHUTDOWN}
+_ENDED_BY_RECOVERY = {
+    *LAUNCHES,
+    *CALLS,
+    *_TIMERS.values(),
+    *("kill_task", "shutdown_executor", "shutdown_framework"),
+    # Where they are about somebody, it is whom they had come to.
+    *("registered", "session_opened", "containers_recovered", "condemned", "journal_record"),
+}
+_NAMES: dict[type, str] = {
+    SessionOpened: "session_opened",
+    SessionClosed: "session_closed",
+    ContainerStarted: "container_started",
+    ContainerNotStarted: "container_not_started",
+    ContainerEnded: "container_ended",
+    ContainersRecovered: "containers_recovered",
+    ExecutorSubscribed: "executor_subscribe",
+    ExecutorDisconnected: "executor_disconnected",
+    LaunchRefused: "launch_refused",
+    LaunchDeclined: "launch_declined",
+    RemovalOrdered: "removal_ordered",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A kind of event, and whom it is about. Ids are empty where it is about nobody."""
+
+    event: str
+    framework_id: str = ""
+    executor_id: str = ""
+    task_ids: tuple[str, ...] = ()
+
+    @property
+    def ends(self) -> bool:
+        """Whether a recovery after a defect ends whom it is about.
+
+        What happened to a container is not among them: the recovery finds that out by itself, and what the registry
+        says about tasks can mostly be refused alone.
+        """
+        return bool(self.framework_id) and self.event in _ENDED_BY_RECOVERY
+
+    @property
+    def name(self) -> str:
+        """What of the framework it is."""
+        executor = [f"executor {self.executor_id}"] if self.executor_id else []
+        return ", ".join([*executor, *(f"task {task_id}" for task_id in self.task_ids)])
+
+
+def kinds() -> list[str]:
+    """Every kind of event."""
+    messages = [member.name for member in session.RegistryMessage.DESCRIPTOR.oneofs_by_name["message"].fields]
+    return sorted({*messages, *CALLS, *_TIMERS.values(), *_NAMES.values(), "condemned", "journal_record"})
+
+
+def of_event(event: Event, state: AgentState) -> Subject:
+    """Whom an event is about; while one is being handled that is about several, whom the core has come to."""
+    subject = _of_event(event, state)
+    return subject if subject.framework_id or state.at is None else _with(subject, state.at)
+
+
+def of_effect(event: Event, effect: effects.Effect, state: AgentState) -> Subject:
+    """Whom an event is about that has led to this effect."""
+    subject = _of_event(event, state)
+    if subject.framework_id:
+        return subject
+    match effect:
+        case effects.LaunchContainer(config):
+            if config.task_id:
+                return replace(subject, framework_id=config.framework_id, task_ids=(config.task_id,))
+            return replace(subject, framework_id=config.framework_id, executor_id=config.executor_id)
+        case (
+            effects.WatchContainer(container_id)
+            | effects.KillContainer(container_id)
+            | effects.DestroyContainer(container_id)
+            | effects.UpdateContainer(container_id)
+        ):
+            return _with(subject, state.containers.get(container_id))
+        case effects.StartTimer(timer) | effects.CancelTimer(timer):
+            return replace(_of_timer(TimerFired(timer)), event=subject.event)
+        case effects.SendToRegistry(message) if message.HasField("task_update"):
+            update = message.task_update
+            return _with(subject, state.task(update.framework_id.value, update.status.task_id.value))
+    return subject
+
+
+def of_record(state: AgentState) -> Subject:
+    """Whom the record of the journal is about that was being applied."""
+    if isinstance(state.at, checkpoint.CheckpointRecord):
+        return _of_record(state.at)
+    return _with(Subject("journal_record"), state.at)
+
+
+def _of_event(event: Event, state: AgentState) -> Subject:
+    match event:
+        case RegistryMessageReceived(message):
+            return _of_message(message)
+        case LaunchRefused(message) | LaunchDeclined(message):
+            return replace(_of_message(message), event=_NAMES[type(event)])
+        case ExecutorCalled(call) | ExecutorSubscribed(call):
+            type_ = executor_api.Call.Type.Name(call.type).lower()
+            name = f"executor_{type_}" if f"executor_{type_}" in CALLS else "executor_message"
+            return Subject(name, call.framework_id.value, call.executor_id.value)
+        case ExecutorDisconnected(connection):
+            return _with(Subject("executor_disconnected"), _listening_on(connection, state))
+        case TimerFired():
+            return _of_timer(event)
+        case ContainerStarted() | ContainerNotStarted() | ContainerEnded():
+            return _with(Subject(_NAMES[type(event)]), state.containers.get(event.container_id))
+        case ContainersRecovered():
+            return Subject("condemned" if state.reports_condemned else "containers_recovered")
+        case _:
+            return Subject(_NAMES[type(event)])
+
+
+def _of_message(message: session.RegistryMessage) -> Subject:
+    kind = message.WhichOneof("message")
+    if kind is None:
+        return Subject("unknown")
+    member = getattr(message, kind)
+    match member:
+        case session.RunTask():
+            return Subject(kind, member.framework_id.value, task_ids=(member.task.task_id.value,))
+        case session.RunTaskGroup():
+            tasks = tuple(task.task_id.value for task in member.task_group.tasks)
+            return Subject(kind, member.framework_id.value, task_ids=tasks)
+        case session.KillTask() | session.AcknowledgeUpdate():
+            return Subject(kind, member.framework_id.value, task_ids=(member.task_id.value,))
+        case session.ShutdownExecutor() | session.FrameworkMessage():
+            return Subject(kind, member.framework_id.value, member.executor_id.value)
+        case session.ShutdownFramework():
+            return Subject(kind, member.framework_id.value)
+        case session.FrameworkUpdate():
+            return Subject(kind, member.framework_info.id.value)
+        case _:
+            return Subject(kind)
+
+
+def _of_timer(event: TimerFired) -> Subject:
+    timer, name = event.timer, _TIMERS[event.timer.kind]
+    if timer.kind in _TIMERS_OF_EXECUTORS:
+        return Subject(name, timer.framework_id, timer.subject_id)
+    return Subject(name, timer.framework_id, task_ids=(timer.subject_id,))
+
+
+def _of_record(record: checkpoint.CheckpointRecord) -> Subject:
+    kind = record.WhichOneof("record")
+    match getattr(record, kind or "agent"):
+        case checkpoint.FrameworkRecord() as member:
+            return Subject("journal_record", member.framework_info.id.value)
+        case checkpoint.ExecutorRecord() as member:
+            return Subject("journal_record", member.framework_id.value, member.executor_info.executor_id.value)
+        case checkpoint.ExecutorRemoved() as member:
+            return Subject("journal_record", member.framework_id.value, member.executor_id.value)
+        case checkpoint.TaskRecord() as member:
+            return Subject("journal_record", member.framework_id.value, task_ids=(member.task.task_id.value,))
+        case checkpoint.UpdateRecord() as member:
+            return Subject("journal_record", member.framework_id.value, task_ids=(member.status.task_id.value,))
+        case checkpoint.AcknowledgementRecord() | checkpoint.KillRecord() as member:
+            return Subject("journal_record", member.framework_id.value, task_ids=(member.task_id.value,))
+        case checkpoint.FrameworkRemoved() as member:
+            return Subject("journal_record", member.framework_id.value)
+        case _:
+            return Subject("journal_record")
+
+
+def _with(subject: Subject, entity: Task | Executor | checkpoint.CheckpointRecord | None) -> Subject:
+    match entity:
+        case Task():
+            return replace(subject, framework_id=entity.framework_id, task_ids=(entity.id,))
+        case Executor() if entity.kind is ExecutorKind.COMMAND:
+            return replace(subject, framework_id=entity.framework_id, task_ids=(entity.id,))
+        case Executor():
+            return replace(subject, framework_id=entity.framework_id, executor_id=entity.id)
+        case _:
+            return subject
+
+
+def _listening_on(connection: str, state: AgentState) -> Executor | None:
+    executors = (each for framework in state.frameworks.values() for each in framework.executors.values())
+    return next((each for each in executors if each.connection == connection), None)
