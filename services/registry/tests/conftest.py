@@ -24,7 +24,7 @@ def make_cluster() -> Iterator[Callable[..., Cluster]]:
 
     yield make
     for one in made:
-        one.registry.validate()
+        one.validate()
 
 
 @pytest.fixture

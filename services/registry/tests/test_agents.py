@@ -8,7 +8,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import Conflict, InvalidRequest
-from mezzo.resources import parse
+from mezzo.resources import Resources, parse
 from mezzo_registry.core import RateLimit, Settings, effects, events, records
 from mezzo_registry.testing import REGISTRY_ID, START, Cluster, FakeAgent
 
@@ -384,6 +384,18 @@ def test_changed_description_of_an_agent_is_stored(cluster: Cluster) -> None:
     cluster.come_back(agent)
     stored = mesos.AgentInfo.FromString(cluster.store[records.ADMITTED, agent.id])
     assert [one.name for one in stored.attributes] == ["rack"]
+
+
+def test_observers_are_told_at_once_what_an_agent_has_that_comes_back(cluster: Cluster) -> None:
+    cluster.handle(events.ObserverJoined(1))
+    agent = cluster.agent("cpus:2")
+    for resources in ("cpus:1", "cpus:3"):
+        cluster.disconnect(agent)
+        del agent.register.total_resources[:]
+        agent.register.total_resources.extend(parse(resources).messages())
+        cluster.come_back(agent)
+        changed = cluster.published("agent_changed")[-1]
+        assert Resources.of(changed.agent.total_resources) == parse(resources)
 
 
 def test_snapshot_tells_of_unreachable_agents(make_cluster: MakeCluster) -> None:

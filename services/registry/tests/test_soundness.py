@@ -397,3 +397,4 @@ def test_impossible_transition_tells_the_story(cluster: Cluster) -> None:
     assert any("AllocationsMade" in line or "FrameworkCalled" in line for line in raised.value.story)
     # Put the state right again for the check at the end of the test.
     known.state, known.stream_id = FrameworkState.DISCONNECTED, None
+    cluster.resubscribe(framework)

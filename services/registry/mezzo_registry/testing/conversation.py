@@ -13,8 +13,11 @@ from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.resources import Resources, parse
 from mezzo_registry.core import Identity, Registry, Settings, effects, events
+from mezzo_registry.testing.replica import Replica
 
 START = 1_800_000_000.0
+OBSERVER = -1
+"""The observer that every cluster has, and no test sees: what it is told must be true at the end."""
 REGISTRY_ID = "0f2e6a1c-3f5a-4d6e-9a57-5d8f3f6f0a10"
 Call = scheduler.Call
 Status = mesos.TaskStatus
@@ -61,7 +64,10 @@ class Cluster:
         self._sessions = itertools.count(1)
         self._streams = itertools.count(1)
         self._requests = itertools.count(1)
+        self._replica = Replica()
         self.handle(elected or events.Elected())
+        self.handle(events.ObserverJoined(OBSERVER))
+        self.effects = []
 
     # --- exchanges ----------------------------------------------------------------------------------------------------
 
@@ -72,7 +78,7 @@ class Cluster:
         return self.effects
 
     def _handle(self, event: events.Event) -> None:
-        emitted = self.registry.handle(event, now=self.now)
+        emitted = self._unobserved(self.registry.handle(event, now=self.now))
         self.effects.extend(emitted)
         for effect in emitted:
             if self.listener is not None:
@@ -83,6 +89,35 @@ class Cluster:
                 self.timers.pop(effect.timer, None)
             elif isinstance(effect, effects.Persist):
                 self._persist(effect)
+
+    def _unobserved(self, emitted: list[effects.Effect]) -> list[effects.Effect]:
+        """What was emitted, without what is for the observer that no test sees."""
+        watched = self.registry.state.observers - {OBSERVER}
+        seen: list[effects.Effect] = []
+        for effect in emitted:
+            if isinstance(effect, effects.PublishSnapshot) and effect.observer == OBSERVER:
+                self._replica.apply(effect.changes)
+                continue
+            if isinstance(effect, effects.Publish):
+                self._replica.apply([effect.change])
+                if not watched:
+                    continue
+            seen.append(effect)
+        return seen
+
+    def validate(self) -> None:
+        """What the registry holds is sound, and observers have been told the same."""
+        self.registry.validate()
+        for event in (events.ObserverReady(OBSERVER), events.ObserverLeft(OBSERVER)):
+            for effect in self.registry.handle(event, now=self.now):
+                if isinstance(effect, effects.PublishSnapshot):
+                    self._replica.apply(effect.changes)
+        told, self._replica = self._replica, Replica()
+        while not self._replica.complete:
+            comes = events.ObserverReady(OBSERVER) if self._replica.facts else events.ObserverJoined(OBSERVER)
+            self._unobserved(self.registry.handle(comes, now=self.now))
+        differences = told.differences(self._replica)
+        assert not differences, "\n\n".join(differences)
 
     def _persist(self, effect: effects.Persist) -> None:
         for write in effect.writes:

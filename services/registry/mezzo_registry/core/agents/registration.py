@@ -144,9 +144,11 @@ def _admitted(context: Context, agent: Agent, session: int, register: agent_sess
         context.counters["slave_registrations"] += 1
     agent.move(AgentState.CONNECTED)
     agent.offer_form = offering.offer_form(cluster, agent)
+    agent.total = total
     _send_registered(context, agent, session)
+    # Before its tasks: observers know nobody's.
     observers.agent_changed(context, agent)
-    resync.apply(context, agent, register, total, was_unreachable=was_unreachable)
+    resync.apply(context, agent, register, was_unreachable=was_unreachable)
     allocator_messages.agent_changed(context, agent, holdings=True)
     context.note(
         "agent registered", agent_id=agent.id, hostname=agent.info.hostname, pid=agent.pid, resources=total.brief()

@@ -24,9 +24,7 @@ Message = agent_session.RegistryMessage
 Status = mesos.TaskStatus
 
 
-def apply(
-    context: Context, agent: Agent, register: agent_session.Register, total: Resources, *, was_unreachable: bool
-) -> None:
+def apply(context: Context, agent: Agent, register: agent_session.Register, *, was_unreachable: bool) -> None:
     """Bring the cluster state and the agent to the same tasks and executors."""
     removal.rescind_offers(context, agent)
     known = _frameworks(context, agent, register)
@@ -34,8 +32,7 @@ def apply(
     running = {(info.framework_id.value, info.executor_id.value): info for info in register.executors}
     again = _missing_tasks(context, agent, reported)
     _missing_executors(context, agent, running)
-    agent.total = total
-    agent.available = total - Resources.sum(resources for _, _, resources in context.state.holdings(agent))
+    agent.available = agent.total - Resources.sum(resources for _, _, resources in context.state.holdings(agent))
     for key, info in running.items():
         framework = known.get(key[0])
         if framework is not None and key not in agent.executors:

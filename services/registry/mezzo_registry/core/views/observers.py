@@ -195,9 +195,11 @@ def task_message(task: Task, where: "operator.TaskList.ValueType") -> operator.S
         _fill(message, task, source)
     message.state = task.state
     message.statuses.extend(task.statuses)
-    if task.pending is not None:
-        message.status_update_state = task.pending.state
-        message.status_update_uuid = task.pending.uuid
+    # As Mesos' master has it: of the newest update that the agent sent, also when that is acknowledged.
+    forwarded = next((status for status in reversed(task.statuses) if status.HasField("uuid")), None)
+    if forwarded is not None:
+        message.status_update_state = forwarded.state
+        message.status_update_uuid = forwarded.uuid
     return change
 
 
