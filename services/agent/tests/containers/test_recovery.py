@@ -293,10 +293,10 @@ async def test_a_container_that_was_ordered_but_never_started_never_will(
         assert found["late"].state == RecoveredState.UNKNOWN
         # The order was still in the pipe of the old launcher; it is obeyed only now.
         order = Order(folder.path, "/bin/sh", ("sh", "-c", "touch ran"), {}, tmp_path)
-        with pytest.raises(StartError, match="given up"):
+        with pytest.raises(StartError, match="launch cancelled before the container started"):
             await (await containers._launchers.current()).launch(order)
         containers.forget("late")
-        with pytest.raises(StartError, match="given up"):
+        with pytest.raises(StartError, match="launch cancelled before the container started"):
             await (await containers._launchers.current()).launch(order)
         assert not (tmp_path / "ran").exists()
 
