@@ -37,9 +37,16 @@ import marshal
 import os
 import resource
 import select
-import signal
 import sys
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    # What `signal` is made of: that brings in enum and re, and its functions touch a hundred pages, which every monitor
+    # and every task would copy.
+    import _signal as signal
 
 STARTED, FAILED, ABANDONED, ENDED = range(4)
 
@@ -50,13 +57,15 @@ EXIT_CHARACTERS_MAX = 1000
 STRAGGLER_SECONDS_MAX = 30
 """How long a monitor waits for processes that do not die of SIGKILL (they hang in the kernel) before it gives up."""
 RETRY_SECONDS = 0.5
+STAT_BYTES_MAX = 4096
 
 WAITED_FOR = (signal.SIGCHLD, signal.SIGTERM)
 """A monitor keeps these two blocked and takes them one by one, so that none slips in between looking and waiting.
 SIGTERM is the agent's order to kill the whole tree."""
-IGNORED = tuple(number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN)
+IGNORED = tuple(number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN)
 """By the interpreter, or by who started the agent (nohup does so with SIGHUP): exec would hand it on to tasks."""
 
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
 _PR_SET_CHILD_SUBREAPER = 36
 _CHILD_FAILED = 127
 _SHELL = "/bin/sh"
@@ -198,19 +207,21 @@ class Monitor:
 
     def reap(self) -> bool:
         """Takes note of every child that has ended. False when no child is left."""
+        task_ended = False
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return False
             if pid == 0:
+                if task_ended:
+                    kill_group(self.task)
                 return True
             if pid == self.task:
                 self.hop("task ended")
                 if not self.failed:
                     self.write_exit(status, "")
-                self.sweeping = True
-                kill_group(self.task)
+                self.sweeping = task_ended = True
 
     def write_exit(self, status: int | None, message: str) -> None:
         """Does not give up: a full disk is no reason to lose a status."""
@@ -240,7 +251,7 @@ def send_report(reports: int, token: int, kind: int, text: str) -> None:
 
 
 def become_subreaper() -> None:
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+    if _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
@@ -295,8 +306,10 @@ def kill_group(group: int) -> None:
 
 def start_time(pid: int) -> int:
     """When a process started, in clock ticks since boot: with its pid, a name that is never given again."""
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        return int(file.read().rpartition(b")")[2].split()[19])
+    file = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+    line = os.read(file, STAT_BYTES_MAX)
+    os.close(file)
+    return int(line[line.rindex(b")") :].split(None, 21)[20])
 
 
 def read_all(descriptor: int) -> bytes:

@@ -25,6 +25,8 @@ _log = structlog.get_logger(__name__)
 PROGRAM = Path(__file__).with_name("launcher.py")
 _INTERPRETER_VARIABLES = ("LD_LIBRARY_PATH",)
 """What an interpreter may need to start. No task sees the launcher's environment."""
+_LINKED_AT_START = {"LD_BIND_NOW": "1"}
+"""Otherwise each monitor and each task looks up the functions of the C library anew."""
 REPORT_BYTES_MAX = 1 << 16
 LAUNCH_SECS_MAX = 60.0
 """How long a launcher may take from an order to the task's program; one that takes longer hangs, and is replaced."""
@@ -96,7 +98,8 @@ class Launcher:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 cwd="/",
-                env={name: os.environ[name] for name in _INTERPRETER_VARIABLES if name in os.environ},
+                env={name: os.environ[name] for name in _INTERPRETER_VARIABLES if name in os.environ}
+                | _LINKED_AT_START,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
