@@ -68,7 +68,7 @@ def test_help_lists_every_verb_and_every_service() -> None:
 def test_help_tells_what_the_exit_codes_mean() -> None:
     told = " ".join(process("--help", COLUMNS="120").split())
     for said in (
-        "2, wrong words;",
+        "2, usage error;",
         "3, a port is in use (local);",
         "66, ",
         "69, no gateway",

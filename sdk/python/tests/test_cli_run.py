@@ -11,8 +11,8 @@ import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
-from mezzo.cli.asking import ApiError
-from mezzo.cli.job import Job, Wanted, _ask_after, _framework, _handle, _tell_why_it_waits, exit_code, killed
+from mezzo.cli.errors import ApiError
+from mezzo.cli.job import Job, Wanted, _ask_after, _framework, _handle, _report_waiting, exit_code, killed
 from mezzo.errors import Unavailable
 
 WANTED = Wanted(["true"], 2.0, 64.0, "ports:[31000-31001]", "job", "web", [], [], "", shell=False)
@@ -48,7 +48,7 @@ class Subscribed:
 async def told_of(capsys: pytest.CaptureFixture[str], *verdicts: str | Exception) -> list[str]:
     job = Job.of(WANTED)
     explaining = Explaining(job, *verdicts)
-    await _tell_why_it_waits(explaining, Subscribed(), job, pause=0)  # type: ignore[arg-type]
+    await _report_waiting(explaining, Subscribed(), job, pause=0)  # type: ignore[arg-type]
     assert explaining.asked == [{"framework": "F1"}] * (len(verdicts) + 1)
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -78,7 +78,7 @@ async def test_nothing_is_said_of_a_task_that_was_launched_meanwhile(capsys: pyt
     job = Job.of(WANTED)
     take_offer(job)
     async with asyncio.timeout(10):
-        await _tell_why_it_waits(Explaining(job), Subscribed(), job, pause=0)  # type: ignore[arg-type]
+        await _report_waiting(Explaining(job), Subscribed(), job, pause=0)  # type: ignore[arg-type]
     assert capsys.readouterr().err == ""
 
 

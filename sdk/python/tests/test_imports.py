@@ -9,7 +9,7 @@ from importlib.metadata import requires
 import pytest
 
 import mezzo
-from mezzo.cli import EXIT_NOT_INSTALLED, LIBRARIES
+from mezzo.cli import LIBRARIES, exit_codes
 
 CLIENTS = ("aiohttp", "grpc", "typer", "rich")
 MESSAGES = (
@@ -57,7 +57,7 @@ def test_everything_but_the_command_is_imported_without_the_libraries_of_the_com
 def test_the_command_says_in_one_line_what_to_install(missing: str, started: str) -> None:
     program = f"{without(missing)}sys.argv = ['mezzo', 'local', '--once', '--fresh']\n{started}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (EXIT_NOT_INSTALLED, "")
+    assert (done.returncode, done.stdout) == (exit_codes.NOT_INSTALLED, "")
     assert done.stderr == f"mezzo: this command needs {missing}: pip install 'mezzo[cli]'\n"
 
 

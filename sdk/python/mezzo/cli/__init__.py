@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 
+from mezzo.cli import exit_codes
+
 LIBRARIES = ("grpc_health", "psutil", "rich", "typer")
-EXIT_NOT_INSTALLED = 127
 
 
 def main() -> None:
@@ -22,4 +23,4 @@ def main() -> None:
         if library not in LIBRARIES:
             raise
         print(f"mezzo: this command needs {library}: pip install 'mezzo[cli]'", file=sys.stderr)
-        raise SystemExit(EXIT_NOT_INSTALLED) from None
+        raise SystemExit(exit_codes.NOT_INSTALLED) from None

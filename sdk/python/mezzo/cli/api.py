@@ -18,15 +18,10 @@ import orjson
 import typer
 
 from mezzo.answers import read_answer, read_refusal
-from mezzo.cli.asking import (
-    ACTIVE_STATES,
-    EXIT_INTERRUPTED,
-    EXIT_UNREACHABLE,
-    ApiError,
-    Settings,
-    complain,
-    exit_code_of,
-)
+from mezzo.cli import exit_codes
+from mezzo.cli.errors import ApiError, exit_code_of, print_error
+from mezzo.cli.output import ACTIVE_STATES
+from mezzo.cli.settings import Settings
 
 # How long a person waits at most: for the whole of an answer; for a connection; for the next piece, or the first, of
 # what a gateway has at hand.
@@ -97,7 +92,7 @@ class Api:
         if since is not None and not self._warned:
             self._warned = True
             age = max(0.0, time.time() - float(since))
-            complain(f"no registry leads, or none can be reached; what follows is {age:.0f} s old")
+            print_error(f"no registry leads, or none can be reached; what follows is {age:.0f} s old")
 
     async def state(self) -> dict[str, Any]:
         """All that the gateway knows of the cluster."""
@@ -157,10 +152,10 @@ class Api:
 async def _raise_for(response: aiohttp.ClientResponse) -> None:
     if response.status >= 400:
         text = (await read_refusal(response)).strip()
-        raise ApiError(response.status, _told(text) or f"{response.status} {response.reason}")
+        raise ApiError(response.status, _message_of(text) or f"{response.status} {response.reason}")
 
 
-def _told(text: str) -> str:
+def _message_of(text: str) -> str:
     """The message of an error, which Mezzo's own endpoints wrap in JSON."""
     try:
         error = orjson.loads(text)["error"]
@@ -176,21 +171,21 @@ async def connect(settings: Settings) -> AsyncIterator[Api]:
 
 
 @contextmanager
-def failures_told(settings: Settings) -> Iterator[None]:
+def exit_on_failure(settings: Settings) -> Iterator[None]:
     """End the program with one clear line, and the exit code for it, where asking the cluster fails."""
     try:
         yield
     except ApiError as error:
-        complain(str(error))
+        print_error(str(error))
         raise typer.Exit(exit_code_of(error)) from None
     except (aiohttp.ClientConnectionError, TimeoutError) as error:
-        complain(f"no gateway answers at {settings.url}: {_cause(error)}; {HINT}")
-        raise typer.Exit(EXIT_UNREACHABLE) from None
+        print_error(f"no gateway answers at {settings.url}: {_cause(error)}; {HINT}")
+        raise typer.Exit(exit_codes.UNREACHABLE) from None
     except aiohttp.ClientError as error:
-        complain(f"the connection to {settings.url} broke: {error}")
-        raise typer.Exit(EXIT_UNREACHABLE) from None
+        print_error(f"the connection to {settings.url} broke: {error}")
+        raise typer.Exit(exit_codes.UNREACHABLE) from None
     except KeyboardInterrupt:
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        raise typer.Exit(exit_codes.INTERRUPTED) from None
 
 
 def _cause(error: aiohttp.ClientConnectionError | TimeoutError) -> str:

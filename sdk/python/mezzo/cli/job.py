@@ -20,16 +20,17 @@ import typer
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
-from mezzo.cli.api import Api, connect, failures_told
-from mezzo.cli.asking import EXIT_INTERRUPTED, EXIT_UNREACHABLE, ApiError, Settings, complain, note
+from mezzo.cli import exit_codes
+from mezzo.cli.api import Api, connect, exit_on_failure
+from mezzo.cli.errors import ApiError, print_error, print_note
 from mezzo.cli.logs import log_path
+from mezzo.cli.settings import Settings
 from mezzo.errors import Forbidden, InvalidRequest, MezzoError, Unavailable
 from mezzo.operator.task_explanations import reason
 from mezzo.resources import ResourceError, from_thousandths, parse
 from mezzo.scheduler import HttpTransport, SchedulerClient
 from mezzo.scheduler.tracker import Launch, LaunchTracker, Received
 
-EXIT_NOT_RUN = 125
 REFUSE_SECONDS = 1.0
 # How long nothing is said of why it waits; and how often it is looked whether the reason is another one.
 WAIT_SECONDS = 5.0
@@ -108,15 +109,15 @@ class Job:
 
 
 def run(settings: Settings, wanted: Wanted) -> int:
-    """Run it to its end; returns its exit code, or `EXIT_NOT_RUN` or `EXIT_UNREACHABLE`."""
+    """Run it to its end; return its exit code, or `NOT_RUN` or `UNREACHABLE`."""
     job = Job.of(wanted)
     framework = _framework(job, wanted)
-    with failures_told(settings):
+    with exit_on_failure(settings):
         try:
             return asyncio.run(_run(settings, framework, job))
         except MezzoError as error:
-            complain(str(error))
-            return EXIT_UNREACHABLE if isinstance(error, Unavailable) else EXIT_NOT_RUN
+            print_error(str(error))
+            return exit_codes.UNREACHABLE if isinstance(error, Unavailable) else exit_codes.NOT_RUN
 
 
 def _framework(job: Job, wanted: Wanted) -> mesos.FrameworkInfo:
@@ -168,17 +169,17 @@ async def _run(settings: Settings, framework: mesos.FrameworkInfo, job: Job) -> 
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, interruptions.put_nowait, None)
         work = asyncio.create_task(_work(api, scheduler, job))
-        waiting = asyncio.create_task(_tell_why_it_waits(api, scheduler, job))
+        waiting = asyncio.create_task(_report_waiting(api, scheduler, job))
         asking = asyncio.create_task(_ask_after(scheduler, job))
         try:
             if await _interrupted(work, interruptions):
                 if not job.launched:
-                    note("interrupted before an offer came; nothing was launched")
-                    return EXIT_INTERRUPTED
-                note(f"killing task {job.launch.task_id}; another Ctrl-C does not wait for its end")
+                    print_note("interrupted before an offer came; nothing was launched")
+                    return exit_codes.INTERRUPTED
+                print_note(f"killing task {job.launch.task_id}; another Ctrl-C does not wait for its end")
                 await scheduler.kill(job.launch.task_id, job.launch.task.agent_id.value)
                 if await _interrupted(work, interruptions):
-                    return EXIT_INTERRUPTED
+                    return exit_codes.INTERRUPTED
             await work
             return exit_code(job.status)
         finally:
@@ -208,7 +209,7 @@ async def _tear_down(scheduler: SchedulerClient) -> None:
     except (InvalidRequest, Forbidden):
         return  # it is gone already
     except MezzoError as error:
-        complain(f"framework {scheduler.framework_id} was not torn down: {error}")
+        print_error(f"framework {scheduler.framework_id} was not torn down: {error}")
 
 
 async def _work(api: Api, scheduler: SchedulerClient, job: Job) -> None:
@@ -229,7 +230,7 @@ async def _work(api: Api, scheduler: SchedulerClient, job: Job) -> None:
         await asyncio.gather(*following, return_exceptions=True)
 
 
-async def _tell_why_it_waits(api: Api, scheduler: SchedulerClient, job: Job, pause: float = WAIT_SECONDS) -> None:
+async def _report_waiting(api: Api, scheduler: SchedulerClient, job: Job, pause: float = WAIT_SECONDS) -> None:
     """Say why no offer comes, once it has not for a while; and again when the reason is another one."""
     told = ""
     while True:
@@ -240,7 +241,7 @@ async def _tell_why_it_waits(api: Api, scheduler: SchedulerClient, job: Job, pau
         if (gist := _FIGURES.sub("#", verdict)) != told:
             told = gist
             more = f" (mezzo why {scheduler.framework_id} tells more)" if scheduler.framework_id else ""
-            note(f"waiting for an offer: {verdict}{more}")
+            print_note(f"waiting for an offer: {verdict}{more}")
 
 
 async def _verdict(api: Api, framework_id: str) -> str:
@@ -305,9 +306,9 @@ async def _give_back(scheduler: SchedulerClient, job: Job) -> None:
 async def _note(scheduler: SchedulerClient, job: Job, status: mesos.TaskStatus) -> None:
     received = job.tracker.receive(status)
     if received is Received.NEW and status.state == mesos.TASK_UNREACHABLE:
-        note(f"agent {status.agent_id.value} is out of reach; waiting for it to come back")
+        print_note(f"agent {status.agent_id.value} is out of reach; waiting for it to come back")
     if received is Received.LAUNCH_LOST:
-        note("the launch was lost on its way; waiting for another offer")
+        print_note("the launch was lost on its way; waiting for another offer")
         # It may be held still: nobody has heard that it was taken.
         job.unanswered.append(job.launch.offer_id)
         await scheduler.revive()
@@ -330,7 +331,7 @@ async def _follow(api: Api, framework_id: str, job: Job, file: str, out: TextIO)
             return
         except (aiohttp.ClientError, ApiError) as error:
             if time.monotonic() >= ended_at + REST_SECONDS:
-                complain(f"the end of its {file} is missing: {error}")
+                print_error(f"the end of its {file} is missing: {error}")
                 return
             await asyncio.sleep(FOLLOW_AGAIN_SECONDS)
 
@@ -338,19 +339,19 @@ async def _follow(api: Api, framework_id: str, job: Job, file: str, out: TextIO)
 def exit_code(status: mesos.TaskStatus | None) -> int:
     """What a shell would give for the same command: its exit code, or 128 and the signal that ended it."""
     if status is None:
-        return EXIT_NOT_RUN
+        return exit_codes.NOT_RUN
     if status.state == mesos.TASK_FINISHED:
         return 0
     if status.state == mesos.TASK_KILLED:
-        complain(killed(status))
+        print_error(killed(status))
     if exited := _EXITED.search(status.message):
         return int(exited[1])
     if signalled := _KILLED.search(status.message):
         names = {signal.strsignal(number): int(number) for number in signal.valid_signals()}
         return 128 + names.get(signalled[1].strip(), 0)
     if status.state != mesos.TASK_KILLED:
-        complain(f"{mesos.TaskState.Name(status.state)}: {status.message}")
-    return EXIT_NOT_RUN
+        print_error(f"{mesos.TaskState.Name(status.state)}: {status.message}")
+    return exit_codes.NOT_RUN
 
 
 def killed(status: mesos.TaskStatus) -> str:

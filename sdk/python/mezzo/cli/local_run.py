@@ -10,9 +10,10 @@ import signal
 
 from rich.text import Text
 
-from mezzo.cli.asking import EXIT_FAILED, EXIT_PORT_IN_USE, complain
+from mezzo.cli import exit_codes
 from mezzo.cli.cluster import Cluster, ClusterError, Layout, PortInUse
 from mezzo.cli.demo import run_tasks
+from mezzo.cli.errors import print_error
 from mezzo.cli.output import console
 
 screen = console()
@@ -24,8 +25,8 @@ def run(layout: Layout, *, tasks: int, once: bool) -> int:
         layout.choose_ports()
         return asyncio.run(_run(layout, tasks=tasks, once=once))
     except ClusterError as error:
-        complain(str(error))
-        return EXIT_PORT_IN_USE if isinstance(error, PortInUse) else EXIT_FAILED
+        print_error(str(error))
+        return exit_codes.PORT_IN_USE if isinstance(error, PortInUse) else exit_codes.FAILED
 
 
 async def _run(layout: Layout, *, tasks: int, once: bool) -> int:
@@ -52,14 +53,14 @@ async def _run(layout: Layout, *, tasks: int, once: bool) -> int:
 
 async def _serve(cluster: Cluster, *, tasks: int, once: bool) -> int:
     screen.print(Text.assemble(("Mezzo", "bold"), " is starting on this machine"))
-    await cluster.start(_tell_of)
+    await cluster.start(_print_started)
     layout = cluster.layout
     url = f"http://{layout.address('gateway')}"
     if os.geteuid() != 0:
         screen.print(f"  Tasks run as {_user()}, whichever user they name: only an agent that is root can switch users")
     failed = await run_tasks(url, tasks, screen) if tasks else 0
     if once:
-        return EXIT_FAILED if failed else 0
+        return exit_codes.FAILED if failed else 0
     screen.print(
         Text.assemble(
             *("\nThe API is at ", (url, "bold"), f", the agent at http://{layout.address('agent')}"),
@@ -79,5 +80,5 @@ def _user() -> str:
         return f"uid {os.geteuid()}"
 
 
-def _tell_of(service: str, address: str) -> None:
+def _print_started(service: str, address: str) -> None:
     screen.print(Text.assemble("  ", ("✓", "green"), f" {service:<10} {address}"))

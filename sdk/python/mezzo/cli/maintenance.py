@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from mezzo.cli.asking import ApiError
+from mezzo.cli.errors import ApiError
 from mezzo.cli.output import moment
 
 if TYPE_CHECKING:

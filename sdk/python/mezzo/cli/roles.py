@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from mezzo.cli.asking import ApiError, ask
+from mezzo.cli.asking import ask
+from mezzo.cli.errors import ApiError
 from mezzo.cli.output import Format, Output, show, visible
 from mezzo.operator.wording import amounts, number
 
@@ -48,12 +49,12 @@ def _row(role: Document) -> dict[str, str | Text]:
         "role": role["name"],
         "weight": number(role["weight"]),
         "consumed": _consumed(quota),
-        "guarantee": _told(quota["guarantee"]),
-        "limit": _told(quota["limit"]),
-        "offered": _told(role["offered"]),
+        "guarantee": _amounts(quota["guarantee"]),
+        "limit": _amounts(quota["limit"]),
+        "offered": _amounts(role["offered"]),
         "frameworks": str(len(role["frameworks"])),
-        "allocated": _told(role["allocated"]),
-        "reserved": _told(role["reserved"]),
+        "allocated": _amounts(role["allocated"]),
+        "reserved": _amounts(role["reserved"]),
     }
 
 
@@ -64,7 +65,7 @@ def _consumed(quota: Document) -> str | Text:
     return Text(visible(told), "yellow") if used_up else told
 
 
-def _told(quantities: Mapping[str, float]) -> str:
+def _amounts(quantities: Mapping[str, float]) -> str:
     """Amounts by name; a limit of 0 is told, too."""
     return ", ".join(f"{name} {number(value)}" for name, value in sorted(quantities.items())) or NONE
 
@@ -117,8 +118,8 @@ def list_quotas(context: typer.Context, output: Output = Format.TABLE) -> None:
         {
             "role": one["role"],
             "consumed": _consumed(one),
-            "guarantee": _told(one["guarantee"]),
-            "limit": _told(one["limit"]),
+            "guarantee": _amounts(one["guarantee"]),
+            "limit": _amounts(one["limit"]),
         }
         for one in listed
     ]

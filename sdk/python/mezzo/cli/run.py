@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mezzo.cli.asking import Settings
+from mezzo.cli.settings import Settings
 
 
 def run(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from mezzo.cli import EXIT_NOT_INSTALLED
+from mezzo.cli import exit_codes
 
 SERVICES = {
     "registry": "Start a registry: the master, which owns the truth about the cluster.",
@@ -31,7 +31,7 @@ def _starter(name: str) -> Callable[[typer.Context], None]:
         found = entry_points(group="mezzo.services", name=name)
         if not found:
             typer.echo(f"mezzo: the {name} is not installed here: install mezzo-{name}", err=True)
-            raise typer.Exit(EXIT_NOT_INSTALLED)
+            raise typer.Exit(exit_codes.NOT_INSTALLED)
         main = next(iter(found)).load()
         raise typer.Exit(main(context.args))
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from mezzo.cli.asking import ACTIVE_STATES, ApiError, ask
-from mezzo.cli.output import Format, Output, amount, moment, show, state
+from mezzo.cli.asking import ask
+from mezzo.cli.errors import ApiError
+from mezzo.cli.output import ACTIVE_STATES, Format, Output, amount, moment, show, state
 
 if TYPE_CHECKING:
     from mezzo.cli.api import Api

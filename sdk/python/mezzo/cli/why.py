@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 import typer
 
-from mezzo.cli.asking import ApiError, ask
+from mezzo.cli.asking import ask
+from mezzo.cli.errors import ApiError
 from mezzo.cli.output import Format, Output, console, show, show_json, visible
 from mezzo.operator.wording import duration, number, own_frameworks
 
@@ -54,7 +55,7 @@ def why(
     if output is Format.JSON:
         show_json(answer)
     elif "task" in answer:
-        _tell(answer)
+        _print_explanation(answer)
     else:
         _show_explanations(answer, wide=output is Format.WIDE)
 
@@ -168,12 +169,12 @@ def _show_explanations(answer: Document, *, wide: bool) -> None:
     for index, explanation in enumerate(explanations):
         if index:
             screen.print()
-        _tell(explanation)
+        _print_explanation(explanation)
         _show_figures(explanation)
     _show_rows(("unanswered offers of", "role", "offers", "oldest"), list(_holders(answer)))
 
 
-def _tell(told: Document) -> None:
+def _print_explanation(told: Document) -> None:
     screen = console()
     screen.print(visible(told["verdict"]), style="bold")
     for sentence in told["summary"]:

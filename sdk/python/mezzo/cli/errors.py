@@ -1,0 +1,39 @@
+"""Failures of verbs: what a gateway refused, the exit code for it, and the line on standard error."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from rich.text import Text
+
+from mezzo.cli import exit_codes
+from mezzo.cli.output import console, visible
+
+
+class ApiError(Exception):
+    """The cluster answered with an error; `status` is that of HTTP."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def exit_code_of(error: ApiError) -> int:
+    if error.status == HTTPStatus.NOT_FOUND:
+        return exit_codes.NOT_FOUND
+    unavailable = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+    return exit_codes.UNREACHABLE if error.status in unavailable else exit_codes.FAILED
+
+
+def print_error(message: str) -> None:
+    """Print what went wrong to standard error: one line, however long it is, with the message as it came."""
+    _print(message, "red")
+
+
+def print_note(message: str) -> None:
+    """Print what is going on to standard error, where standard output is somebody else's."""
+    _print(message, "yellow")
+
+
+def _print(message: str, colour: str) -> None:
+    console(stderr=True).print(Text.assemble(("mezzo:", colour), " ", visible(" ".join(message.split()))))
