@@ -26,7 +26,7 @@ from mezzo_agent.core.effects import (
     StartTimer,
 )
 from mezzo_agent.core.subjects import Subject
-from mezzo_agent.ports import Termination
+from mezzo_agent.ports import ContainerConfig, Termination
 
 WORK_DIR = Path("/var/lib/mezzo")
 
@@ -135,7 +135,7 @@ class Conversation:
     def states(self) -> list[str]:
         return [mesos.TaskState.Name(status.state) for status in self.updates()]
 
-    def launched(self) -> list[object]:
+    def launched(self) -> list[ContainerConfig]:
         return [effect.config for effect in self.effects if isinstance(effect, LaunchContainer)]
 
     def of(self, kind: type) -> list[Effect]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import singledispatchmethod
 from pathlib import Path
@@ -33,6 +32,7 @@ from mezzo_agent.core.events import (
     SessionOpened,
     TimerFired,
     TimerKind,
+    name_of,
 )
 from mezzo_agent.core.executors import Executors
 from mezzo_agent.core.model import Executor, ExecutorKind, Framework, Task
@@ -41,8 +41,6 @@ from mezzo_agent.core.subjects import Subject
 from mezzo_agent.core.supervision import Supervision
 from mezzo_agent.core.updates import Updates
 from mezzo_agent.ports import ContainerId, RecoveredContainer, RecoveredState
-
-STORY_EVENTS_MAX = 50
 
 
 class Agent:
@@ -57,7 +55,6 @@ class Agent:
         self._admission = Admission(state, self._updates, self._supervision, self._executors)
         self._reconnection = recovery.Reconnection(state, self._updates, self._supervision, self._executors)
         self._condemned = Condemned()
-        self._story: deque[tuple[float, Event]] = deque(maxlen=STORY_EVENTS_MAX)
         self._on_registry_message: dict[str, Callable[..., None]] = {
             "registered": self._registered,
             "framework_update": self._framework_update,
@@ -87,7 +84,7 @@ class Agent:
         """
         self.state.now = now
         self.state.at = None
-        self._story.append((now, event))
+        self.state.event = name_of(event)
         try:
             self._handle(event)
             self._end_if_removed()
@@ -100,8 +97,12 @@ class Agent:
         return effects
 
     def validate(self) -> None:
-        """Raises `InvariantViolation`, with the last events."""
-        invariants.check(self.state, (f"{now:.6f} {event!r}" for now, event in self._story))
+        """Check the state and every index into it against each other.
+
+        Raises:
+            InvariantViolation: they contradict each other; with the last rows of the story.
+        """
+        invariants.check(self.state)
 
     # --- across restarts
 
@@ -143,6 +144,7 @@ class Agent:
     def _(self, _event: SessionOpened) -> None:
         state = self.state
         state.registered = False
+        state.write_row((), "a session begins")
         for framework in [each for each in state.frameworks.values() if each.idle]:
             self._remove(framework)  # the registry tells of it again when it matters
         register = registration.snapshot(state)
@@ -151,6 +153,7 @@ class Agent:
     @_handle.register
     def _(self, _event: SessionClosed) -> None:
         self.state.registered = False
+        self.state.write_row((), "the session ended")
 
     @_handle.register
     def _(self, event: RegistryMessageReceived) -> None:
@@ -243,6 +246,7 @@ class Agent:
             state.emit(EndAgent(reason, forget=False))
             return
         state.registered = True
+        state.write_row((), f"is registered as {message.agent_id.value}")
         state.master_info = message.master_info
         if known != message.agent_id.value:
             state.agent_info.id.CopyFrom(message.agent_id)
@@ -265,6 +269,7 @@ class Agent:
         """A new one; or one that was idle for so long that it had been put away."""
         state = self.state
         framework = recovery.new_framework(state, info)
+        state.write_row((framework.id,), "is known")
         for old in list(state.completed_frameworks):
             if old.id == framework.id:
                 framework.completed_executors.extendleft(reversed(old.completed_executors))
@@ -304,6 +309,7 @@ class Agent:
         if framework.shutting_down:
             return
         framework.shutting_down = True
+        self.state.write_row((framework.id,), "is being shut down")
         self._updates.abandon(framework)
         for executor in list(framework.executors.values()):
             self._end_executor(executor)
@@ -360,6 +366,7 @@ class Agent:
         if framework is None or framework.executors.get(executor.id) is not executor:
             return
         del framework.executors[executor.id]
+        state.write_row(executor.key, "is closed")
         framework.completed_executors.append(executor)
         if state.containers.pop(executor.container_id, None) is not None:
             state.emit(ForgetContainer(executor.container_id))
@@ -376,6 +383,7 @@ class Agent:
     def _remove(self, framework: Framework) -> None:
         state = self.state
         del state.frameworks[framework.id]
+        state.write_row((framework.id,), "is removed")
         if framework.completed_executors:
             state.completed_frameworks.append(framework)
         if framework.persisted:
@@ -385,6 +393,7 @@ class Agent:
     def _begin_removal(self, reason: str) -> None:
         if self.state.removal_reason is None:
             self.state.removal_reason = reason
+            self.state.write_row((), "is being removed from the cluster")
             for framework in list(self.state.frameworks.values()):
                 self._end_framework(framework)
 

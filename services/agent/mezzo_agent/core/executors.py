@@ -44,7 +44,7 @@ class Executors:
         state = self._state
         framework = state.frameworks[executor.framework_id]
         info = executor.info
-        executor.state = ExecutorState.REGISTERING
+        state.move_executor(executor, ExecutorState.REGISTERING)
         user = info.command.user or framework.info.user or None
         config = ContainerConfig(
             container_id=executor.container_id,
@@ -74,7 +74,7 @@ class Executors:
 
     def _deliver(self, executor: Executor, group: int, tasks: list[Task]) -> None:
         for task in tasks:
-            task.phase = Phase.LAUNCHING
+            self._state.move_task(task, Phase.LAUNCHING)
         if group:
             tasks_of_group = mesos.TaskGroupInfo(tasks=[task.info for task in tasks])
             launch = _Event.LaunchGroup(task_group=tasks_of_group)
@@ -107,7 +107,8 @@ class Executors:
         if executor.state is ExecutorState.TERMINATING:
             self._send(executor, _Event(type=_Event.SHUTDOWN))
             return
-        executor.state = ExecutorState.RUNNING
+        if executor.state is ExecutorState.REGISTERING:
+            state.move_executor(executor, ExecutorState.RUNNING)
         for update in call.subscribe.unacknowledged_updates:
             self._receive_update(executor, update.status)
         self._deliver_again(executor, {task.task_id.value for task in call.subscribe.unacknowledged_tasks})
@@ -117,7 +118,7 @@ class Executors:
         for task in executor.tasks.values():
             unheard = task.phase is Phase.LAUNCHING and not task.statuses and task.id not in known
             if unheard:
-                task.phase = Phase.QUEUED
+                self._state.move_task(task, Phase.QUEUED)
         self.deliver(executor)
         for task in executor.live_tasks():
             if task.kill is not None:
@@ -147,10 +148,11 @@ class Executors:
         task = executor.tasks.get(status.task_id.value)
         if task is not None and not task.has_update(status.uuid):
             status.source = SOURCE_EXECUTOR
-            task.phase = Phase.RUNNING if task.phase is not Phase.ENDED else task.phase
+            if task.phase in (Phase.QUEUED, Phase.LAUNCHING):
+                self._state.move_task(task, Phase.RUNNING)
             self._updates.record(task, status)
             if task.terminal and task.phase is not Phase.ENDED:
-                task.phase = Phase.ENDED
+                self._state.move_task(task, Phase.ENDED)
                 self._state.emit(UpdateContainer(executor.container_id, held_by(executor)))
         acknowledged = _Event.Acknowledged(task_id=status.task_id, uuid=status.uuid)
         self._send(executor, _Event(type=_Event.ACKNOWLEDGED, acknowledged=acknowledged))
@@ -180,7 +182,7 @@ class Executors:
     def kill(self, executor: Executor, task: Task, policy: mesos.KillPolicy | None) -> None:
         state = self._state
         if task.phase is Phase.QUEUED:
-            task.phase = Phase.ENDED
+            state.move_task(task, Phase.ENDED)
             self._updates.report(
                 task,
                 mesos.TASK_KILLED,
@@ -198,6 +200,7 @@ class Executors:
             grace_period_seconds=grace_period,
         )
         state.persist(checkpoint.CheckpointRecord(kill=record))
+        state.write_row(task.key, f"is to be killed: {task.kill.cause.value}")
         self._send_kill(executor, task)
 
     def _send_kill(self, executor: Executor, task: Task) -> None:
@@ -211,7 +214,7 @@ class Executors:
         if executor.state is ExecutorState.TERMINATING:
             return
         state = self._state
-        executor.state = ExecutorState.TERMINATING
+        state.move_executor(executor, ExecutorState.TERMINATING)
         if executor.connection is None:
             state.emit(DestroyContainer(executor.container_id))
             return
@@ -235,7 +238,9 @@ class Executors:
 
     def _destroy(self, executor: Executor, reason: _Status.Reason.ValueType, message: str) -> None:
         executor.kill_reason = (reason, message)
-        executor.state = ExecutorState.TERMINATING
+        self._state.write_row(executor.key, f"is to be killed: {_Status.Reason.Name(reason)}")
+        if executor.state is not ExecutorState.TERMINATING:
+            self._state.move_executor(executor, ExecutorState.TERMINATING)
         self._state.emit(DestroyContainer(executor.container_id))
 
     def shutdown_timed_out(self, executor: Executor) -> None:
@@ -250,7 +255,7 @@ class Executors:
     def ended(self, executor: Executor, termination: Termination) -> None:
         """Its process is gone; so are its tasks. The caller removes it from the state."""
         state = self._state
-        executor.state = ExecutorState.TERMINATED
+        state.move_executor(executor, ExecutorState.TERMINATED)
         self._disconnect(executor)
         for kind in (
             TimerKind.EXECUTOR_REGISTRATION,
@@ -264,7 +269,7 @@ class Executors:
             termination.message or f"Executor {wait_status.describe(termination.wait_status)}",
         )
         for task in executor.live_tasks():
-            task.phase = Phase.ENDED
+            state.move_task(task, Phase.ENDED)
             task_state = mesos.TASK_FAILED if task.kill is None else mesos.TASK_KILLED
             self._updates.report(task, task_state, message, reason=reason, limitation=termination.limitation)
         status = termination.wait_status

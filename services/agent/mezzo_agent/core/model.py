@@ -84,6 +84,11 @@ class Task:
         return self.info.task_id.value
 
     @property
+    def key(self) -> tuple[str, str]:
+        """The framework's id, and its own."""
+        return (self.framework_id, self.info.task_id.value)
+
+    @property
     def terminal(self) -> bool:
         return self.state in TERMINAL
 
@@ -119,6 +124,11 @@ class Executor:
     @property
     def id(self) -> str:
         return self.info.executor_id.value
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The framework's id, and its own."""
+        return (self.framework_id, self.info.executor_id.value)
 
     def live_tasks(self) -> list[Task]:
         return [task for task in self.tasks.values() if task.phase is not Phase.ENDED]

@@ -17,7 +17,7 @@ from mezzo_agent.core.condemned import Condemned, CondemnedTask
 from mezzo_agent.core.effects import ForgetContainer, WatchContainer
 from mezzo_agent.core.events import TimerKind
 from mezzo_agent.core.executors import Executors
-from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState, Framework, Kill, KillCause, Phase, Task
+from mezzo_agent.core.model import Executor, ExecutorKind, Framework, Kill, KillCause, Phase, Task
 from mezzo_agent.core.state import AgentState
 from mezzo_agent.core.supervision import Supervision
 from mezzo_agent.core.updates import Updates
@@ -227,13 +227,12 @@ class Reconnection:
         if found.state is RecoveredState.RUNNING:
             self._task_runs(task, found)
         elif found.state is RecoveredState.ENDED:
-            task.phase = Phase.RUNNING
             self._supervision.ended(task, found.termination or Termination(None))
         elif any(status.state == mesos.TASK_RUNNING for status in task.statuses):
             reason = _Status.REASON_AGENT_RESTARTED
             self._supervision.ended(task, Termination(None, mesos_messages.UNKNOWN_CONTAINER, reason))
         elif task.kill is not None:
-            task.phase = Phase.QUEUED
+            self._state.move_task(task, Phase.QUEUED)
             self._supervision.apply_kill(task)
         elif task.executor is not None:
             self._state.emit(ForgetContainer(found.container_id))
@@ -246,7 +245,7 @@ class Reconnection:
         if running is None:
             self._supervision.started(task, found.pid or 0)
         else:
-            task.phase = Phase.RUNNING
+            state.move_task(task, Phase.RUNNING)
             task.pid = found.pid
             if task.info.HasField("max_completion_time"):
                 over = running.timestamp + task.info.max_completion_time.nanoseconds / 1e9
@@ -262,14 +261,13 @@ class Reconnection:
         state = self._state
         if found.state is RecoveredState.RUNNING:
             executor.pid = found.pid
-            executor.state = ExecutorState.RUNNING
             state.emit(WatchContainer(found.container_id))
             timeout = state.settings.executor_reregistration_timeout
             state.start_timer(TimerKind.EXECUTOR_REREGISTRATION, executor.framework_id, executor.id, timeout)
             return True
         if found.state is RecoveredState.UNKNOWN and not any(task.statuses for task in executor.live_tasks()):
             for task in executor.live_tasks():
-                task.phase = Phase.QUEUED
+                state.move_task(task, Phase.QUEUED)
             state.emit(ForgetContainer(found.container_id))
             self._executors.launch(executor)
             return True

@@ -13,8 +13,11 @@ from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
 from mezzo_agent.core.effects import CancelTimer, Effect, Persist, SendToRegistry, StartTimer
 from mezzo_agent.core.events import Timer, TimerKind
-from mezzo_agent.core.model import Executor, Framework, Task
+from mezzo_agent.core.failures import InvalidTransition
+from mezzo_agent.core.model import Executor, ExecutorState, Framework, Phase, Task
 from mezzo_agent.core.sandbox_names import SandboxName
+from mezzo_agent.core.story import Key, Story
+from mezzo_agent.core.transitions import EXECUTOR_TRANSITIONS, TASK_TRANSITIONS
 from mezzo_agent.ports import ContainerId
 
 COMPLETED_FRAMEWORKS_MAX = 50
@@ -93,6 +96,9 @@ class AgentState:
     group_count: int = 0
     counts: Counts = field(default_factory=Counts)
     now: float = 0.0
+    # The name of the event that is being handled.
+    event: str = ""
+    story: Story = field(default_factory=Story)
     effects: list[Effect] = field(default_factory=list)
     # Whom an event that is about several has come to: to know whom it was about that a defect was met.
     at: Task | Executor | checkpoint.CheckpointRecord | None = None
@@ -102,6 +108,35 @@ class AgentState:
     @property
     def agent_id(self) -> str:
         return self.agent_info.id.value
+
+    def write_row(self, key: Key, what: str) -> None:
+        """Add to the story what became of somebody."""
+        self.story.write(self.now, self.event, key, what)
+
+    def move_task(self, task: Task, phase: Phase) -> None:
+        """Enter a phase; a task has no other way into it once it is in the state.
+
+        Raises:
+            InvalidTransition: the table does not have it.
+        """
+        if (task.phase, phase) not in TASK_TRANSITIONS:
+            raise InvalidTransition(
+                f"task {task.id} of {task.framework_id}", task.phase, phase, self.story.of(task.key)
+            )
+        self.write_row(task.key, f"{task.phase} -> {phase}")
+        task.phase = phase
+
+    def move_executor(self, executor: Executor, state: ExecutorState) -> None:
+        """Enter a state; an executor has no other way into it once it is in the agent's state.
+
+        Raises:
+            InvalidTransition: the table does not have it.
+        """
+        if (executor.state, state) not in EXECUTOR_TRANSITIONS:
+            what = f"executor {executor.id} of {executor.framework_id}"
+            raise InvalidTransition(what, executor.state, state, self.story.of(executor.key))
+        self.write_row(executor.key, f"{executor.state} -> {state}")
+        executor.state = state
 
     def emit(self, effect: Effect) -> None:
         self.effects.append(effect)

@@ -32,7 +32,7 @@ class Supervision:
     def launch(self, task: Task, executor: Executor) -> None:
         state = self._state
         framework = state.framework_of(task)
-        task.phase = Phase.LAUNCHING
+        state.move_task(task, Phase.LAUNCHING)
         state.counts.launches += 1
         if not task.statuses:
             # Before the launch, so that the acknowledgement is on its way meanwhile.
@@ -59,7 +59,7 @@ class Supervision:
 
     def started(self, task: Task, pid: int) -> None:
         task.pid = pid
-        task.phase = Phase.RUNNING
+        self._state.move_task(task, Phase.RUNNING)
         if task.kill is not None:
             return  # it has been destroyed already, and will be reported as killed
         self._updates.report(task, mesos.TASK_RUNNING, source=SOURCE_EXECUTOR)
@@ -114,7 +114,7 @@ class Supervision:
 
     def _end(self, task: Task) -> None:
         state = self._state
-        task.phase = Phase.ENDED
+        state.move_task(task, Phase.ENDED)
         for kind in (TimerKind.KILL_GRACE, TimerKind.MAX_COMPLETION):
             state.cancel_timer(kind, task.framework_id, task.id)
         if task.container_id is not None and state.containers.pop(task.container_id, None) is not None:
@@ -137,6 +137,7 @@ class Supervision:
             grace_period_seconds=kill.grace_period_seconds,
         )
         state.persist(checkpoint.CheckpointRecord(kill=record))
+        state.write_row(task.key, f"is to be killed: {task.kill.cause.value}")
         self.apply_kill(task)
         if first and all_of_group:
             self._kill_siblings(task)

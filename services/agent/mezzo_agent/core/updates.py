@@ -57,6 +57,7 @@ class Updates:
             return
         self._complete(task, status)
         task.apply_status(status)
+        state.write_row(task.key, mesos.TaskState.Name(status.state))
         state.counts.valid_status_updates += 1
         if task.terminal:
             state.counts.tasks[status.state] += 1
@@ -131,8 +132,9 @@ class Updates:
         if task is None or not task.pending or task.pending[0].uuid != uuid:
             state.counts.acknowledgements_ignored += 1
             return
-        task.pending.popleft()
+        status = task.pending.popleft()
         task.attempts = 0
+        state.write_row(task.key, f"{mesos.TaskState.Name(status.state)} is acknowledged")
         record = checkpoint.AcknowledgementRecord(
             framework_id=state.framework_of(task).info.id, task_id=task.info.task_id, uuid=uuid
         )
