@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from mesos.v1.master import master_pb2 as master
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
@@ -17,7 +18,9 @@ from mezzo.limits import LIST_ITEMS_MAX
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.http.exchange import FORMATS, json_response, message_response, read_message
 from mezzo_chassis.http.files import FilesApi, FileTree
-from mezzo_chassis.http.routes import POST, Routes, text_response
+from mezzo_chassis.http.middleware import Handler
+from mezzo_chassis.http.refusals import text_response
+from mezzo_chassis.http.routes import POST, Routes
 from mezzo_chassis.http.site import Site, start_site, start_unix_site
 from mezzo_chassis.http.streams import RecordStream
 
@@ -79,25 +82,46 @@ async def test_every_form_of_a_path_is_one_thing(client: aiohttp.ClientSession, 
 
 
 @pytest.mark.parametrize(
-    ("path", "normal"),
+    ("path", "answered"),
     [
         ("/state", "/state"),
         ("/slave(1)/state.json", "/state"),
         ("/slave(1)/state/", "/state"),
+        ("/state.json//", "/state"),
         ("/slave(1)", "/"),
-        ("/slave(1)state", "/slave(1)state"),
-        ("/slave(1)/slave(1)/state", "/slave(1)/state"),
+        ("/slave(1)/", "/"),
+        ("/slave(1)state", None),
+        ("/slave(1)/slave(1)/state", None),
         ("/", "/"),
         ("//", "/"),
         ("/monitor/statistics.json", "/monitor/statistics.json"),
+        ("/monitor/statistics", None),
         ("/api/v1/", "/api/v1"),
+        ("/api/v1.json", "/api/v1"),
+        ("/slave(1)/api/v1/frob", "/api/v1"),
+        ("/api/v1/executor", "/api/v1/executor"),
+        ("/slave(1)/api/v1/executor/", "/api/v1/executor"),
+        ("/api/v1/executors", "/api/v1"),
+        ("/tasks/a%2Fb.json/", "a/b.json"),
+        ("/slave(1)/tasks/a", "a"),
     ],
 )
-def test_a_path_has_one_form(path: str, normal: str) -> None:
+async def test_every_form_of_a_path_leads_to_its_endpoint(path: str, answered: str | None) -> None:
+    def names(known: str) -> Handler:
+        async def answer(request: web.Request) -> web.Response:
+            return web.Response(text=request.match_info.get("task_id", known))
+
+        return answer
+
     routes = Routes(r"slave\(1\)")
-    for known in ("/state", "/monitor/statistics.json", "/api/v1"):
-        routes.add(known, state)
-    assert routes.normalise(path) == normal
+    for known in ("/", "/state", "/monitor/statistics.json", "/api/v1/executor", "/tasks/{task_id:[^/]+}"):
+        routes.add(known, names(known))
+    routes.add_below("/api/v1", names("/api/v1"))
+    running = await start_site(routes.application(), "127.0.0.1", 0)
+    url = URL(f"http://127.0.0.1:{running.port}{path}", encoded=True)
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        assert (await response.text() if response.status == 200 else None) == answered
+    await running.stop()
 
 
 async def test_a_path_that_is_none_is_not_found_in_plain_text(client: aiohttp.ClientSession) -> None:

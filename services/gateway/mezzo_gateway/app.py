@@ -27,9 +27,10 @@ from mezzo_gateway import __version__
 from mezzo_gateway.adapters.agents import Agents
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.config import Config
-from mezzo_gateway.http.endpoints import MiscEndpoints, endpoints
+from mezzo_gateway.http.endpoints import MiscEndpoints, routes
 from mezzo_gateway.http.explain import Explain
 from mezzo_gateway.http.files import Files
+from mezzo_gateway.http.legacy_reads import LegacyReads
 from mezzo_gateway.http.legacy_writes import LegacyWrites
 from mezzo_gateway.http.metrics_snapshot import MetricsSnapshot
 from mezzo_gateway.http.operator import OperatorApi
@@ -64,7 +65,7 @@ class Gateway:
         self.registry = Registry(StateCopy(), self.metrics)
         build, log_level = Build.installed(__version__), LogLevel(config.log_level)
         own_flags = {name: text for name, text in as_text(config).items() if name in MASTER_FLAGS}
-        reads = Reads(self.registry, build, own_flags)
+        reads = Reads(self.registry, own_flags)
         files = Files(reads, agents)
         snapshot = MetricsSnapshot(self.registry)
         self.stream = OperatorStream(
@@ -75,15 +76,15 @@ class Gateway:
             subscribers_max=config.max_operator_event_stream_subscribers,
         )
         operator = OperatorApi(self.registry, reads, self.stream, files, snapshot, log_level, build)
-        misc = MiscEndpoints(self.registry, operator, LegacyWrites(operator), snapshot, build, reads)
-        table = endpoints(
+        table = routes(
             scheduler=SchedulerApi(self.registry, self.metrics, lambda address: address in self.site.own_addresses),
             operator=operator,
             explain=Explain(self.registry, reads),
-            reads=reads,
+            reads=LegacyReads(reads, build),
+            writes=LegacyWrites(operator),
             files=files,
             tasks=Tasks(self.registry, reads, files, agents),
-            misc=misc,
+            misc=MiscEndpoints(self.registry, operator, snapshot, build, reads),
         )
         self.site = Site(table, self.metrics)
 

@@ -15,6 +15,7 @@ from mezzo.operator.v1.operator_pb2 import (
 from mezzo_gateway.state import cluster as facts
 from mezzo_gateway.state.cluster import Cluster
 from mezzo_gateway.state.copy import StateCopy
+from mezzo_gateway.state.view import View
 from mezzo_gateway.testing.changes import (
     AGENT_ID,
     FRAMEWORK_ID,
@@ -102,14 +103,14 @@ def test_an_answer_is_made_again_only_after_a_change(copy: StateCopy) -> None:
         made.append(len(cluster.agents))
         return orjson.dumps(made)
 
-    assert copy.cached("agents", make) == copy.cached("agents", make) == b"[1]"
+    assert copy.cached(View.EVERYTHING, "agents", make) == copy.cached(View.EVERYTHING, "agents", make) == b"[1]"
     copy.apply([agent_changed("S7")])
-    assert copy.cached("agents", make) == b"[1,2]"
+    assert copy.cached(View.EVERYTHING, "agents", make) == b"[1,2]"
 
 
 def test_there_is_no_answer_before_the_first_snapshot() -> None:
     with pytest.raises(LookupError):
-        StateCopy().cached("state", lambda _: b"")
+        StateCopy().cached(View.EVERYTHING, "state", lambda _: b"")
 
 
 def test_a_running_task_uses_its_resources_and_a_finished_one_does_not(copy: StateCopy) -> None:

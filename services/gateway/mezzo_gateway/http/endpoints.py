@@ -10,18 +10,18 @@ from mezzo.errors import InvalidRequest, NotLeading
 from mezzo_chassis.build import Build
 from mezzo_chassis.config import duration
 from mezzo_chassis.http.exchange import json_response
-from mezzo_chassis.http.routes import POST, READ
+from mezzo_chassis.http.routes import POST, Routes
 from mezzo_chassis.log_level import toggled
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.http.explain import Explain
 from mezzo_gateway.http.files import Files
-from mezzo_gateway.http.legacy_writes import QUOTA_PATH, LegacyWrites
+from mezzo_gateway.http.legacy_reads import LegacyReads
+from mezzo_gateway.http.legacy_writes import LegacyWrites
 from mezzo_gateway.http.metrics_snapshot import MetricsSnapshot, system_stats
 from mezzo_gateway.http.operator import OperatorApi
 from mezzo_gateway.http.reads import Reads
 from mezzo_gateway.http.scheduler import SchedulerApi
-from mezzo_gateway.http.site import Endpoint
-from mezzo_gateway.http.tasks import PREFIX, Tasks
+from mezzo_gateway.http.tasks import TASK_PATH, Tasks
 
 GET = (hdrs.METH_GET, hdrs.METH_HEAD)
 
@@ -41,14 +41,12 @@ class MiscEndpoints:
         self,
         registry: Registry,
         operator: OperatorApi,
-        writes: LegacyWrites,
         metrics: MetricsSnapshot,
         build: Build,
         reads: Reads,
     ) -> None:
         self._registry = registry
         self._operator = operator
-        self._writes = writes
         self._metrics = metrics
         self._build = build
         self._reads = reads
@@ -93,16 +91,12 @@ class MiscEndpoints:
         return web.Response(text=f"{await self._operator.log_level()}\n")
 
     async def quota(self, request: web.Request) -> web.Response:
-        """Quota by role; POST sets one."""
-        if request.method == hdrs.METH_POST:
-            return await self._writes.set_quota(request)
+        """Quota by role."""
         status = jsonpb.to_dict((await self._operator.configured(Call.GET_QUOTA)).get_quota.status)
         return self._configured(request, {"infos": [], "configs": [], **status})
 
     async def weights(self, request: web.Request) -> web.StreamResponse:
-        """Weights by role; PUT sets some."""
-        if request.method == hdrs.METH_PUT:
-            return await self._writes.set_weights(request)
+        """Weights by role."""
         infos = (await self._operator.configured(Call.GET_WEIGHTS)).get_weights.weight_infos
         return self._configured(request, [{"role": info.role, "weight": info.weight} for info in infos])
 
@@ -112,9 +106,7 @@ class MiscEndpoints:
         return response
 
     async def maintenance_schedule(self, request: web.Request) -> web.Response:
-        """The maintenance schedule; POST replaces it."""
-        if request.method == hdrs.METH_POST:
-            return await self._writes.maintenance_schedule(request)
+        """The maintenance schedule."""
         answer = await self._operator.call_or_empty(Call(type=Call.GET_MAINTENANCE_SCHEDULE))
         return json_response(request, jsonpb.to_dict(answer.get_maintenance_schedule.schedule))
 
@@ -124,45 +116,63 @@ class MiscEndpoints:
         return json_response(request, jsonpb.to_dict(answer.get_maintenance_status.status))
 
 
-def endpoints(
+def routes(
     *,
     scheduler: SchedulerApi,
     operator: OperatorApi,
     explain: Explain,
-    reads: Reads,
+    reads: LegacyReads,
+    writes: LegacyWrites,
     files: Files,
     tasks: Tasks,
     misc: MiscEndpoints,
-) -> list[tuple[str, Endpoint]]:
+) -> Routes:
     """Every endpoint with its path in its shortest form."""
-    writes = LegacyWrites(operator)
-    table = [(path, Endpoint(path.strip("/"), handler)) for path, handler in reads.handlers().items()]
-    table += [
-        ("/", Endpoint("home", misc.home)),
-        ("/health", Endpoint("health", misc.health)),
-        ("/version", Endpoint("version", misc.version)),
-        ("/redirect", Endpoint("redirect", misc.redirect)),
-        ("/metrics/snapshot", Endpoint("metrics", misc.metrics_snapshot)),
-        ("/system/stats", Endpoint("stats", misc.system_stats)),
-        ("/logging/toggle", Endpoint("logging", misc.logging_toggle, get_changes=True)),
-        ("/weights", Endpoint("weights", misc.weights, (*GET, hdrs.METH_PUT))),
-        (QUOTA_PATH, Endpoint("quota", misc.quota)),
-        (QUOTA_PATH, Endpoint("quota", writes.remove_quota, (hdrs.METH_DELETE,), below=True)),
-        ("/maintenance/schedule", Endpoint("maintenance", misc.maintenance_schedule)),
-        ("/maintenance/status", Endpoint("maintenance", misc.maintenance_status)),
-        ("/machine/down", Endpoint("maintenance", writes.machine_down, POST)),
-        ("/machine/up", Endpoint("maintenance", writes.machine_up, POST)),
-        ("/teardown", Endpoint("teardown", writes.teardown, POST)),
-        ("/reserve", Endpoint("reserve", writes.reserve, POST)),
-        ("/unreserve", Endpoint("unreserve", writes.unreserve, POST)),
-        ("/create-volumes", Endpoint("create-volumes", writes.create_volumes, POST)),
-        ("/destroy-volumes", Endpoint("destroy-volumes", writes.destroy_volumes, POST)),
-        ("/files/browse", Endpoint("files", files.document)),
-        ("/files/read", Endpoint("files", files.document)),
-        ("/files/download", Endpoint("files", files.download)),
-        ("/api/v1/explain", Endpoint("explain", explain, GET)),
-        ("/api/v1/scheduler", Endpoint("scheduler", scheduler, POST, below=True)),
-        ("/api/v1", Endpoint("operator", operator, POST, below=True)),
-        (PREFIX, Endpoint("tasks", tasks, READ, below=True)),
-    ]
+    table = Routes("master")
+    table.add_below("/api/v1", operator.post, POST, name="operator")
+    table.add_below("/api/v1/scheduler", scheduler.post, POST, name="scheduler")
+    table.add("/api/v1/explain", explain.get, GET, name="explain")
+    _add_own(table, tasks)
+    for path, handler in reads.handlers().items():
+        table.add(path, handler, name=path.strip("/"))
+    _add_misc(table, misc)
+    _add_writes(table, writes)
+    table.add("/files/browse", files.document, name="files")
+    table.add("/files/read", files.document, name="files")
+    table.add("/files/download", files.download, name="files")
     return table
+
+
+def _add_own(table: Routes, tasks: Tasks) -> None:
+    """What Mezzo has and Mesos has not."""
+    table.add(TASK_PATH, tasks.explain, (hdrs.METH_GET,), name="tasks")
+    table.add(f"{TASK_PATH}/kill", tasks.kill, POST, name="tasks")
+    table.add(f"{TASK_PATH}/files/{{file:stdout|stderr}}", tasks.file, (hdrs.METH_GET,), name="tasks")
+
+
+def _add_misc(table: Routes, misc: MiscEndpoints) -> None:
+    table.add("/", misc.home, name="home")
+    table.add("/health", misc.health, name="health")
+    table.add("/version", misc.version, name="version")
+    table.add("/redirect", misc.redirect, name="redirect")
+    table.add("/metrics/snapshot", misc.metrics_snapshot, name="metrics")
+    table.add("/system/stats", misc.system_stats, name="stats")
+    table.add("/logging/toggle", misc.logging_toggle, name="logging", get_changes=True)
+    table.add("/weights", misc.weights, GET, name="weights")
+    table.add("/quota", misc.quota, GET, name="quota")
+    table.add("/maintenance/schedule", misc.maintenance_schedule, GET, name="maintenance")
+    table.add("/maintenance/status", misc.maintenance_status, name="maintenance")
+
+
+def _add_writes(table: Routes, writes: LegacyWrites) -> None:
+    table.add("/weights", writes.set_weights, (hdrs.METH_PUT,), name="weights")
+    table.add("/quota", writes.set_quota, POST, name="quota")
+    table.add("/quota/{role:[^/].*}", writes.remove_quota, (hdrs.METH_DELETE,), name="quota")
+    table.add("/maintenance/schedule", writes.maintenance_schedule, POST, name="maintenance")
+    table.add("/machine/down", writes.machine_down, POST, name="maintenance")
+    table.add("/machine/up", writes.machine_up, POST, name="maintenance")
+    table.add("/teardown", writes.teardown, POST, name="teardown")
+    table.add("/reserve", writes.reserve, POST, name="reserve")
+    table.add("/unreserve", writes.unreserve, POST, name="unreserve")
+    table.add("/create-volumes", writes.create_volumes, POST, name="create-volumes")
+    table.add("/destroy-volumes", writes.destroy_volumes, POST, name="destroy-volumes")

@@ -47,7 +47,7 @@ class Explain:
         self._registry = registry
         self._reads = reads
 
-    async def __call__(self, request: web.Request) -> web.Response:
+    async def get(self, request: web.Request) -> web.Response:
         """Answer one question. 404 where nobody is called so, 409 where several are, 503 without an allocator."""
         cluster, query = self._reads.cluster(), request.query
         for name in query:

@@ -17,7 +17,7 @@ from mezzo.errors import NotFound, Unavailable
 from mezzo_chassis.http.download import attachment_headers, write_piece
 from mezzo_chassis.http.exchange import json_bytes_response, json_response
 from mezzo_chassis.http.files import empty_not_found, required_path
-from mezzo_chassis.http.routes import text_response
+from mezzo_chassis.http.refusals import text_response
 from mezzo_chassis.log import get_logger
 from mezzo_gateway.adapters.agents import Agents, text_of
 from mezzo_gateway.http.reads import Reads

@@ -99,9 +99,7 @@ class LegacyWrites:
     async def remove_quota(self, request: web.Request) -> web.Response:
         """`DELETE /quota/<role>`."""
         call = Call(type=Call.REMOVE_QUOTA)
-        call.remove_quota.role = request.path.partition(f"{QUOTA_PATH}/")[2].strip("/")
-        if not call.remove_quota.role:
-            raise InvalidRequest("role", "is required in the path")
+        call.remove_quota.role = request.match_info["role"].rstrip("/")
         return await self._make(call)
 
     async def set_weights(self, request: web.Request) -> web.Response:

@@ -113,7 +113,7 @@ class OperatorApi:
             **dict.fromkeys(_EMPTY, self._or_empty),
         }
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def post(self, request: web.Request) -> web.StreamResponse:
         """Answer one call."""
         call = await read_message(request, Call)
         if call.type == Call.UNKNOWN:
@@ -162,11 +162,11 @@ class OperatorApi:
         if table.is_long:
             await self._reads.render(v1.rendering if in_json else v1_wire.rendering)
         if in_json:
-            value = self._reads.cached(name, table.json)
+            value = self._reads.cached(request, name, table.json)
             body = b'{"type":"%b","%b":%b}' % (name.encode(), table.member.encode(), value)
             answer = json_bytes_response(request, body)
         else:
-            value = self._reads.cached(f"{name} in protobuf", table.wire)
+            value = self._reads.cached(request, f"{name} in protobuf", table.wire)
             answer = protobuf_bytes_response(request, v1_wire.answer(Response.Type.Value(name), table.member, value))
         answer.headers.update(self._reads.headers())
         return answer

@@ -9,7 +9,7 @@ from aiohttp import web
 from mesos.v1.master.master_pb2 import Event
 from mezzo.errors import Unavailable
 from mezzo_chassis.http.exchange import JSON, Format
-from mezzo_chassis.http.routes import CORRELATION_HEADER
+from mezzo_chassis.http.middleware import CORRELATION_HEADER
 from mezzo_chassis.http.streams import RecordStream
 from mezzo_chassis.log import correlation_id, get_logger
 from mezzo_chassis.outbox import Outbox, Overflow

@@ -1,4 +1,4 @@
-"""Mesos' legacy endpoints that only read: answered from the state copy."""
+"""Reading the state copy: what is shown of it, to whom, how old it is, and the answers that were made of it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
-import orjson
 from aiohttp import web
 
 from mezzo.errors import NotLeading
-from mezzo_chassis.build import Build
 from mezzo_chassis.http.exchange import json_bytes_response
-from mezzo_chassis.http.routes import Handler
+from mezzo_chassis.http.principals import principal_of
 from mezzo_gateway.adapters.registry import Registry
-from mezzo_gateway.state import legacy
 from mezzo_gateway.state.cluster import Cluster
+from mezzo_gateway.state.view import view_of
 
 # Set on answers made from a copy that no registry keeps up to date: since when, in seconds since the epoch.
 STALE_HEADER = "Mezzo-Stale"
@@ -25,15 +23,12 @@ STEPS_PER_SLICE = 250
 
 
 class Reads:
-    """The documents, each in the form that Mesos gave it."""
+    """The state copy, as endpoints read it."""
 
-    def __init__(self, registry: Registry, build: Build, own_flags: Mapping[str, str]) -> None:
+    def __init__(self, registry: Registry, own_flags: Mapping[str, str]) -> None:
         """`own_flags`: of this gateway's flags those that are the master's in Mesos."""
         self._registry = registry
-        self._build = build
         self._own_flags = own_flags
-
-    # ------------------------------------------------------------------------------------------------ the copy
 
     def cluster(self) -> Cluster:
         """What is known. Raises NotLeading before the first snapshot."""
@@ -62,75 +57,14 @@ class Reads:
                 if step % STEPS_PER_SLICE == 0:
                     await asyncio.sleep(0)
 
-    # --------------------------------------------------------------------------------------------- the endpoints
-
-    def handlers(self) -> dict[str, Handler]:
-        """Each endpoint by its path."""
-        return {
-            "/state": self._state,
-            "/state-summary": self._state_summary,
-            "/slaves": self._slaves,
-            "/frameworks": self._frameworks,
-            "/tasks": self._tasks,
-            "/roles": self._whole("roles", legacy.roles),
-            "/flags": self._whole("flags", lambda _: orjson.dumps({"flags": self.flags()})),
-        }
-
-    def _whole(self, name: str, make: Callable[[Cluster], bytes]) -> Handler:
-        async def answer(request: web.Request) -> web.Response:
-            return self._json(request, self.cached(name, make))
-
-        return answer
-
-    def cached(self, name: str, make: Callable[[Cluster], bytes]) -> bytes:
+    def cached(self, request: web.Request, name: str, make: Callable[[Cluster], bytes]) -> bytes:
+        """An answer that is made of the copy alone, for whoever asks. Raises NotLeading before the first snapshot."""
         self.cluster()
-        return self._registry.copy.cached(name, make)
+        principal = principal_of(request)
+        return self._registry.copy.cached(view_of(principal.name if principal else None), name, make)
 
-    def _json(self, request: web.Request, body: bytes) -> web.Response:
+    def json(self, request: web.Request, body: bytes) -> web.Response:
+        """An answer that is made of the copy and encoded already."""
         response = json_bytes_response(request, body)
         response.headers.update(self.headers())
         return response
-
-    async def _state(self, request: web.Request) -> web.Response:
-        await self.render(legacy.rendering_tasks, legacy.rendering_agents)
-        return self._json(
-            request, self.cached("state", lambda cluster: legacy.state(cluster, self._build, self.flags()))
-        )
-
-    async def _state_summary(self, request: web.Request) -> web.Response:
-        await self.render(legacy.rendering_summaries)
-        return self._json(request, self.cached("state-summary", legacy.state_summary))
-
-    async def _slaves(self, request: web.Request) -> web.Response:
-        agent_id = request.query.get("slave_id")
-        if agent_id is None:
-            await self.render(legacy.rendering_agents_in_full)
-            return self._json(request, self.cached("slaves", legacy.slaves))
-        return self._json(request, legacy.slaves(self.cluster(), agent_id))
-
-    async def _frameworks(self, request: web.Request) -> web.Response:
-        await self.render(legacy.rendering_tasks)
-        framework_id = request.query.get("framework_id")
-        if framework_id is None:
-            return self._json(request, self.cached("frameworks", legacy.frameworks))
-        return self._json(request, legacy.frameworks(self.cluster(), framework_id))
-
-    async def _tasks(self, request: web.Request) -> web.Response:
-        query = legacy.TasksQuery(
-            limit=_number(request.query.get("limit"), legacy.TASKS_LIMIT_DEFAULT),
-            offset=_number(request.query.get("offset"), 0),
-            ascending=request.query.get("order") == "asc",
-            framework_id=request.query.get("framework_id"),
-            task_id=request.query.get("task_id"),
-        )
-        if not 0 <= query.limit <= STEPS_PER_SLICE:
-            await self.render(legacy.rendering_tasks)
-        return self._json(request, legacy.tasks(self.cluster(), query))
-
-
-def _number(text: str | None, default: int) -> int:
-    """A number of a query. Mesos takes what is none for the default."""
-    try:
-        return default if text is None else int(text)
-    except ValueError:
-        return default

@@ -12,7 +12,7 @@ from mezzo.errors import Conflict, InvalidRequest, MezzoError, NotFound, NotLead
 from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, SubscribeRequest, SubscribeResponse
 from mezzo_chassis import trace
 from mezzo_chassis.http.exchange import Format, answer_format, read_message
-from mezzo_chassis.http.routes import CORRELATION_HEADER
+from mezzo_chassis.http.middleware import CORRELATION_HEADER
 from mezzo_chassis.http.streams import RecordStream
 from mezzo_chassis.log import correlation_id, get_logger
 from mezzo_gateway.adapters.calls import CallLost
@@ -37,7 +37,7 @@ class SchedulerApi:
         self._registry = registry
         self._metrics = metrics
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def post(self, request: web.Request) -> web.StreamResponse:
         """Answer one call."""
         call = await read_message(request, Call)
         trace.hop("call parsed", call)

@@ -4,7 +4,7 @@
     GET  /mezzo/v1/tasks/<framework id>/<task id>/files/<stdout|stderr>?offset=&length=&follow=
     POST /mezzo/v1/tasks/<framework id>/<task id>/kill
 
-Errors are JSON: `{"error": {"field": …, "message": …}}`.
+Errors are JSON, as everywhere below /mezzo/v1: see `mezzo_chassis.http.refusals`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 
 from mesos.v1.mesos_pb2 import Task
-from mezzo.errors import InvalidRequest, MezzoError, NotFound, NotLeading, shorten
+from mezzo.errors import InvalidRequest, MezzoError, NotFound
 from mezzo.operator.task_explanations import AgentState, TaskFacts, document
 from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED
 from mezzo.task_states import TERMINAL
 from mezzo_chassis.config import boolean
-from mezzo_chassis.errors import http_status
 from mezzo_chassis.http.download import write_piece
 from mezzo_chassis.http.exchange import json_response
 from mezzo_chassis.http.files import whole_number
@@ -33,8 +31,8 @@ from mezzo_gateway.http.reads import Reads
 from mezzo_gateway.state.cluster import Cluster
 from mezzo_gateway.state.records import TaskRecord
 
-PREFIX = "/mezzo/v1/tasks"
-FILES = ("stdout", "stderr")
+# Ids may contain anything: they are quoted one by one.
+TASK_PATH = "/mezzo/v1/tasks/{framework_id:[^/]+}/{task_id:[^/]+}"
 
 # How much is asked of the agent at once, and how long it is left alone when there was nothing new.
 PIECE_BYTES = 256 * 1024
@@ -45,7 +43,7 @@ SIZE_HEADER = "Mezzo-File-Size"
 
 
 class Tasks:
-    """Answers everything below `/mezzo/v1/tasks`."""
+    """Answers what is asked about one task."""
 
     def __init__(self, registry: Registry, reads: Reads, files: Files, agents: Agents) -> None:
         self._registry = registry
@@ -53,37 +51,12 @@ class Tasks:
         self._files = files
         self._agents = agents
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request."""
-        try:
-            return await self._answer(request)
-        except NotLeading:
-            raise
-        except InvalidRequest as error:
-            return _refusal(error, error.field, error.message)
-        except MezzoError as error:
-            return _refusal(error, "", str(error))
-
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        # Ids may contain anything: they are quoted, and unquoted one by one.
-        below = request.rel_url.raw_path.rstrip("/").partition(f"{PREFIX}/")[2]
-        match [unquote(part) for part in below.split("/")]:
-            case [framework_id, task_id]:
-                _check_method(request, hdrs.METH_GET)
-                return self._explained(request, framework_id, task_id)
-            case [framework_id, task_id, "kill"]:
-                _check_method(request, hdrs.METH_POST)
-                await self._registry.kill_task(framework_id, task_id)
-                return web.Response(status=202)
-            case [framework_id, task_id, "files", file] if file in FILES:
-                _check_method(request, hdrs.METH_GET)
-                return await self._file(request, framework_id, task_id, file)
-        raise NotFound(f"there is nothing at {request.path}")
-
     # ----------------------------------------------------------------------------------------- what it is at
 
-    def _explained(self, request: web.Request, framework_id: str, task_id: str) -> web.Response:
-        cluster, record = self._reads.cluster(), self._task(framework_id, task_id)
+    async def explain(self, request: web.Request) -> web.Response:
+        """What the task is at, and why."""
+        cluster, record = self._reads.cluster(), self._task(request)
+        framework_id = request.match_info["framework_id"]
         framework, agent_id = cluster.framework(framework_id), record.task.agent_id.value
         name = framework.message.framework_info.name if framework is not None and framework.message else ""
         agent = cluster.agents.get(agent_id)
@@ -96,7 +69,13 @@ class Tasks:
 
     # ---------------------------------------------------------------------------------------------------- logs
 
-    async def _file(self, request: web.Request, framework_id: str, task_id: str, file: str) -> web.StreamResponse:
+    async def kill(self, request: web.Request) -> web.Response:
+        """Have the task killed, whichever framework it is of."""
+        await self._registry.kill_task(request.match_info["framework_id"], request.match_info["task_id"])
+        return web.Response(status=202)
+
+    async def file(self, request: web.Request) -> web.StreamResponse:
+        """The task's stdout or stderr, up to its end or as it grows."""
         offset, length = whole_number(request, "offset") or 0, whole_number(request, "length")
         if length is not None and length < 0:
             raise InvalidRequest("length", f"{length} is negative")
@@ -104,9 +83,9 @@ class Tasks:
             follow = boolean(request.query.get("follow", "false"))
         except ValueError as error:
             raise InvalidRequest("follow", str(error)) from None
-        record = self._task(framework_id, task_id)
+        record = self._task(request)
         address = self._files.address_of_agent(record.task.agent_id.value)
-        path = f"{_sandbox(record.task)}/{file}"
+        path = f"{_sandbox(record.task)}/{request.match_info['file']}"
         size = (await self._agents.read_log(address, path, 0, 0)).end
         start = max(size + offset, 0) if offset < 0 else offset
         response = web.StreamResponse(headers={SIZE_HEADER: str(size), hdrs.CONTENT_TYPE: "application/octet-stream"})
@@ -151,8 +130,10 @@ class Tasks:
                 await asyncio.sleep(FOLLOW_PAUSE_SECONDS)
             written = part.end
 
-    def _task(self, framework_id: str, task_id: str) -> TaskRecord:
+    def _task(self, request: web.Request) -> TaskRecord:
+        """The task that a request is about. Raises NotFound."""
         cluster = self._reads.cluster()
+        framework_id, task_id = request.match_info["framework_id"], request.match_info["task_id"]
         if cluster.framework(framework_id) is None:
             raise NotFound(f"there is no framework {framework_id}")
         record = cluster.task(framework_id, task_id)
@@ -190,14 +171,3 @@ def _sandbox(task: Task) -> str:
     if container.parent.value:  # the task of a pod, inside the pod's own
         return f"{runs}/{container.parent.value}/containers/{container.value}"
     return f"{runs}/{container.value}"
-
-
-def _check_method(request: web.Request, method: str) -> None:
-    if request.method != method:
-        raise web.HTTPMethodNotAllowed(request.method, [method], text=f"{request.path} takes {method} only")
-
-
-def _refusal(error: MezzoError, field: str, message: str) -> web.Response:
-    response = web.json_response({"error": {"field": shorten(field), "message": shorten(message)}})
-    response.set_status(http_status(error))
-    return response

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from mezzo.operator.v1.operator_pb2 import StateChange
 from mezzo_gateway.state.cluster import Cluster, Fact
+from mezzo_gateway.state.view import View
 
 # Whole answers up to this size are kept until the state changes.
 ANSWER_KEPT_BYTES_MAX = 8 << 20
@@ -36,7 +37,7 @@ class StateCopy:
         # Grows with each change to what is shown.
         self.version = 0
         self._arriving: Cluster | None = None
-        self._answers: dict[str, tuple[int, bytes]] = {}
+        self._answers: dict[tuple[View, str], tuple[int, bytes]] = {}
 
     def apply(self, changes: Iterable[StateChange]) -> Applied:
         """Apply one batch, in order.
@@ -76,19 +77,19 @@ class StateCopy:
         if self.stale_since is None:
             self.stale_since = now
 
-    def cached(self, name: str, make: Callable[[Cluster], bytes]) -> bytes:
-        """What `make` makes of the copy that is shown; made again only if something has changed.
+    def cached(self, view: View, name: str, make: Callable[[Cluster], bytes]) -> bytes:
+        """The answer `name` for a view of the copy that is shown: made by `make`, anew only if something has changed.
 
         Raises LookupError before the first snapshot.
         """
         if self.cluster is None:
             raise LookupError("no snapshot has arrived yet")
-        version, answer = self._answers.get(name, (-1, b""))
+        version, answer = self._answers.get((view, name), (-1, b""))
         if version != self.version:
             answer = make(self.cluster)
-            self._answers.pop(name, None)
+            self._answers.pop((view, name), None)
             if len(answer) <= ANSWER_KEPT_BYTES_MAX:
-                self._answers[name] = (self.version, answer)
+                self._answers[view, name] = (self.version, answer)
         return answer
 
     def _show(self) -> None:

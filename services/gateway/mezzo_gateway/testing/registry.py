@@ -81,6 +81,7 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
         self.on_subscribe: Callable[[Stream], None] = greet
         self.on_call: Callable[[CallRequest], CallResponse | MezzoError | None] = lambda _: None
         self.on_operator_call: Callable[[OperatorCall], OperatorResponse | MezzoError | None] = no_such_call
+        self.on_kill: Callable[[KillTaskRequest], MezzoError | None] = lambda _: None
         self.on_explain: Callable[[ExplainRequest], ExplainResponse | MezzoError] = no_allocator
         self.before_snapshot: Callable[[], Awaitable[None]] = at_once
         self.before_results: Callable[[], Awaitable[None]] = at_once
@@ -186,6 +187,9 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
     async def KillTask(self, request: KillTaskRequest, context: Any) -> KillTaskResponse:  # noqa: N802
         self._note_correlation(context)
         self.killed.append(request)
+        error = self.on_kill(request)
+        if error is not None:
+            raise error
         return KillTaskResponse()
 
     async def Explain(self, request: ExplainRequest, context: Any) -> ExplainResponse:  # noqa: N802
