@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import re
 import time
 from collections import deque
@@ -37,6 +38,8 @@ from mezzo_chassis.metrics import EngineMetrics
 from mezzo_chassis.quarantine import Entry, Quarantine, Suspect
 
 EVENTS_PER_TURN_MAX = 512
+VALIDATE_VARIABLE = "MEZZO_VALIDATE_EVERY"
+"""For tests, and for whoever looks for a mistake: after how many turns the whole state is checked again."""
 
 E = TypeVar("E")
 E_contra = TypeVar("E_contra", contravariant=True)
@@ -45,6 +48,12 @@ F_co = TypeVar("F_co", covariant=True)
 T = TypeVar("T")
 
 log = get_logger(__name__)
+
+
+@cache
+def kind_of(class_name: str) -> str:
+    """The kind of an event in causes and metrics, from its class: TimerFired → timer_fired."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower()
 
 
 class Core(Protocol[E_contra, F_co]):
@@ -99,7 +108,7 @@ class Engine(Generic[E, F]):
         may_continue: Callable[[], bool] | None = None,
         now: Callable[[], float] = time.time,
         events_per_turn_max: int = EVENTS_PER_TURN_MAX,
-        validate_every_turns: int = 0,
+        validate_every_turns: int | None = None,
     ) -> None:
         """An engine that waits for events.
 
@@ -116,7 +125,8 @@ class Engine(Generic[E, F]):
         `closed`: what those are told who wait, or come, once a defect has ended the engine.
         `may_continue`: asked before each event; one that says no has called `end`.
         `now`: the time that the core is told, in seconds.
-        `validate_every_turns`: how often the state is checked; never, when 0. A violation is a defect.
+        `validate_every_turns`: how often the state is checked; never, when 0. Without it the environment variable
+            MEZZO_VALIDATE_EVERY says so, and 0 where it is not set. A violation is a defect.
         """
         self.core = core
         self._effects = effects
@@ -133,6 +143,8 @@ class Engine(Generic[E, F]):
         self._may_continue = may_continue
         self._now = now
         self._events_per_turn_max = events_per_turn_max
+        if validate_every_turns is None:
+            validate_every_turns = int(os.environ.get(VALIDATE_VARIABLE, "0"))
         self._validate_every_turns = validate_every_turns
         self._turns = 0
         self._throttle = LogThrottle()
@@ -144,7 +156,6 @@ class Engine(Generic[E, F]):
         self._busy = False
         """Whether a turn waits to be taken, or is being committed."""
         self._event: E | None = None
-        """What is being handled, or has ordered the effect that is being carried out."""
         self._cause = ""
         self._numbers = itertools.count(1)
         self._timers: dict[Hashable, asyncio.TimerHandle] = {}
@@ -161,8 +172,13 @@ class Engine(Generic[E, F]):
         if self._event is None:
             return ""
         if not self._cause:
-            self._cause = f"{self._name}/{_kebab(type(self._event).__name__)}/{next(self._numbers)}"
+            self._cause = f"{self._name}/{kind_of(type(self._event).__name__)}/{next(self._numbers)}"
         return self._cause
+
+    @property
+    def event(self) -> E | None:
+        """What is being handled, or has ordered the effect that is being carried out; None between events."""
+        return self._event
 
     @property
     def events_waiting(self) -> int:
@@ -457,7 +473,7 @@ class Engine(Generic[E, F]):
             return self._suspect_of(event)
         except Exception:
             log.exception("cannot describe an event", engine=self._name, event_type=type(event).__name__)
-            return Suspect(_kebab(type(event).__name__))
+            return Suspect(kind_of(type(event).__name__))
 
 
 def _details(entry: Entry, now: float) -> dict[str, object]:
@@ -469,9 +485,3 @@ def _details(entry: Entry, now: float) -> dict[str, object]:
         "defects": entry.defects,
         "for_seconds": round(entry.until - now),
     }
-
-
-@cache
-def _kebab(name: str) -> str:
-    """TimerFired → timer-fired."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()

@@ -24,6 +24,8 @@ class Suspect:
     """Who sent it; empty where nobody did."""
     subject: str = ""
     """What it is about, such as the id of a task."""
+    aliases: tuple[str, ...] = ()
+    """Other keys under which it is refused as well, such as the name under which its peer may come anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,34 +56,47 @@ class Quarantine:
         entries_max: int = ENTRIES_MAX,
         entries: Iterable[Entry] = (),
     ) -> None:
-        """`key`: suspects with the same key are refused together; one whose key is empty is never refused."""
+        """`key`: suspects with the same key are refused together; one whose key is empty is not, whatever its aliases.
+
+        `entries_max` bounds the number of keys, aliases among them.
+        """
         self._key = key
         self._seconds_min = seconds_min
         self._seconds_max = seconds_max
         self._entries_max = entries_max
-        self._entries = {key(each.suspect): each for each in entries}
+        self._entries: dict[object, Entry] = {}
+        for entry in entries:
+            self._enter(entry)
         self.until = max((each.until for each in self._entries.values()), default=0.0)
         """From then on nothing is refused, as far as is known."""
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """All that is known, oldest first; for whoever writes it down."""
-        return tuple(self._entries.values())
+        return tuple(dict.fromkeys(self._entries.values()))
 
     def add(self, suspect: Suspect, now: float) -> Entry | None:
         """Refuse what has ended an incarnation at `now`. Returns None for what cannot be refused."""
-        key = self._key(suspect)
-        if not key:
+        keys = self._keys(suspect)
+        if not keys:
             return None
         self._forget(now)
-        before = self._entries.pop(key, None)
-        defects = before.defects + 1 if before is not None else 1
+        defects = 1 + max(self._entries[key].defects if key in self._entries else 0 for key in keys)
         seconds = min(self._seconds_min * 2.0 ** min(defects - 1, 64), self._seconds_max)
-        entry = self._entries[key] = Entry(suspect, defects, now + seconds)
+        entry = Entry(suspect, defects, now + seconds)
+        self._enter(entry)
         self.until = max(self.until, entry.until)
         while len(self._entries) > self._entries_max:
             del self._entries[next(iter(self._entries))]
         return entry
+
+    def _keys(self, suspect: Suspect) -> list[object]:
+        return [key for key in (self._key(suspect), *suspect.aliases) if key]
+
+    def _enter(self, entry: Entry) -> None:
+        for key in self._keys(entry.suspect):
+            self._entries.pop(key, None)
+            self._entries[key] = entry
 
     def find(self, suspect: Suspect, now: float) -> Entry | None:
         """Why an event is to be refused at `now`; None where it is not."""

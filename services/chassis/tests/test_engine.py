@@ -466,7 +466,7 @@ async def test_a_timer_that_is_poison_is_named(world: World) -> None:
     engine.start_timer("defect", 0.0)
     defect = await ended(engine)
     assert defect.suspects == (Suspect("timer", subject="defect"),)
-    assert defect.cause == "toy-1/timer-fired/1"
+    assert defect.cause == "toy-1/timer_fired/1"
 
 
 async def test_a_spawned_task_whose_failure_cannot_be_told_is_a_defect(world: World) -> None:
@@ -586,6 +586,17 @@ async def test_the_state_is_checked_every_few_turns_and_a_violation_ends_the_inc
     defect = await ended(engine)
     assert str(defect) == "validate (): ValueError: books differ"
     assert world.metric("defects_total", event="validate") == 1
+
+
+async def test_the_environment_says_how_often_the_state_is_checked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEZZO_VALIDATE_EVERY", "1")
+    engine = world.engine()
+    assert isinstance(engine.core, Toy)
+    engine.core.violation = "books differ"
+    engine.post(Said("a"))
+    assert (await ended(engine)).doing == "validate"
 
 
 async def test_the_state_is_checked_at_the_end_and_a_violation_is_counted(world: World) -> None:

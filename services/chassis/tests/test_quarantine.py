@@ -52,6 +52,27 @@ def test_suspects_with_the_same_key_are_refused_together_and_those_without_never
     assert len(quarantine.entries) == 1
 
 
+def test_a_peer_that_comes_under_another_name_is_refused_too() -> None:
+    quarantine = Quarantine(key=lambda suspect: suspect.peer)
+    quarantine.add(Suspect("call", peer="framework 1", aliases=("name f",)), 0)
+    assert quarantine.find(Suspect("subscribe", peer="name f"), 1) is not None
+    # Another of the same name that is known by its own id is another.
+    assert quarantine.find(Suspect("subscribe", peer="framework 2", aliases=("name f",)), 1) is None
+    assert len(quarantine.entries) == 1
+    assert Quarantine(key=lambda suspect: suspect.peer, entries=quarantine.entries).entries == quarantine.entries
+
+
+def test_what_cannot_be_refused_itself_may_have_its_peer_refused() -> None:
+    quarantine = Quarantine(key=lambda suspect: suspect.peer if suspect.event == "subscribe" else "")
+    left = Suspect("left", peer="f", aliases=("f",))
+    quarantine.add(left, 0)
+    quarantine.add(left, 0)
+    assert quarantine.find(left, 1) is None
+    entry = quarantine.find(Suspect("subscribe", peer="f"), 1)
+    assert entry is not None
+    assert (entry.suspect, entry.defects) == (left, 2)
+
+
 def test_the_oldest_are_forgotten_first() -> None:
     quarantine = Quarantine(entries_max=2)
     suspects = [Suspect("call", subject=str(number)) for number in range(3)]

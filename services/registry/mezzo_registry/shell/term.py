@@ -1,8 +1,8 @@
-"""One term of leadership: the core, and the loop that hands it events and carries out what it orders.
+"""One term of leadership: the incarnation of the registry's core, from its election until it is deposed.
 
-Events wait in an inbox. A turn takes a bounded number of them, calls the core once for each, and puts what it orders
-into the streams; each stream's writer then sends everything that waits as one message. What is to be stored is written
-as one transaction per turn, and only afterwards do the events come back that depend on it.
+The engine hands the core its events. What the core orders is put into the streams; each stream's writer then sends
+everything that waits as one message. What is to be stored is written in groups, and only afterwards do the events come
+back that depend on it. A defect ends the term; the next one refuses whoever sent what was being handled.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextvars import Context
 from typing import Any
 
 from mesos.v1.master import master_pb2 as master
@@ -18,14 +17,16 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.errors import MezzoError, NotLeading, Unavailable
+from mezzo_chassis.engine import Engine
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.pauses import PauseDetector
+from mezzo_chassis.quarantine import Entry, Quarantine, Suspect
 from mezzo_registry.core import Registry, effects, events
 from mezzo_registry.metrics import RegistryMetrics
 from mezzo_registry.ports import Store
-from mezzo_registry.shell.streams import Stream, Watcher
+from mezzo_registry.shell import suspects
+from mezzo_registry.shell.streams import EventStream, Stream, Watcher
 
-EVENTS_PER_TURN_MAX = 512
 GROUPS_PER_WRITE_MAX = 500
 HEARTBEAT_SLOTS = 16
 """Heartbeats of different streams are spread over so many moments of the interval."""
@@ -33,69 +34,93 @@ HEARTBEAT_SLOTS = 16
 log = get_logger(__name__)
 
 
+Call = events.FrameworkSubscribing | events.FrameworkCalled
 Refusals = dict[int, MezzoError]
 """By request: why calls were refused."""
 Explain = Callable[[allocator.ExplainRequest], Awaitable[allocator.ExplainResponse]]
 """Asks the allocator of a session for its reasons."""
 
 
-class Barrier:
-    """Stands in the inbox behind some calls, and opens with the refusals among them when all have been handled."""
-
-    __slots__ = ("opened",)
-
-    def __init__(self) -> None:
-        self.opened: asyncio.Future[Refusals] = asyncio.get_running_loop().create_future()
-
-
 class Term:
     """A registry that leads, from its election until it is deposed."""
 
     def __init__(
-        self, core: Registry, store: Store, metrics: RegistryMetrics, pauses: PauseDetector | None = None
+        self,
+        core: Registry,
+        store: Store,
+        metrics: RegistryMetrics,
+        pauses: PauseDetector | None = None,
+        *,
+        name: str = "term",
+        quarantine: Quarantine | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        """With `pauses`, the term ends when the process was paused: another may have been elected meanwhile."""
+        """With `pauses`, the term ends when the process was paused: another may have been elected meanwhile.
+
+        `name`: of this term, in causes and logs.
+        `quarantine`: who is refused, since what they sent has ended earlier terms.
+        `now`: seconds since the epoch.
+        """
         self.core = core
         self._pauses = pauses
         self._store = store
         self._metrics = metrics
-        self._inbox: deque[events.Event | Barrier] = deque()
-        self._turn_waits = False
-        # Of nobody's request: a turn is not that of whoever woke it.
-        self._context = Context()
-        self._handled: events.Event | None = None
-        self._timers: dict[events.Timer, asyncio.TimerHandle] = {}
+        self._now = now
         self._numbers = itertools.count(1)
-        self._refusals: dict[int, MezzoError] = {}
+        self._refusals: dict[int, Refusals] = {}
+        """By request: where the refusal of a framework's call goes."""
         self._answers: dict[int, asyncio.Future[master.Response | None]] = {}
         """The calls of operators that have not been answered yet, by request."""
         self._agents: dict[int, Stream[agent_session.RegistryMessage]] = {}
-        self._frameworks: dict[str, Stream[scheduler.Event]] = {}
+        self._frameworks: dict[str, EventStream] = {}
         self._watchers: dict[int, Watcher] = {}
         self._allocator: Stream[allocator.RegistryMessage] | None = None
         self._explain: Explain | None = None
-        self._to_store: deque[effects.Persist] = deque()
+        self._peers = suspects.Peers(core)
+        self._to_store: deque[tuple[effects.Persist, str]] = deque()
+        """With the cause of each."""
         self._store_wake = asyncio.Event()
         self._may_write = asyncio.Event()
         self._may_write.set()
-        self._barriers: set[Barrier] = set()
-        self._carry_out: dict[type, Callable[[Any], None]] = {
-            effects.SendToAgent: self._send_to_agent,
-            effects.CloseAgentSession: self._close_agent_session,
-            effects.SendToFramework: self._send_to_framework,
-            effects.CloseFrameworkStream: self._close_framework_stream,
-            effects.SendToAllocator: self._send_to_allocator,
-            effects.Publish: self._publish,
-            effects.PublishSnapshot: self._publish_snapshot,
-            effects.Persist: self._persist,
-            effects.StartTimer: self._start_timer,
-            effects.CancelTimer: self._cancel_timer,
-            effects.Answer: self._answer,
-            effects.Refuse: self._refuse,
-            effects.Note: self._note,
+        self._turn_away: dict[type, Callable[[Any, MezzoError], None]] = {
+            events.AgentRegistering: self._turn_away_agent,
+            events.FrameworkSubscribing: self._turn_away_call,
+            events.FrameworkCalled: self._turn_away_call,
+            events.OperatorCalled: self._turn_away_operator,
+            events.OperatorKilledTask: self._turn_away_operator,
+            events.AllocatorConnected: self._turn_away_allocator,
         }
-        self.ended: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self._engine: Engine[events.Event, effects.Effect] = Engine(
+            core,
+            {
+                effects.SendToAgent: self._send_to_agent,
+                effects.CloseAgentSession: self._close_agent_session,
+                effects.SendToFramework: self._send_to_framework,
+                effects.CloseFrameworkStream: self._close_framework_stream,
+                effects.SendToAllocator: self._send_to_allocator,
+                effects.Publish: self._publish,
+                effects.PublishSnapshot: self._publish_snapshot,
+                effects.Persist: self._persist,
+                effects.StartTimer: self._start_timer,
+                effects.CancelTimer: self._cancel_timer,
+                effects.Answer: self._answer,
+                effects.Refuse: self._refuse,
+                effects.Note: self._note,
+            },
+            name=name,
+            metrics=metrics.engine,
+            timer_fired=events.TimerFired,
+            suspect_of=self._suspect_of,
+            quarantine=quarantine or suspects.new_quarantine(),
+            substitute=self._refuse_suspect,
+            closed=NotLeading,
+            may_continue=self._may_continue if pauses is not None else None,
+            now=now,
+        )
+        self.ended = self._engine.ended
         """Set when the term is over, with why."""
+        # A defect closes the streams at once, too.
+        self.ended.add_done_callback(lambda _: self._close_streams(NotLeading()))
 
     # --- the life of a term -------------------------------------------------------------------------------------------
 
@@ -114,23 +139,15 @@ class Term:
 
     def end(self, error: Exception) -> None:
         """The term is over: every stream ends with `error`, and nothing is done any longer."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
-        self._inbox.clear()
-        for barrier in self._barriers:
-            if not barrier.opened.done():
-                barrier.opened.set_exception(error)
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(error)
+        self._close_streams(error)
+        self._engine.end(error)
+
+    def _close_streams(self, error: Exception) -> None:
         for peers in (self._agents, self._frameworks, self._watchers):
             for peer in peers.values():
                 peer.close(error)
         if self._allocator is not None:
             self._allocator.close(error)
-        if not self.ended.done():
-            self.ended.set_result(error)
 
     def suspend_writes(self) -> None:
         """The store cannot be reached, or somebody else may lead: what is to be stored waits."""
@@ -142,8 +159,8 @@ class Term:
 
     def measure(self, *, in_full: bool = False) -> dict[str, float]:
         """The core and the loop in numbers, by Mesos' names; with those of single frameworks and roles if `in_full`."""
-        numbers = self.core.measure(now=time.time(), in_full=in_full)
-        numbers.update(self._metrics.numbers(len(self._inbox), len(self._to_store)))
+        numbers = self.core.measure(now=self._now(), in_full=in_full)
+        numbers.update(self._metrics.numbers(self._engine.events_waiting, len(self._to_store)))
         if in_full:
             numbers.update(self._metrics.by_role())
         return numbers
@@ -154,92 +171,70 @@ class Term:
         """A number that names a session, request or observer of this term."""
         return next(self._numbers)
 
-    def post(self, event: events.Event) -> None:
-        """Queue an event for the core; nothing is waited for."""
-        self._inbox.append(event)
-        self._wake()
+    def post(self, event: events.Event, cause: str = "") -> None:
+        """Hand the core an event, in its turn. `cause` is what it follows from, where that is known."""
+        self._engine.post(event, cause)
 
-    def post_all(self, batch: Iterable[events.Event]) -> None:
-        """Queue events for the core, in order; nothing is waited for."""
-        self._inbox.extend(batch)
-        self._wake()
+    def post_all(self, several: Iterable[events.Event], cause: str = "") -> None:
+        """Hand the core events, in their turn and order."""
+        self._engine.post_all(several, cause)
 
-    def _wake(self) -> None:
-        """Take a turn as soon as what is ready now has been read, unless one waits already."""
-        if not self._turn_waits and not self.ended.done():
-            self._turn_waits = True
-            asyncio.get_running_loop().call_soon(self._take_turn, context=self._context)
+    async def handled(self, event: events.Event, cause: str = "") -> None:
+        """Hand the core an event; return when it is handled.
 
-    async def request(self, event: events.Event, request: int) -> master.Response | None:
-        """Post an operator's call, and return its answer; that may have to be stored first.
+        Raises:
+            MezzoError: whoever sends it is refused for a while.
+            NotLeading: the term has ended.
+        """
+        await self._engine.request(event, cause)
+
+    async def request(
+        self, event: events.OperatorCalled | events.OperatorKilledTask, cause: str = ""
+    ) -> master.Response | None:
+        """Hand the core an operator's call, and wait for its answer; that may have to be stored first.
 
         Raises:
             MezzoError: the call was refused.
             NotLeading: the term has ended. Nobody knows whether the call took effect.
         """
-        if self.ended.done():
-            raise self.ended.result()
-        answer: asyncio.Future[master.Response | None] = asyncio.get_running_loop().create_future()
-        self._answers[request] = answer
-        self.post(event)
+        answer: asyncio.Future[master.Response | None] = self._engine.promise()
+        self._answers[event.request] = answer
+        self.post(event, cause or event.correlation_id)
         try:
             return await answer
         finally:
-            del self._answers[request]
+            del self._answers[event.request]
 
-    async def admit(self, event: events.Event, request: int) -> None:
+    async def admit(self, call: Call) -> None:
         """Hand the core a framework's call, and wait until it is admitted.
 
         Raises:
             MezzoError: the call was refused.
+            NotLeading: the term has ended.
         """
-        refused = await self.admit_all([event])
-        if request in refused:
-            raise refused[request]
+        for refusal in (await self.admit_all([call])).values():
+            raise refusal
 
-    async def admit_all(self, calls: Sequence[events.Event]) -> Refusals:
-        """Hand the core events, and wait until all are handled. Returns what was refused.
+    async def admit_all(self, calls: Sequence[Call]) -> Refusals:
+        """Hand the core calls, and wait until all are handled. Returns what was refused.
 
         Raises:
             NotLeading: the term has ended.
         """
-        if self.ended.done():
-            raise self.ended.result()
-        barrier = Barrier()
-        self._barriers.add(barrier)
-        self._inbox.extend(calls)
-        self._inbox.append(barrier)
-        self._wake()
+        refused: Refusals = {}
+        for call in calls:
+            self._refusals[call.request] = refused
+            self._engine.post(call, call.correlation_id)
         try:
-            return await barrier.opened
+            await self._engine.drain()
         finally:
-            self._barriers.discard(barrier)
+            for call in calls:
+                del self._refusals[call.request]
+        return refused
 
-    def _take_turn(self) -> None:
-        """Handle a bounded number of events; come back, after whatever else waits for the loop, if there are more."""
-        started = time.perf_counter()
-        inbox, handle, carry_out, now = self._inbox, self.core.handle, self._carry_out, time.time()
-        count = min(len(inbox), EVENTS_PER_TURN_MAX)
-        for _ in range(count):
-            event = inbox.popleft()
-            if isinstance(event, Barrier):
-                self._open(event)
-                continue
-            if self._pauses is not None and self._pauses.overdue and self._was_paused(self._pauses):
-                return
-            self._handled = event
-            try:
-                for effect in handle(event, now=now):
-                    carry_out[type(effect)](effect)
-            except Exception as error:
-                # A mistake in the core: nothing that it holds can be trusted, so another term begins from the store.
-                log.exception("the core failed", core_event=type(event).__name__, why=str(error))
-                self.end(NotLeading())
-                return
-        self._metrics.turns.took(count, time.perf_counter() - started)
-        self._turn_waits = bool(inbox)
-        if inbox:
-            asyncio.get_running_loop().call_soon(self._take_turn, context=self._context)
+    def _may_continue(self) -> bool:
+        assert self._pauses is not None
+        return not (self._pauses.overdue and self._was_paused(self._pauses))
 
     def _was_paused(self, pauses: PauseDetector) -> bool:
         """Whether this process was paused for too long. That ends the term; ZooKeeper says whether there is another."""
@@ -250,17 +245,12 @@ class Term:
         self.end(NotLeading())
         return True
 
-    def _open(self, barrier: Barrier) -> None:
-        """Nothing but the calls before it was refused since the barrier before."""
-        refusals, self._refusals = self._refusals, {}
-        if not barrier.opened.done():
-            barrier.opened.set_result(refusals)
-
     # --- effects ------------------------------------------------------------------------------------------------------
 
     def _send_to_agent(self, effect: effects.SendToAgent) -> None:
         stream = self._agents.get(effect.session)
         if stream is not None:
+            effect.message.cause = self._engine.cause
             stream.send(effect.message)
 
     def _close_agent_session(self, effect: effects.CloseAgentSession) -> None:
@@ -271,7 +261,7 @@ class Term:
     def _send_to_framework(self, effect: effects.SendToFramework) -> None:
         stream = self._frameworks.get(effect.stream_id)
         if stream is not None:
-            stream.send(effect.event)
+            stream.send_event(effect.event, self._engine.cause)
 
     def _close_framework_stream(self, effect: effects.CloseFrameworkStream) -> None:
         stream = self._frameworks.get(effect.stream_id)
@@ -280,6 +270,7 @@ class Term:
 
     def _send_to_allocator(self, effect: effects.SendToAllocator) -> None:
         if self._allocator is not None:
+            effect.message.cause = self._engine.cause
             self._allocator.send(effect.message)
 
     def _publish(self, effect: effects.Publish) -> None:
@@ -292,26 +283,14 @@ class Term:
             watcher.give(effect.changes, begins=effect.begins, more=effect.more)
 
     def _persist(self, effect: effects.Persist) -> None:
-        self._to_store.append(effect)
+        self._to_store.append((effect, self._engine.cause))
         self._store_wake.set()
 
     def _start_timer(self, effect: effects.StartTimer) -> None:
-        self._cancel(effect.timer)
-        self._timers[effect.timer] = asyncio.get_running_loop().call_later(
-            effect.after_seconds, self._timer_ran_out, effect.timer
-        )
+        self._engine.start_timer(effect.timer, effect.after_seconds)
 
     def _cancel_timer(self, effect: effects.CancelTimer) -> None:
-        self._cancel(effect.timer)
-
-    def _cancel(self, timer: events.Timer) -> None:
-        running = self._timers.pop(timer, None)
-        if running is not None:
-            running.cancel()
-
-    def _timer_ran_out(self, timer: events.Timer) -> None:
-        self._timers.pop(timer, None)
-        self.post(events.TimerFired(timer))
+        self._engine.cancel_timer(effect.timer)
 
     def _answer(self, effect: effects.Answer) -> None:
         answer = self._answers.get(effect.request)
@@ -319,16 +298,43 @@ class Term:
             answer.set_result(effect.response)
 
     def _refuse(self, effect: effects.Refuse) -> None:
+        refused = self._refusals.get(effect.request)
+        if refused is not None:
+            refused[effect.request] = effect.error
+            return
         answer = self._answers.get(effect.request)
-        if answer is None:
-            self._refusals[effect.request] = effect.error
-        elif not answer.done():
+        if answer is not None and not answer.done():
             answer.set_exception(effect.error)
 
     def _note(self, effect: effects.Note) -> None:
-        asked: str = getattr(self._handled, "correlation_id", "")
+        asked: str = getattr(self._engine.event, "correlation_id", "")
         details = {**effect.details, "correlation_id": asked} if asked else effect.details
         getattr(log, effect.level)(effect.event, **details)
+
+    # --- peers that are refused for a while ---------------------------------------------------------------------------
+
+    def _suspect_of(self, event: events.Event) -> Suspect:
+        return self._peers.suspect_of(event)
+
+    def _refuse_suspect(self, event: events.Event, entry: Entry) -> None:
+        turn_away = self._turn_away.get(type(event))
+        if turn_away is not None:
+            turn_away(event, suspects.refusal(entry, self._now()))
+
+    def _turn_away_agent(self, event: events.AgentRegistering, error: MezzoError) -> None:
+        stream = self._agents.get(event.session)
+        if stream is not None:
+            stream.close(error)
+
+    def _turn_away_call(self, event: Call, error: MezzoError) -> None:
+        self._refuse(effects.Refuse(event.request, error))
+
+    def _turn_away_operator(self, event: events.OperatorCalled | events.OperatorKilledTask, error: MezzoError) -> None:
+        self._refuse(effects.Refuse(event.request, error))
+
+    def _turn_away_allocator(self, _event: events.AllocatorConnected, error: MezzoError) -> None:
+        if self._allocator is not None:
+            self._allocator.close(error)
 
     # --- streams ------------------------------------------------------------------------------------------------------
 
@@ -341,7 +347,7 @@ class Term:
         if self._agents.pop(session, None) is not None:
             self.post(events.AgentDisconnected(session, reason))
 
-    def open_framework(self, stream_id: str, stream: Stream[scheduler.Event]) -> None:
+    def open_framework(self, stream_id: str, stream: EventStream) -> None:
         """A framework's stream begins."""
         self._frameworks[stream_id] = stream
 
