@@ -11,7 +11,7 @@ import gc
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from aiohttp import web
@@ -153,8 +153,7 @@ class EngineMetrics(Collector):
             f"{self._prefix}_turn_duration_seconds",
             "How long a turn took: decide, make durable what has to be, act.",
         )
-        bounds = (*map(floatToGoString, LATENCY_BUCKETS_SECONDS), "+Inf")
-        turns.add_metric([], list(zip(bounds, accumulate(self._buckets), strict=True)), self._seconds)
+        turns.add_metric([], cumulated(LATENCY_BUCKETS_SECONDS, self._buckets), self._seconds)
         yield turns
         for name, help_text, counts in (
             ("defects", "Defects that ended an incarnation, by the event that was being handled.", self._defects),
@@ -164,6 +163,11 @@ class EngineMetrics(Collector):
             for kind, count in sorted(counts.items()):
                 family.add_metric([kind], count)
             yield family
+
+
+def cumulated(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """The buckets of a histogram, as Prometheus shows them; the last count is of what lies beyond all bounds."""
+    return list(zip((*map(floatToGoString, bounds), "+Inf"), accumulate(counts), strict=True))
 
 
 class RpcMetrics:

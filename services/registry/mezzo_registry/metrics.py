@@ -1,24 +1,23 @@
 """Every metric of the registry: for Prometheus, and for Mesos' own /metrics/snapshot."""
 
 import re
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate, islice
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo_chassis.leadership.metrics import LeadershipMetrics
-from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, ProcessMetrics, RpcMetrics
+from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, EngineMetrics, ProcessMetrics, RpcMetrics, cumulated
 from mezzo_registry.core.records import Write
 from mezzo_registry.core.state.offer_ages import BOUNDS_SECONDS, OfferAges
 from mezzo_registry.core.views import measures as core_measures
 from mezzo_registry.ports import Tables
+from mezzo_registry.shell.suspects import KINDS
 
 SAMPLES_MAX = 1000
 """How many recent samples the percentiles of /metrics/snapshot are taken from."""
@@ -70,35 +69,6 @@ class Samples:
         return numbers
 
 
-class Turns(Collector):
-    """How many events the core handled, and how long its turns took. Counted by hand: there are thousands a second."""
-
-    def __init__(self) -> None:
-        self._events = 0
-        self._seconds = 0.0
-        self._buckets = [0] * (len(LATENCY_BUCKETS_SECONDS) + 1)
-
-    def took(self, events: int, seconds: float) -> None:
-        """A turn was taken."""
-        self._events += events
-        self._seconds += seconds
-        self._buckets[bisect_left(LATENCY_BUCKETS_SECONDS, seconds)] += 1
-
-    def collect(self) -> Iterator[Metric]:
-        """The metrics, now."""
-        events = CounterMetricFamily("mezzo_registry_events", "Events that the core handled.")
-        events.add_metric([], self._events)
-        yield events
-        durations = HistogramMetricFamily("mezzo_registry_turn_duration_seconds", "How long one turn of the core took.")
-        durations.add_metric([], _cumulated(LATENCY_BUCKETS_SECONDS, self._buckets), self._seconds)
-        yield durations
-
-
-def _cumulated(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
-    """The buckets of a histogram, as Prometheus tells them; the last count is of what lies beyond all bounds."""
-    return list(zip((*map(floatToGoString, bounds), "+Inf"), accumulate(counts), strict=True))
-
-
 class RegistryMetrics:
     """What the shell counts; what the core knows is asked for when somebody scrapes."""
 
@@ -107,8 +77,7 @@ class RegistryMetrics:
         self.process = ProcessMetrics(self.registry, "registry", version)
         self.rpc = RpcMetrics(self.registry, "registry")
         self.leadership = LeadershipMetrics(self.registry, "registry")
-        self.turns = Turns()
-        self.registry.register(self.turns)
+        self.engine = EngineMetrics(self.registry, "registry", KINDS)
         self._writes = Counter("mezzo_registry_store_writes_total", "Records written.", registry=self.registry)
         self._store = Histogram(
             "mezzo_registry_store_transaction_duration_seconds",
@@ -336,7 +305,7 @@ def _ages(by_outcome: Mapping[str, OfferAges]) -> Metric:
         labels=["outcome"],
     )
     for outcome, ages in by_outcome.items():
-        family.add_metric([outcome], _cumulated(BOUNDS_SECONDS, ages.counts), ages.seconds)
+        family.add_metric([outcome], cumulated(BOUNDS_SECONDS, ages.counts), ages.seconds)
     return family
 
 

@@ -11,7 +11,6 @@ from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo_registry.adapters.agent_sessions import AgentSessions
 from mezzo_registry.core import events
 from mezzo_registry.shell.current_term import CurrentTerm
-from mezzo_registry.shell.streams import Stream
 
 SESSION = 7
 
@@ -30,14 +29,14 @@ class HeardTerm:
     def number(self) -> int:
         return SESSION
 
-    def open_agent(self, session: int, _stream: Stream[agent_session.RegistryMessage]) -> None:
+    def open_agent(self, session: int, *_stream_and_register: object) -> None:
         self.open.add(session)
 
     def close_agent(self, session: int, reason: str) -> None:
         self.open.remove(session)
         self.closed.append(reason)
 
-    def post_all(self, _batch: list[events.Event]) -> None:
+    def post(self, _event: events.Event, _cause: str) -> None:
         if self.fails is not None:
             raise self.fails
 

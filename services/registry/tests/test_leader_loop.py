@@ -100,7 +100,7 @@ async def test_a_store_that_fails_as_nobody_expected_ends_the_term_and_another_b
     call.update_weights.weight_infos.add(role="web", weight=2)
     number = term.number()
     with pytest.raises(NotLeading):
-        await asyncio.wait_for(term.request(events.OperatorCalled(number, call), number), PATIENCE_SECONDS)
+        await asyncio.wait_for(term.request(events.OperatorCalled(number, call)), PATIENCE_SECONDS)
     await term_after(current_term, term)
     assert hindrances[:2] == [False, True], "health is told that nothing leads here, until the next term begins"
 
@@ -109,12 +109,11 @@ async def test_a_loop_that_fails_ends_the_term_and_another_begins(
     current_term: CurrentTerm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     term = await term_after(current_term)
-    for effect in list(term._carry_out):
-        monkeypatch.setitem(term._carry_out, effect, None)
+    monkeypatch.setattr(term._engine, "_effects", {})
     number = term.number()
     call = master.Call(type=master.Call.UPDATE_WEIGHTS)
     with pytest.raises(NotLeading):
-        await asyncio.wait_for(term.request(events.OperatorCalled(number, call), number), PATIENCE_SECONDS)
+        await asyncio.wait_for(term.request(events.OperatorCalled(number, call)), PATIENCE_SECONDS)
     await term_after(current_term, term)
 
 

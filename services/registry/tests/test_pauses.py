@@ -59,7 +59,7 @@ async def term(clock: Clock, pause_seconds_max: float) -> AsyncIterator[Term]:
 async def revive(leading: Term) -> None:
     number = leading.number()
     call = scheduler.Call(type=scheduler.Call.REVIVE)
-    await asyncio.wait_for(leading.admit(events.FrameworkCalled(number, "nobody", call), number), PATIENCE_SECONDS)
+    await asyncio.wait_for(leading.admit(events.FrameworkCalled(number, "nobody", call)), PATIENCE_SECONDS)
 
 
 async def test_a_call_after_a_pause_is_answered_by_nobody_who_leads() -> None:

@@ -60,7 +60,6 @@ async def _read(
     registered = False
     try:
         async for request in requests:
-            batch: list[events.Event] = []
             for message in request.messages:
                 trace.hop("received", message)
                 which = message.WhichOneof("message")
@@ -68,9 +67,9 @@ async def _read(
                     if which != "register":
                         raise InvalidRequest("messages[0]", f"a session begins with Register, not {which}")
                     registered = True
-                    term.open_agent(session, stream)
-                batch.append(_EVENTS[which](session, message) if which else events.AgentHeartbeatReceived(session))
-            term.post_all(batch)
+                    term.open_agent(session, stream, message.register)
+                event = _EVENTS[which](session, message) if which else events.AgentHeartbeatReceived(session)
+                term.post(event, message.cause)
         reason[0] = "the agent ended its stream"
         stream.close()
     except InvalidRequest as error:

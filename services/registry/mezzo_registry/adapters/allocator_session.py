@@ -10,7 +10,7 @@ import grpc
 
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.allocator.v1 import allocator_pb2_grpc
-from mezzo.errors import NotLeading, Unavailable
+from mezzo.errors import MezzoError, NotLeading, Unavailable
 from mezzo_chassis.leadership import LeaderDetector
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.rpc import EPOCH_KEY, error_of, open_channel
@@ -69,7 +69,7 @@ class AllocatorSession:
                     why = "it ended the session"
                 except grpc.aio.AioRpcError as error:
                     why = f"{error.code().name}: {error.details()}"
-                except (Overflow, TimeoutError) as error:
+                except (Overflow, TimeoutError, MezzoError) as error:
                     why = str(error)
                 except Exception as error:
                     # A mistake of ours must not leave the term without a session: another one begins with a snapshot.
@@ -93,6 +93,7 @@ class AllocatorSession:
             log.info("session with the allocator", address=address)
             self._term.open_allocator(stream, functools.partial(_explain, stub))
             await self._receive(call)
+            stream.check()
             if stream.outbox.closed:
                 raise Overflow("more messages waited than it may have to wait for")
         finally:
@@ -122,12 +123,12 @@ class AllocatorSession:
         for message in response.messages:
             which = message.WhichOneof("message")
             if which == "allocations":
-                self._term.post(events.AllocationsMade(message.allocations))
+                self._term.post(events.AllocationsMade(message.allocations), message.cause)
                 if message.allocations.HasField("cycle"):
                     self._metrics.cycle(message.allocations.cycle)
             elif which == "ready":
                 log.info("the allocator is ready", version=message.ready.version)
-                self._term.post(events.AllocatorReady(dict(message.ready.flags)))
+                self._term.post(events.AllocatorReady(dict(message.ready.flags)), message.cause)
 
 
 async def _explain(

@@ -39,7 +39,7 @@ class Operators(operator_pb2_grpc.OperatorServicer):
         term.open_watcher(observer, watcher)
         try:
             while True:
-                await term.admit_all([events.ObserverJoined(observer)])
+                await term.handled(events.ObserverJoined(observer))
                 try:
                     async for batch in watcher.outbox:
                         yield service.WatchResponse(changes=batch)
@@ -65,7 +65,7 @@ class Operators(operator_pb2_grpc.OperatorServicer):
             self._set_logging_level(request.call, term)
             return service.CallResponse()
         number = term.number()
-        response = await term.request(events.OperatorCalled(number, request.call, correlation_id()), number)
+        response = await term.request(events.OperatorCalled(number, request.call, correlation_id()))
         if response is None:
             return service.CallResponse()
         if response.type == master.Response.GET_METRICS:
@@ -90,7 +90,7 @@ class Operators(operator_pb2_grpc.OperatorServicer):
         term = self._current_term.get()
         number = term.number()
         framework_id, task_id = request.framework_id.value, request.task_id.value
-        await term.request(events.OperatorKilledTask(number, framework_id, task_id, correlation_id()), number)
+        await term.request(events.OperatorKilledTask(number, framework_id, task_id, correlation_id()))
         return service.KillTaskResponse()
 
     async def Explain(  # noqa: N802

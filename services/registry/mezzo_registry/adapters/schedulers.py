@@ -4,7 +4,6 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.errors import LimitExceeded, MezzoError, shorten
 from mezzo.scheduler.v1 import scheduler_pb2 as service
 from mezzo.scheduler.v1 import scheduler_pb2_grpc
@@ -13,7 +12,7 @@ from mezzo_chassis.errors import grpc_status
 from mezzo_chassis.log import correlation_id
 from mezzo_registry.core import events
 from mezzo_registry.shell.current_term import CurrentTerm
-from mezzo_registry.shell.streams import FRAMEWORK_EVENTS_MAX, Overflow, Stream
+from mezzo_registry.shell.streams import FRAMEWORK_EVENTS_MAX, EventStream, Overflow
 
 CALLS_PER_TURN_MAX = 512
 
@@ -31,16 +30,15 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
         term = self._current_term.get()
         stream_id = str(uuid.uuid4())
         number = term.number()
-        stream = Stream[scheduler.Event]("framework", FRAMEWORK_EVENTS_MAX, number)
-        term.open_framework(stream_id, stream)
+        stream = EventStream("framework", FRAMEWORK_EVENTS_MAX, number)
+        term.open_framework(stream_id, stream, request.call)
         address = request.client_address or context.peer().partition(":")[2]
         try:
-            await term.admit(
-                events.FrameworkSubscribing(number, stream_id, request.call, address, correlation_id()), number
-            )
+            await term.admit(events.FrameworkSubscribing(number, stream_id, request.call, address, correlation_id()))
             first = stream_id
             async for batch in stream.outbox:
-                yield service.SubscribeResponse(stream_id=first, events=batch)
+                happened, causes = zip(*batch, strict=True)
+                yield service.SubscribeResponse(stream_id=first, events=happened, causes=causes)
                 first = ""
             stream.check()
         except Overflow as error:
@@ -54,7 +52,7 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
         """One call."""
         term = self._current_term.get()
         number = term.number()
-        await term.admit(events.FrameworkCalled(number, request.stream_id, request.call, correlation_id()), number)
+        await term.admit(events.FrameworkCalled(number, request.stream_id, request.call, correlation_id()))
         return service.CallResponse()
 
     async def CallStream(  # noqa: N802

@@ -18,11 +18,14 @@ from mezzo_registry.adapters.whitelist import Whitelist
 from mezzo_registry.core import Identity, Registry, Settings, events, records
 from mezzo_registry.metrics import RegistryMetrics
 from mezzo_registry.ports import Store, StoreError
+from mezzo_registry.shell import suspects
 from mezzo_registry.shell.current_term import CurrentTerm
 from mezzo_registry.shell.term import Term
 
 RETRY_SECONDS_MIN = 0.5
 RETRY_SECONDS_MAX = 5.0
+TERM_SETTLED_SECONDS = 30.0
+"""A term that lasted as long was sound: what ended it is another failure than the last, and the next begins soon."""
 
 log = get_logger(__name__)
 
@@ -46,8 +49,12 @@ class LeaderLoop:
         hinder: Callable[[bool], Awaitable[None]],
         whitelist: Whitelist | None = None,
         pause_seconds_max: float | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        """`pause_seconds_max`: a process that was paused for longer may have lost its session, and ends its term."""
+        """`pause_seconds_max`: a process that was paused for longer may have lost its session, and ends its term.
+
+        `now`: seconds since the epoch.
+        """
         self._settings = settings
         self._flags = flags
         self._next_info = first_info
@@ -61,11 +68,11 @@ class LeaderLoop:
         self._pause_seconds_max = pause_seconds_max
         self._announce = announce
         self._hinder = hinder
+        self._now = now
         self._term: Term | None = None
         self._leadership: Leadership | None = None
         self._work: asyncio.Task[None] | None = None
-        self._terms = 0
-        """How many have begun."""
+        self._quarantine = suspects.new_quarantine()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -99,9 +106,9 @@ class LeaderLoop:
 
     async def _lead(self, leadership: Leadership) -> None:
         """Lead term after term for as long as the epoch lasts: one ends early when its store or core fails."""
-        pause = RETRY_SECONDS_MIN
+        pause, loop = RETRY_SECONDS_MIN, asyncio.get_running_loop()
         while True:
-            terms_before = self._terms
+            began = loop.time()
             try:
                 await self._one_term(leadership)
             except StoreError as error:
@@ -111,7 +118,7 @@ class LeaderLoop:
                 log.exception("the term fails", why=str(error))
             self._step_down(NotLeading())
             await self._hinder(True)
-            if self._terms != terms_before:  # it led: this is another failure than the last
+            if loop.time() - began >= TERM_SETTLED_SECONDS:
                 pause = RETRY_SECONDS_MIN
             await asyncio.sleep(pause)
             pause = min(2 * pause, RETRY_SECONDS_MAX)
@@ -130,11 +137,19 @@ class LeaderLoop:
             master_info=info,
             version=__version__,
             started_at=self._started_at,
-            elected_at=time.time(),
+            elected_at=self._now(),
             flags=self._flags,
         )
         pauses = PauseDetector(self._pause_seconds_max) if self._pause_seconds_max is not None else None
-        term = Term(Registry(identity, self._settings), store, self._metrics, pauses)
+        term = Term(
+            Registry(identity, self._settings),
+            store,
+            self._metrics,
+            pauses,
+            name=f"term-{info.id[:8]}",
+            quarantine=self._quarantine,
+            now=self._now,
+        )
         first: list[events.Event] = [records.elected(tables)]
         if self._whitelist is not None:
             first.append(events.WhitelistUpdated(self._whitelist.hostnames))
@@ -145,7 +160,6 @@ class LeaderLoop:
             term.suspend_writes()
         term.post_all(first)  # before anybody else can post anything
         self._current_term.set(term)
-        self._terms += 1
         await self._hinder(False)
         await self._run(term, leadership)
 

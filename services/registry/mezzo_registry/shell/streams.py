@@ -2,6 +2,7 @@
 
 from typing import Generic, TypeVar
 
+from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.operator.v1 import operator_pb2 as operator
 from mezzo_chassis import trace
 from mezzo_chassis.outbox import Outbox, Overflow
@@ -53,6 +54,17 @@ class Stream(Generic[M]):
             raise self.error
 
 
+class EventStream(Stream[tuple[scheduler.Event, str]]):
+    """A framework's stream: events, and what each follows from."""
+
+    def send_event(self, event: scheduler.Event, cause: str = "") -> None:
+        """Queue an event."""
+        self.quiet = False
+        self.begun = True
+        self.outbox.put((event, cause))
+        trace.hop("decided", event)
+
+
 class Watcher:
     """One observer: a snapshot in parts, and the changes since."""
 
@@ -97,4 +109,4 @@ class Watcher:
         self._stream.check()
 
 
-__all__ = ["Overflow", "Stream", "Watcher"]
+__all__ = ["EventStream", "Overflow", "Stream", "Watcher"]

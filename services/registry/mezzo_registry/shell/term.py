@@ -20,7 +20,7 @@ from mezzo.errors import MezzoError, NotLeading, Unavailable
 from mezzo_chassis.engine import Engine
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.pauses import PauseDetector
-from mezzo_chassis.quarantine import Entry, Quarantine, Suspect
+from mezzo_chassis.quarantine import Entry, Quarantine
 from mezzo_registry.core import Registry, effects, events
 from mezzo_registry.metrics import RegistryMetrics
 from mezzo_registry.ports import Store
@@ -35,6 +35,7 @@ log = get_logger(__name__)
 
 
 Call = events.FrameworkSubscribing | events.FrameworkCalled
+OperatorCall = events.OperatorCalled | events.OperatorKilledTask
 Refusals = dict[int, MezzoError]
 """By request: why calls were refused."""
 Explain = Callable[[allocator.ExplainRequest], Awaitable[allocator.ExplainResponse]]
@@ -82,13 +83,14 @@ class Term:
         self._store_wake = asyncio.Event()
         self._may_write = asyncio.Event()
         self._may_write.set()
-        self._turn_away: dict[type, Callable[[Any, MezzoError], None]] = {
+        self._turn_away: dict[type, Callable[[Any, Entry], None]] = {
             events.AgentRegistering: self._turn_away_agent,
             events.FrameworkSubscribing: self._turn_away_call,
             events.FrameworkCalled: self._turn_away_call,
-            events.OperatorCalled: self._turn_away_operator,
-            events.OperatorKilledTask: self._turn_away_operator,
+            events.OperatorCalled: self._turn_away_call,
+            events.OperatorKilledTask: self._turn_away_call,
             events.AllocatorConnected: self._turn_away_allocator,
+            events.TimerFired: self._put_off_timer,
         }
         self._engine: Engine[events.Event, effects.Effect] = Engine(
             core,
@@ -110,7 +112,7 @@ class Term:
             name=name,
             metrics=metrics.engine,
             timer_fired=events.TimerFired,
-            suspect_of=self._suspect_of,
+            suspect_of=self._peers.suspect_of,
             quarantine=quarantine or suspects.new_quarantine(),
             substitute=self._refuse_suspect,
             closed=NotLeading,
@@ -188,9 +190,7 @@ class Term:
         """
         await self._engine.request(event, cause)
 
-    async def request(
-        self, event: events.OperatorCalled | events.OperatorKilledTask, cause: str = ""
-    ) -> master.Response | None:
+    async def request(self, event: OperatorCall) -> master.Response | None:
         """Hand the core an operator's call, and wait for its answer; that may have to be stored first.
 
         Raises:
@@ -199,7 +199,7 @@ class Term:
         """
         answer: asyncio.Future[master.Response | None] = self._engine.promise()
         self._answers[event.request] = answer
-        self.post(event, cause or event.correlation_id)
+        self.post(event, event.correlation_id)
         try:
             return await answer
         finally:
@@ -313,47 +313,51 @@ class Term:
 
     # --- peers that are refused for a while ---------------------------------------------------------------------------
 
-    def _suspect_of(self, event: events.Event) -> Suspect:
-        return self._peers.suspect_of(event)
-
     def _refuse_suspect(self, event: events.Event, entry: Entry) -> None:
         turn_away = self._turn_away.get(type(event))
         if turn_away is not None:
-            turn_away(event, suspects.refusal(entry, self._now()))
+            turn_away(event, entry)
 
-    def _turn_away_agent(self, event: events.AgentRegistering, error: MezzoError) -> None:
+    def _turn_away_agent(self, event: events.AgentRegistering, entry: Entry) -> None:
         stream = self._agents.get(event.session)
         if stream is not None:
-            stream.close(error)
+            stream.close(suspects.refusal(entry))
 
-    def _turn_away_call(self, event: Call, error: MezzoError) -> None:
-        self._refuse(effects.Refuse(event.request, error))
+    def _turn_away_call(self, event: Call | OperatorCall, entry: Entry) -> None:
+        self._refuse(effects.Refuse(event.request, suspects.refusal(entry)))
 
-    def _turn_away_operator(self, event: events.OperatorCalled | events.OperatorKilledTask, error: MezzoError) -> None:
-        self._refuse(effects.Refuse(event.request, error))
-
-    def _turn_away_allocator(self, _event: events.AllocatorConnected, error: MezzoError) -> None:
+    def _turn_away_allocator(self, _event: events.AllocatorConnected, entry: Entry) -> None:
         if self._allocator is not None:
-            self._allocator.close(error)
+            self._allocator.close(suspects.refusal(entry))
+
+    def _put_off_timer(self, event: events.TimerFired, entry: Entry) -> None:
+        """Some start themselves anew whenever they fire: one that is dropped would be so for good."""
+        self._engine.start_timer(event.timer, max(0.0, entry.until - self._now()))
 
     # --- streams ------------------------------------------------------------------------------------------------------
 
-    def open_agent(self, session: int, stream: Stream[agent_session.RegistryMessage]) -> None:
-        """An agent's session begins."""
+    def open_agent(
+        self, session: int, stream: Stream[agent_session.RegistryMessage], register: agent_session.Register
+    ) -> None:
+        """An agent's session begins, with what it says of itself."""
         self._agents[session] = stream
+        self._peers.agent_came(session, register)
 
     def close_agent(self, session: int, reason: str) -> None:
         """An agent's session has ended."""
         if self._agents.pop(session, None) is not None:
+            self._peers.left(session)
             self.post(events.AgentDisconnected(session, reason))
 
-    def open_framework(self, stream_id: str, stream: EventStream) -> None:
-        """A framework's stream begins."""
+    def open_framework(self, stream_id: str, stream: EventStream, call: scheduler.Call) -> None:
+        """A framework's stream begins, with its SUBSCRIBE."""
         self._frameworks[stream_id] = stream
+        self._peers.framework_came(stream_id, call)
 
     def close_framework(self, stream_id: str) -> None:
         """A framework's stream has ended."""
         if self._frameworks.pop(stream_id, None) is not None:
+            self._peers.left(stream_id)
             self.post(events.FrameworkStreamClosed(stream_id))
 
     def open_watcher(self, observer: int, watcher: Watcher) -> None:
@@ -406,10 +410,12 @@ class Term:
                 await self._may_write.wait()
                 taken = [self._to_store.popleft() for _ in range(min(len(self._to_store), GROUPS_PER_WRITE_MAX))]
                 started = time.perf_counter()
-                groups = [effect.writes for effect in taken]
+                groups = [effect.writes for effect, _ in taken]
                 await self._store.write(groups)
                 self._metrics.stored(groups, time.perf_counter() - started)
-                self.post_all(effect.then for effect in taken if effect.then is not None)
+                for effect, cause in taken:
+                    if effect.then is not None:
+                        self.post(effect.then, cause)
 
     async def _look_for_pauses(self) -> None:
         if self._pauses is None:
@@ -439,5 +445,5 @@ class Term:
             await asyncio.sleep(interval / HEARTBEAT_SLOTS)
             for stream_id, stream in self._frameworks.items():
                 if stream.begun and stream.number % HEARTBEAT_SLOTS == slot:
-                    stream.send(heartbeat)
+                    stream.send_event(heartbeat)
                     self.core.heartbeat_sent(stream_id)
