@@ -9,7 +9,8 @@ from mezzo.operator.v1 import operator_pb2 as operator
 from mezzo_registry.core import effects
 from mezzo_registry.core.events import Timer
 from mezzo_registry.core.settings import Identity, Settings
-from mezzo_registry.core.state.cluster import Agent, ClusterState, Framework
+from mezzo_registry.core.state.cluster import ClusterState
+from mezzo_registry.core.state.entities import Agent, Framework
 
 
 class Context:

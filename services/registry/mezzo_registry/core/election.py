@@ -8,7 +8,7 @@ from mezzo_registry.core.effects import Persist
 from mezzo_registry.core.events import Elected, TimerFired
 from mezzo_registry.core.operators import role_calls
 from mezzo_registry.core.state import resource_cache
-from mezzo_registry.core.state.cluster import Agent
+from mezzo_registry.core.state.entities import Agent
 from mezzo_registry.core.state.transitions import AgentState
 from mezzo_registry.core.views import observers
 

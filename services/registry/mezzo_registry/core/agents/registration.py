@@ -15,7 +15,7 @@ from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import CloseAgentSession, Persist, SendToAgent
 from mezzo_registry.core.events import AgentHeartbeatReceived, AgentRegistering, AgentStored
 from mezzo_registry.core.offers import offering
-from mezzo_registry.core.state.cluster import Agent
+from mezzo_registry.core.state.entities import Agent
 from mezzo_registry.core.state.transitions import AgentState
 from mezzo_registry.core.validation.agent import check_domain, check_register
 from mezzo_registry.core.views import allocator_messages, observers

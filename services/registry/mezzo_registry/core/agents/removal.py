@@ -8,7 +8,7 @@ from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import CloseAgentSession, Persist, SendToAgent
 from mezzo_registry.core.events import AgentDisconnected, AgentLeaving, AgentMarkedUnreachable, TimerFired
 from mezzo_registry.core.offers import inverse_offers, offering
-from mezzo_registry.core.state.cluster import Agent
+from mezzo_registry.core.state.entities import Agent
 from mezzo_registry.core.state.transitions import AgentState
 from mezzo_registry.core.tasks import statuses, termination
 from mezzo_registry.core.views import allocator_messages, observers

@@ -16,7 +16,7 @@ from mezzo_registry.core.agents import removal
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.frameworks import subscription
 from mezzo_registry.core.state import resource_cache
-from mezzo_registry.core.state.cluster import Agent, Executor, ExecutorKey, Framework, Task, TaskKey
+from mezzo_registry.core.state.entities import Agent, Executor, ExecutorKey, Framework, Task, TaskKey
 from mezzo_registry.core.tasks import statuses, termination
 from mezzo_registry.core.views import observers
 

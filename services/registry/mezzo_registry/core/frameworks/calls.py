@@ -14,7 +14,7 @@ from mezzo_registry.core.events import FrameworkCalled
 from mezzo_registry.core.frameworks import subscription, teardown
 from mezzo_registry.core.offers import accept, inverse_offers, offering
 from mezzo_registry.core.state import resource_cache
-from mezzo_registry.core.state.cluster import Framework
+from mezzo_registry.core.state.entities import Framework
 from mezzo_registry.core.tasks import reconciliation, updates
 from mezzo_registry.core.views import allocator_messages
 

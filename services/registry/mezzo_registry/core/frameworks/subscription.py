@@ -13,7 +13,7 @@ from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import CloseFrameworkStream, Refuse, SendToFramework
 from mezzo_registry.core.events import FrameworkStreamClosed, FrameworkSubscribing
 from mezzo_registry.core.offers import inverse_offers, offering
-from mezzo_registry.core.state.cluster import Framework
+from mezzo_registry.core.state.entities import Framework
 from mezzo_registry.core.state.transitions import FrameworkState
 from mezzo_registry.core.tasks import statuses
 from mezzo_registry.core.validation.framework import (

@@ -8,7 +8,7 @@ from mezzo_registry.core.effects import CloseFrameworkStream
 from mezzo_registry.core.events import TimerFired
 from mezzo_registry.core.frameworks.subscription import FAILOVER
 from mezzo_registry.core.offers import inverse_offers, offering
-from mezzo_registry.core.state.cluster import Framework
+from mezzo_registry.core.state.entities import Framework
 from mezzo_registry.core.state.transitions import FrameworkState
 from mezzo_registry.core.tasks import termination
 from mezzo_registry.core.views import allocator_messages, observers

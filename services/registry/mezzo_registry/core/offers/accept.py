@@ -15,7 +15,7 @@ from mezzo.resources import Resources
 from mezzo_registry.core import mesos_messages
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.offers import offering
-from mezzo_registry.core.state.cluster import Framework, Offer
+from mezzo_registry.core.state.entities import Framework, Offer
 from mezzo_registry.core.tasks import launch, statuses, termination
 from mezzo_registry.core.tasks.pool import Pool
 from mezzo_registry.core.views import allocator_messages

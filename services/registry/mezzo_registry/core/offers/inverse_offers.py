@@ -10,7 +10,7 @@ from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.events import TimerFired
 from mezzo_registry.core.settings import TIMER_SECONDS_MIN
-from mezzo_registry.core.state.cluster import Agent, Framework, InverseOffer
+from mezzo_registry.core.state.entities import Agent, Framework, InverseOffer
 from mezzo_registry.core.state.times import time_info
 from mezzo_registry.core.views import allocator_messages
 

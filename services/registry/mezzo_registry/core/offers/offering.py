@@ -14,7 +14,8 @@ from mezzo_registry.core.events import AllocationsMade, TimerFired
 from mezzo_registry.core.offers import inverse_offers
 from mezzo_registry.core.settings import TIMER_SECONDS_MIN
 from mezzo_registry.core.state import resource_cache, upid
-from mezzo_registry.core.state.cluster import Agent, ClusterState, Framework, Offer
+from mezzo_registry.core.state.cluster import ClusterState
+from mezzo_registry.core.state.entities import Agent, Framework, Offer
 from mezzo_registry.core.views import allocator_messages, observers
 
 OFFER_TIMEOUT = "offer timeout"

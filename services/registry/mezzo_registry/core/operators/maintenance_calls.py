@@ -12,7 +12,7 @@ from mezzo_registry.core.effects import Answer, Persist
 from mezzo_registry.core.events import MaintenanceStored
 from mezzo_registry.core.offers import offering
 from mezzo_registry.core.settings import PLAN_BYTES_MAX
-from mezzo_registry.core.state.cluster import Agent
+from mezzo_registry.core.state.entities import Agent
 from mezzo_registry.core.state.maintenance import Plan, machine, text
 from mezzo_registry.core.validation.maintenance import check_machines, check_schedule
 from mezzo_registry.core.views import allocator_messages

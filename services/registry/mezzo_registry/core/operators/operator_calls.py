@@ -11,7 +11,7 @@ from mezzo_registry.core.effects import Answer, Refuse
 from mezzo_registry.core.events import OperatorCalled, OperatorKilledTask
 from mezzo_registry.core.frameworks import teardown
 from mezzo_registry.core.operators import maintenance_calls, role_calls
-from mezzo_registry.core.state.cluster import Framework
+from mezzo_registry.core.state.entities import Framework
 from mezzo_registry.core.tasks import updates
 from mezzo_registry.core.views import observers
 

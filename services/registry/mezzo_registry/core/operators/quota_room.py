@@ -7,7 +7,8 @@ from mezzo.resources import Limits, Quantities
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.offers import offering
 from mezzo_registry.core.state import consumption, sums
-from mezzo_registry.core.state.cluster import Agent, ClusterState, Offer
+from mezzo_registry.core.state.cluster import ClusterState
+from mezzo_registry.core.state.entities import Agent, Offer
 from mezzo_registry.core.state.roles import Quota, ancestors, within
 
 

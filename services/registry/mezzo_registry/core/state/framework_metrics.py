@@ -16,7 +16,8 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.task_states import TERMINAL
 
 if TYPE_CHECKING:
-    from mezzo_registry.core.state.cluster import ClusterState, Framework
+    from mezzo_registry.core.state.cluster import ClusterState
+    from mezzo_registry.core.state.entities import Framework
 
 FRAMEWORKS_MAX: Final = 200
 """Frameworks whose metrics are published: 60 or so each, about 1 MB of JSON in all. The oldest come first, and those

@@ -8,7 +8,8 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.resources import Resources
 from mezzo.task_states import TERMINAL
 from mezzo_registry.core.failures import InvariantViolation
-from mezzo_registry.core.state.cluster import Agent, ClusterState, Task, TaskKey
+from mezzo_registry.core.state.cluster import ClusterState
+from mezzo_registry.core.state.entities import Agent, Task, TaskKey
 from mezzo_registry.core.state.roles import contradictions
 from mezzo_registry.core.state.sums import Sums
 from mezzo_registry.core.state.transitions import AgentState, FrameworkState

@@ -6,7 +6,7 @@ from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import InvalidRequest
 from mezzo.resources import ResourceError, Resources
 from mezzo_registry.core.context import Context
-from mezzo_registry.core.state.cluster import Executor, Framework, Task
+from mezzo_registry.core.state.entities import Executor, Framework, Task
 from mezzo_registry.core.tasks import statuses, termination
 from mezzo_registry.core.tasks.pool import Pool
 from mezzo_registry.core.validation.task import (

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mezzo.resources import Resources
-from mezzo_registry.core.state.cluster import Agent, Framework
+from mezzo_registry.core.state.entities import Agent, Framework
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo_registry.core import mesos_messages
 from mezzo_registry.core.context import Context
-from mezzo_registry.core.state.cluster import Framework, Task
+from mezzo_registry.core.state.entities import Framework, Task
 from mezzo_registry.core.state.times import time_info
 from mezzo_registry.core.state.transitions import AgentState
 from mezzo_registry.core.tasks import statuses

@@ -4,7 +4,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.errors import shorten
 from mezzo_registry.core.context import Context
-from mezzo_registry.core.state.cluster import Framework, Task
+from mezzo_registry.core.state.entities import Framework, Task
 
 
 def status(

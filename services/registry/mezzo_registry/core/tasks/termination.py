@@ -4,7 +4,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.task_states import TERMINAL
 from mezzo_registry.core import mesos_messages
 from mezzo_registry.core.context import Context
-from mezzo_registry.core.state.cluster import Framework, Task
+from mezzo_registry.core.state.entities import Framework, Task
 from mezzo_registry.core.state.times import time_info
 from mezzo_registry.core.state.transitions import STATE_NAMES
 from mezzo_registry.core.tasks import statuses

@@ -7,7 +7,7 @@ from mezzo.task_states import TERMINAL
 from mezzo.validation.well_formed import is_well_formed
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.events import ExecutorExited, ExecutorMessageReceived, TaskUpdated
-from mezzo_registry.core.state.cluster import Agent, Framework, Task, TaskKey
+from mezzo_registry.core.state.entities import Agent, Framework, Task, TaskKey
 from mezzo_registry.core.state.transitions import MADE_BY_AGENTS
 from mezzo_registry.core.tasks import reconciliation, statuses, termination
 from mezzo_registry.core.views import allocator_messages, observers

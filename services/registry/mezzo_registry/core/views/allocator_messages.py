@@ -5,7 +5,7 @@ from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.resources import Resources
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.state import resource_cache
-from mezzo_registry.core.state.cluster import Agent, Framework
+from mezzo_registry.core.state.entities import Agent, Framework
 from mezzo_registry.core.state.roles import amounts
 
 Message = allocator.RegistryMessage

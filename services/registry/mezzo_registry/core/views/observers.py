@@ -11,7 +11,8 @@ from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import PublishSnapshot
 from mezzo_registry.core.events import ObserverJoined, ObserverLeft, ObserverReady
 from mezzo_registry.core.state import resource_cache
-from mezzo_registry.core.state.cluster import Agent, ClusterState, Executor, Framework, Offer, Task
+from mezzo_registry.core.state.cluster import ClusterState
+from mezzo_registry.core.state.entities import Agent, Executor, Framework, Offer, Task
 from mezzo_registry.core.state.roles import amounts
 from mezzo_registry.core.state.times import time_info
 from mezzo_registry.core.state.transitions import AgentState, FrameworkState
