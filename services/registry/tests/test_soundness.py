@@ -14,8 +14,7 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.operator.v1 import operator_pb2 as operator
-from mezzo_registry.core import InvalidTransition, RateLimit, Settings, effects, events
-from mezzo_registry.core.state.transitions import FrameworkState
+from mezzo_registry.core import RateLimit, Settings, effects, events
 from mezzo_registry.core.views import observers
 from mezzo_registry.testing import Cluster, FakeAgent, FakeFramework
 
@@ -384,17 +383,3 @@ def test_no_message_of_a_peer_makes_the_core_raise(
         message = getattr(effect, "message", None) or getattr(effect, "event", None)
         assert not isinstance(message, Message) or message.IsInitialized()
     cluster.registry.validate()
-
-
-def test_impossible_transition_tells_the_story(cluster: Cluster) -> None:
-    agent, framework = cluster.agent(), cluster.framework(failover_timeout=60.0)
-    cluster.launched(framework, agent)
-    known = cluster.registry.state.frameworks[framework.id]
-    known.state = FrameworkState.COMPLETED
-    with pytest.raises(InvalidTransition) as raised:
-        cluster.close(framework)
-    assert str(raised.value).startswith(f"framework {framework.id} cannot go from completed to disconnected")
-    assert any("AllocationsMade" in line or "FrameworkCalled" in line for line in raised.value.story)
-    # Put the state right again for the check at the end of the test.
-    known.state, known.stream_id = FrameworkState.DISCONNECTED, None
-    cluster.resubscribe(framework)

@@ -1,29 +1,23 @@
-"""What the core raises when it, and not a peer, is wrong.
+"""What the core raises when it, and not a peer, is wrong. Nothing catches these: what leads ends.
 
-MezzoError
+Exception
 ├── InvalidTransition      something was asked to enter a state that cannot follow its own
 └── InvariantViolation     the cluster state contradicts itself
+
+They are no `MezzoError`: those refuse a call, and change nothing.
 """
 
-from mezzo.errors import MezzoError
 
+class InvalidTransition(Exception):
+    """An agent, framework or task cannot go from one state to another."""
 
-class InvalidTransition(MezzoError):
-    """`what` with the id `name` cannot go from one state to another. `story` is what happened to it before."""
-
-    def __init__(self, what: str, name: str, state: str, wanted: str) -> None:
-        super().__init__(f"{what} {name} cannot go from {state} to {wanted}")
-        self.what = what
+    def __init__(self, kind: str, name: str, before: str, after: str, story: tuple[str, ...]) -> None:
+        """`story` is what happened to it, and to what it depends on, before: lines, the oldest first."""
+        super().__init__("\n  ".join((f"{kind} {name} cannot go from {before} to {after}", *story)))
+        self.kind = kind
         self.name = name
-        self.story: tuple[str, ...] = ()
-
-    def add_story(self, story: tuple[str, ...]) -> None:
-        """Add the last events that name it, oldest first."""
         self.story = story
 
-    def __str__(self) -> str:
-        return "\n  ".join((super().__str__(), *self.story))
 
-
-class InvariantViolation(MezzoError):
+class InvariantViolation(Exception):
     """The cluster state contradicts itself; the message says how."""

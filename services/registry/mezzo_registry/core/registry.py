@@ -1,6 +1,5 @@
 """The registry: owns the truth about agents, frameworks, tasks and offers. Events in, effects out."""
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,19 +7,15 @@ from mezzo_registry.core import election, events
 from mezzo_registry.core.agents import registration, removal, whitelist
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.effects import Effect
-from mezzo_registry.core.failures import InvalidTransition
 from mezzo_registry.core.frameworks import calls, subscription, teardown
 from mezzo_registry.core.offers import inverse_offers, offering
 from mezzo_registry.core.operators import maintenance_calls, operator_calls, role_calls
-from mezzo_registry.core.settings import STORY_EVENTS_MAX, Identity, Settings
+from mezzo_registry.core.settings import Identity, Settings
 from mezzo_registry.core.state import invariants
 from mezzo_registry.core.state.cluster import ClusterState
 from mezzo_registry.core.state.offer_ages import OfferAges
 from mezzo_registry.core.tasks import updates
 from mezzo_registry.core.views import allocator_messages, measures, observers
-
-STORY_LINES_MAX = 10
-STORY_LINE_CHARACTERS_MAX = 500
 
 
 class Registry:
@@ -32,7 +27,6 @@ class Registry:
 
     def __init__(self, identity: Identity, settings: Settings | None = None) -> None:
         self._context = Context(identity, settings or Settings())
-        self._past: deque[tuple[float, events.Event]] = deque(maxlen=STORY_EVENTS_MAX)
 
     @property
     def state(self) -> ClusterState:
@@ -53,28 +47,16 @@ class Registry:
         """What follows from an event that happened at `now`, in seconds since the epoch.
 
         Raises:
-            InvalidTransition: the event cannot have happened, with the story of what it names.
+            InvalidTransition: something was to enter a state that cannot follow its own, with its story.
         """
         context = self._context
         context.now = now
         emitted: list[Effect] = []
         context.effects = emitted
-        self._past.append((now, event))
-        try:
-            _TABLE[type(event)](context, event)
-        except InvalidTransition as error:
-            error.add_story(self.story(error.name))
-            raise
+        story = context.state.story
+        story.now, story.event = now, event
+        _TABLE[type(event)](context, event)
         return emitted
-
-    def story(self, name: str) -> tuple[str, ...]:
-        """The last events that name an agent, framework, task or offer, oldest first."""
-        lines = []
-        for at, event in self._past:
-            text = " ".join(repr(event).split())
-            if name in text:
-                lines.append(f"{at:.3f} {text[:STORY_LINE_CHARACTERS_MAX]}")
-        return tuple(lines[-STORY_LINES_MAX:])
 
     def measure(self, *, now: float, in_full: bool = False) -> dict[str, float]:
         """The registry in numbers, by Mesos' names; with those of single frameworks and roles if `in_full`."""

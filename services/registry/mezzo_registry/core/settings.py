@@ -24,9 +24,6 @@ PLAN_BYTES_MAX = 512 * 1024
 TIMER_SECONDS_MIN = 0.001
 """Offers that time out within so much time of each other do so together."""
 
-STORY_EVENTS_MAX = 2_000
-"""How many events back the story in an `InvalidTransition` can reach."""
-
 
 @dataclass(frozen=True, slots=True)
 class Identity:

@@ -85,7 +85,7 @@ def _returning(context: Context, event: AgentRegistering, agent: Agent, total: R
         if agent.state is not AgentState.REGISTERING:
             if agent.state is AgentState.CONNECTED:
                 removal.rescind_offers(context, agent)
-            agent.move(AgentState.REGISTERING)
+            context.state.move_agent(agent, AgentState.REGISTERING)
         context.state.attach_session(agent, event.session)
         context.emit(Persist(records.admit(info), AgentStored(event.session, agent.id, event.register)))
         return
@@ -105,7 +105,7 @@ def stored(context: Context, event: AgentStored) -> None:
     if agent.session != event.session:
         # Its stream broke meanwhile, or it registered once more. In the latter case another AgentStored follows.
         if agent.session is None and agent.state is AgentState.REGISTERING:
-            agent.move(AgentState.DISCONNECTED)
+            context.state.move_agent(agent, AgentState.DISCONNECTED)
             if agent.registered_at is not None:
                 allocator_messages.agent_changed(context, agent, holdings=False)
                 observers.agent_changed(context, agent)
@@ -142,7 +142,7 @@ def _admitted(context: Context, agent: Agent, session: int, register: agent_sess
         context.counters["slave_reregistrations"] += 1
     else:
         context.counters["slave_registrations"] += 1
-    agent.move(AgentState.CONNECTED)
+    context.state.move_agent(agent, AgentState.CONNECTED)
     agent.offer_form = offering.offer_form(cluster, agent)
     agent.total = total
     _send_registered(context, agent, session)

@@ -36,7 +36,7 @@ def disconnected(context: Context, event: AgentDisconnected) -> None:
     context.state.detach_session(agent)
     if agent.state is not AgentState.CONNECTED:
         return  # its admission is under way, and is finished in `registration.stored`
-    agent.move(AgentState.DISCONNECTED)
+    context.state.move_agent(agent, AgentState.DISCONNECTED)
     context.note("agent disconnected", agent_id=agent.id, hostname=agent.info.hostname, why=event.reason)
     rescind_offers(context, agent)
     allocator_messages.agent_changed(context, agent, holdings=False)
@@ -171,7 +171,6 @@ def _drop(context: Context, agent: Agent) -> None:
         allocator_messages.recovered(context, executor.framework, agent, executor.role, executor.resources)
         observers.executor_removed(context, executor)
     context.state.drop_agent(agent)
-    agent.move(AgentState.REMOVED)
     if agent.registered_at is not None:
         allocator_messages.agent_removed(context, agent)
     failure = scheduler.Event(type=scheduler.Event.FAILURE)

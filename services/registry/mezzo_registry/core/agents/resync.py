@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.resources import Resources
-from mezzo.task_states import TERMINAL
 from mezzo_registry.core import mesos_messages
 from mezzo_registry.core.agents import removal
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.frameworks import subscription
 from mezzo_registry.core.state import resource_cache
 from mezzo_registry.core.state.entities import Agent, Executor, ExecutorKey, Framework, Task, TaskKey
+from mezzo_registry.core.state.transitions import TASK_TRANSITIONS
 from mezzo_registry.core.tasks import statuses, termination
 from mezzo_registry.core.views import observers
 
@@ -134,9 +134,7 @@ def _resync_task(
     if task is not None:
         task.reported = True
         task.launch = None
-        if source.state in TERMINAL and not task.terminal:
-            context.state.end_task(task, source.state)
-        elif not task.terminal:
+        if not task.terminal and source.state in TASK_TRANSITIONS[task.state]:  # it may be behind, but never ahead
             context.state.move_task(task, source.state)
         observers.task_added(context, task)
         return

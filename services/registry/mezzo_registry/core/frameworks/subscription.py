@@ -161,7 +161,7 @@ def _subscribe_again(
     else:
         framework.registered_at = context.now
     framework.reregistered_at = context.now
-    framework.move(FrameworkState.CONNECTED)
+    context.state.move_framework(framework, FrameworkState.CONNECTED)
     _connect(context, framework, event, subscribe)
     _update_agents(context, framework)
     for task in framework.tasks.values():
@@ -260,7 +260,7 @@ def stream_closed(context: Context, event: FrameworkStreamClosed) -> None:
     if framework is None:
         return
     framework.stream_id = None
-    framework.move(FrameworkState.DISCONNECTED)
+    context.state.move_framework(framework, FrameworkState.DISCONNECTED)
     framework.counts.offers_rescinded += len(framework.offers)  # as Mesos counts them
     for offer in list(framework.offers.values()):
         offering.remove(context, offer, offering.Outcome.WITHDRAWN)

@@ -9,7 +9,6 @@ from mezzo_registry.core.events import TimerFired
 from mezzo_registry.core.frameworks.subscription import FAILOVER
 from mezzo_registry.core.offers import inverse_offers, offering
 from mezzo_registry.core.state.entities import Framework
-from mezzo_registry.core.state.transitions import FrameworkState
 from mezzo_registry.core.tasks import termination
 from mezzo_registry.core.views import allocator_messages, observers
 
@@ -54,7 +53,6 @@ def tear_down(context: Context, framework: Framework, reason: str) -> None:
         cluster.frameworks_by_stream.pop(framework.stream_id, None)
         context.emit(CloseFrameworkStream(framework.stream_id))
         framework.stream_id = None
-    framework.move(FrameworkState.COMPLETED)
     framework.unregistered_at = context.now
     vanished = cluster.drop_framework(framework)
     allocator_messages.framework_removed(context, framework)

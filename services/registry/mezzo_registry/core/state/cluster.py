@@ -4,12 +4,13 @@ It knows how to add and to remove; when to, is decided elsewhere. `Agent.availab
 less what its tasks, executors and offers hold: every change of a holding goes through the methods here.
 """
 
+from __future__ import annotations
+
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.resources import Resources
-from mezzo.task_states import TERMINAL
 from mezzo_registry.core.failures import InvalidTransition
 from mezzo_registry.core.state.entities import (
     Agent,
@@ -23,13 +24,23 @@ from mezzo_registry.core.state.entities import (
 from mezzo_registry.core.state.maintenance import Plan
 from mezzo_registry.core.state.offer_ages import OfferAges
 from mezzo_registry.core.state.roles import Configuration
+from mezzo_registry.core.state.story import Story, text
 from mezzo_registry.core.state.sums import Sums
+from mezzo_registry.core.state.transitions import (
+    AGENT_TRANSITIONS,
+    FRAMEWORK_TRANSITIONS,
+    TASK_TRANSITIONS,
+    AgentState,
+    FrameworkState,
+    TaskState,
+)
 
 
 class ClusterState:
     """All that the registry knows, and the indices into it."""
 
     def __init__(self) -> None:
+        self.story = Story()
         self.agents: dict[str, Agent] = {}
         self.agents_by_number: dict[int, Agent] = {}
         self.agents_by_session: dict[int, Agent] = {}
@@ -53,7 +64,7 @@ class ClusterState:
         """What is configured for roles, as the store has it."""
         self.pending_configuration = Configuration()
         """What is configured once all pending writes are stored."""
-        self.task_states: Counter[mesos.TaskState.ValueType] = Counter()
+        self.task_states: Counter[TaskState] = Counter()
         """How many of the frameworks' tasks are in each state."""
         self.used = Sums()
         """What tasks and executors hold."""
@@ -96,16 +107,33 @@ class ClusterState:
 
     def add_agent(self, agent: Agent) -> None:
         """Enter an agent that is admitted."""
+        self.story.record(agent.id, None, agent.state)
         self.agents[agent.id] = agent
         self.agents_by_number[agent.number] = agent
 
     def drop_agent(self, agent: Agent) -> None:
-        """Strike out an agent whose tasks, executors and offers are gone."""
+        """Drop an agent whose tasks, executors and offers are gone: it is removed.
+
+        Raises:
+            InvalidTransition: it was removed before.
+        """
+        self.move_agent(agent, AgentState.REMOVED)
         del self.agents[agent.id]
         del self.agents_by_number[agent.number]
         self.set_pid(agent, "")
         self.detach_session(agent)
         self.recovered.discard(agent.id)
+
+    def move_agent(self, agent: Agent, state: AgentState) -> None:
+        """An agent enters a state.
+
+        Raises:
+            InvalidTransition: the table does not have it.
+        """
+        if (agent.state, state) not in AGENT_TRANSITIONS:
+            raise InvalidTransition("agent", agent.id, text(agent.state), text(state), self.story.of(agent.id))
+        self.story.record(agent.id, agent.state, state)
+        agent.state = state
 
     def set_pid(self, agent: Agent, pid: str) -> None:
         """Record the address that the agent is reached at now, and no longer the one before. "" for none."""
@@ -142,16 +170,21 @@ class ClusterState:
 
     def add_framework(self, framework: Framework) -> None:
         """Enter a framework."""
+        self.story.record(framework.id, None, framework.state)
         self.frameworks[framework.id] = framework
         self.frameworks_by_number[framework.number] = framework
         for role in framework.roles:
             self.roles[role] = self.roles.get(role, 0) + 1
 
     def drop_framework(self, framework: Framework) -> list[str]:
-        """Strike out a framework whose tasks, executors and offers are gone. Returns the roles that nobody has now.
+        """Drop a framework whose tasks, executors and offers are gone: it is completed, and keeps its roles.
 
-        The framework itself is left to remember which roles it had.
+        Returns the roles that no framework has now.
+
+        Raises:
+            InvalidTransition: it was completed before.
         """
+        self.move_framework(framework, FrameworkState.COMPLETED)
         del self.frameworks[framework.id]
         del self.frameworks_by_number[framework.number]
         for agent in self.agents.values():
@@ -161,6 +194,18 @@ class ClusterState:
         _, vanished = self.set_roles(framework, ())
         framework.roles = roles
         return vanished
+
+    def move_framework(self, framework: Framework, state: FrameworkState) -> None:
+        """A framework enters a state.
+
+        Raises:
+            InvalidTransition: the table does not have it.
+        """
+        if (framework.state, state) not in FRAMEWORK_TRANSITIONS:
+            story = self.story.of(framework.id)
+            raise InvalidTransition("framework", framework.id, text(framework.state), text(state), story)
+        self.story.record(framework.id, framework.state, state)
+        framework.state = state
 
     def set_roles(self, framework: Framework, roles: tuple[str, ...]) -> tuple[list[str], list[str]]:
         """Give a framework other roles. Returns the roles that nobody had before, and those that nobody has now."""
@@ -221,7 +266,13 @@ class ClusterState:
         agent.available = agent.available + resources
 
     def add_task(self, task: Task, *, paid: bool = False) -> None:
-        """Enter a task; it holds its resources unless it is terminal. `paid`: out of used offers."""
+        """Enter a task; it holds its resources unless it is terminal. `paid`: out of used offers.
+
+        Raises:
+            InvalidTransition: no task begins in its state.
+        """
+        self._check_task(task, None, task.state)
+        self.story.record(task.key, None, task.state)
         task.framework.tasks[task.id] = task
         task.agent.tasks[task.key] = task
         self.task_states[task.state] += 1
@@ -232,33 +283,37 @@ class ClusterState:
             if not paid:
                 task.agent.available = task.agent.available - task.resources
 
-    def move_task(self, task: Task, state: "mesos.TaskState.ValueType") -> None:
-        """The task goes on in another state."""
-        assert state not in TERMINAL
-        self.task_states[task.state] -= 1
-        self.task_states[state] += 1
-        counts = task.framework.counts.tasks
-        counts[task.state] -= 1
-        counts[state] += 1
-        task.state = state
+    def move_task(self, task: Task, state: TaskState) -> None:
+        """A task enters a state; once that is terminal, it holds nothing any longer.
 
-    def end_task(self, task: Task, state: "mesos.TaskState.ValueType") -> None:
-        """The task has ended; it holds nothing any longer.
+        A task that is not entered, or was dropped, holds nothing and is counted nowhere: its state alone changes.
 
         Raises:
-            InvalidTransition: it had ended before.
+            InvalidTransition: the table does not have it.
         """
-        if task.terminal:
-            raise InvalidTransition("task", task.id, mesos.TaskState.Name(task.state), mesos.TaskState.Name(state))
-        self.task_states[task.state] -= 1
+        self._check_task(task, task.state, state)
+        before, task.state = task.state, state
+        self.story.record(task.key, before, state)
+        if task.framework.tasks.get(task.id) is not task:
+            return
+        self.task_states[before] -= 1
         self.task_states[state] += 1
-        task.framework.counts.tasks[task.state] -= 1
-        task.state = state
-        task.agent.available = task.agent.available + task.resources
-        self.used.add(task.role, task.resources, -1)
+        counts = task.framework.counts.tasks
+        counts[before] -= 1
+        if task.terminal:
+            task.agent.available = task.agent.available + task.resources
+            self.used.add(task.role, task.resources, -1)
+        else:
+            counts[state] += 1
+
+    def _check_task(self, task: Task, before: TaskState | None, after: TaskState) -> None:
+        if after not in TASK_TRANSITIONS[before]:
+            story = self.story.of(task.key, task.agent.id, task.framework.id)
+            raise InvalidTransition("task", "/".join(task.key), text(before), text(after), story)
 
     def drop_task(self, task: Task) -> None:
-        """Strike out a task; it holds nothing any longer."""
+        """Drop a task; it holds nothing any longer."""
+        self.story.record(task.key, task.state, None)
         del task.framework.tasks[task.id]
         del task.agent.tasks[task.key]
         self.task_states[task.state] -= 1

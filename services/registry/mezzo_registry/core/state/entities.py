@@ -12,9 +12,8 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.resources import Form, Resources
 from mezzo.task_states import TERMINAL
-from mezzo_registry.core.failures import InvalidTransition
 from mezzo_registry.core.state.framework_metrics import FrameworkCounts
-from mezzo_registry.core.state.transitions import AGENT_TRANSITIONS, FRAMEWORK_TRANSITIONS, AgentState, FrameworkState
+from mezzo_registry.core.state.transitions import AgentState, FrameworkState
 
 TaskKey = tuple[str, str]
 """Framework id, task id."""
@@ -73,16 +72,6 @@ class Agent:
         """Whether messages reach it."""
         return self.state is AgentState.CONNECTED
 
-    def move(self, state: AgentState) -> None:
-        """Enter a state.
-
-        Raises:
-            InvalidTransition: the table does not have it.
-        """
-        if (self.state, state) not in AGENT_TRANSITIONS:
-            raise InvalidTransition("agent", self.id, self.state.value, state.value)
-        self.state = state
-
 
 @dataclass(slots=True, eq=False, repr=False)
 class Framework:
@@ -131,16 +120,6 @@ class Framework:
     def connected(self) -> bool:
         """Whether events reach it."""
         return self.state is FrameworkState.CONNECTED
-
-    def move(self, state: FrameworkState) -> None:
-        """Enter a state.
-
-        Raises:
-            InvalidTransition: the table does not have it.
-        """
-        if (self.state, state) not in FRAMEWORK_TRANSITIONS:
-            raise InvalidTransition("framework", self.id, self.state.value, state.value)
-        self.state = state
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -1,15 +1,11 @@
-"""The states of tasks and agents, and which may follow which."""
+"""The states of agents, frameworks and tasks, and which may follow which."""
+
+from __future__ import annotations
 
 import enum
+from typing import Final, TypeAlias
 
 from mesos.v1 import mesos_pb2 as mesos
-
-MADE_BY_AGENTS = frozenset(mesos.TaskState.values()) - {
-    mesos.TASK_UNREACHABLE,
-    mesos.TASK_UNKNOWN,
-    mesos.TASK_GONE_BY_OPERATOR,
-}
-"""The states that an update from an agent may carry; the others are for the registry to say."""
 
 
 class AgentState(enum.Enum):
@@ -64,6 +60,47 @@ FRAMEWORK_TRANSITIONS = {
     (FrameworkState.DISCONNECTED, FrameworkState.COMPLETED),
 }
 
+
+TaskState: TypeAlias = "mesos.TaskState.ValueType"
+
+_IN_ANY_ORDER: Final = frozenset({mesos.TASK_STARTING, mesos.TASK_RUNNING, mesos.TASK_KILLING})
+"""Executors report these in whatever order they like, and the same one again and again."""
+_ENDED: Final = frozenset(
+    {
+        mesos.TASK_FINISHED,
+        mesos.TASK_FAILED,
+        mesos.TASK_KILLED,
+        mesos.TASK_ERROR,
+        mesos.TASK_LOST,
+        mesos.TASK_DROPPED,
+        mesos.TASK_GONE,
+    }
+)
+"""The end: nothing follows. TASK_LOST stands for the finer ones where a framework is not partition-aware."""
+
+TASK_TRANSITIONS: Final[dict[TaskState | None, frozenset[TaskState]]] = {
+    None: frozenset({mesos.TASK_STAGING}) | _IN_ANY_ORDER | _ENDED,
+    mesos.TASK_STAGING: frozenset({mesos.TASK_STAGING, mesos.TASK_UNREACHABLE}) | _IN_ANY_ORDER | _ENDED,
+    mesos.TASK_STARTING: frozenset({mesos.TASK_UNREACHABLE}) | _IN_ANY_ORDER | _ENDED,
+    mesos.TASK_RUNNING: frozenset({mesos.TASK_UNREACHABLE}) | _IN_ANY_ORDER | _ENDED,
+    mesos.TASK_KILLING: frozenset({mesos.TASK_UNREACHABLE}) | _IN_ANY_ORDER | _ENDED,
+    mesos.TASK_UNREACHABLE: frozenset(),
+    mesos.TASK_FINISHED: frozenset(),
+    mesos.TASK_FAILED: frozenset(),
+    mesos.TASK_KILLED: frozenset(),
+    mesos.TASK_ERROR: frozenset(),
+    mesos.TASK_LOST: frozenset(),
+    mesos.TASK_DROPPED: frozenset(),
+    mesos.TASK_GONE: frozenset(),
+}
+"""State → those that may follow; under None those that a task may have when it is entered: TASK_STAGING when it is
+launched, whatever it is by then when its agent reports it. What comes back from TASK_UNREACHABLE is entered anew.
+"""
+
+REPORTED_BY_AGENTS: Final = frozenset({mesos.TASK_STAGING}) | _IN_ANY_ORDER | _ENDED
+"""The states that a task may have in an agent's snapshot; the others are for the registry to say."""
+UPDATED_BY_AGENTS: Final = _IN_ANY_ORDER | _ENDED
+"""The states that an update from an agent may carry: those that an executor may report, or the agent itself."""
 
 STATE_NAMES = {state: name.removeprefix("TASK_").lower() for name, state in mesos.TaskState.items()}
 """running and so on, as the names of metrics have it."""

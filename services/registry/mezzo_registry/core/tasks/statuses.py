@@ -5,12 +5,13 @@ from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.errors import shorten
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.state.entities import Framework, Task
+from mezzo_registry.core.state.transitions import TaskState
 
 
 def status(
     context: Context,
     task_id: str,
-    state: "mesos.TaskState.ValueType",
+    state: TaskState,
     reason: "mesos.TaskStatus.Reason.ValueType",
     message: str,
     agent_id: str = "",
@@ -32,7 +33,7 @@ def status(
 def of_task(
     context: Context,
     task: Task,
-    state: "mesos.TaskState.ValueType",
+    state: TaskState,
     reason: "mesos.TaskStatus.Reason.ValueType",
     message: str,
 ) -> mesos.TaskStatus:
@@ -64,7 +65,7 @@ def send(context: Context, framework: Framework, made: mesos.TaskStatus) -> meso
     return sent
 
 
-def lost(framework: Framework, instead: "mesos.TaskState.ValueType") -> "mesos.TaskState.ValueType":
+def lost(framework: Framework, instead: TaskState) -> TaskState:
     """TASK_LOST for frameworks that know nothing finer; `instead` for those that are partition-aware."""
     return instead if framework.partition_aware else mesos.TASK_LOST
 

@@ -6,12 +6,12 @@ from mezzo_registry.core import mesos_messages
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.state.entities import Framework, Task
 from mezzo_registry.core.state.times import time_info
-from mezzo_registry.core.state.transitions import STATE_NAMES
+from mezzo_registry.core.state.transitions import STATE_NAMES, TaskState
 from mezzo_registry.core.tasks import statuses
 from mezzo_registry.core.views import allocator_messages, observers
 
 
-def count(context: Context, state: "mesos.TaskState.ValueType", status: mesos.TaskStatus) -> None:
+def count(context: Context, state: TaskState, status: mesos.TaskStatus) -> None:
     """Count how a task ended under Mesos' names; of one that was never in the cluster state, too."""
     name = STATE_NAMES[state]
     context.counters[f"tasks_{name}"] += 1
@@ -21,7 +21,7 @@ def count(context: Context, state: "mesos.TaskState.ValueType", status: mesos.Ta
         context.counters[f"task_{name}/{source}/{reason}"] += 1
 
 
-def count_of_task(context: Context, task: Task, state: "mesos.TaskState.ValueType", status: mesos.TaskStatus) -> None:
+def count_of_task(context: Context, task: Task, state: TaskState, status: mesos.TaskStatus) -> None:
     """Count how a task ended that was in the cluster state, among its framework's as well."""
     count(context, state, status)
     if state in TERMINAL:
@@ -31,7 +31,7 @@ def count_of_task(context: Context, task: Task, state: "mesos.TaskState.ValueTyp
 def end(
     context: Context,
     task: Task,
-    state: "mesos.TaskState.ValueType",
+    state: TaskState,
     reason: "mesos.TaskStatus.Reason.ValueType",
     message: str,
 ) -> None:
@@ -39,7 +39,7 @@ def end(
     assert state in TERMINAL
     status = statuses.of_task(context, task, state, reason, message)
     if not task.terminal:
-        context.state.end_task(task, state)
+        context.state.move_task(task, state)
         allocator_messages.recovered(context, task.framework, task.agent, task.role, task.resources)
         count_of_task(context, task, state, status)
     statuses.record(task, status)
@@ -50,13 +50,13 @@ def end(
 def never_started(
     context: Context,
     task: Task,
-    state: "mesos.TaskState.ValueType",
+    state: TaskState,
     reason: "mesos.TaskStatus.Reason.ValueType",
     message: str,
 ) -> None:
     """End a task that is no longer in the cluster state: its framework is told, and it is kept among the completed."""
     status = statuses.of_task(context, task, state, reason, message)
-    task.state = state
+    context.state.move_task(task, state)
     task.launch = None
     count_of_task(context, task, state, status)
     statuses.record(task, status)
@@ -102,9 +102,9 @@ def become_unreachable(context: Context, task: Task) -> None:
         mesos_messages.AGENT_UNREACHABLE,
     )
     status.unreachable_time.CopyFrom(time_info(context.now))
+    context.state.move_task(task, state)
     context.state.drop_task(task)
     allocator_messages.recovered(context, framework, agent, task.role, task.resources)
-    task.state = state
     task.launch = None
     task.pending = None
     count_of_task(context, task, state, status)

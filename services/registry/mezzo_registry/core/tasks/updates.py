@@ -8,7 +8,7 @@ from mezzo.validation.well_formed import is_well_formed
 from mezzo_registry.core.context import Context
 from mezzo_registry.core.events import ExecutorExited, ExecutorMessageReceived, TaskUpdated
 from mezzo_registry.core.state.entities import Agent, Framework, Task, TaskKey
-from mezzo_registry.core.state.transitions import MADE_BY_AGENTS
+from mezzo_registry.core.state.transitions import UPDATED_BY_AGENTS
 from mezzo_registry.core.tasks import reconciliation, statuses, termination
 from mezzo_registry.core.views import allocator_messages, observers
 
@@ -29,7 +29,7 @@ def task_updated(context: Context, event: TaskUpdated) -> None:
     agent = context.state.agents_by_session.get(event.session)
     update = event.update
     status = update.status
-    if agent is None or status.state not in MADE_BY_AGENTS or not is_well_formed(update):
+    if agent is None or not _is_valid(update):
         context.counters["invalid_status_updates"] += 1
         return
     agent.last_seen_at = context.now
@@ -53,6 +53,12 @@ def task_updated(context: Context, event: TaskUpdated) -> None:
     _record_update(context, task, sent, update)
 
 
+def _is_valid(update: agent_session.TaskUpdate) -> bool:
+    if update.HasField("latest") and update.latest.state not in UPDATED_BY_AGENTS:
+        return False
+    return update.status.state in UPDATED_BY_AGENTS and is_well_formed(update)
+
+
 def _record_update(context: Context, task: Task, status: mesos.TaskStatus, update: agent_session.TaskUpdate) -> None:
     task.reported = True
     task.launch = None
@@ -61,7 +67,7 @@ def _record_update(context: Context, task: Task, status: mesos.TaskStatus, updat
     statuses.record(task, status)
     if not task.terminal:
         if latest in TERMINAL:
-            context.state.end_task(task, latest)
+            context.state.move_task(task, latest)
             task.agent.kills.pop(task.key, None)
             allocator_messages.recovered(context, task.framework, task.agent, task.role, task.resources)
             termination.count_of_task(context, task, latest, update.latest if update.HasField("latest") else status)

@@ -9,6 +9,7 @@ from mezzo.task_states import TERMINAL
 from mezzo.validation.identifiers import check_agent_id, check_executor_id, check_framework_id, check_task_id
 from mezzo.validation.well_formed import check_well_formed
 from mezzo_registry.core.state import resource_cache, upid
+from mezzo_registry.core.state.transitions import REPORTED_BY_AGENTS
 from mezzo_registry.core.validation.framework import check_framework_info
 
 
@@ -83,6 +84,8 @@ def _check_holdings(register: agent_session.Register, total: Resources, framewor
         if key in seen_tasks:
             raise InvalidRequest(f"{field}.task_id.value", f"task '{task.task_id.value}' is there twice")
         seen_tasks.add(key)
+        if task.state not in REPORTED_BY_AGENTS:
+            raise InvalidRequest(f"{field}.state", f"{mesos.TaskState.Name(task.state)} is not for an agent to report")
         resources = resource_cache.value_of(task.resources, f"{field}.resources")
         if task.state not in TERMINAL:
             parts.append(resources)
