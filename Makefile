@@ -13,7 +13,7 @@ PROTOS := $(shell find protos -name '*.proto')
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1mmake %-11s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # ---------------------------------------------------------------------------------------------------- install
 
@@ -90,13 +90,19 @@ trace: .venv/installed ## Print where the time of one launch goes, hop by hop, a
 	@$(PYTHON) -m tests.bench.trace $(ARGS)
 
 .PHONY: docs
-docs: .venv/installed ## Write what is written from the code: docs/metrics.md and the dashboards
+docs: .venv/installed ## Write what is written from the code: docs/metrics.md, the chart's values, the dashboards
 	@$(PYTHON) -m scripts.metrics_reference
 	@$(PYTHON) -m scripts.dashboards
+	@$(PYTHON) -m scripts.chart_reference
 
 .PHONY: images
 images: ## Build the images of the services (see scripts/images.sh)
 	@sh scripts/images.sh
+
+.PHONY: release
+release: .venv/installed ## Build wheels, sources and the chart into dist/, with their sums (SIGN_KEY=… signs them; see scripts/release.sh)
+	@sh scripts/install-helm.sh
+	@sh scripts/release.sh
 
 .PHONY: clean
 clean: ## Remove what was built and cached
