@@ -26,10 +26,10 @@ from mezzo.cli.errors import ApiError, print_error, print_note
 from mezzo.cli.logs import log_path
 from mezzo.cli.settings import Settings
 from mezzo.errors import Forbidden, InvalidRequest, MezzoError, Unavailable
-from mezzo.operator.task_explanations import reason
 from mezzo.resources import ResourceError, from_thousandths, parse
 from mezzo.scheduler import HttpTransport, SchedulerClient
 from mezzo.scheduler.tracker import Launch, LaunchTracker, Received
+from mezzo.task_reasons import reason
 
 REFUSE_SECONDS = 1.0
 # How long nothing is said of why it waits; and how often it is looked whether the reason is another one.

@@ -130,7 +130,7 @@ class RegistryOperator:
     async def explain(self, framework_id: str = "", role: str = "", agent_id: str = "") -> list[Explanation]:
         """Why the framework (every one) is offered what it is in the role (in each), on the agent (on all of them).
 
-        `mezzo.operator.explanations` says the same in sentences. Raises `NotFound`, and `Unavailable` while no
+        `GET /api/v1/explain` of a gateway says the same in sentences. Raises `NotFound`, and `Unavailable` while no
         allocator leads.
         """
         request = wire.ExplainRequest(framework_id=framework_id, role=role, agent_id=agent_id)

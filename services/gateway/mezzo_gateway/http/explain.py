@@ -28,9 +28,9 @@ from aiohttp import web
 
 from mezzo.allocator.v1.allocator_pb2 import Explanation
 from mezzo.errors import Conflict, InvalidRequest, NotFound
-from mezzo.operator.explanations import Surroundings, Unanswered, answer
 from mezzo_chassis.http.exchange import json_response
 from mezzo_gateway.adapters.registry import Registry
+from mezzo_gateway.explanations.allocations import Surroundings, Unanswered, answer
 from mezzo_gateway.http.reads import Reads
 from mezzo_gateway.state.cluster import Cluster
 

@@ -17,7 +17,6 @@ from aiohttp import hdrs, web
 
 from mesos.v1.mesos_pb2 import Task
 from mezzo.errors import InvalidRequest, MezzoError, NotFound
-from mezzo.operator.task_explanations import AgentState, TaskFacts, document
 from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED
 from mezzo.task_states import TERMINAL
 from mezzo_chassis.config import boolean
@@ -26,6 +25,7 @@ from mezzo_chassis.http.exchange import json_response
 from mezzo_chassis.http.files import whole_number
 from mezzo_gateway.adapters.agents import Agents
 from mezzo_gateway.adapters.registry import Registry
+from mezzo_gateway.explanations.tasks import AgentState, TaskFacts, document
 from mezzo_gateway.http.files import Files, cut_off
 from mezzo_gateway.http.reads import Reads
 from mezzo_gateway.state.cluster import Cluster

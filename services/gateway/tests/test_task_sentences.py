@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo.operator.task_explanations import REASONS, STATES, AgentState, TaskFacts, document, reason, summary, verdict
+from mezzo.task_reasons import REASONS, reason
+from mezzo_gateway.explanations.tasks import STATES, AgentState, TaskFacts, document, summary, verdict
 
 NOW = 1_000_000.0
 Status = mesos.TaskStatus

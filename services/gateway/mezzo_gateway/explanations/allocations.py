@@ -1,7 +1,7 @@
 """Explanations of the allocator in plain sentences: why a framework is offered what it is, and what would change it.
 
 An explanation (`mezzo.allocator.v1.Explanation`) is about one framework in one role: on all agents, or on the one that
-was asked for. The sentences are made here alone; whoever shows explanations shows these.
+was asked for. Whoever shows explanations shows these sentences.
 """
 
 from __future__ import annotations

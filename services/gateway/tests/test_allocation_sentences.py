@@ -8,8 +8,8 @@ import math
 import pytest
 
 from mezzo.allocator.v1.allocator_pb2 import Explanation, InactiveReason
-from mezzo.operator import explanations, wording
-from mezzo.operator.explanations import Surroundings, Unanswered, answer, document, summary, verdict
+from mezzo_gateway.explanations import allocations
+from mezzo_gateway.explanations.allocations import Surroundings, Unanswered, answer, document, summary, verdict
 
 SPARK = Surroundings(names={"f": "spark"})
 
@@ -36,7 +36,7 @@ def test_of_rules_that_turn_as_many_away_the_first_is_the_verdict() -> None:
     )
 
 
-@pytest.mark.parametrize("rule", explanations.RULES)
+@pytest.mark.parametrize("rule", allocations.RULES)
 def test_every_rule_is_told_of_one_agent_and_of_all(rule: str) -> None:
     (one, *_), (all_of_them, *_) = summary(explanation(**{rule: 1})), summary(explanation(**{rule: 5}))
     assert one.startswith("the agent ")
@@ -95,7 +95,7 @@ def test_what_was_asked_for_is_told_with_how_many_agents_have_it() -> None:
     assert "it asked for cpus 8 or gpus 1; 1 agent could be offered with so much" in summary(told)
 
 
-@pytest.mark.parametrize(("why", "remedy"), explanations.REMEDIES.items())
+@pytest.mark.parametrize(("why", "remedy"), allocations.REMEDIES.items())
 def test_who_takes_no_part_is_told_why_and_how_to(why: InactiveReason.ValueType, remedy: str) -> None:
     told = explanation(nothing_free=2)
     told.active, told.inactive_because, told.inactive_reason = False, "the framework is elsewhere", why
@@ -216,21 +216,5 @@ def test_who_holds_unanswered_offers_is_told_and_since_when() -> None:
 
 
 def test_no_more_holders_are_listed_than_can_be_read() -> None:
-    many = [Unanswered(f"f{number}", "eng", 1) for number in range(explanations.HOLDERS_MAX + 1)]
-    assert len(answer([], Surroundings(unanswered=many))["unanswered_offers"]) == explanations.HOLDERS_MAX
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(1024, "1024"), (0.25, "0.25"), (0, "0"), (0.00005, "0.00005"), (1.0004, "1"), (math.nan, "an unknown amount")],
-)
-def test_numbers_are_told_without_exponents(value: float, text: str) -> None:
-    assert wording.number(value) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.04, "0.0 s"), (0.42, "0.4 s"), (1, "1 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 days")],
-)
-def test_durations_are_told_in_the_unit_that_fits(seconds: float, text: str) -> None:
-    assert wording.duration(seconds) == text
+    many = [Unanswered(f"f{number}", "eng", 1) for number in range(allocations.HOLDERS_MAX + 1)]
+    assert len(answer([], Surroundings(unanswered=many))["unanswered_offers"]) == allocations.HOLDERS_MAX
