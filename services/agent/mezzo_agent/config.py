@@ -26,13 +26,13 @@ UNCHANGEABLE = {
     "http_heartbeat_interval": durations.text_of(EXECUTOR_HEARTBEAT_INTERVAL_SECONDS),
     "launcher": "posix",
 }
-"""What flags of Mesos' agent would say that are none here: told, since tools ask for it, and not to be set."""
+"""Flags of Mesos' agent that cannot be set here, with what holds instead: shown in /flags, since tools read them."""
 
 
 def recover(text: str) -> str:
     """`reconnect` or `cleanup`."""
     if text not in RECOVER:
-        raise ValueError(f"{text!r} is neither of {', '.join(RECOVER)}")
+        raise ValueError(f"{text!r} must be one of {', '.join(RECOVER)}")
     return text
 
 
@@ -41,14 +41,14 @@ def environment(text: str) -> dict[str, str]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"it is no JSON: {error}") from None
+        raise ValueError(f"must be JSON: {error}") from None
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
-        raise ValueError("expected a JSON object whose values are strings")
+        raise ValueError("must be a JSON object whose values are strings")
     return value
 
 
 def names_alone(environment: dict[str, str]) -> str:
-    """What is told of an environment: its values may be secrets."""
+    """What is shown of an environment: its values may be secrets."""
     return json.dumps(dict.fromkeys(environment, SECRET))
 
 
@@ -58,83 +58,156 @@ class Config:
 
     master: ZooKeeperUrl | tuple[str, int] = flag(  # noqa: RUF009  fields are made by it
         "127.0.0.1:5060",
-        "host:port of the registry's gRPC server, or zk://host:port,…/path.",
+        "The registry: host:port of its gRPC server, or zk://host:port,…/path to detect the leading one.",
         parse=master,
         show=master_text,
     )
-    zk_session_timeout: float = flag("10secs", "After how much silence ZooKeeper ends a session.", parse=interval)
-    ip: str = flag("0.0.0.0", "The address to listen on.")
-    port: int = flag("5051", "Where HTTP is served: executors, operators, the older endpoints.", parse=port_number)
-    grpc_port: int = flag("5056", "Where the executor API is served by gRPC.", parse=port_number)
-    metrics_port: int = flag("9063", "Where Prometheus finds the metrics.", parse=port_number)
+    zk_session_timeout: float = flag(
+        "10secs",
+        "The time-out of the session with ZooKeeper: without a sign of life for so long, ZooKeeper ends it.",
+        parse=interval,
+    )
+    ip: str = flag("0.0.0.0", "The IP address on which the agent listens, for HTTP, gRPC and metrics.")
+    port: int = flag(
+        "5051", "The port of the HTTP server: executor API, operator API, Mesos' legacy endpoints.", parse=port_number
+    )
+    grpc_port: int = flag("5056", "The port of the gRPC server: executor API.", parse=port_number)
+    metrics_port: int = flag("9063", "The port of the HTTP server with the metrics for Prometheus.", parse=port_number)
     allowed_hosts: tuple[str, ...] = flag(
         "",
-        "Names by which clients reach this agent beside its own, with commas between: mezzo.example, .example for "
-        "all below it, or * for any. Requests to other public names get 421; pages from these hosts may change things.",
+        "Host names, separated by commas, by which clients reach this agent beside its own: mezzo.example, .example "
+        "for all below it, or * for any. Requests to other public names get 421; web pages from these hosts may send "
+        "requests that change something.",
         parse=host_names,
         show=",".join,
     )
-    max_connections: int = flag(10_000, "HTTP connections that may be open at once; more get 503.", parse=count)
+    max_connections: int = flag(
+        10_000, "The maximum number of open HTTP connections; a further one gets 503.", parse=count
+    )
     max_connections_per_peer: int = flag(
-        5_000, "HTTP connections that one address may have open at once; more get 503.", parse=count
+        5_000, "The maximum number of open HTTP connections of one IP address; a further one gets 503.", parse=count
     )
-    hostname: str = flag("", "The name under which others reach this machine; its own name when empty.")
+    hostname: str = flag("", "The host name under which the agent registers; by default that of the machine.")
     advertise_ip: str = flag(
-        "", "The IPv4 address that executors and the registry are told; --ip when empty.", parse=ipv4
+        "", "The IPv4 address under which executors and the registry reach the agent; by default --ip.", parse=ipv4
     )
-    advertise_port: int | None = flag(None, "The port that they are told; --port when not set.", parse=port_number)
+    advertise_port: int | None = flag(
+        None,
+        "The port under which executors and the registry reach the agent's HTTP server; by default --port.",
+        parse=port_number,
+    )
     domain_socket: Path | None = flag(  # noqa: RUF009  fields are made by it
-        None, "Serve executors on this Unix socket as well.", parse=folder
+        None,
+        "The path of a Unix socket on which the executor API is served as well; by default there is none.",
+        parse=folder,
     )
     work_dir: Path = flag(  # noqa: RUF009  fields are made by it
-        "/var/lib/mezzo/agent", "Sandboxes, and what the agent has to know after a restart.", parse=folder
+        "/var/lib/mezzo/agent",
+        "The folder of the agent's persistent files: sandboxes, and the journal from which it recovers.",
+        parse=folder,
     )
     runtime_dir: Path | None = flag(  # noqa: RUF009  fields are made by it
-        None, "What has to outlive the agent, but not the machine's restart; <work_dir>/run when not set.", parse=folder
+        None,
+        "The folder of runtime files of containers, which a reboot may remove; by default <work_dir>/run.",
+        parse=folder,
     )
-    resources: str = flag("", "As JSON or like cpus:8;mem(ads):4096;ports:[31000-32000]. The rest is detected.")
-    attributes: str = flag("", "Like rack:r2;level:10.")
-    default_role: str = flag("*", "The role of resources that name none.")
+    resources: str = flag(
+        "",
+        "The agent's resources, as JSON or like cpus:8;mem(ads):4096;ports:[31000-32000], mem and disk in MB. Of cpus, "
+        "mem, disk and ports, those that are not named are detected.",
+    )
+    attributes: str = flag("", "The agent's attributes, like rack:r2;level:10; by default it has none.")
+    default_role: str = flag("*", "The role of the resources in --resources that name no role.")
     domain: DomainInfo | None = flag(  # noqa: RUF009  fields are made by it
         None,
-        f"Where this machine stands: region/zone, JSON like {domains.EXAMPLE}, or a file with it.",
+        f"The agent's fault domain: region/zone, JSON like {domains.EXAMPLE}, or a file with it; by default none.",
         parse=domains.parse,
     )
-    isolation: str = flag("posix/cpu,posix/mem", "The isolators to use, with commas between.")
-    switch_user: bool = flag(True, "Run tasks as their own users; only root can.")
+    isolation: str = flag("posix/cpu,posix/mem", "The isolators of containers, separated by commas.")
+    switch_user: bool = flag(
+        True, "Run each task as its own user, for which the agent has to be root; otherwise as the agent's user."
+    )
     frameworks_home: Path | None = flag(  # noqa: RUF009  fields are made by it
-        None, "Where relative URIs of executors are looked for.", parse=folder
+        None, "The folder that relative URIs of a command are resolved in; by default they are refused.", parse=folder
     )
     fetcher_cache_dir: Path | None = flag(  # noqa: RUF009  fields are made by it
-        None, "Where fetched files are kept; <work_dir>/fetch when not set.", parse=folder
+        None, "The folder of the cache of fetched files; by default <work_dir>/fetch.", parse=folder
     )
-    fetcher_cache_size: int = flag("2GB", "How much of the disk they may take.", parse=byte_count)
-    fetcher_stall_timeout: float = flag("1mins", "A download without progress for so long has failed.", parse=interval)
-    max_stdout_size: int = flag("10MB", "A task's stdout is rotated when it is larger.", parse=byte_count)
-    max_stderr_size: int = flag("10MB", "A task's stderr is rotated when it is larger.", parse=byte_count)
-    max_stdout_files: int = flag("2", "How many rotated files of stdout are kept.", parse=count)
-    max_stderr_files: int = flag("2", "How many rotated files of stderr are kept.", parse=count)
-    gc_delay: float = flag("1weeks", "How long sandboxes are kept at most.", parse=duration)
-    gc_disk_headroom: float = flag("0.1", "The part of the disk that sandboxes leave free.", parse=fraction)
-    disk_watch_interval: float = flag("1mins", "How often the disk is looked at.", parse=interval)
+    fetcher_cache_size: int = flag("2GB", "The maximum size of the cache of fetched files, like 2GB.", parse=byte_count)
+    fetcher_stall_timeout: float = flag(
+        "1mins", "The time without progress after which a download fails.", parse=interval
+    )
+    max_stdout_size: int = flag(
+        "10MB", "The size at which the file stdout of a sandbox is rotated, like 10MB.", parse=byte_count
+    )
+    max_stderr_size: int = flag(
+        "10MB", "The size at which the file stderr of a sandbox is rotated, like 10MB.", parse=byte_count
+    )
+    max_stdout_files: int = flag("2", "The maximum number of rotated files of stdout in a sandbox.", parse=count)
+    max_stderr_files: int = flag("2", "The maximum number of rotated files of stderr in a sandbox.", parse=count)
+    gc_delay: float = flag(
+        "1weeks",
+        "The maximum age of sandboxes of ended executors; fuller disks shorten it (--gc_disk_headroom).",
+        parse=duration,
+    )
+    gc_disk_headroom: float = flag(
+        "0.1",
+        "The fraction of the disk to keep free, from 0 to 1: the fuller the disk, the sooner sandboxes are removed.",
+        parse=fraction,
+    )
+    disk_watch_interval: float = flag(
+        "1mins",
+        "The interval between measurements of the disk's usage, each followed by the removal of old sandboxes.",
+        parse=interval,
+    )
     executor_environment_variables: dict[str, str] | None = flag(  # noqa: RUF009  fields are made by it
         None,
-        "A JSON object of variables for every task and executor. They get nothing of the agent's own environment: "
-        "PATH, unless it is named here, is /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin.",
+        "A JSON object of environment variables for every task and executor, who get nothing of the agent's own "
+        "environment. PATH, unless it is named here, is /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin.",
         parse=environment,
         show=names_alone,
     )
-    executor_registration_timeout: float = flag("1mins", "How long an executor has to subscribe.", parse=duration)
-    executor_reregistration_timeout: float = flag("2secs", "The same, after the agent's restart.", parse=duration)
-    executor_shutdown_grace_period: float = flag("5secs", "How long an executor has to end.", parse=duration)
-    recovery_timeout: float = flag("15mins", "How long executors wait for an agent that is away.", parse=duration)
-    authenticate_http_executors: bool = flag(False, "Refuse executors that do not send their token.")
-    registration_backoff_factor: float = flag("1secs", "The longest pause between two registrations.", parse=interval)
-    max_completed_executors_per_framework: int = flag("150", "How many are remembered.", parse=count)
-    recover: str = flag("reconnect", "reconnect to what runs; or cleanup: end it all, and exit.", parse=recover)
-    strict: bool = flag(True, "Refuse to start with a damaged journal.")
-    log_level: str = flag("info", "debug, info, warning or error.", parse=one_of(*LEVELS))
-    log_format: str = flag("auto", "json, console, or auto: console on a terminal.", parse=one_of(*FORMATS))
+    executor_registration_timeout: float = flag(
+        "1mins", "The time within which a launched executor has to subscribe; otherwise it is killed.", parse=duration
+    )
+    executor_reregistration_timeout: float = flag(
+        "2secs",
+        "The time within which an executor has to subscribe again after the agent restarted; otherwise it is killed.",
+        parse=duration,
+    )
+    executor_shutdown_grace_period: float = flag(
+        "5secs", "The time that an executor has to end after SHUTDOWN; then it is killed.", parse=duration
+    )
+    recovery_timeout: float = flag(
+        "15mins",
+        "The time for which executors of checkpointing frameworks are asked to wait for a disconnected agent.",
+        parse=duration,
+    )
+    authenticate_http_executors: bool = flag(
+        False, "Require of executors the token that they find in MESOS_EXECUTOR_AUTHENTICATION_TOKEN."
+    )
+    registration_backoff_factor: float = flag(
+        "1secs", "The maximum pause between two attempts to register.", parse=interval
+    )
+    max_completed_executors_per_framework: int = flag(
+        "150", "The maximum number of completed executors of a framework that /state shows.", parse=count
+    )
+    recover: str = flag(
+        "reconnect",
+        "What to do with containers of an earlier agent: reconnect, or cleanup to end them all and exit.",
+        parse=recover,
+    )
+    strict: bool = flag(
+        True, "Refuse to start with a damaged journal, rather than to recover its intact records alone."
+    )
+    log_level: str = flag(
+        "info", "The lowest level that is logged: debug, info, warning or error.", parse=one_of(*LEVELS)
+    )
+    log_format: str = flag(
+        "auto",
+        "The format of log lines: json, console, or auto, which is console on a terminal and json elsewhere.",
+        parse=one_of(*FORMATS),
+    )
 
     def as_mesos_flags(self) -> dict[str, str]:
         """Every flag as text, and what is so here, and cannot be set, under the names of the flags of Mesos' agent."""

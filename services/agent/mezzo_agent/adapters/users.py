@@ -38,7 +38,7 @@ class Credentials:
             entry = pwd.getpwnam(name)
         except KeyError:
             if not (name.isascii() and name.isdigit() and len(name) <= 10) or int(name) > UID_MAX:
-                raise UnknownUser(f"there is no user '{name}' on this machine") from None
+                raise UnknownUser(f"unknown user '{name}'") from None
             uid = int(name)
             try:
                 entry = pwd.getpwuid(uid)

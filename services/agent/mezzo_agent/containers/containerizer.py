@@ -53,9 +53,9 @@ _log = structlog.get_logger(__name__)
 ENDED_CONTAINERS_MAX = 1000
 """How many ended containers are remembered, should the agent die before it has made use of how they ended."""
 LAUNCH_ATTEMPTS_MAX = 3
-REBOOTED = "the machine was restarted while the task ran, or the agent's runtime_dir is not that of its last run"
-NEVER_STARTED = "the agent died before the task was started"
-DAMAGED = "what the agent wrote down about the container is damaged, so it has been killed"
+REBOOTED = "the machine was rebooted while the task ran, or --runtime_dir has changed"
+NEVER_STARTED = "the agent ended before the task was started"
+DAMAGED = "the runtime folder of the container is damaged; the container was killed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class PosixContainerizer:
     async def launch(self, config: ContainerConfig) -> Launched:
         """See `Containerizer`. Several at a time are launched side by side."""
         if config.container_id in self._containers:
-            raise _launch_error(f"there is a container '{config.container_id}' already")
+            raise _launch_error(f"container '{config.container_id}' already exists")
         folder = RuntimeFolder.of_launch(self._runtime_dir, config.container_id)
         try:
             check_id(config.container_id, "container_id")
@@ -183,7 +183,7 @@ class PosixContainerizer:
             except LauncherDied:
                 if container.folder.processes() is not None:
                     raise  # its monitor was killed too, halfway
-        raise LauncherDied(f"{LAUNCH_ATTEMPTS_MAX} launchers died")
+        raise LauncherDied(f"the launcher died in each of {LAUNCH_ATTEMPTS_MAX} attempts")
 
     async def _credentials(self, user: str | None) -> Credentials | None:
         if not self._switch_user or user is None:
@@ -234,9 +234,9 @@ class PosixContainerizer:
             found = await supervision.wait()
             trace.hop("end seen", container.id)
         except Exception as error:  # noqa: BLE001  whoever waits for the container must learn of its end
-            _log.exception("cannot find out how a container ended", container_id=container.id)
+            _log.exception("cannot determine how a container ended", container_id=container.id)
             self.counts.destroy_errors += 1
-            found = Exit(None, f"the agent could not find out how the task ended: {reason_of(error)}")
+            found = Exit(None, f"cannot determine how the task ended: {reason_of(error)}")
         if supervision.survivors:
             self.counts.destroy_errors += 1
         self._end(container, Termination(found.wait_status, found.message))
@@ -290,7 +290,7 @@ class PosixContainerizer:
         """See `Containerizer`. Raises NotFound, also for a container that does not run."""
         container = self._container(container_id)
         if container.supervision is None or not container.supervision.running:
-            raise NotFound(f"the container '{container_id}' does not run")
+            raise NotFound(f"container '{container_id}' is not running")
         return await self._meter.measure(container.supervision.processes.monitor.pid, container.allowance)
 
     async def status(self, container_id: ContainerId) -> mesos.ContainerStatus:
@@ -315,7 +315,7 @@ class PosixContainerizer:
         try:
             return self._containers[container_id]
         except KeyError:
-            raise NotFound(f"there is no container '{container_id}'") from None
+            raise NotFound(f"unknown container '{container_id}'") from None
 
     # --- across restarts
 
@@ -348,7 +348,7 @@ class PosixContainerizer:
             return runtime.same_boot(self._runtime_dir)
         except DamagedFile as error:
             # Then the processes decide: a pid with its start time is hardly given again, even after a restart.
-            _log.warning("cannot tell whether the machine was restarted", error=str(error))
+            _log.warning("cannot determine whether the machine was rebooted", error=str(error))
             return True
 
     def _take_up(self, folder: RuntimeFolder, same_boot: bool) -> tuple[ContainerId, RecoveredState]:
@@ -432,7 +432,7 @@ def _why_not(error: BaseException) -> str | None:
     ):
         return str(error)
     if isinstance(error, Exception):
-        _log.error("launch failed in an unforeseen way", exc_info=error)
+        _log.error("launch failed with an unexpected error", exc_info=error)
         return reason_of(error)
     return None
 

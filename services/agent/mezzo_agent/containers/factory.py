@@ -43,7 +43,7 @@ def isolators(isolation: str) -> frozenset[str]:
         names.update(_ALIASES.get(name, (name,)))
     unknown = sorted(names.difference(POSIX_ISOLATORS))
     if unknown:
-        raise UnknownIsolation(f"'{unknown[0]}' is not known here; {', '.join(POSIX_ISOLATORS)} are")
+        raise UnknownIsolation(f"unknown isolator '{unknown[0]}'; supported are {', '.join(POSIX_ISOLATORS)}")
     return frozenset(names)
 
 

@@ -65,7 +65,7 @@ class GarbageCollector:
             with suppress(FileNotFoundError):
                 os.utime(path, (self.clock(), self.clock()), follow_symlinks=False)
         except OSError as error:
-            _log.warning("cannot mark garbage", path=str(path), error=str(error))
+            _log.warning("cannot schedule a sandbox for removal", path=str(path), error=str(error))
         self.schedule(path)
 
     def schedule(self, path: Path) -> None:
@@ -74,7 +74,7 @@ class GarbageCollector:
             self._garbage[path] = os.lstat(path).st_mtime
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
-                _log.warning("cannot look at garbage", path=str(path), error=str(error))
+                _log.warning("cannot read the age of a sandbox", path=str(path), error=str(error))
             self._garbage.pop(path, None)
         self.counts.pending = len(self._garbage)
 
@@ -105,7 +105,7 @@ class GarbageCollector:
                 removed.append(path)
             else:
                 self.counts.failed += 1
-                _log.warning("cannot remove garbage", path=str(path), error=str(error))
+                _log.warning("cannot remove a sandbox", path=str(path), error=str(error))
             self._garbage.pop(path, None)
             self.counts.pending = len(self._garbage)
         return removed

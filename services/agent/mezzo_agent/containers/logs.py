@@ -56,9 +56,9 @@ class LogLimit:
 
     def __post_init__(self) -> None:
         if self.bytes_max < os.sysconf("SC_PAGE_SIZE"):
-            raise ValueError(f"a log file of at most {self.bytes_max} bytes is smaller than a page")
+            raise ValueError(f"maximum size of a log file must be at least one page, not {self.bytes_max} bytes")
         if self.files_max < 0:
-            raise ValueError("the number of rotated log files is negative")
+            raise ValueError("maximum number of rotated log files must not be negative")
 
 
 def rotate(sandbox: Path, name: str, limit: LogLimit, quiet: Callable[[], AbstractContextManager[None]]) -> int:
@@ -230,7 +230,7 @@ class LogRotation:
                 try:
                     self._check_file(sandbox, name, limit, monitor)
                 except Exception:  # noqa: BLE001  the others are still to be looked at
-                    _log.exception("log rotation failed in an unforeseen way", sandbox=str(sandbox), name=name)
+                    _log.exception("log rotation failed with an unexpected error", sandbox=str(sandbox), name=name)
 
     def _check_file(self, sandbox: Path, name: str, limit: LogLimit, monitor: ProcessId) -> None:
         try:

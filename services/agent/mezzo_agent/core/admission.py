@@ -251,23 +251,23 @@ def check(info: mesos.TaskInfo, executor: mesos.ExecutorInfo | None) -> None:
         _check_container(executor.container, "executor.container")
     if executor is None or executor.type == mesos.ExecutorInfo.DEFAULT:
         if not info.HasField("command"):
-            raise InvalidRequest("task.command", "expected to be set, as there is no executor of the framework's own")
+            raise InvalidRequest("task.command", "is required for a task without a custom executor")
         if executor is not None and executor.HasField("command"):
-            raise InvalidRequest("executor.command", "expected not to be set for an executor of type DEFAULT")
+            raise InvalidRequest("executor.command", "must not be set for an executor of type DEFAULT")
     elif not executor.HasField("command"):
-        raise InvalidRequest("executor.command", "expected to be set for an executor of type CUSTOM")
+        raise InvalidRequest("executor.command", "is required for an executor of type CUSTOM")
 
 
 def _check_container(container: mesos.ContainerInfo, field: str) -> None:
     """A task that asks for an image or a volume must not run without it. Raises `InvalidRequest`."""
     check_container(container, field)
     if container.type == mesos.ContainerInfo.DOCKER:
-        raise InvalidRequest(f"{field}.type", "this agent has no containerizer for DOCKER")
+        raise InvalidRequest(f"{field}.type", "DOCKER is not supported: the agent has the POSIX containerizer alone")
     if container.mesos.HasField("image"):
-        raise InvalidRequest(f"{field}.mesos.image", "this agent runs no images")
-    for name in ("volumes", "network_infos"):
+        raise InvalidRequest(f"{field}.mesos.image", "container images are not supported by the POSIX containerizer")
+    for name, what in (("volumes", "container volumes"), ("network_infos", "container networks")):
         if getattr(container, name):
-            raise InvalidRequest(f"{field}.{name}", f"this agent's containerizer has no {name.partition('_')[0]}")
+            raise InvalidRequest(f"{field}.{name}", f"{what} are not supported by the POSIX containerizer")
 
 
 def command_executor(state: AgentState, framework: Framework, info: mesos.TaskInfo, container_id: str) -> Executor:

@@ -113,4 +113,4 @@ def check_secrets(command: mesos.CommandInfo, field: str) -> None:
     for number, each in enumerate(command.environment.variables):
         if each.type == each.SECRET and each.secret.type != mesos.Secret.VALUE:
             where = f"{field}.environment.variables[{number}].secret"
-            raise InvalidRequest(where, "no resolver for secrets by reference is configured")
+            raise InvalidRequest(where, "secrets by reference are not supported: the agent has no resolver for them")

@@ -25,10 +25,10 @@ def check(call: executor_api.Call) -> None:
     check_well_formed(call)
     limits.check_call(call)
     if not call.HasField("type") or call.type == _Call.UNKNOWN:
-        raise InvalidRequest("type", "expected a call of the executor API")
+        raise InvalidRequest("type", "missing or unknown")
     member = _MEMBER.get(call.type)
     if member is not None and not call.HasField(member):  # type: ignore[arg-type]
-        raise InvalidRequest(member, f"expected to be set in a call of type {_Call.Type.Name(call.type)}")
+        raise InvalidRequest(member, f"is required for a call of type {_Call.Type.Name(call.type)}")
     if call.type == _Call.UPDATE:
         _check_status(call, call.update.status, "update.status")
     for number, update in enumerate(call.subscribe.unacknowledged_updates):
@@ -37,30 +37,33 @@ def check(call: executor_api.Call) -> None:
 
 def _check_status(call: executor_api.Call, status: mesos.TaskStatus, field: str) -> None:
     if len(status.uuid) != UUID_BYTES:
-        raise InvalidRequest(f"{field}.uuid", f"expected {UUID_BYTES} bytes, found {len(status.uuid)}")
+        raise InvalidRequest(f"{field}.uuid", f"must have {UUID_BYTES} bytes, not {len(status.uuid)}")
     if status.HasField("executor_id") and status.executor_id.value != call.executor_id.value:
         raise InvalidRequest(
-            f"{field}.executor_id", f"'{status.executor_id.value}' is not the caller, '{call.executor_id.value}'"
+            f"{field}.executor_id",
+            f"must be the calling executor '{call.executor_id.value}', not '{status.executor_id.value}'",
         )
     if status.HasField("source") and status.source != mesos.TaskStatus.SOURCE_EXECUTOR:
-        raise InvalidRequest(f"{field}.source", "expected SOURCE_EXECUTOR")
+        raise InvalidRequest(f"{field}.source", "must be SOURCE_EXECUTOR")
     if status.state == mesos.TASK_STAGING:
-        raise InvalidRequest(f"{field}.state", "TASK_STAGING is not for an executor to say")
+        raise InvalidRequest(f"{field}.state", "must not be TASK_STAGING")
 
 
 def identify(state: AgentState, call: executor_api.Call, token: str | None) -> Executor:
     """The executor that calls. Raises `InvalidRequest` where there is none, `Unauthorized` for a wrong token."""
     framework = state.frameworks.get(call.framework_id.value)
     if framework is None:
-        raise InvalidRequest("framework_id", f"no framework '{call.framework_id.value}' on this agent")
+        raise InvalidRequest("framework_id", f"unknown framework '{call.framework_id.value}'")
     executor = framework.executors.get(call.executor_id.value)
     if executor is None or executor.kind is not ExecutorKind.CUSTOM or executor.state is ExecutorState.TERMINATED:
-        raise InvalidRequest("executor_id", f"no executor '{call.executor_id.value}' of this framework on this agent")
+        raise InvalidRequest(
+            "executor_id", f"unknown executor '{call.executor_id.value}' of framework '{framework.id}'"
+        )
     if token is None:
         if state.settings.authenticate_executors:
-            raise Unauthorized("the executor's own token is required: MESOS_EXECUTOR_AUTHENTICATION_TOKEN")
+            raise Unauthorized("the token in MESOS_EXECUTOR_AUTHENTICATION_TOKEN is required")
     elif not hmac.compare_digest(token.encode(), executor.token.encode()):
-        raise Unauthorized(f"the token is not that of executor '{executor.id}'")
+        raise Unauthorized(f"invalid token for executor '{executor.id}'")
     return executor
 
 
@@ -75,10 +78,10 @@ def check_update(state: AgentState, executor: Executor, status: mesos.TaskStatus
         raise refusal(f"executor '{executor.id}' is not subscribed")
     agent_id = status.agent_id.value
     if agent_id and agent_id != state.agent_id:
-        raise InvalidRequest("update.status.agent_id", f"'{agent_id}' is not this agent, '{state.agent_id}'")
+        raise InvalidRequest("update.status.agent_id", f"must be this agent '{state.agent_id}', not '{agent_id}'")
     task_id = status.task_id.value
     task = state.task(executor.framework_id, task_id)
     if task is not None and task.executor is not executor:
-        raise Forbidden(f"update.status.task_id: task '{task_id}' is not one of executor '{executor.id}'")
+        raise Forbidden(f"update.status.task_id: task '{task_id}' belongs to another executor")
     if task is None and all(ended.id != task_id for ended in executor.completed_tasks):
-        raise InvalidRequest("update.status.task_id", f"executor '{executor.id}' has no task '{task_id}'")
+        raise InvalidRequest("update.status.task_id", f"unknown task '{task_id}' of executor '{executor.id}'")

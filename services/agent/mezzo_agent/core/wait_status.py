@@ -13,7 +13,7 @@ def succeeded(wait_status: int | None) -> bool:
 def describe(wait_status: int | None) -> str:
     """The end of a sentence: "exited with status 3", "terminated with signal Terminated"."""
     if wait_status is None:
-        return "ended, and its exit status is not known"
+        return "ended with an unknown exit status"
     if os.WIFEXITED(wait_status):
         return f"exited with status {os.WEXITSTATUS(wait_status)}"
     number = os.WTERMSIG(wait_status)

@@ -169,7 +169,7 @@ def _path_of(name: str) -> tuple[str, ...]:
 
 
 def _unfit(name: str) -> ArchiveError:
-    return ArchiveError(f"'{shown(name)}' is a device node, a FIFO, or of a kind that has no place in a sandbox")
+    return ArchiveError(f"'{shown(name)}' is a device node, a FIFO, or of another kind that is refused")
 
 
 def _file_mode(mode: int) -> int:

@@ -59,12 +59,12 @@ class Source:
 def locate(uri: str, frameworks_home: Path | None) -> Source:
     """Raises FetchError for a URI that nothing here can follow."""
     if "\0" in (unquote(uri) if uri.startswith("file:") else uri):
-        raise FetchError(uri, "it has a null character")
+        raise FetchError(uri, "must not contain a null character")
     if "://" not in uri:
         path = Path(uri)
         if not path.is_absolute():
             if frameworks_home is None:
-                raise FetchError(uri, "it is a relative path, and --frameworks_home is not set")
+                raise FetchError(uri, "relative path, and --frameworks_home is not set")
             path = frameworks_home / path
         return Source(file=path)
     try:
@@ -73,13 +73,13 @@ def locate(uri: str, frameworks_home: Path | None) -> Source:
         raise FetchError(uri, str(error)) from None
     if parts.scheme in ("http", "https"):
         if not parts.hostname:
-            raise FetchError(uri, "it names no host")
+            raise FetchError(uri, "host name is required")
         return Source(url=uri)
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost"):
-            raise FetchError(uri, f"files of the host '{parts.netloc}' cannot be read from here")
+            raise FetchError(uri, f"host of a file URI must be empty or localhost, not '{parts.netloc}'")
         return Source(file=Path(unquote(uri.removeprefix("file://").removeprefix(parts.netloc))))
-    raise FetchError(uri, f"the scheme '{parts.scheme}' is not known here; http, https and file are")
+    raise FetchError(uri, f"unknown scheme '{parts.scheme}'; supported are http, https and file")
 
 
 def name_of(uri: str) -> str:
@@ -93,11 +93,9 @@ def name_of(uri: str) -> str:
     if uri.startswith("file://"):
         name = unquote(name)
     if name in ("", ".", "..") or ("://" in uri and not slash):
-        raise FetchError(uri, "its path names no file")
+        raise FetchError(uri, "path has no file name")
     if len(os.fsencode(name)) > NAME_BYTES_MAX:
-        raise FetchError(
-            uri, f"what follows its last slash is no name for a file: it has more than {NAME_BYTES_MAX} bytes"
-        )
+        raise FetchError(uri, f"file name has more than {NAME_BYTES_MAX} bytes")
     return name
 
 
@@ -157,7 +155,7 @@ class Fetcher:
     ) -> None:
         source = locate(uri.value.lstrip(), self._frameworks_home)
         if uri.output_file.startswith("/"):
-            raise FetchError(uri.value, f"its output_file '{uri.output_file}' is an absolute path")
+            raise FetchError(uri.value, f"output_file must be a relative path, not '{uri.output_file}'")
         target = uri.output_file or name_of(uri.value)
         delivery = _Delivery(sandbox, parts_of(target), uri.executable, uri.extract)
 
@@ -169,7 +167,7 @@ class Fetcher:
                 try:
                     return await self._transfer(source, worker, file.fileno(), expected)
                 except TooLarge:
-                    raise CacheBypass("it is larger than was announced") from None
+                    raise CacheBypass("content is larger than announced") from None
 
         if uri.cache:
             try:
@@ -328,12 +326,12 @@ def _note(sandbox: Path, line: str) -> None:
 
 def _reason(error: Exception, stall_timeout_secs: float) -> str:
     if isinstance(error, TimeoutError):
-        return f"nothing has come for {stall_timeout_secs:g} seconds"
+        return f"no data received for {stall_timeout_secs:g} seconds"
     if isinstance(error, OSError) and error.strerror and not isinstance(error, aiohttp.ClientError):
         return f"{error.strerror}: '{error.filename}'" if error.filename else error.strerror
     if isinstance(error, aiohttp.TooManyRedirects):
         last = error.history[-1].headers.get("Location", "")
-        return f"it was redirected {len(error.history)} times, {REDIRECTS_MAX} at most are followed: to '{shown(last)}'"
+        return f"redirected {len(error.history)} times (the maximum is {REDIRECTS_MAX}), last to '{shown(last)}'"
     if isinstance(error, aiohttp.NonHttpUrlClientError):
-        return f"it was redirected to '{shown(str(error))}', which is not HTTP"
+        return f"redirected to '{shown(str(error))}', which is not HTTP"
     return str(error) or type(error).__name__

@@ -82,7 +82,7 @@ class FetcherCache:
 
     async def _fill(self, entry: _Entry, expected: int | None, download: Callable[[Path, int], Awaitable[int]]) -> None:
         if expected is None:
-            raise CacheBypass("its size is not known beforehand")
+            raise CacheBypass("size is unknown before the download")
         self._make_room(expected)
         entry.bytes = expected  # reserved while it is under way
         try:
@@ -99,9 +99,9 @@ class FetcherCache:
         surplus = len(self._entries) - self._entries_max
         idle = [(key, entry.bytes) for key, entry in self._entries.items() if entry.users == 0]
         if missing > sum(size for _, size in idle):
-            raise CacheBypass(f"{wanted} bytes do not fit into the cache of {self._bytes_max} bytes")
+            raise CacheBypass(f"{wanted} bytes exceed the free space of the cache of {self._bytes_max} bytes")
         if surplus > len(idle):
-            raise CacheBypass(f"the cache has {self._entries_max} files that are in use")
+            raise CacheBypass(f"the cache is full: {self._entries_max} files are in use")
         for key, size in idle:
             if missing <= 0 and surplus <= 0:
                 return

@@ -68,7 +68,7 @@ class Unpacker:
                 async with asyncio.timeout(limits.seconds_max):
                     code, report = await _run(order, archive)
             except TimeoutError:
-                raise ArchiveError(f"the archive was not unpacked within {limits.seconds_max:g} seconds") from None
+                raise ArchiveError(f"timed out unpacking the archive after {limits.seconds_max:g} seconds") from None
         if code:
             raise ArchiveError(_complaint(code, report))
 
@@ -114,7 +114,7 @@ def _complaint(code: int, report: str) -> str:
         return report
     if code == -signal.SIGPROF:
         return "the archive takes too much memory or time to be read: nothing came of it any more"
-    _log.error("an archive's unpacker failed", exit_code=code, output=report)
+    _log.error("unpacking an archive failed", exit_code=code, output=report)
     if code < 0:
-        return f"unpacking the archive was ended by {signal.Signals(-code).name}"
-    return f"unpacking the archive failed with status {code}"
+        return f"the unpacker was killed by {signal.Signals(-code).name}"
+    return f"the unpacker exited with status {code}"

@@ -76,5 +76,5 @@ def bearer_token(header: str | None) -> str | None:
         return None
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthorized("Authorization: expected 'Bearer <token>'")
+        raise Unauthorized("Authorization: must be 'Bearer <token>'")
     return token.strip()

@@ -35,7 +35,7 @@ class Logs:
         position, length = whole_number(request, "position") or 0, whole_number(request, "length")
         for name, number in (("position", position), ("length", length)):
             if number is not None and number < 0:
-                raise InvalidRequest(name, f"{number} is negative")
+                raise InvalidRequest(name, f"must not be negative: {number}")
         wanted = READ_BYTES_MAX if length is None else min(length, READ_BYTES_MAX)
         try:
             part = await asyncio.to_thread(

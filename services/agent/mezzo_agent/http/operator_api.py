@@ -46,7 +46,7 @@ async def _call_of(request: web.Request) -> agent_api.Call:
     call = await read_first_record(request, agent_api.Call)
     if call.type in _Call.Type.values() and call.type not in (_Call.UNKNOWN, _Call.ATTACH_CONTAINER_INPUT):
         name = _Call.Type.Name(call.type)
-        raise web.HTTPUnsupportedMediaType(text=f"Content-Type: a {name} call is not a stream of records")
+        raise web.HTTPUnsupportedMediaType(text=f"Content-Type: recordio is not supported for a call of type {name}")
     return call
 
 
@@ -83,10 +83,10 @@ class OperatorApi:
     async def post(self, request: web.Request) -> web.StreamResponse:
         call = await _call_of(request)
         if not call.HasField("type") or call.type == _Call.UNKNOWN:
-            raise InvalidRequest("type", "expected a call of the agent's operator API")
+            raise InvalidRequest("type", "missing or unknown")
         member = _MEMBER.get(call.type)
         if member is not None and not call.HasField(member):  # type: ignore[arg-type]
-            raise InvalidRequest(member, f"expected to be set in a call of type {_Call.Type.Name(call.type)}")
+            raise InvalidRequest(member, f"is required for a call of type {_Call.Type.Name(call.type)}")
         answer = self._answers.get(call.type)
         if answer is None:
             raise Unimplemented(f"type: {_Call.Type.Name(call.type)} is not supported by this agent")

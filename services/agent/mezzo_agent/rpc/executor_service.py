@@ -32,7 +32,7 @@ class ExecutorService(service.ExecutorServicer):
         context: grpc.aio.ServicerContext[messages.SubscribeRequest, messages.SubscribeResponse],
     ) -> AsyncIterator[messages.SubscribeResponse]:
         if request.call.type != executor_api.Call.SUBSCRIBE:
-            raise InvalidRequest("call.type", "expected SUBSCRIBE")
+            raise InvalidRequest("call.type", "must be SUBSCRIBE")
         runtime = self._gate.runtime()
         name, outbox = runtime.streams.open()
         heartbeats: asyncio.Task[None] | None = None
@@ -55,7 +55,7 @@ class ExecutorService(service.ExecutorServicer):
         context: grpc.aio.ServicerContext[messages.CallRequest, messages.CallResponse],
     ) -> messages.CallResponse:
         if request.call.type == executor_api.Call.SUBSCRIBE:
-            raise InvalidRequest("call.type", "SUBSCRIBE is a method of its own")
+            raise InvalidRequest("call.type", "SUBSCRIBE is not allowed here: use the method Subscribe")
         await self._gate.runtime().turns.request(ExecutorCalled(request.call, _token(context)))
         return messages.CallResponse()
 

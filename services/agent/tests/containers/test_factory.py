@@ -22,7 +22,7 @@ def test_isolation_takes_the_names_that_mesos_has(flag: str, names: set[str]) ->
 
 
 def test_an_isolation_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(UnknownIsolation, match="'cgroups/cpu' is not known here"):
+    with pytest.raises(UnknownIsolation, match="unknown isolator 'cgroups/cpu'"):
         create(ContainerizerConfig(work_dir=tmp_path, runtime_dir=tmp_path, isolation="posix/cpu,cgroups/cpu"))
 
 

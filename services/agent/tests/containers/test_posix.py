@@ -192,7 +192,7 @@ async def test_an_empty_command_is_refused(containers: PosixContainerizer, confi
 
 @as_root
 async def test_an_unknown_user_is_a_launch_error(containers: PosixContainerizer, configure: Configure) -> None:
-    with pytest.raises(LaunchError, match="no user 'nobody-at-all'"):
+    with pytest.raises(LaunchError, match="unknown user 'nobody-at-all'"):
         await containers.launch(configure("true", user="nobody-at-all"))
 
 

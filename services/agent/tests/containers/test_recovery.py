@@ -337,7 +337,7 @@ async def test_after_a_restart_of_the_machine_no_pid_is_believed(
         assert found["ended"].termination == Termination(4 << 8)
         assert found["running"].termination is not None
         assert found["running"].termination.wait_status is None
-        assert "restarted" in found["running"].termination.message
+        assert "rebooted" in found["running"].termination.message
         assert running.task.exists()  # for all that the agent knows it is somebody else's
     finally:
         running.monitor.signal(signal.SIGTERM)

@@ -7,7 +7,7 @@ import pwd
 
 import pytest
 
-from mezzo_agent.containers.users import UID_MAX, Credentials, UnknownUser
+from mezzo_agent.adapters.users import UID_MAX, Credentials, UnknownUser
 
 
 def test_a_name_has_the_groups_of_the_group_database() -> None:
@@ -29,5 +29,5 @@ def test_a_number_that_is_nobodys_is_a_user_alone_in_its_group() -> None:
     "name", ["", "nobody-at-all", "-1", "4.5", str(UID_MAX + 1), "٣", "9" * 5000], ids=lambda name: name[:15]
 )
 def test_what_is_no_user_is_refused_by_its_name(name: str) -> None:
-    with pytest.raises(UnknownUser, match="there is no user"):
+    with pytest.raises(UnknownUser, match="unknown user"):
         Credentials.of(name)
