@@ -7,6 +7,10 @@
 
 The file is only ever appended to, and replaced as a whole by a shorter one that leads to the same state. What stands in
 it is told in journal_format.py.
+
+Every commit is written before it returns, so that no death of the process loses it, and nearly every one is synced, so
+that no death of the machine does. Acknowledgements alone are synced with the commit that follows: should the machine
+lose one, the update is sent, and acknowledged, once more.
 """
 
 from __future__ import annotations
@@ -31,6 +35,12 @@ from mezzo_chassis.log import get_logger
 
 REWRITE_BYTES_MIN = 8 << 20
 """The journal is not rewritten before it has grown by this much, and by as much again as its last rewriting had."""
+ROOM_BYTES = 256 << 10
+"""How much the file grows at a time, in zeros: appends overwrite them."""
+UNSYNCED_RECORDS_MAX = 64
+"""How many records wait for a commit that is synced; with one more they are synced themselves."""
+_MAY_WAIT = ("acknowledgement", "executor_removed", "framework_removed")
+"""What is only ever the end of something: if it is lost, that ends again."""
 COPIES_MAX = 5
 """How many torn or damaged files are kept; the oldest go first."""
 _COPY = re.compile(r"journal\.\d+-(torn|damaged)(-\d+)?")
@@ -43,7 +53,7 @@ class DamagedJournal(Exception):
 
 
 class Journal:
-    """Appends batches and syncs each once, in one thread; never two things at a time."""
+    """Appends batches and syncs each at most once, in one thread; never two things at a time."""
 
     def __init__(self, meta: Path) -> None:
         self._meta = meta
@@ -52,7 +62,11 @@ class Journal:
         self._lock = -1
         self._number = 0
         self._salt = b""
+        # Up to here it is synced; the unsynced records are written behind it, and again with the next commit.
         self._good_bytes = 0
+        self._unsynced: list[CheckpointRecord] = []
+        # The file's length, zeros included.
+        self._file_bytes = 0
         self._base_bytes = 0
         # An append failed, and what it wrote is still there.
         self._unclean = False
@@ -112,8 +126,10 @@ class Journal:
             self._create(contents.records)
         else:
             self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            os.fdatasync(self._file)  # an earlier process may not have come to that
             self._salt = contents.salt
             self._good_bytes = self._base_bytes = contents.good_bytes
+            self._file_bytes = os.fstat(self._file).st_size
         for _, old in found[:-1]:
             old.unlink()
         return contents.records, damage
@@ -145,34 +161,84 @@ class Journal:
         """Return when they are on the disk, all of them. Raises OSError, and then none of them is."""
         for record in records:
             trace.hop("decided", record)
-        bodies = list(journal_format.appends(records))
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._append, bodies)
+        frames = self._frames(records)
+        if self._may_wait(records, frames):
+            self._write(frames)
+            self._unsynced += records
+        else:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._append, frames)
         for record in records:
             trace.hop("on disk", record)
+
+    def _frames(self, records: Sequence[CheckpointRecord]) -> list[bytes]:
+        """What is to be written behind the synced part: it includes what is written there and not synced."""
+        frames: list[bytes] = []
+        position = self._good_bytes
+        for body in journal_format.appends([*self._unsynced, *records]):
+            frames.append(journal_format.frame(body, self._salt, position))
+            position += len(frames[-1])
+        return frames
+
+    def _may_wait(self, records: Sequence[CheckpointRecord], frames: Sequence[bytes]) -> bool:
+        """Whether a commit need not be synced by itself, and is quickly written into the room that there is."""
+        return (
+            not self._unclean
+            and len(frames) == 1
+            and self._good_bytes + len(frames[0]) <= self._file_bytes
+            and len(self._unsynced) + len(records) <= UNSYNCED_RECORDS_MAX
+            and all(record.WhichOneof("record") in _MAY_WAIT for record in records)
+        )
 
     async def rewrite(self, records: Iterable[CheckpointRecord]) -> None:
         """Replace the whole by a shorter journal. Raises OSError, and then the old one stays."""
         snapshot = list(records)
         await asyncio.get_running_loop().run_in_executor(self._thread, self._create, snapshot)
 
-    def _append(self, bodies: Iterable[bytes]) -> None:
+    def _append(self, frames: Sequence[bytes]) -> None:
+        self._make_room(sum(map(len, frames)))
+        self._write(frames, sync=True)
+        self._good_bytes += sum(map(len, frames))
+        self._file_bytes = max(self._file_bytes, self._good_bytes)
+        self._unsynced.clear()
+
+    def _make_room(self, length: int) -> None:
+        """Lengthen the file by zeros, if it has not got so much room and the disk has."""
+        wanted = self._good_bytes + length
+        if wanted <= self._file_bytes:
+            return
+        zeros = bytes(wanted + ROOM_BYTES - self._file_bytes)
+        try:
+            _write_all(self._file, zeros, self._file_bytes)
+            os.fsync(self._file)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._file, self._file_bytes)
+        else:
+            self._file_bytes += len(zeros)
+
+    def _write(self, frames: Sequence[bytes], *, sync: bool = False) -> None:
+        """Write behind the synced part. Raises OSError, and then nothing stands there."""
         if self._unclean:
-            os.ftruncate(self._file, self._good_bytes)
+            self._cut()
         self._unclean = True  # half a frame in the middle would be damage
         position = self._good_bytes
         try:
-            for body in bodies:
-                frame = journal_format.frame(body, self._salt, position)
+            for frame in frames:
                 _write_all(self._file, frame, position)
-                os.fdatasync(self._file)
+                if sync:
+                    os.fdatasync(self._file)
                 position += len(frame)
         except OSError:
             # At once: to start with a torn tail takes a new file, and on a full disk there is no room for that.
             with suppress(OSError):
-                os.ftruncate(self._file, self._good_bytes)
+                self._cut()
             raise
-        self._good_bytes = position
         self._unclean = False
+
+    def _cut(self) -> None:
+        """Remove what stands behind the synced part. Raises OSError."""
+        os.ftruncate(self._file, self._good_bytes)
+        self._file_bytes = self._good_bytes
 
     def _create(self, records: Iterable[CheckpointRecord]) -> None:
         """Start the next file: it counts from the moment it has its name."""
@@ -195,15 +261,20 @@ class Journal:
         (self._meta / f"journal.{self._number}").unlink(missing_ok=True)
         self._file, self._salt, self._unclean = file, salt, False
         self._number += 1
-        self._good_bytes = self._base_bytes = len(data)
+        self._good_bytes = self._file_bytes = self._base_bytes = len(data)
+        self._unsynced.clear()
 
     async def forget(self) -> None:
         """Begin again from nothing: the agent is no longer who it was."""
         await self.rewrite([])
 
     def close(self) -> None:
-        """Give the folder free. What was committed is on the disk already."""
+        """Give the folder free, and the room that was not needed."""
         self._thread.shutdown(wait=True)
+        if self._file >= 0:
+            with suppress(OSError):  # what has to be on the disk is
+                os.ftruncate(self._file, self._good_bytes + sum(map(len, self._frames(()))))
+                os.fdatasync(self._file)
         for descriptor in (self._file, self._lock):
             if descriptor >= 0:
                 os.close(descriptor)

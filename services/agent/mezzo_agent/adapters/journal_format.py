@@ -8,6 +8,9 @@ Numbers are little endian, checksums CRC-32. The checksum of a head covers the f
 length: no bytes of a record, of another file or of another place can be taken for a frame, whoever wrote the record.
 `base` is how many bytes of frames the file was born with, synced before it had its name.
 
+Zeros to the end of the file are room for frames to come: a frame that overwrites them is synced without a word to the
+file system's own journal, for which everything else that makes and removes files would have to wait.
+
 One frame is one append: written and synced as a whole, so a process or machine that dies meanwhile leaves less than all
 of it, or something else, at the very end of the file (a *torn tail*). Whatever is followed by a sound frame, lies in
 the base, or is longer than an append can be was on the disk once: it is *damage*.
@@ -154,8 +157,8 @@ def _frame_end(data: bytes, position: int, salt: bytes) -> int | None:
 
 
 def _rest(data: bytes, records: list[CheckpointRecord], position: int, salt: bytes, *, in_base: bool) -> Contents:
-    """What begins at `position` is no frame: the tail of the file, or damage."""
-    torn_bytes = len(data) - position
+    """What begins at `position` is no frame: room for the next, the tail of the file, or damage."""
+    torn_bytes = len(data[position:].rstrip(b"\0"))
     damage = ""
     if in_base:
         damage = f"the frame at byte {position} does not match its checksums"

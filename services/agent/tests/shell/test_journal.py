@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo.agent.v1.checkpoint_pb2 import CheckpointRecord, FrameworkRecord, TaskRecord
+from mezzo.agent.v1.checkpoint_pb2 import AcknowledgementRecord, CheckpointRecord, FrameworkRecord, TaskRecord
 from mezzo_agent.adapters import journal as module
 from mezzo_agent.adapters import journal_format
 from mezzo_agent.adapters.journal import COPIES_MAX, Journal
@@ -96,7 +96,7 @@ async def test_cut_anywhere_behind_its_head_loses_no_more_than_the_commit_that_w
         whole = 5 if length == len(data) else 2 if length >= first else 0
         good = {0: FILE_HEAD_BYTES, 2: first, 5: len(data)}[whole]
         assert (found.records, found.damage, found.good_bytes) == (RECORDS[:whole], "", good)
-        assert found.torn_bytes == length - good
+        assert found.torn_bytes == len(data[good:length].rstrip(b"\0"))
 
 
 async def test_file_without_its_whole_head_is_damaged(written):
@@ -127,16 +127,18 @@ async def test_goes_on_after_a_cut_and_keeps_what_was_cut_off(written, meta, cap
     assert reopen(meta) == ([*RECORDS[:2], record(9)], "")
 
 
-async def test_end_of_zeros_is_taken_for_torn_off(written, meta):
+async def test_end_of_zeros_is_room_for_more(written, meta):
     with written.open("ab") as file:
         file.write(bytes(100))
+    assert read(written.read_bytes()).torn_bytes == 0
     assert reopen(meta) == (RECORDS, "")
+    assert copies(meta) == {}
 
 
 async def test_more_than_one_append_can_be_is_not_torn_off(written, meta, monkeypatch):
     monkeypatch.setattr(journal_format, "APPEND_BYTES_MAX", 99)
     with written.open("ab") as file:
-        file.write(bytes(100))
+        file.write(b"x" * 100)
     with pytest.raises(StartupError, match=f"{written} is damaged: the 100 bytes .* more than a torn tail"):
         reopen(meta)
 
@@ -300,6 +302,155 @@ async def test_commit_larger_than_an_append_may_be_is_several(meta, monkeypatch)
     file = await write(meta, [records])
     assert file.read_bytes().count(journal_format.MARK) > 1
     assert reopen(meta) == (records, "")
+
+
+# --- room, and what is synced
+
+
+ACKNOWLEDGED = [
+    CheckpointRecord(acknowledgement=AcknowledgementRecord(task_id=mesos.TaskID(value="t"), uuid=bytes([number])))
+    for number in range(200)
+]
+
+
+class Disk:
+    """Counts what a journal asks of the disk: syncs of what it has written, and changes of the file's length."""
+
+    def __init__(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._file = file
+        self._bytes = file.stat().st_size
+        self.syncs = 0
+        self.lengths = [self._bytes]
+        for name in ("fdatasync", "fsync"):
+            monkeypatch.setattr(module.os, name, self._counting(getattr(os, name)))
+
+    def _counting(self, sync):
+        def counted(descriptor):
+            self.syncs += 1
+            sync(descriptor)
+            if self._file.stat().st_size != self.lengths[-1]:
+                self.lengths.append(self._file.stat().st_size)
+
+        return counted
+
+
+async def test_a_commit_is_synced_once_and_the_file_grows_seldom(written, meta, monkeypatch):
+    journal = Journal(meta)
+    journal.open(strict=True)
+    disk = Disk(written, monkeypatch)
+    records = [record(number, 1000) for number in range(100)]
+    for each in records:
+        await journal.commit([each])
+    assert len(disk.lengths) == 2
+    assert disk.syncs == 100 + 1
+    monkeypatch.undo()
+    journal.close()
+    assert reopen(meta) == ([*RECORDS, *records], "")
+
+
+async def test_room_that_is_left_is_given_back(written, meta):
+    before = written.stat().st_size
+    journal = Journal(meta)
+    journal.open(strict=True)
+    await journal.commit([record(9)])
+    assert written.stat().st_size > before + module.ROOM_BYTES
+    journal.close()
+    assert before < written.stat().st_size < before + 1000
+
+
+async def test_a_full_disk_without_room_for_more_takes_what_fits(written, meta, monkeypatch):
+    journal = Journal(meta)
+    journal.open(strict=True)
+    real = os.pwrite
+
+    def nearly_full(descriptor, data, position):
+        if len(data) > 1000:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, data, position)
+
+    monkeypatch.setattr(module.os, "pwrite", nearly_full)
+    await journal.commit([record(9)])
+    journal.close()
+    assert reopen(meta) == ([*RECORDS, record(9)], "")
+
+
+async def test_acknowledgements_are_there_at_once_and_synced_with_what_follows(written, meta, monkeypatch):
+    journal = Journal(meta)
+    journal.open(strict=True)
+    await journal.commit([record(8)])
+    disk = Disk(written, monkeypatch)
+    for number, each in enumerate(ACKNOWLEDGED[:3], 1):
+        await journal.commit([each])
+        # As another process finds it when this one is killed now.
+        assert read(written.read_bytes()).records == [*RECORDS, record(8), *ACKNOWLEDGED[:number]]
+    assert disk.syncs == 0
+    await journal.commit([record(9)])
+    assert disk.syncs == 1
+    monkeypatch.undo()
+    journal.close()
+    assert reopen(meta) == ([*RECORDS, record(8), *ACKNOWLEDGED[:3], record(9)], "")
+
+
+async def test_acknowledgements_that_the_machine_loses_are_no_damage(written, meta):
+    journal = Journal(meta)
+    journal.open(strict=True)
+    await journal.commit([record(8)])
+    synced = written.read_bytes()
+    await journal.commit(ACKNOWLEDGED[:2])
+    await journal.commit([record(9)])
+    later = written.read_bytes()
+    journal.close()
+    changed = [position for position in range(len(later)) if later[position] != synced[position]]
+    # The machine dies before or while the last commit is synced: of its bytes some are on the disk.
+    for lost in range(changed[0], changed[-1]):
+        found = read(later[:lost] + synced[lost:])
+        assert (found.records, found.damage) == ([*RECORDS, record(8)], "")
+
+
+async def test_acknowledgements_do_not_wait_for_ever(written, meta, monkeypatch):
+    journal = Journal(meta)
+    journal.open(strict=True)
+    await journal.commit([record(8)])
+    disk = Disk(written, monkeypatch)
+    for each in ACKNOWLEDGED:
+        await journal.commit([each])
+    assert disk.syncs == len(ACKNOWLEDGED) // (module.UNSYNCED_RECORDS_MAX + 1)
+    monkeypatch.undo()
+    journal.close()
+    assert reopen(meta) == ([*RECORDS, record(8), *ACKNOWLEDGED], "")
+
+
+async def test_acknowledgements_are_in_the_next_commit_although_one_before_it_failed(written, meta, monkeypatch):
+    journal = Journal(meta)
+    journal.open(strict=True)
+    await journal.commit([record(8)])
+    await journal.commit(ACKNOWLEDGED[:1])
+
+    def fail(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module.os, "fdatasync", fail)
+        with pytest.raises(OSError, match="No space"):
+            await journal.commit([record(9)])
+    await journal.commit(ACKNOWLEDGED[1:2])
+    await journal.commit([record(9)])
+    journal.close()
+    assert reopen(meta) == ([*RECORDS, record(8), *ACKNOWLEDGED[:2], record(9)], "")
+
+
+async def test_what_is_said_of_other_things_is_synced_together_with_an_acknowledgement(written, meta, monkeypatch):
+    journal = Journal(meta)
+    journal.open(strict=True)
+    await journal.commit([record(8)])
+    disk = Disk(written, monkeypatch)
+    await journal.commit([ACKNOWLEDGED[0], record(9)])
+    assert disk.syncs == 1
+    monkeypatch.undo()
+    journal.close()
+
+
+# --- another file
 
 
 async def test_rewritten_journal_replaces_the_old_one_and_goes_on(written, meta):
