@@ -364,7 +364,40 @@ def test_something_else_that_answers_is_told_in_one_line(words: tuple[str, ...],
 def test_what_the_cluster_refuses_is_told_in_its_words(mezzo: MezzoCommand) -> None:
     ended = mezzo("run", "--role", "two words", "--", "true")
     assert (ended.code, ended.stdout) == (125, "")
-    assert_one_line(ended.stderr, "two words")
+    assert ended.stderr.startswith("mezzo: --role: 'two words' has white space")
+    assert_one_line(ended.stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("run", "--uri", "", "--", "true"), "mezzo: TASK_ERROR: --uri: "),
+        (
+            ("run", "--name", "x" * 300, "--", "true"),
+            "mezzo: TASK_ERROR: --name: has 309 bytes",
+        ),
+        (("weights", "set", "", "1"), "mezzo: role: '' is empty"),
+        (("quota", "remove", "nobodys"), "mezzo: role 'nobodys' has no quota"),
+        (("quota", "set", "two words", "--limit", "cpus:1"), "mezzo: role: 'two words' has white space"),
+    ],
+    ids=lambda value: " ".join(value)[:20] if isinstance(value, tuple) else "",
+)
+def test_what_is_refused_is_called_what_was_typed_and_no_field_of_a_message(
+    words: tuple[str, ...], shown: str, mezzo: MezzoCommand
+) -> None:
+    ended = mezzo(*words)
+    assert ended.stderr.startswith(shown)
+    assert_one_line(ended.stderr)
+    assert not any(
+        path in ended.stderr for path in ("task_infos", "framework_info", "weight_infos", "configs", "_quota")
+    )
+
+
+@pytest.mark.parametrize("verb", ["kill", "logs"])
+def test_an_empty_id_is_nobodys(verb: str, mezzo: MezzoCommand, sleeper: dict[str, Any]) -> None:
+    ended = mezzo(verb, "")
+    assert (ended.code, ended.stderr) == (EXIT_NOT_FOUND, "mezzo: no task has an empty id\n")
+    assert state_of(mezzo, sleeper["id"]) == "TASK_RUNNING"
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,12 @@ def test_a_gateway_that_hangs_is_given_up_soon(words: tuple[str, ...], monkeypat
     )
 
 
+@pytest.mark.parametrize("words", [("run", "--name"), ("weights", "set"), ("why",), ("tasks", "-f")], ids=" ".join)
+def test_words_that_are_no_text_are_refused_in_one_line(words: tuple[str, ...]) -> None:
+    ended = subprocess.run([MEZZO, *words, b"caf\xe9"], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", "mezzo: not UTF-8: b'caf\\xe9'\n")
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_explains_itself(verb: str, mezzo: MezzoCommand) -> None:
     told = mezzo.output(verb, "--help")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import pytest
+import typer
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
 from mezzo.cli.errors import ApiError
 from mezzo.cli.job import Job, Wanted, _ask_after, _framework, _handle, _report_waiting, exit_code, killed
 from mezzo.errors import Unavailable
+from mezzo.resources import parse
 
 WANTED = Wanted(["true"], 2.0, 64.0, "ports:[31000-31001]", "job", "web", [], [], "", shell=False)
 RECONCILED = mesos.TaskStatus.REASON_RECONCILIATION
@@ -209,3 +213,25 @@ def test_the_exit_code_is_that_of_the_command_and_a_kill_is_never_silent(
 ) -> None:
     assert exit_code(told) == code
     assert len(capsys.readouterr().err.splitlines()) == lines
+
+
+@pytest.mark.parametrize(
+    ("cpus", "resources", "option", "shown"),
+    [
+        (math.nan, "", "--cpus", "nan is not a number"),
+        (-1.0, "", "--cpus", "-1 is negative"),
+        (1.0, "disk:1e400", "--resources", "inf is not a number"),
+        (1.0, "foo", "--resources", "foo: expected name:value"),
+        (1.0, "cpus:{a}", "--resources", "cpus: is of one type here and of another there"),
+        (1.0, '[{"type": "SCALAR"}]', "--resources", "name: is required"),
+    ],
+)
+def test_resources_that_are_none_are_told_by_their_option(cpus: float, resources: str, option: str, shown: str) -> None:
+    with pytest.raises(typer.BadParameter) as refused:
+        Job.of(replace(WANTED, cpus=cpus, resources=resources))
+    assert (refused.value.param_hint, refused.value.message) == (option, shown)
+
+
+def test_resources_may_be_json_too() -> None:
+    wanted = replace(WANTED, resources='[{"name": "disk", "type": "SCALAR", "scalar": {"value": 8}}]')
+    assert Job.of(wanted).launch.needed == parse(f"cpus:{WANTED.cpus};mem:{WANTED.mem};disk:8")

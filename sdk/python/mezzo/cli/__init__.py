@@ -5,6 +5,7 @@ This module imports nothing that may be missing; `mezzo.cli.app` lists the verbs
 
 from __future__ import annotations
 
+import os
 import sys
 
 from mezzo.cli import exit_codes
@@ -14,6 +15,10 @@ LIBRARIES = ("grpc_health", "psutil", "rich", "typer")
 
 def main() -> None:
     """Run the command; where a library of it is not installed, say what to install, and end with 127."""
+    for word in sys.argv[1:]:
+        if any("\ud800" <= character <= "\udfff" for character in word):
+            print(f"mezzo: not UTF-8: {os.fsencode(word)!r}", file=sys.stderr)
+            raise SystemExit(exit_codes.USAGE)
     try:
         from mezzo.cli.app import app
 

@@ -20,6 +20,7 @@ import typer
 from mezzo.answers import read_answer, read_refusal
 from mezzo.cli import exit_codes
 from mezzo.cli.errors import ApiError, exit_code_of, print_error
+from mezzo.cli.fields import without_path
 from mezzo.cli.output import ACTIVE_STATES
 from mezzo.cli.settings import Settings
 
@@ -135,6 +136,8 @@ class Api:
 
     async def find_task(self, name: str) -> dict[str, Any]:
         """The task of this id, or the one whose id begins with it; an active one before ended ones."""
+        if not name:
+            raise ApiError(HTTPStatus.NOT_FOUND, "no task has an empty id")
         found: list[dict[str, Any]] = [
             task for task in await self.rows("/tasks", "tasks", limit="-1") if task["id"].startswith(name)
         ]
@@ -156,12 +159,12 @@ async def _raise_for(response: aiohttp.ClientResponse) -> None:
 
 
 def _message_of(text: str) -> str:
-    """The message of an error, which Mezzo's own endpoints wrap in JSON."""
+    """The message of an error, which Mezzo's own endpoints wrap in JSON, without paths of fields."""
     try:
         error = orjson.loads(text)["error"]
-        return f"{error['field']}: {error['message']}" if error["field"] else str(error["message"])
+        return without_path(f"{error['field']}: {error['message']}" if error["field"] else str(error["message"]))
     except (ValueError, TypeError, KeyError):
-        return text
+        return without_path(text)
 
 
 @asynccontextmanager

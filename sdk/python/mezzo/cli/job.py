@@ -23,10 +23,11 @@ from mesos.v1.scheduler import scheduler_pb2 as v1
 from mezzo.cli import exit_codes
 from mezzo.cli.api import Api, connect, exit_on_failure
 from mezzo.cli.errors import ApiError, print_error, print_note
+from mezzo.cli.fields import without_path
 from mezzo.cli.logs import log_path
 from mezzo.cli.settings import Settings
 from mezzo.errors import Forbidden, InvalidRequest, MezzoError, Unavailable
-from mezzo.resources import ResourceError, from_thousandths, parse
+from mezzo.resources import ResourceError, Resources, from_thousandths, parse
 from mezzo.scheduler import HttpTransport, SchedulerClient
 from mezzo.scheduler.tracker import Launch, LaunchTracker, Received
 from mezzo.task_reasons import reason
@@ -49,6 +50,28 @@ SOURCES = {
     mesos.TaskStatus.SOURCE_MASTER: "the registry says",
     mesos.TaskStatus.SOURCE_AGENT: "its agent says",
     mesos.TaskStatus.SOURCE_EXECUTOR: "its executor says",
+}
+
+# What in the request each option becomes, by the end of its path.
+OPTIONS = {
+    "framework_info.roles": "--role",
+    "framework_info.user": "--user",
+    "command.user": "--user",
+    "command.uris.value": "--uri",
+    "command.environment": "--env",
+    "command.environment.variables": "--env",
+    "command.environment.variables.name": "--env",
+    "command.environment.variables.value": "--env",
+    "task_infos.name": "--name",
+    "task_id.value": "--name",
+    "command.value": "command",
+    "command.arguments": "command",
+    "resources": "--resources",
+    "resources.name": "--resources",
+    "resources.scalar": "--resources",
+    "resources.scalar.value": "--resources",
+    "resources.ranges": "--resources",
+    "resources.set": "--resources",
 }
 
 
@@ -82,10 +105,7 @@ class Job:
     @classmethod
     def of(cls, wanted: Wanted) -> Job:
         """Raises `typer.BadParameter` for resources or variables that are none."""
-        try:
-            needed = parse(f"cpus:{wanted.cpus};mem:{wanted.mem};{wanted.resources}")
-        except ResourceError as error:
-            raise typer.BadParameter(str(error)) from None
+        needed = _resources(wanted)
         called = wanted.name or next(iter(wanted.command[0].split()), "run")
         task = mesos.TaskInfo(name=called, agent_id=mesos.AgentID(value=""), resources=needed.messages())
         task.task_id.value = f"{(wanted.name or 'run').replace('/', '-')}-{uuid.uuid4().hex[:8]}"
@@ -108,6 +128,25 @@ class Job:
         return self.launch.end is not None
 
 
+def _resources(wanted: Wanted) -> Resources:
+    """Raises `typer.BadParameter` with the option that is wrong."""
+    cpus, mem = f"cpus:{wanted.cpus}", f"mem:{wanted.mem}"
+    is_json = wanted.resources.lstrip().startswith("[")
+    parsed = {
+        "--cpus": cpus,
+        "--mem": mem,
+        # As one text, in which no name is of two types.
+        "--resources": wanted.resources if is_json else f"{cpus};{mem};{wanted.resources}",
+    }
+    for option, text in parsed.items():
+        try:
+            parse(text)
+        except ResourceError as error:
+            shown = without_path(str(error)).removeprefix("resources: ")
+            raise typer.BadParameter(shown, param_hint=option) from None
+    return parse(f"{cpus};{mem}") + parse(wanted.resources) if is_json else parse(parsed["--resources"])
+
+
 def run(settings: Settings, wanted: Wanted) -> int:
     """Run it to its end; return its exit code, or `NOT_RUN` or `UNREACHABLE`."""
     job = Job.of(wanted)
@@ -116,7 +155,7 @@ def run(settings: Settings, wanted: Wanted) -> int:
         try:
             return asyncio.run(_run(settings, framework, job))
         except MezzoError as error:
-            print_error(str(error))
+            print_error(without_path(str(error), OPTIONS))
             return exit_codes.UNREACHABLE if isinstance(error, Unavailable) else exit_codes.NOT_RUN
 
 
@@ -350,7 +389,7 @@ def exit_code(status: mesos.TaskStatus | None) -> int:
         names = {signal.strsignal(number): int(number) for number in signal.valid_signals()}
         return 128 + names.get(signalled[1].strip(), 0)
     if status.state != mesos.TASK_KILLED:
-        print_error(f"{mesos.TaskState.Name(status.state)}: {status.message}")
+        print_error(f"{mesos.TaskState.Name(status.state)}: {without_path(status.message, OPTIONS)}")
     return exit_codes.NOT_RUN
 
 
