@@ -46,6 +46,7 @@ check: .venv/installed ## Check format, style, types, import rules and protos
 	@ruff check $(SOURCES)
 	@mypy $(TYPED)
 	@mypy sdk/python/tests
+	@mypy -p services.agent.tests.core
 	@lint-imports --config pyproject.toml
 	@buf lint protos
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
@@ -25,9 +26,11 @@ from mezzo_agent.core.effects import (
     SendToRegistry,
     StartTimer,
 )
+from mezzo_agent.core.model import Task
 from mezzo_agent.core.subjects import Subject
 from mezzo_agent.ports import ContainerConfig, Termination
 
+E = TypeVar("E", bound=Effect)
 WORK_DIR = Path("/var/lib/mezzo")
 
 
@@ -38,7 +41,7 @@ class Conversation:
         self,
         records: list[checkpoint.CheckpointRecord] | None = None,
         defects: dict[Subject, str] | None = None,
-        **settings: object,
+        **settings: Any,
     ) -> None:
         self.settings = Settings(**{"work_dir": WORK_DIR, "ip": "10.0.0.1", "port": 5051, **settings})
         self._numbers = itertools.count(1000 if records else 1)
@@ -47,6 +50,9 @@ class Conversation:
         self.now = 1000.0
         self.journal: list[checkpoint.CheckpointRecord] = list(records or ())
         self.effects: list[Effect] = []
+        # Of what a fixture has launched.
+        self.container_id = ""
+        self.configs: list[ContainerConfig] = []
         self.agent.restore(self.journal, defects)
 
     def new_ids_from(self, number: int) -> None:
@@ -60,14 +66,14 @@ class Conversation:
         self.agent.validate()
         return self.effects
 
-    def receive(self, **message: object) -> list[Effect]:
+    def receive(self, **message: Any) -> list[Effect]:
         return self.handle(happened.RegistryMessageReceived(session.RegistryMessage(**message)))
 
     def register(self, agent_id: str = "S0") -> list[Effect]:
         self.handle(happened.SessionOpened())
         return self.receive(registered=session.Registered(agent_id=mesos.AgentID(value=agent_id)))
 
-    def add_framework(self, framework_id: str = "F1", *capabilities: str, **fields: object) -> None:
+    def add_framework(self, framework_id: str = "F1", *capabilities: str, **fields: Any) -> None:
         types = [mesos.FrameworkInfo.Capability(type=each) for each in capabilities]
         info = mesos.FrameworkInfo(
             user="u", name="f", id=mesos.FrameworkID(value=framework_id), capabilities=types, **fields
@@ -78,7 +84,7 @@ class Conversation:
         message = session.RunTask(framework_id=mesos.FrameworkID(value=framework_id), task=task)
         return self.receive(run_task=message)
 
-    def run_command(self, task_id: str = "t1", **fields: object) -> str:
+    def run_command(self, task_id: str = "t1", **fields: Any) -> str:
         """Run it up to TASK_RUNNING; returns the container."""
         self.run(command_task(task_id, **fields))
         container_id = self.launched()[0].container_id
@@ -89,7 +95,7 @@ class Conversation:
         ids = {"framework_id": mesos.FrameworkID(value="F1"), "task_id": mesos.TaskID(value=task_id)}
         return self.receive(kill_task=session.KillTask(**ids, kill_policy=policy))
 
-    def end(self, container_id: str, wait_status: int | None = 0, **more: object) -> list[Effect]:
+    def end(self, container_id: str, wait_status: int | None = 0, **more: Any) -> list[Effect]:
         return self.handle(happened.ContainerEnded(container_id, Termination(wait_status, **more)))
 
     def acknowledge(self, status: mesos.TaskStatus, framework_id: str = "F1") -> list[Effect]:
@@ -112,20 +118,22 @@ class Conversation:
     def fire(self, kind: happened.TimerKind, subject_id: str = "t1", framework_id: str = "F1") -> list[Effect]:
         return self.handle(happened.TimerFired(happened.Timer(kind, framework_id, subject_id)))
 
-    def executor_call(self, type_: str, token: str | None = None, executor_id: str = "E1", **member: object) -> None:
+    def executor_call(self, type_: str, token: str | None = None, executor_id: str = "E1", **member: Any) -> None:
         self.handle(happened.ExecutorCalled(_call(type_, executor_id, **member), token))
 
-    def subscribe(self, connection: str = "c1", executor_id: str = "E1", token: str | None = None, **fields) -> None:
+    def subscribe(
+        self, connection: str = "c1", executor_id: str = "E1", token: str | None = None, **fields: Any
+    ) -> None:
         call = _call("SUBSCRIBE", executor_id, subscribe=executor_api.Call.Subscribe(**fields))
         self.handle(happened.ExecutorSubscribed(call, token, connection))
 
-    def executor_update(self, task_id: str, state: str, uuid: bytes, caller: str = "E1", **fields) -> None:
+    def executor_update(self, task_id: str, state: str, uuid: bytes, caller: str = "E1", **fields: Any) -> None:
         status = mesos.TaskStatus(task_id=mesos.TaskID(value=task_id), state=state, uuid=uuid, **fields)
         self.executor_call("UPDATE", executor_id=caller, update=executor_api.Call.Update(status=status))
 
     # --- what it answers
 
-    def sent(self, kind: str) -> list[object]:
+    def sent(self, kind: str) -> list[Any]:
         messages = [effect.message for effect in self.effects if isinstance(effect, SendToRegistry)]
         return [getattr(message, kind) for message in messages if message.WhichOneof("message") == kind]
 
@@ -138,7 +146,7 @@ class Conversation:
     def launched(self) -> list[ContainerConfig]:
         return [effect.config for effect in self.effects if isinstance(effect, LaunchContainer)]
 
-    def of(self, kind: type) -> list[Effect]:
+    def of(self, kind: type[E]) -> list[E]:
         return [effect for effect in self.effects if isinstance(effect, kind)]
 
     def sent_to_executor(self) -> list[executor_api.Event]:
@@ -153,12 +161,18 @@ class Conversation:
     def discarded(self) -> list[Path]:
         return [effect.path for effect in self.effects if isinstance(effect, DiscardSandbox)]
 
-    def restart(self, defects: dict[Subject, str] | None = None, **settings: object) -> Conversation:
+    def task(self, task_id: str = "t1", framework_id: str = "F1") -> Task:
+        """As the core knows it."""
+        task = self.agent.state.task(framework_id, task_id)
+        assert task is not None
+        return task
+
+    def restart(self, defects: dict[Subject, str] | None = None, **settings: Any) -> Conversation:
         """Another process on the same disk, after defects if need be; nothing has been recovered yet."""
         return Conversation(self.journal, defects, **settings)
 
 
-def _call(type_: str, executor_id: str, framework_id: str = "F1", **member: object) -> executor_api.Call:
+def _call(type_: str, executor_id: str, framework_id: str = "F1", **member: Any) -> executor_api.Call:
     return executor_api.Call(
         type=type_,
         framework_id=mesos.FrameworkID(value=framework_id),
@@ -171,7 +185,7 @@ def resources(text: str = "cpus:1;mem:64", role: str = "*") -> list[mesos.Resour
     return parse(text).allocated_to(role).messages()
 
 
-def command_task(task_id: str = "t1", command: str = "sleep 1000", **fields: object) -> mesos.TaskInfo:
+def command_task(task_id: str = "t1", command: str = "sleep 1000", **fields: Any) -> mesos.TaskInfo:
     return mesos.TaskInfo(
         name=task_id,
         task_id=mesos.TaskID(value=task_id),
@@ -182,7 +196,7 @@ def command_task(task_id: str = "t1", command: str = "sleep 1000", **fields: obj
     )
 
 
-def executor_task(task_id: str = "t1", executor_id: str = "E1", **fields: object) -> mesos.TaskInfo:
+def executor_task(task_id: str = "t1", executor_id: str = "E1", **fields: Any) -> mesos.TaskInfo:
     executor = mesos.ExecutorInfo(
         executor_id=mesos.ExecutorID(value=executor_id),
         command=mesos.CommandInfo(value="./executor"),
@@ -198,6 +212,13 @@ def executor_task(task_id: str = "t1", executor_id: str = "E1", **fields: object
     )
 
 
+class Tasks:
+    """Makes TaskInfo messages: `tasks.command(...)` and `tasks.executor(...)`."""
+
+    command = staticmethod(command_task)
+    executor = staticmethod(executor_task)
+
+
 @pytest.fixture
 def agent() -> Iterator[Conversation]:
     """A registered agent that knows framework F1."""
@@ -209,17 +230,11 @@ def agent() -> Iterator[Conversation]:
 
 
 @pytest.fixture
-def new_agent():
+def new_agent() -> type[Conversation]:
     """Makes conversations with other settings or another journal."""
     return Conversation
 
 
 @pytest.fixture
-def tasks():
-    """Makes TaskInfo messages: `tasks.command(...)` and `tasks.executor(...)`."""
-
-    class Tasks:
-        command = staticmethod(command_task)
-        executor = staticmethod(executor_task)
-
+def tasks() -> type[Tasks]:
     return Tasks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -13,6 +14,7 @@ from mezzo.task_states import TERMINAL
 from mezzo_agent.core import events as happened
 from mezzo_agent.core.model import Executor, Phase, Task
 from mezzo_agent.ports import RecoveredContainer, RecoveredState, Termination
+from services.agent.tests.conftest import Conversation, Tasks
 
 STEPS = 400
 LAUNCH_FAILED = mesos.TaskStatus.REASON_CONTAINER_LAUNCH_FAILED
@@ -21,7 +23,7 @@ LAUNCH_FAILED = mesos.TaskStatus.REASON_CONTAINER_LAUNCH_FAILED
 class Walk:
     """Random events that could happen next, on an agent with a framework that acknowledges now and then."""
 
-    def __init__(self, seed: int, conversation: object, tasks: object) -> None:
+    def __init__(self, seed: int, conversation: Conversation, tasks: type[Tasks]) -> None:
         self.random = random.Random(seed)
         self.agent = conversation
         self.tasks = tasks
@@ -70,8 +72,8 @@ class Walk:
         else:
             self.asked.append(f"{task_id}-twin")
             group = mesos.TaskGroupInfo(tasks=[self.tasks.command(task_id), self.tasks.command(f"{task_id}-twin")])
-            executor = mesos.ExecutorInfo(type="DEFAULT", executor_id={"value": "P"})
-            run = session.RunTaskGroup(framework_id={"value": "F1"}, executor=executor, task_group=group)
+            executor = mesos.ExecutorInfo(type=mesos.ExecutorInfo.DEFAULT, executor_id=mesos.ExecutorID(value="P"))
+            run = session.RunTaskGroup(framework_id=mesos.FrameworkID(value="F1"), executor=executor, task_group=group)
             self.agent.receive(run_task_group=run)
 
     def _subject(self) -> tuple[str, Task | Executor] | None:
@@ -131,7 +133,7 @@ class Walk:
         self._try(lambda: self.agent.executor_update(task_id, state, uuid, caller=self._executor()))
 
     @staticmethod
-    def _try(call) -> None:
+    def _try(call: Callable[[], object]) -> None:
         try:
             call()
         except MezzoError:
@@ -189,7 +191,7 @@ class Walk:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_books_hold_and_every_task_ends_exactly_once(agent, tasks, seed):
+def test_books_hold_and_every_task_ends_exactly_once(agent: Conversation, tasks: type[Tasks], seed: int) -> None:
     walk = Walk(seed, agent, tasks)
     for _ in range(STEPS):
         walk.step()

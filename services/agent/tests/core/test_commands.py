@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -17,16 +19,17 @@ from mezzo_agent.core.effects import (
     LaunchContainer,
     Persist,
 )
+from services.agent.tests.conftest import Conversation, Tasks
 
 _Status = mesos.TaskStatus
 EXITED_3 = 3 << 8
 
 
-def names(statuses):
+def names(statuses: Iterable[mesos.TaskStatus]) -> list[str]:
     return [mesos.TaskState.Name(status.state) for status in statuses]
 
 
-def test_task_is_written_down_before_it_is_launched(agent, tasks):
+def test_task_is_written_down_before_it_is_launched(agent: Conversation, tasks: type[Tasks]) -> None:
     effects = agent.run(tasks.command())
     kinds = [type(effect) for effect in effects]
     task = next(e for e in effects if isinstance(e, Persist) and e.record.HasField("task"))
@@ -34,7 +37,7 @@ def test_task_is_written_down_before_it_is_launched(agent, tasks):
     assert agent.states() == ["TASK_STARTING"]
 
 
-def test_updates_come_in_order_and_wait_for_acknowledgements(agent, tasks):
+def test_updates_come_in_order_and_wait_for_acknowledgements(agent: Conversation, tasks: type[Tasks]) -> None:
     agent.run(tasks.command())
     starting = agent.updates()
     container_id = agent.launched()[0].container_id
@@ -48,7 +51,7 @@ def test_updates_come_in_order_and_wait_for_acknowledgements(agent, tasks):
     assert agent.agent.state.frameworks["F1"].idle
 
 
-def test_an_update_tells_of_a_newer_one_that_waits(agent):
+def test_an_update_tells_of_a_newer_one_that_waits(agent: Conversation) -> None:
     agent.run_command()
     agent.handle(happened.SessionOpened())
     agent.receive(registered=session.Registered(agent_id=mesos.AgentID(value="S0")))
@@ -65,7 +68,9 @@ def test_an_update_tells_of_a_newer_one_that_waits(agent):
         (signal.SIGSEGV | 0x80, "TASK_FAILED", "Command terminated with signal Segmentation fault (core dumped)"),
     ],
 )
-def test_exit_status_decides_the_last_state(agent, tasks, wait_status, state, message):
+def test_exit_status_decides_the_last_state(
+    agent: Conversation, tasks: type[Tasks], wait_status: int, state: str, message: str
+) -> None:
     agent.run(tasks.command())
     seen = [agent.updates()[0]]
     container_id = agent.launched()[0].container_id
@@ -79,9 +84,9 @@ def test_exit_status_decides_the_last_state(agent, tasks, wait_status, state, me
     assert not last.HasField("reason")
 
 
-def test_update_carries_what_recorded_updates_carry(agent):
+def test_update_carries_what_recorded_updates_carry(agent: Conversation) -> None:
     container_id = agent.run_command()
-    running = agent.agent.state.task("F1", "t1").statuses[-1]
+    running = agent.task("t1").statuses[-1]
     assert running.agent_id.value == "S0"
     assert running.executor_id.value == "t1"
     assert len(running.uuid) == 16
@@ -92,7 +97,7 @@ def test_update_carries_what_recorded_updates_carry(agent):
     assert (address.protocol, address.ip_address) == (mesos.NetworkInfo.IPv4, "10.0.0.1")
 
 
-def test_environment_and_sandbox_are_those_of_mesos(agent, tasks):
+def test_environment_and_sandbox_are_those_of_mesos(agent: Conversation, tasks: type[Tasks]) -> None:
     task = tasks.command()
     task.command.environment.variables.add(name="GREETING", value="hello")
     agent.run(task)
@@ -115,7 +120,7 @@ def test_environment_and_sandbox_are_those_of_mesos(agent, tasks):
     assert config.user == "u"
 
 
-def test_kill_is_polite_first_and_final_after_the_grace_period(agent):
+def test_kill_is_polite_first_and_final_after_the_grace_period(agent: Conversation) -> None:
     container_id = agent.run_command()
     agent.kill(policy=mesos.KillPolicy(grace_period=mesos.DurationInfo(nanoseconds=7_000_000_000)))
     assert agent.of(KillContainer) == [KillContainer(container_id, signal.SIGTERM)]
@@ -123,11 +128,13 @@ def test_kill_is_polite_first_and_final_after_the_grace_period(agent):
     agent.fire(happened.TimerKind.KILL_GRACE)
     assert agent.of(DestroyContainer) == [DestroyContainer(container_id)]
     agent.end(container_id, signal.SIGKILL)
-    last = agent.agent.state.task("F1", "t1").statuses[-1]
+    last = agent.task("t1").statuses[-1]
     assert (last.state, last.message) == (mesos.TASK_KILLED, "Command terminated with signal Killed")
 
 
-def test_kill_uses_the_tasks_own_policy_and_then_the_default(agent, new_agent, tasks):
+def test_kill_uses_the_tasks_own_policy_and_then_the_default(
+    agent: Conversation, new_agent: type[Conversation], tasks: type[Tasks]
+) -> None:
     own = mesos.KillPolicy(grace_period=mesos.DurationInfo(nanoseconds=2_500_000_000))
     agent.run_command("t1", kill_policy=own)
     agent.kill("t1")
@@ -137,45 +144,45 @@ def test_kill_uses_the_tasks_own_policy_and_then_the_default(agent, new_agent, t
     assert agent.timers()[happened.TimerKind.KILL_GRACE] == agent.settings.kill_grace_period
 
 
-def test_task_killing_is_reported_only_to_frameworks_that_know_it(new_agent):
+def test_task_killing_is_reported_only_to_frameworks_that_know_it(new_agent: type[Conversation]) -> None:
     agent = new_agent()
     agent.register()
     agent.add_framework("F1", "TASK_KILLING_STATE")
     agent.run_command()
     agent.kill()
-    assert names(agent.agent.state.task("F1", "t1").pending)[-1] == "TASK_KILLING"
+    assert names(agent.task("t1").pending)[-1] == "TASK_KILLING"
 
 
-def test_second_kill_shortens_the_grace_period(agent):
+def test_second_kill_shortens_the_grace_period(agent: Conversation) -> None:
     agent.run_command()
     agent.kill()
     agent.kill(policy=mesos.KillPolicy(grace_period=mesos.DurationInfo(nanoseconds=0)))
     assert agent.timers()[happened.TimerKind.KILL_GRACE] == 0.0
 
 
-def test_task_that_was_told_to_end_and_succeeds_is_killed(agent):
+def test_task_that_was_told_to_end_and_succeeds_is_killed(agent: Conversation) -> None:
     container_id = agent.run_command()
     agent.kill()
     agent.end(container_id, 0)
-    assert agent.agent.state.task("F1", "t1").state == mesos.TASK_KILLED
+    assert agent.task("t1").state == mesos.TASK_KILLED
 
 
-def test_kill_during_launch_destroys_and_reports_killed(agent, tasks):
+def test_kill_during_launch_destroys_and_reports_killed(agent: Conversation, tasks: type[Tasks]) -> None:
     agent.run(tasks.command())
     container_id = agent.launched()[0].container_id
     agent.kill()
     assert agent.of(DestroyContainer) == [DestroyContainer(container_id)]
     agent.handle(happened.ContainerNotStarted(container_id, _Status.REASON_CONTAINER_LAUNCH_FAILED, "it was destroyed"))
-    last = agent.agent.state.task("F1", "t1").statuses[-1]
+    last = agent.task("t1").statuses[-1]
     assert (last.state, last.reason) == (mesos.TASK_KILLED, _Status.REASON_TASK_KILLED_DURING_LAUNCH)
     assert last.message == "Killed before delivery to the executor"
 
 
-def test_kill_of_an_unknown_task_changes_nothing(agent):
+def test_kill_of_an_unknown_task_changes_nothing(agent: Conversation) -> None:
     assert agent.kill("nonesuch") == []
 
 
-def test_failed_launch_is_reported_with_its_reason(agent, tasks):
+def test_failed_launch_is_reported_with_its_reason(agent: Conversation, tasks: type[Tasks]) -> None:
     agent.run(tasks.command())
     starting = agent.updates()
     container_id = agent.launched()[0].container_id
@@ -190,26 +197,26 @@ def test_failed_launch_is_reported_with_its_reason(agent, tasks):
     assert last.source == _Status.SOURCE_AGENT
 
 
-def test_task_that_runs_for_too_long_fails(agent):
+def test_task_that_runs_for_too_long_fails(agent: Conversation) -> None:
     limit = mesos.DurationInfo(nanoseconds=60_000_000_000)
     container_id = agent.run_command("t1", max_completion_time=limit)
     assert agent.timers()[happened.TimerKind.MAX_COMPLETION] == 60.0
     agent.fire(happened.TimerKind.MAX_COMPLETION)
     assert agent.of(KillContainer) == [KillContainer(container_id, signal.SIGTERM)]
     agent.end(container_id, signal.SIGTERM)
-    last = agent.agent.state.task("F1", "t1").statuses[-1]
+    last = agent.task("t1").statuses[-1]
     assert (last.state, last.reason) == (mesos.TASK_FAILED, _Status.REASON_MAX_COMPLETION_TIME_REACHED)
 
 
-def test_limitation_is_passed_on(agent):
+def test_limitation_is_passed_on(agent: Conversation) -> None:
     container_id = agent.run_command()
     agent.end(container_id, 9, reason=_Status.REASON_CONTAINER_LIMITATION_MEMORY, message="used 65 MB of 64")
-    last = agent.agent.state.task("F1", "t1").statuses[-1]
+    last = agent.task("t1").statuses[-1]
     assert last.reason == _Status.REASON_CONTAINER_LIMITATION_MEMORY
     assert last.message == "Command terminated with signal Killed: used 65 MB of 64"
 
 
-def test_container_is_forgotten_and_sandbox_discarded_when_the_command_has_ended(agent):
+def test_container_is_forgotten_and_sandbox_discarded_when_the_command_has_ended(agent: Conversation) -> None:
     container_id = agent.run_command()
     effects = agent.end(container_id)
     assert agent.of(ForgetContainer) == [ForgetContainer(container_id)]
@@ -218,7 +225,7 @@ def test_container_is_forgotten_and_sandbox_discarded_when_the_command_has_ended
     assert effects.index(terminal) >= 0
 
 
-def test_update_is_sent_again_with_growing_pauses_until_acknowledged(agent, tasks):
+def test_update_is_sent_again_with_growing_pauses_until_acknowledged(agent: Conversation, tasks: type[Tasks]) -> None:
     agent.run(tasks.command())
     delays = [agent.timers()[happened.TimerKind.UPDATE_RETRY]]
     for _ in range(8):
@@ -228,7 +235,7 @@ def test_update_is_sent_again_with_growing_pauses_until_acknowledged(agent, task
     assert delays == [10, 20, 40, 80, 160, 320, 600, 600, 600]
 
 
-def test_acknowledgement_of_something_else_is_ignored(agent, tasks):
+def test_acknowledgement_of_something_else_is_ignored(agent: Conversation, tasks: type[Tasks]) -> None:
     agent.run(tasks.command())
     (starting,) = agent.updates()
     agent.handle(happened.ContainerStarted(agent.agent.containers()[0], 77))
@@ -237,22 +244,24 @@ def test_acknowledgement_of_something_else_is_ignored(agent, tasks):
     agent.acknowledge(starting)
     (running,) = agent.updates()
     assert agent.acknowledge(starting) == []  # once more
-    assert agent.agent.state.task("F1", "t1").pending[0].uuid == running.uuid
+    assert agent.task("t1").pending[0].uuid == running.uuid
 
 
-def test_task_sent_twice_is_launched_once(agent, tasks):
+def test_task_sent_twice_is_launched_once(agent: Conversation, tasks: type[Tasks]) -> None:
     agent.run(tasks.command())
     assert agent.run(tasks.command()) == []
 
 
-def test_task_of_an_unknown_framework_is_lost(agent, tasks):
+def test_task_of_an_unknown_framework_is_lost(agent: Conversation, tasks: type[Tasks]) -> None:
     agent.run(tasks.command(), framework_id="F9")
     (status,) = agent.updates()
     assert (status.state, status.reason) == (mesos.TASK_LOST, _Status.REASON_INVALID_FRAMEWORKID)
     assert not status.HasField("uuid")
 
 
-def test_task_that_cannot_run_is_refused_and_the_refusal_is_kept_until_acknowledged(agent, tasks):
+def test_task_that_cannot_run_is_refused_and_the_refusal_is_kept_until_acknowledged(
+    agent: Conversation, tasks: type[Tasks]
+) -> None:
     agent.run(tasks.command("a/b"))
     (status,) = agent.updates()
     assert (status.state, status.reason) == (mesos.TASK_ERROR, _Status.REASON_TASK_INVALID)
@@ -273,7 +282,9 @@ def test_task_that_cannot_run_is_refused_and_the_refusal_is_kept_until_acknowled
         ({"type": "MESOS", "network_infos": [{"name": "net"}]}, "task.container.network_infos"),
     ],
 )
-def test_task_is_not_run_without_the_container_it_asks_for(agent, tasks, container, field):
+def test_task_is_not_run_without_the_container_it_asks_for(
+    agent: Conversation, tasks: type[Tasks], container: dict[str, Any], field: str
+) -> None:
     agent.run(tasks.command(container=mesos.ContainerInfo(**container)))
     (status,) = agent.updates()
     assert status.state == mesos.TASK_ERROR
@@ -281,14 +292,14 @@ def test_task_is_not_run_without_the_container_it_asks_for(agent, tasks, contain
     assert agent.launched() == []
 
 
-def test_secret_is_resolved_by_value_and_refused_by_reference(agent, tasks):
+def test_secret_is_resolved_by_value_and_refused_by_reference(agent: Conversation, tasks: type[Tasks]) -> None:
     task = tasks.command("t1")
-    secret = mesos.Secret(type="VALUE", value=mesos.Secret.Value(data=b"s3cret"))
+    secret = mesos.Secret(type=mesos.Secret.VALUE, value=mesos.Secret.Value(data=b"s3cret"))
     task.command.environment.variables.add(name="PASSWORD", type="SECRET", secret=secret)
     agent.run(task)
     assert agent.launched()[0].environment["PASSWORD"] == "s3cret"
     other = tasks.command("t2")
-    reference = mesos.Secret(type="REFERENCE", reference=mesos.Secret.Reference(name="vault"))
+    reference = mesos.Secret(type=mesos.Secret.REFERENCE, reference=mesos.Secret.Reference(name="vault"))
     other.command.environment.variables.add(name="PASSWORD", type="SECRET", secret=reference)
     agent.run(other)
     (status,) = agent.updates()
@@ -298,7 +309,7 @@ def test_secret_is_resolved_by_value_and_refused_by_reference(agent, tasks):
     )
 
 
-def test_framework_that_ends_takes_its_tasks_along_and_nobody_is_told(agent):
+def test_framework_that_ends_takes_its_tasks_along_and_nobody_is_told(agent: Conversation) -> None:
     container_id = agent.run_command()
     agent.receive(shutdown_framework=session.ShutdownFramework(framework_id=mesos.FrameworkID(value="F1")))
     assert agent.of(KillContainer) == [KillContainer(container_id, signal.SIGTERM)]
@@ -308,7 +319,9 @@ def test_framework_that_ends_takes_its_tasks_along_and_nobody_is_told(agent):
     assert [framework.id for framework in agent.agent.state.completed_frameworks] == ["F1"]
 
 
-def test_without_a_session_nothing_is_sent_and_everything_comes_with_the_next(agent, tasks):
+def test_without_a_session_nothing_is_sent_and_everything_comes_with_the_next(
+    agent: Conversation, tasks: type[Tasks]
+) -> None:
     agent.run(tasks.command())
     agent.handle(happened.SessionClosed())
     container_id = agent.agent.containers()[0]
@@ -326,7 +339,9 @@ def test_without_a_session_nothing_is_sent_and_everything_comes_with_the_next(ag
     assert names(agent.acknowledge_all()) == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
 
 
-def test_container_that_was_given_up_is_destroyed_if_it_starts_after_all_and_forgotten_when_it_ends(agent):
+def test_container_that_was_given_up_is_destroyed_if_it_starts_after_all_and_forgotten_when_it_ends(
+    agent: Conversation,
+) -> None:
     agent.handle(happened.ContainerStarted("given up", 77))
     assert agent.effects == [DestroyContainer("given up")]
     agent.end("given up")

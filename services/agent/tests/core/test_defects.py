@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
@@ -13,6 +15,7 @@ from mezzo_agent.core.effects import LaunchContainer, Persist, WatchContainer
 from mezzo_agent.core.events import Timer, TimerKind
 from mezzo_agent.core.subjects import Subject
 from mezzo_agent.ports import RecoveredContainer, RecoveredState, Termination
+from services.agent.tests.conftest import Conversation, Tasks
 
 _Status = mesos.TaskStatus
 REASON = "the agent ended on a defect while handling run_task: ValueError: boom"
@@ -20,18 +23,18 @@ UUID = b"u" * 16
 FRAMEWORK_ID = mesos.FrameworkID(value="F1")
 
 
-def run_task(task):
+def run_task(task: mesos.TaskInfo) -> session.RegistryMessage:
     return session.RegistryMessage(run_task=session.RunTask(framework_id=FRAMEWORK_ID, task=task))
 
 
-def run_task_group(tasks, *task_ids):
-    executor = mesos.ExecutorInfo(type="DEFAULT", executor_id={"value": "P1"})
+def run_task_group(tasks: type[Tasks], *task_ids: str) -> session.RegistryMessage:
+    executor = mesos.ExecutorInfo(type=mesos.ExecutorInfo.DEFAULT, executor_id=mesos.ExecutorID(value="P1"))
     group = mesos.TaskGroupInfo(tasks=[tasks.command(task_id) for task_id in task_ids])
     run = session.RunTaskGroup(framework_id=FRAMEWORK_ID, executor=executor, task_group=group)
     return session.RegistryMessage(run_task_group=run)
 
 
-def recovered(agent):
+def recovered(agent: Conversation) -> dict[str, mesos.TaskStatus]:
     """Every container that it knows runs; and it is registered, with everything acknowledged."""
     found = {each: RecoveredContainer(each, RecoveredState.RUNNING, pid=77) for each in agent.agent.containers()}
     agent.handle(happened.ContainersRecovered(found))
@@ -42,7 +45,9 @@ def recovered(agent):
 # --- launches
 
 
-def test_launch_that_is_refused_ends_its_task_in_error_and_the_refusal_is_kept_until_acknowledged(agent, tasks):
+def test_launch_that_is_refused_ends_its_task_in_error_and_the_refusal_is_kept_until_acknowledged(
+    agent: Conversation, tasks: type[Tasks]
+) -> None:
     agent.handle(happened.LaunchRefused(run_task(tasks.command()), REASON))
     (status,) = agent.updates()
     assert (status.state, status.reason) == (mesos.TASK_ERROR, _Status.REASON_TASK_INVALID)
@@ -56,27 +61,27 @@ def test_launch_that_is_refused_ends_its_task_in_error_and_the_refusal_is_kept_u
     assert again.agent.state.task("F1", "t1") is None
 
 
-def test_launch_of_a_group_is_refused_as_one(agent, tasks):
+def test_launch_of_a_group_is_refused_as_one(agent: Conversation, tasks: type[Tasks]) -> None:
     agent.handle(happened.LaunchRefused(run_task_group(tasks, "a", "b"), REASON))
     assert {(status.task_id.value, status.state, status.reason) for status in agent.updates()} == {
         (task_id, mesos.TASK_ERROR, _Status.REASON_TASK_GROUP_INVALID) for task_id in "ab"
     }
 
 
-def test_refused_launch_that_is_sent_twice_is_refused_once(agent, tasks):
+def test_refused_launch_that_is_sent_twice_is_refused_once(agent: Conversation, tasks: type[Tasks]) -> None:
     for _ in range(2):
         agent.handle(happened.LaunchRefused(run_task(tasks.command()), REASON))
     assert agent.updates() == []
 
 
-def test_refused_launch_of_a_framework_that_ends_is_lost(new_agent, tasks):
+def test_refused_launch_of_a_framework_that_ends_is_lost(new_agent: type[Conversation], tasks: type[Tasks]) -> None:
     agent = new_agent()
     agent.register()
     agent.handle(happened.LaunchRefused(run_task(tasks.command()), REASON))
     assert agent.states() == ["TASK_LOST"]
 
 
-def test_declined_launch_is_answered_and_nothing_of_it_is_kept(agent, tasks):
+def test_declined_launch_is_answered_and_nothing_of_it_is_kept(agent: Conversation, tasks: type[Tasks]) -> None:
     agent.handle(happened.LaunchDeclined(run_task(tasks.command()), REASON))
     (status,) = agent.updates()
     assert (status.state, status.message) == (mesos.TASK_ERROR, REASON)
@@ -89,7 +94,7 @@ def test_declined_launch_is_answered_and_nothing_of_it_is_kept(agent, tasks):
 
 
 @pytest.fixture
-def busy(agent, tasks):
+def busy(agent: Conversation, tasks: type[Tasks]) -> Conversation:
     """A command, two tasks of a custom executor, a pod of two tasks, and a task that nothing happens to."""
     agent.run_command("command")
     agent.run_command("other")
@@ -127,7 +132,9 @@ def busy(agent, tasks):
     ],
     ids=lambda value: value.event if isinstance(value, Subject) else "",
 )
-def test_whom_a_defect_was_about_ends_and_everything_else_runs_on(busy, subject, ended):
+def test_whom_a_defect_was_about_ends_and_everything_else_runs_on(
+    busy: Conversation, subject: Subject, ended: set[str]
+) -> None:
     before = busy.agent.state.containers
     again = busy.restart({subject: REASON})
     gone = set(before) - set(again.agent.containers())
@@ -141,7 +148,7 @@ def test_whom_a_defect_was_about_ends_and_everything_else_runs_on(busy, subject,
     assert running == {"command", "other", "e1", "e2", "p1", "p2"} - ended
 
 
-def test_running_containers_of_others_are_watched(busy):
+def test_running_containers_of_others_are_watched(busy: Conversation) -> None:
     again = busy.restart({Subject("executor_update", "F1", "E1"): REASON})
     found = {each: RecoveredContainer(each, RecoveredState.RUNNING, pid=77) for each in again.agent.containers()}
     again.handle(happened.ContainersRecovered(found))
@@ -149,42 +156,42 @@ def test_running_containers_of_others_are_watched(busy):
     assert len(found) == 4
 
 
-def test_task_that_had_ended_is_reported_as_it_ended(agent):
+def test_task_that_had_ended_is_reported_as_it_ended(agent: Conversation) -> None:
     agent.end(agent.run_command())
     last = recovered(agent.restart({Subject("timer_update_retry", "F1", task_ids=("t1",)): REASON}))
     assert last["t1"].state == mesos.TASK_FINISHED
 
 
-def test_task_that_was_acknowledged_is_not_reported_again(agent):
+def test_task_that_was_acknowledged_is_not_reported_again(agent: Conversation) -> None:
     agent.end(agent.run_command())
     agent.effects = []
-    for status in list(agent.agent.state.task("F1", "t1").pending):
+    for status in list(agent.task("t1").pending):
         agent.acknowledge(status)
     assert recovered(agent.restart({Subject("timer_update_retry", "F1", task_ids=("t1",)): REASON})) == {}
 
 
-def test_framework_that_was_to_be_shut_down_is_told_nothing(busy):
+def test_framework_that_was_to_be_shut_down_is_told_nothing(busy: Conversation) -> None:
     assert recovered(busy.restart({Subject("shutdown_framework", "F1"): REASON})) == {}
 
 
-def test_report_that_was_a_defect_is_not_tried_again(busy):
+def test_report_that_was_a_defect_is_not_tried_again(busy: Conversation) -> None:
     about = [Subject(event, "F1", task_ids=("command",)) for event in ("condemned", "kill_task")]
     again = busy.restart(dict.fromkeys(about, REASON))
     assert "command" not in recovered(again)
     assert again.agent.state.task("F1", "command") is None
 
 
-def test_rewritten_journal_does_without_what_was_ended(busy, new_agent):
+def test_rewritten_journal_does_without_what_was_ended(busy: Conversation, new_agent: type[Conversation]) -> None:
     again = busy.restart({Subject("executor_update", "F1", "E1"): REASON})
     assert again.agent.ends_condemned
     again.handle(happened.ContainersRecovered({}))
     after = new_agent(again.agent.checkpoint())
     assert not after.agent.ends_condemned
     assert "E1" not in after.agent.state.frameworks["F1"].executors
-    assert after.agent.state.task("F1", "e1").state == mesos.TASK_FAILED
+    assert after.task("e1").state == mesos.TASK_FAILED
 
 
-def test_journal_that_was_not_rewritten_leads_to_the_same_end(busy):
+def test_journal_that_was_not_rewritten_leads_to_the_same_end(busy: Conversation) -> None:
     defects = {Subject("executor_update", "F1", "E1"): REASON}
     again = busy.restart(defects)
     again.handle(happened.ContainersRecovered({}))
@@ -195,11 +202,16 @@ def test_journal_that_was_not_rewritten_leads_to_the_same_end(busy):
 # --- whom an event is about
 
 
-def _call(type_, **fields):
-    return api.Call(type=type_, framework_id={"value": "F1"}, executor_id={"value": "E1"}, **fields)
+def _call(type_: str, **fields: Any) -> api.Call:
+    return api.Call(
+        type=api.Call.Type.Value(type_),
+        framework_id=mesos.FrameworkID(value="F1"),
+        executor_id=mesos.ExecutorID(value="E1"),
+        **fields,
+    )
 
 
-def _message(**message):
+def _message(**message: Any) -> happened.RegistryMessageReceived:
     return happened.RegistryMessageReceived(session.RegistryMessage(**message))
 
 
@@ -237,24 +249,25 @@ EXECUTOR = {"framework_id": {"value": "F1"}, "executor_id": {"value": "E1"}}
     ],
     ids=lambda value: f"{value.event}" if isinstance(value, Subject) else "",
 )
-def test_event_names_whom_it_is_about(agent, event, subject):
+def test_event_names_whom_it_is_about(agent: Conversation, event: happened.Event, subject: Subject) -> None:
     assert subjects.of_event(event, agent.agent.state) == subject
     assert subject.event in subjects.kinds()
 
 
-def test_launch_names_its_tasks(agent, tasks):
+def test_launch_names_its_tasks(agent: Conversation, tasks: type[Tasks]) -> None:
     one, several = run_task(tasks.command()), run_task_group(tasks, "a", "b")
-    for event, subject in [
+    launches: list[tuple[happened.Event, Subject]] = [
         (happened.RegistryMessageReceived(one), Subject("run_task", "F1", task_ids=("t1",))),
         (happened.LaunchRefused(one, "why"), Subject("launch_refused", "F1", task_ids=("t1",))),
         (happened.LaunchDeclined(several, "why"), Subject("launch_declined", "F1", task_ids=("a", "b"))),
         (happened.RegistryMessageReceived(several), Subject("run_task_group", "F1", task_ids=("a", "b"))),
-    ]:
+    ]
+    for event, subject in launches:
         assert subjects.of_event(event, agent.agent.state) == subject
         assert subject.event in subjects.kinds()
 
 
-def test_container_and_stream_are_named_by_whose_they_are(busy):
+def test_container_and_stream_are_named_by_whose_they_are(busy: Conversation) -> None:
     state = busy.agent.state
     of = {entity.id: container_id for container_id, entity in state.containers.items()}
     ended = happened.ContainerEnded(of["command"], Termination(0))
@@ -278,10 +291,12 @@ def test_container_and_stream_are_named_by_whose_they_are(busy):
     ],
     ids=lambda value: value if isinstance(value, str) and "." not in value else "",
 )
-def test_event_about_several_is_about_whom_it_had_come_to_when_it_failed(agent, monkeypatch, event, broken, name):
+def test_event_about_several_is_about_whom_it_had_come_to_when_it_failed(
+    agent: Conversation, monkeypatch: pytest.MonkeyPatch, event: happened.Event, broken: str, name: str
+) -> None:
     agent.run_command()
 
-    def fail(*_args):
+    def fail(*_args: Any) -> None:
         raise RuntimeError("boom")
 
     monkeypatch.setattr(broken, fail)
@@ -293,12 +308,14 @@ def test_event_about_several_is_about_whom_it_had_come_to_when_it_failed(agent, 
     assert subjects.of_event(event, agent.agent.state) == Subject(name)
 
 
-def test_container_that_failed_to_be_ended_is_still_known_by_its_task(agent, monkeypatch):
+def test_container_that_failed_to_be_ended_is_still_known_by_its_task(
+    agent: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     event = happened.ContainerEnded(agent.run_command(), Termination(0))
     again = agent.restart()
     recovered(again)
 
-    def fail(*_args, **_fields):
+    def fail(*_args: Any, **_fields: Any) -> None:
         raise RuntimeError("boom")
 
     monkeypatch.setattr("mezzo_agent.core.updates.Updates.report", fail)
@@ -307,8 +324,10 @@ def test_container_that_failed_to_be_ended_is_still_known_by_its_task(agent, mon
     assert subjects.of_event(event, again.agent.state) == Subject("container_ended", "F1", task_ids=("t1",))
 
 
-def test_record_that_cannot_be_applied_names_whom_it_is_about(busy, monkeypatch, new_agent):
-    def fail(*_args):
+def test_record_that_cannot_be_applied_names_whom_it_is_about(
+    busy: Conversation, monkeypatch: pytest.MonkeyPatch, new_agent: type[Conversation]
+) -> None:
+    def fail(*_args: Any) -> None:
         raise RuntimeError("boom")
 
     again = new_agent()
@@ -318,7 +337,7 @@ def test_record_that_cannot_be_applied_names_whom_it_is_about(busy, monkeypatch,
     assert subjects.of_record(again.agent.state) == Subject("journal_record", "F1", task_ids=("command",))
 
 
-def test_effect_of_a_recovery_names_whom_it_is_about(agent):
+def test_effect_of_a_recovery_names_whom_it_is_about(agent: Conversation) -> None:
     container_id = agent.run_command()
     event, state = happened.ContainersRecovered({}), agent.agent.state
     watch = WatchContainer(container_id)

@@ -10,16 +10,17 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo_agent.core import events as happened
 from mezzo_agent.core.effects import KillContainer
+from services.agent.tests.conftest import Conversation, Tasks
 
 
-def pod(tasks, *task_ids, executor_id="P1"):
-    executor = mesos.ExecutorInfo(type="DEFAULT", executor_id=mesos.ExecutorID(value=executor_id))
+def pod(tasks: type[Tasks], *task_ids: str, executor_id: str = "P1") -> session.RunTaskGroup:
+    executor = mesos.ExecutorInfo(type=mesos.ExecutorInfo.DEFAULT, executor_id=mesos.ExecutorID(value=executor_id))
     group = mesos.TaskGroupInfo(tasks=[tasks.command(task_id) for task_id in task_ids])
     return session.RunTaskGroup(framework_id=mesos.FrameworkID(value="F1"), executor=executor, task_group=group)
 
 
 @pytest.fixture
-def running(agent, tasks):
+def running(agent: Conversation, tasks: type[Tasks]) -> Conversation:
     agent.receive(run_task_group=pod(tasks, "a", "b", "c"))
     agent.configs = agent.launched()
     for number, config in enumerate(agent.configs):
@@ -27,11 +28,11 @@ def running(agent, tasks):
     return agent
 
 
-def state_of(agent, task_id):
-    return mesos.TaskState.Name(agent.agent.state.task("F1", task_id).state)
+def state_of(agent: Conversation, task_id: str) -> str:
+    return mesos.TaskState.Name(agent.task(task_id).state)
 
 
-def test_each_task_has_a_container_inside_the_pod(running):
+def test_each_task_has_a_container_inside_the_pod(running: Conversation) -> None:
     sandboxes = [config.sandbox for config in running.configs]
     assert len({config.container_id for config in running.configs}) == 3
     (parent,) = {sandbox.parent.parent for sandbox in sandboxes}
@@ -39,24 +40,23 @@ def test_each_task_has_a_container_inside_the_pod(running):
     assert [state_of(running, each) for each in "abc"] == ["TASK_RUNNING"] * 3
 
 
-def test_status_tells_the_container_inside_the_pod(running):
+def test_status_tells_the_container_inside_the_pod(running: Conversation) -> None:
     pod = running.agent.state.frameworks["F1"].executors["P1"]
     for task_id, config in zip("abc", running.configs, strict=True):
         expected = mesos.ContainerID(value=config.container_id, parent=mesos.ContainerID(value=pod.container_id))
         (container_id,) = {
-            status.container_status.container_id.SerializeToString()
-            for status in running.agent.state.task("F1", task_id).statuses
+            status.container_status.container_id.SerializeToString() for status in running.task(task_id).statuses
         }
         assert mesos.ContainerID.FromString(container_id) == expected
 
 
-def test_task_that_succeeds_leaves_the_others_alone(running):
+def test_task_that_succeeds_leaves_the_others_alone(running: Conversation) -> None:
     running.end(running.configs[0].container_id)
     assert running.of(KillContainer) == []
     assert state_of(running, "a") == "TASK_FINISHED"
 
 
-def test_task_that_fails_takes_the_others_along(running):
+def test_task_that_fails_takes_the_others_along(running: Conversation) -> None:
     running.end(running.configs[0].container_id, 1 << 8)
     killed = [config.container_id for config in running.configs[1:]]
     assert running.of(KillContainer) == [KillContainer(each, signal.SIGTERM) for each in killed]
@@ -66,14 +66,14 @@ def test_task_that_fails_takes_the_others_along(running):
     assert not running.agent.state.frameworks["F1"].executors
 
 
-def test_kill_of_one_kills_all(running):
+def test_kill_of_one_kills_all(running: Conversation) -> None:
     running.kill("b")
     assert {effect.container_id for effect in running.of(KillContainer)} == {
         config.container_id for config in running.configs
     }
 
 
-def test_groups_of_one_executor_do_not_die_of_each_other(running, tasks):
+def test_groups_of_one_executor_do_not_die_of_each_other(running: Conversation, tasks: type[Tasks]) -> None:
     running.receive(run_task_group=pod(tasks, "d"))
     (config,) = running.launched()
     running.handle(happened.ContainerStarted(config.container_id, 9))
@@ -81,14 +81,14 @@ def test_groups_of_one_executor_do_not_die_of_each_other(running, tasks):
     assert running.of(KillContainer) == []
 
 
-def test_pod_is_discarded_when_its_last_task_has_ended(running):
+def test_pod_is_discarded_when_its_last_task_has_ended(running: Conversation) -> None:
     for config in running.configs:
         running.end(config.container_id)
     (sandbox,) = running.discarded()
     assert running.configs[0].sandbox.is_relative_to(sandbox)
 
 
-def test_group_of_which_one_task_makes_no_sense_is_refused_as_a_whole(agent, tasks):
+def test_group_of_which_one_task_makes_no_sense_is_refused_as_a_whole(agent: Conversation, tasks: type[Tasks]) -> None:
     message = pod(tasks, "a", "b")
     message.task_group.tasks[1].ClearField("command")
     agent.receive(run_task_group=message)
@@ -96,7 +96,7 @@ def test_group_of_which_one_task_makes_no_sense_is_refused_as_a_whole(agent, tas
     assert agent.launched() == []
 
 
-def test_pod_survives_the_agent(running, tasks):
+def test_pod_survives_the_agent(running: Conversation, tasks: type[Tasks]) -> None:
     from mezzo_agent.ports import RecoveredContainer, RecoveredState
 
     again = running.restart()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -20,20 +22,21 @@ from mezzo_agent.core.effects import (
 )
 from mezzo_agent.core.events import TimerKind
 from mezzo_agent.ports import RecoveredContainer, RecoveredState, Termination
+from services.agent.tests.conftest import Conversation, Tasks
 
 _Status = mesos.TaskStatus
 UUID = b"u" * 16
 
 
-def found(container_id, state, **more):
+def found(container_id: str, state: RecoveredState, **more: Any) -> happened.ContainersRecovered:
     return happened.ContainersRecovered({container_id: RecoveredContainer(container_id, state, **more)})
 
 
-def names(statuses):
+def names(statuses: Iterable[mesos.TaskStatus]) -> list[str]:
     return [mesos.TaskState.Name(status.state) for status in statuses]
 
 
-def test_running_task_goes_on(agent):
+def test_running_task_goes_on(agent: Conversation) -> None:
     container_id = agent.run_command()
     again = agent.restart()
     assert again.agent.containers() == [container_id]
@@ -45,7 +48,7 @@ def test_running_task_goes_on(agent):
     assert again.states() == ["TASK_FINISHED"]
 
 
-def test_exit_status_of_a_task_that_ended_meanwhile_is_reported(agent):
+def test_exit_status_of_a_task_that_ended_meanwhile_is_reported(agent: Conversation) -> None:
     container_id = agent.run_command()
     again = agent.restart()
     again.handle(found(container_id, RecoveredState.ENDED, termination=Termination(3 << 8)))
@@ -55,7 +58,7 @@ def test_exit_status_of_a_task_that_ended_meanwhile_is_reported(agent):
     assert seen[-1].message == "Command exited with status 3"
 
 
-def test_task_that_had_not_been_started_is_started(agent, tasks):
+def test_task_that_had_not_been_started_is_started(agent: Conversation, tasks: type[Tasks]) -> None:
     agent.run(tasks.command())
     (config,) = agent.launched()
     again = agent.restart()
@@ -66,7 +69,7 @@ def test_task_that_had_not_been_started_is_started(agent, tasks):
     assert again.states() == ["TASK_STARTING"]
 
 
-def test_task_started_in_the_last_moment_is_reported_as_running(agent, tasks):
+def test_task_started_in_the_last_moment_is_reported_as_running(agent: Conversation, tasks: type[Tasks]) -> None:
     agent.run(tasks.command())
     container_id = agent.launched()[0].container_id
     again = agent.restart()
@@ -75,7 +78,7 @@ def test_task_started_in_the_last_moment_is_reported_as_running(agent, tasks):
     assert names(again.acknowledge_all()) == ["TASK_STARTING", "TASK_RUNNING"]
 
 
-def test_running_task_without_a_trace_has_failed(agent):
+def test_running_task_without_a_trace_has_failed(agent: Conversation) -> None:
     container_id = agent.run_command()
     again = agent.restart()
     again.handle(happened.ContainersRecovered({}))
@@ -87,10 +90,12 @@ def test_running_task_without_a_trace_has_failed(agent):
 
 
 @pytest.mark.parametrize("acknowledged", [0, 1, 2, 3])
-def test_unacknowledged_updates_survive_in_order_and_acknowledged_ones_do_not_come_again(agent, acknowledged):
+def test_unacknowledged_updates_survive_in_order_and_acknowledged_ones_do_not_come_again(
+    agent: Conversation, acknowledged: bool
+) -> None:
     container_id = agent.run_command()
     agent.end(container_id)
-    statuses = list(agent.agent.state.task("F1", "t1").pending)
+    statuses = list(agent.task("t1").pending)
     for status in statuses[:acknowledged]:
         agent.acknowledge(status)
     again = agent.restart()
@@ -100,7 +105,7 @@ def test_unacknowledged_updates_survive_in_order_and_acknowledged_ones_do_not_co
     assert again.agent.state.task("F1", "t1") is None
 
 
-def test_kill_goes_on_after_the_restart(agent):
+def test_kill_goes_on_after_the_restart(agent: Conversation) -> None:
     container_id = agent.run_command()
     agent.kill(policy=mesos.KillPolicy(grace_period=mesos.DurationInfo(nanoseconds=9_000_000_000)))
     again = agent.restart()
@@ -108,18 +113,18 @@ def test_kill_goes_on_after_the_restart(agent):
     assert again.of(KillContainer) == [KillContainer(container_id, signal.SIGTERM)]
     assert again.timers()[TimerKind.KILL_GRACE] == 9.0
     again.end(container_id, signal.SIGTERM)
-    assert again.agent.state.task("F1", "t1").state == mesos.TASK_KILLED
+    assert again.task("t1").state == mesos.TASK_KILLED
 
 
-def test_task_killed_while_the_agent_was_away_is_killed_not_failed(agent):
+def test_task_killed_while_the_agent_was_away_is_killed_not_failed(agent: Conversation) -> None:
     container_id = agent.run_command()
     agent.kill()
     again = agent.restart()
     again.handle(found(container_id, RecoveredState.ENDED, termination=Termination(signal.SIGTERM)))
-    assert again.agent.state.task("F1", "t1").state == mesos.TASK_KILLED
+    assert again.task("t1").state == mesos.TASK_KILLED
 
 
-def test_completion_time_counts_from_the_start_of_the_task(agent):
+def test_completion_time_counts_from_the_start_of_the_task(agent: Conversation) -> None:
     container_id = agent.run_command(max_completion_time=mesos.DurationInfo(nanoseconds=60_000_000_000))
     again = agent.restart()
     again.now = agent.now + 45
@@ -127,7 +132,7 @@ def test_completion_time_counts_from_the_start_of_the_task(agent):
     assert again.timers()[TimerKind.MAX_COMPLETION] == 15.0
 
 
-def test_agent_registers_with_its_id_and_everything_that_runs(agent):
+def test_agent_registers_with_its_id_and_everything_that_runs(agent: Conversation) -> None:
     container_id = agent.run_command()
     again = agent.restart()
     again.handle(found(container_id, RecoveredState.RUNNING, pid=77))
@@ -138,12 +143,14 @@ def test_agent_registers_with_its_id_and_everything_that_runs(agent):
     assert [framework.id.value for framework in register.frameworks] == ["F1"]
 
 
-def test_shortened_journal_leads_to_the_same_state(agent, new_agent, tasks):
+def test_shortened_journal_leads_to_the_same_state(
+    agent: Conversation, new_agent: type[Conversation], tasks: type[Tasks]
+) -> None:
     agent.end(agent.run_command("t0"))
-    for status in list(agent.agent.state.task("F1", "t0").pending):
+    for status in list(agent.task("t0").pending):
         agent.acknowledge(status)
     agent.run_command("t1")
-    agent.acknowledge(agent.agent.state.task("F1", "t1").pending[0])
+    agent.acknowledge(agent.task("t1").pending[0])
     agent.kill("t1")
     agent.run(tasks.executor("t2"))
     agent.subscribe()
@@ -155,7 +162,9 @@ def test_shortened_journal_leads_to_the_same_state(agent, new_agent, tasks):
     assert len(short) < len(agent.journal)
 
 
-def test_journal_cut_after_any_record_can_be_gone_on_from(agent, new_agent, tasks):
+def test_journal_cut_after_any_record_can_be_gone_on_from(
+    agent: Conversation, new_agent: type[Conversation], tasks: type[Tasks]
+) -> None:
     container_id = agent.run_command("t1")
     agent.run(tasks.executor("t2"))
     agent.subscribe()
@@ -174,7 +183,7 @@ def test_journal_cut_after_any_record_can_be_gone_on_from(agent, new_agent, task
 
 
 @pytest.fixture
-def executor(agent, tasks):
+def executor(agent: Conversation, tasks: type[Tasks]) -> Conversation:
     agent.run(tasks.executor())
     agent.container_id = agent.launched()[0].container_id
     agent.handle(happened.ContainerStarted(agent.container_id, 55))
@@ -182,7 +191,7 @@ def executor(agent, tasks):
     return agent
 
 
-def test_executor_that_comes_back_goes_on(executor, tasks):
+def test_executor_that_comes_back_goes_on(executor: Conversation, tasks: type[Tasks]) -> None:
     executor.executor_update("t1", "TASK_RUNNING", UUID)
     token = executor.agent.state.frameworks["F1"].executors["E1"].token
     again = executor.restart(authenticate_executors=True)
@@ -194,7 +203,7 @@ def test_executor_that_comes_back_goes_on(executor, tasks):
     assert [event.type for event in again.sent_to_executor()] == [Event.SUBSCRIBED, Event.LAUNCH]
 
 
-def test_executor_that_does_not_come_back_is_ended(executor):
+def test_executor_that_does_not_come_back_is_ended(executor: Conversation) -> None:
     again = executor.restart()
     again.handle(found(executor.container_id, RecoveredState.RUNNING, pid=55))
     again.register()
@@ -206,14 +215,14 @@ def test_executor_that_does_not_come_back_is_ended(executor):
     assert status.message == "Executor did not reregister within 2secs"
 
 
-def test_executor_that_ended_meanwhile_takes_its_tasks_along(executor):
+def test_executor_that_ended_meanwhile_takes_its_tasks_along(executor: Conversation) -> None:
     again = executor.restart()
     again.handle(found(executor.container_id, RecoveredState.ENDED, termination=Termination(1 << 8)))
     again.register()
     assert again.states() == ["TASK_FAILED"]
 
 
-def test_executor_that_had_not_been_started_is_started(agent, tasks):
+def test_executor_that_had_not_been_started_is_started(agent: Conversation, tasks: type[Tasks]) -> None:
     agent.run(tasks.executor())
     container_id = agent.launched()[0].container_id
     again = agent.restart()
@@ -226,7 +235,7 @@ def test_executor_that_had_not_been_started_is_started(agent, tasks):
 # --- who the agent is
 
 
-def test_agent_that_is_told_to_shut_down_ends_everything_and_forgets_who_it_was(agent):
+def test_agent_that_is_told_to_shut_down_ends_everything_and_forgets_who_it_was(agent: Conversation) -> None:
     container_id = agent.run_command()
     agent.receive(shutdown=session.Shutdown(reason="it was marked gone"))
     assert agent.of(KillContainer) == [KillContainer(container_id, signal.SIGTERM)]
@@ -236,12 +245,12 @@ def test_agent_that_is_told_to_shut_down_ends_everything_and_forgets_who_it_was(
     assert agent.sent("leave")
 
 
-def test_agent_with_nothing_to_end_leaves_at_once(agent):
+def test_agent_with_nothing_to_end_leaves_at_once(agent: Conversation) -> None:
     agent.handle(happened.RemovalOrdered("told to leave"))
     assert agent.of(EndAgent) == [EndAgent("told to leave", forget=True)]
 
 
-def test_agent_that_is_given_another_id_keeps_its_tasks_and_ends(agent):
+def test_agent_that_is_given_another_id_keeps_its_tasks_and_ends(agent: Conversation) -> None:
     container_id = agent.run_command()
     again = agent.restart()
     again.handle(found(container_id, RecoveredState.RUNNING, pid=77))
@@ -251,7 +260,7 @@ def test_agent_that_is_given_another_id_keeps_its_tasks_and_ends(agent):
     assert again.agent.state.agent_id == "S0"
 
 
-def test_agent_with_nothing_to_lose_takes_another_id(agent):
+def test_agent_with_nothing_to_lose_takes_another_id(agent: Conversation) -> None:
     again = agent.restart()
     again.handle(happened.ContainersRecovered({}))
     again.register("S9")
