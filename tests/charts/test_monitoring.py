@@ -58,3 +58,17 @@ def test_a_file_of_rules_can_be_left_out() -> None:
         values = f"monitoring.prometheusRule.enabled=true,monitoring.prometheusRule.exclude={{{file.stem}}}"
         names = {one["metadata"]["name"] for one in of_kind(read(template("--set", values)), "PrometheusRule")}
         assert f"mezzo-{file.stem}" not in names
+
+
+def test_alerts_lead_to_their_runbooks_at_the_address_that_is_given() -> None:
+    at = "https://git.mezzo.example/mezzo/blob/main/"
+    values = f"monitoring.prometheusRule.enabled=true,monitoring.prometheusRule.runbooksAt={at}"
+    rules = named(read(template("--set", values)), "PrometheusRule", "mezzo-alerts")
+    pages = [
+        rule["annotations"]["runbook_url"]
+        for group in rules["spec"]["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+    assert pages
+    assert all(page.startswith(f"{at}docs/operations/runbooks/") for page in pages)

@@ -60,7 +60,7 @@ def test_an_alert_says_how_bad_it_is_what_happened_and_where_to_read_on(alert: R
     assert alert.file == ALERTS_FILE
     assert re.fullmatch(r"Mezzo[A-Z]\w+", alert.name)
     assert alert.labels["severity"] in SEVERITIES
-    assert set(alert.annotations) == {"summary", "description", "runbook"}
+    assert set(alert.annotations) == {"summary", "description", "runbook_url"}
     assert alert.annotations["description"].endswith(".")
     assert not alert.annotations["summary"].endswith(".")
-    assert alert.annotations["runbook"] == f"docs/operations/runbooks/{alert.slug}.md"
+    assert alert.annotations["runbook_url"] == f"docs/operations/runbooks/{alert.slug}.md"

@@ -22,7 +22,7 @@ every_runbook = pytest.mark.parametrize("page", PAGES)
 
 @every_alert
 def test_an_alert_has_a_page_that_says_all_that_is_asked_at_night(alert: Rule) -> None:
-    page = (ROOT / alert.annotations["runbook"]).read_text()
+    page = (ROOT / alert.annotations["runbook_url"]).read_text()
     assert page.startswith(f"# {alert.name}\n")
     assert re.findall(r"^## (.+)$", page, re.MULTILINE) == SECTIONS
     assert f"**{alert.labels['severity']}**" in page
