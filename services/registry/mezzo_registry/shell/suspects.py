@@ -20,7 +20,7 @@ from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.errors import InternalError
 from mezzo_chassis.engine import kind_of
 from mezzo_chassis.quarantine import Entry, Quarantine, Suspect
-from mezzo_registry.core import Registry, events
+from mezzo_registry.core import events
 
 SECONDS_MIN = 60.0
 SECONDS_MAX = 900.0
@@ -75,8 +75,7 @@ def refusal(entry: Entry) -> InternalError:
 class Peers:
     """Knows whose each session and stream is."""
 
-    def __init__(self, core: Registry) -> None:
-        self._core = core
+    def __init__(self) -> None:
         self._names: dict[int | str, Names] = {}
         self._closed: deque[int | str] = deque()
         self._of: dict[type, Callable[[Any], tuple[Names, str]]] = {
@@ -109,10 +108,23 @@ class Peers:
         """An agent opened a session."""
         self._names[session] = _agent_names(register.agent_info.id.value, register)
 
+    def agent_registered(self, session: int, agent_id: str) -> None:
+        """The agent has been told its id, which may be a new one; unless it was turned away."""
+        if agent_id:
+            self._learn(session, f"agent {agent_id}")
+
     def framework_came(self, stream_id: str, call: scheduler.Call) -> None:
         """A framework opened a stream."""
         info = call.subscribe.framework_info
         self._names[stream_id] = _framework_names(info.id.value, info)
+
+    def framework_subscribed(self, stream_id: str, framework_id: str) -> None:
+        """The framework has been told its id, which may be a new one; unless it was turned away."""
+        if framework_id:
+            self._learn(stream_id, f"framework {framework_id}")
+
+    def _learn(self, stream: int | str, name: str) -> None:
+        self._names[stream] = (name, *(each for each in self._names.get(stream, ()) if each != name))
 
     def left(self, stream: int | str) -> None:
         """A session or a stream has ended; what it said before may still wait."""
@@ -129,39 +141,30 @@ class Peers:
             aliases = names  # it is its sender that is refused
         return Suspect(kind, peer, subject, aliases)
 
-    def _agent(self, session: int) -> Names:
-        agent = self._core.state.agents_by_session.get(session)
-        names = self._names.get(session, ())
-        return tuple(dict.fromkeys((f"agent {agent.id}", *names))) if agent is not None else names
-
-    def _framework(self, stream_id: str) -> Names:
-        framework = self._core.state.frameworks_by_stream.get(stream_id)
-        names = self._names.get(stream_id, ())
-        return tuple(dict.fromkeys((f"framework {framework.id}", *names))) if framework is not None else names
-
     def _of_session(self, event: Any) -> tuple[Names, str]:
-        return self._agent(event.session), ""
+        return self._names.get(event.session, ()), ""
 
     def _of_registering(self, event: events.AgentRegistering) -> tuple[Names, str]:
-        return _agent_names(event.register.agent_info.id.value, event.register), ""
+        known = self._names.get(event.session)
+        return known or _agent_names(event.register.agent_info.id.value, event.register), ""
 
     def _of_stored(self, event: events.AgentStored) -> tuple[Names, str]:
         return _agent_names(event.agent_id, event.register), ""
 
     def _of_update(self, event: events.TaskUpdated) -> tuple[Names, str]:
-        return self._agent(event.session), f"of task {event.update.status.task_id.value}"
+        return self._names.get(event.session, ()), f"of task {event.update.status.task_id.value}"
 
     def _of_subscribing(self, event: events.FrameworkSubscribing) -> tuple[Names, str]:
-        info = event.call.subscribe.framework_info
-        return _framework_names(info.id.value, info), ""
+        info, known = event.call.subscribe.framework_info, self._names.get(event.stream_id)
+        return known or _framework_names(info.id.value, info), ""
 
     def _of_call(self, event: events.FrameworkCalled) -> tuple[Names, str]:
         # Whose the stream is, is known; whose the call says that it is, anybody can write.
-        names = self._framework(event.stream_id) or (f"call {_digest(event.call)}",)
+        names = self._names.get(event.stream_id, ()) or (f"call {_digest(event.call)}",)
         return names, _call_type(event.call)
 
     def _of_stream(self, event: events.FrameworkStreamClosed) -> tuple[Names, str]:
-        return self._framework(event.stream_id), ""
+        return self._names.get(event.stream_id, ()), ""
 
     def _of_operator(self, event: events.OperatorCalled) -> tuple[Names, str]:
         return (f"operator call {_digest(event.call)}",), _operator_call_type(event.call)

@@ -77,7 +77,7 @@ class Term:
         self._watchers: dict[int, Watcher] = {}
         self._allocator: Stream[allocator.RegistryMessage] | None = None
         self._explain: Explain | None = None
-        self._peers = suspects.Peers(core)
+        self._peers = suspects.Peers()
         self._to_store: deque[tuple[effects.Persist, str]] = deque()
         """With the cause of each."""
         self._store_wake = asyncio.Event()
@@ -251,6 +251,8 @@ class Term:
         stream = self._agents.get(effect.session)
         if stream is not None:
             effect.message.cause = self._engine.cause
+            if not stream.begun:  # the first answers Register
+                self._peers.agent_registered(effect.session, effect.message.registered.agent_id.value)
             stream.send(effect.message)
 
     def _close_agent_session(self, effect: effects.CloseAgentSession) -> None:
@@ -261,6 +263,8 @@ class Term:
     def _send_to_framework(self, effect: effects.SendToFramework) -> None:
         stream = self._frameworks.get(effect.stream_id)
         if stream is not None:
+            if not stream.begun:  # the first answers SUBSCRIBE
+                self._peers.framework_subscribed(effect.stream_id, effect.event.subscribed.framework_id.value)
             stream.send_event(effect.event, self._engine.cause)
 
     def _close_framework_stream(self, effect: effects.CloseFrameworkStream) -> None:

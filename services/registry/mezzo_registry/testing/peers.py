@@ -42,7 +42,9 @@ class PlayedAllocator(allocator_pb2_grpc.AllocatorServicer):
         self, request_iterator: Any, context: Any
     ) -> AsyncIterator[allocator.SessionResponse]:
         """One session."""
-        self.sessions += 1
+        async with self._more:
+            self.sessions += 1
+            self._more.notify_all()
         self.epochs.append(dict(context.invocation_metadata())[EPOCH_KEY])
         agents: dict[int, list[mesos.Resource]] = {}
         framework = 0
@@ -62,6 +64,11 @@ class PlayedAllocator(allocator_pb2_grpc.AllocatorServicer):
                 answer.allocations.cycle.number = 1
                 agents.clear()
                 yield allocator.SessionResponse(messages=[answer])
+
+    async def begun(self, sessions: int) -> None:
+        """Wait until so many sessions have begun, whatever comes of them."""
+        async with asyncio.timeout(PATIENCE_SECONDS), self._more:
+            await self._more.wait_for(lambda: self.sessions >= sessions)
 
     async def described(self, sessions: int = 1) -> None:
         """Wait until so many sessions have begun with a snapshot of the whole cluster."""
@@ -176,24 +183,35 @@ class PlayedFramework:
         self._stub = scheduler_pb2_grpc.SchedulerStub(channel)
         call = Call(type=Call.SUBSCRIBE)
         call.subscribe.framework_info.CopyFrom(info or mesos.FrameworkInfo(user="root", name="test"))
+        if call.subscribe.framework_info.HasField("id"):
+            call.framework_id.CopyFrom(call.subscribe.framework_info.id)
         self._call = self._stub.Subscribe(service.SubscribeRequest(call=call))
-        self._inbox: asyncio.Queue[scheduler.Event] = asyncio.Queue()
+        self._inbox: asyncio.Queue[scheduler.Event | None] = asyncio.Queue()
         self._reader = asyncio.create_task(self._read())
         self.stream_id = ""
         self.id = ""
 
     async def _read(self) -> None:
-        async for response in self._call:
-            self.stream_id = response.stream_id or self.stream_id
-            for event in response.events:
-                self._inbox.put_nowait(event)
+        try:
+            async for response in self._call:
+                self.stream_id = response.stream_id or self.stream_id
+                for event in response.events:
+                    self._inbox.put_nowait(event)
+        finally:
+            self._inbox.put_nowait(None)
 
     async def receive(self, kind: str) -> Any:
-        """The next event of a kind; others are passed over."""
+        """The next event of a kind; others are passed over.
+
+        Raises:
+            ConnectionError: the stream ended first.
+        """
         wanted = scheduler.Event.Type.Value(kind)
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 event = await self._inbox.get()
+                if event is None:
+                    raise ConnectionError(await self._call.details())
                 if event.type == wanted:
                     return event
 
