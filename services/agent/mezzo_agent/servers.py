@@ -19,13 +19,13 @@ from mezzo_agent.rpc.executor_service import SERVICE, ExecutorService
 from mezzo_agent.shell.agent_runtime import AgentRuntime
 from mezzo_agent.shell.readiness_gate import ReadinessGate
 from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.exporter import start_exporter
 from mezzo_chassis.http.bodies import REQUEST_BYTES_MAX
 from mezzo_chassis.http.browsers import EVERY_HOST, AllowedHosts
 from mezzo_chassis.http.connections import ConnectionLimits
 from mezzo_chassis.http.site import Site, start_site, start_unix_site
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.log_level import LogLevel
-from mezzo_chassis.metrics import start_exporter
 from mezzo_chassis.rpc import Server, start_server
 
 log = get_logger(__name__)

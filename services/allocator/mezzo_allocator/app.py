@@ -17,12 +17,12 @@ from mezzo_allocator.metrics import AllocatorMetrics
 from mezzo_allocator.shell.cold_start import compiled_loops
 from mezzo_allocator.shell.session import SERVICE_NAME, SessionServicer
 from mezzo_chassis.config import as_text, load
+from mezzo_chassis.exporter import start_exporter
 from mezzo_chassis.leadership import ALLOCATORS_FOLDER, Candidate, Contender, Health, StandaloneCandidate
 from mezzo_chassis.leadership.payload import address_json
 from mezzo_chassis.lifecycle import Lifecycle, run
 from mezzo_chassis.log import configure, get_logger
 from mezzo_chassis.log_level import LogLevel
-from mezzo_chassis.metrics import start_exporter
 from mezzo_chassis.rpc import start_server
 
 VERSION = version("mezzo-allocator")

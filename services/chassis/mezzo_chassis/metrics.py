@@ -1,4 +1,4 @@
-"""The Prometheus exporter, and the metrics that every service has.
+"""The metrics that every service has.
 
 Names are `mezzo_<service>_<what>_<unit>`, in base units; labels are bounded: never the id of a task,
 framework or agent.
@@ -14,24 +14,26 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
-from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from mezzo_chassis import outbox
-from mezzo_chassis.http.browsers import EVERY_HOST
-from mezzo_chassis.http.connections import DROP_REASONS, ConnectionLimits
-from mezzo_chassis.http.routes import Routes
-from mezzo_chassis.http.site import Site, start_site
 
-# A few Prometheus servers and whoever looks by hand.
-EXPORTER_LIMITS = ConnectionLimits(total=256)
 LOOP_LAG_INTERVAL_SECONDS = 0.5
 # Of the garbage collector.
 GENERATIONS = 3
+HTTP_DROP_REASONS = (
+    "total_limit",
+    "peer_limit",
+    "head_timeout",
+    "head_size",
+    "body_timeout",
+    "pipelined",
+    "unread_answer",
+)
+"""Why a server refuses or ends a connection of its own accord."""
 LATENCY_BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -202,21 +204,5 @@ class HttpMetrics:
             ["reason"],
             registry=registry,
         )
-        for reason in DROP_REASONS:
+        for reason in HTTP_DROP_REASONS:
             self.dropped.labels(reason)
-
-
-async def start_exporter(host: str, port: int, registry: CollectorRegistry) -> Site:
-    """Serve the registry's metrics at `/metrics`. Raises `StartupError` where the port is in use."""
-
-    async def metrics(request: web.Request) -> web.Response:
-        try:
-            encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        except (TypeError, ValueError):  # versions and parameters that make no sense
-            encode, content_type = choose_encoder("")
-        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
-
-    routes = Routes(r"mezzo")
-    routes.add("/metrics", metrics, ("GET", "HEAD"))
-    # Scraped by whatever name: there is nothing to change here, and nothing secret.
-    return await start_site(routes.application(hosts=EVERY_HOST), host, port, limits=EXPORTER_LIMITS)

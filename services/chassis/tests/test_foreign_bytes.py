@@ -8,11 +8,11 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from mezzo.errors import NotFound
+from mezzo_chassis.exporter import start_exporter
 from mezzo_chassis.http.exchange import json_response
 from mezzo_chassis.http.middleware import HEADERS_READ
 from mezzo_chassis.http.routes import Routes
 from mezzo_chassis.http.site import Site, start_site
-from mezzo_chassis.metrics import start_exporter
 from mezzo_chassis.testing import raw_http
 
 

@@ -9,9 +9,10 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from mezzo_chassis import metrics
+from mezzo_chassis.exporter import start_exporter
 from mezzo_chassis.leadership.candidate import Epoch, Leadership, Session, StandaloneCandidate
 from mezzo_chassis.leadership.metrics import LeadershipMetrics
-from mezzo_chassis.metrics import ProcessMetrics, start_exporter
+from mezzo_chassis.metrics import ProcessMetrics
 from mezzo_chassis.outbox import Outbox
 
 SOON_SECONDS = 10

@@ -13,6 +13,7 @@ from mezzo_chassis.build import Build
 from mezzo_chassis.certificates import server_context
 from mezzo_chassis.config import as_text, load
 from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.exporter import start_exporter
 from mezzo_chassis.http.browsers import AllowedHosts
 from mezzo_chassis.http.connections import ConnectionLimits
 from mezzo_chassis.http.site import Site as HttpServer
@@ -20,7 +21,7 @@ from mezzo_chassis.http.site import start_site
 from mezzo_chassis.leadership import detector_of
 from mezzo_chassis.lifecycle import Lifecycle, freeze_gc, run
 from mezzo_chassis.log_level import LogLevel
-from mezzo_chassis.metrics import ProcessMetrics, RpcMetrics, start_exporter
+from mezzo_chassis.metrics import ProcessMetrics, RpcMetrics
 from mezzo_chassis.rpc import Server as RpcServer
 from mezzo_chassis.rpc import start_server
 from mezzo_gateway import __version__

@@ -17,6 +17,7 @@ from mezzo_chassis import lifecycle, log, open_files
 from mezzo_chassis.build import MESOS_VERSION
 from mezzo_chassis.config import load
 from mezzo_chassis.errors import Exit, StartupError
+from mezzo_chassis.exporter import start_exporter
 from mezzo_chassis.leadership import (
     ALLOCATORS_FOLDER,
     Candidate,
@@ -30,7 +31,6 @@ from mezzo_chassis.leadership import (
     master_info_json,
 )
 from mezzo_chassis.log_level import LogLevel
-from mezzo_chassis.metrics import start_exporter
 from mezzo_chassis.rpc import Server, start_server
 from mezzo_registry import __version__
 from mezzo_registry.adapters.agent_sessions import AgentSessions

@@ -12,15 +12,13 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aiohttp import EMPTY_PAYLOAD, StreamReader, web
 
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.log_throttle import LogThrottle
-
-if TYPE_CHECKING:
-    from mezzo_chassis.metrics import HttpMetrics
+from mezzo_chassis.metrics import HttpMetrics
 
 CONNECTIONS_MAX: Final = 10_000
 """Open at once, where a service has no flag for it."""
@@ -42,16 +40,6 @@ UNREAD_ANSWER_SECONDS_MAX = 600.0
 """From the end of a handler to the next request: the client has not read the answer, or it would be idle."""
 LINGERING_SECONDS: Final = 5.0
 """For the rest of a body that nobody wants to arrive, so that the client gets to read the answer."""
-
-DROP_REASONS: Final = (
-    "total_limit",
-    "peer_limit",
-    "head_timeout",
-    "head_size",
-    "body_timeout",
-    "pipelined",
-    "unread_answer",
-)
 
 _HEAD_END = b"\r\n\r\n"
 

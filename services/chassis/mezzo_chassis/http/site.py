@@ -9,17 +9,14 @@ import os
 import socket
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.http.connections import DEFAULT_LIMITS, ConnectionLimits, Connections
+from mezzo_chassis.metrics import HttpMetrics
 from mezzo_chassis.ports import cannot_listen
-
-if TYPE_CHECKING:
-    from mezzo_chassis.metrics import HttpMetrics
 
 SHUTDOWN_SECONDS = 1.0
 BACKLOG = 1024
