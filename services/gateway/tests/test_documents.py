@@ -35,7 +35,7 @@ from mezzo_gateway.testing.changes import (
     task_updated,
 )
 
-BUILD = Build("0.1.0", 0.0)
+VERSION = Build("0.1.0", 0.0).document()
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def cluster_of(copy: StateCopy) -> Cluster:
 
 
 def state(copy: StateCopy) -> Any:
-    return json.loads(legacy.state(cluster_of(copy), BUILD, {}))
+    return json.loads(legacy.state(cluster_of(copy), VERSION, {}))
 
 
 def task_ids(copy: StateCopy, **query: Any) -> list[str]:

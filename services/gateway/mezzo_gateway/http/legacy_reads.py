@@ -19,7 +19,7 @@ class LegacyReads:
 
     def __init__(self, reads: Reads, build: Build) -> None:
         self._reads = reads
-        self._build = build
+        self._version = build.document()
 
     def handlers(self) -> dict[str, Handler]:
         """Each endpoint by its path."""
@@ -44,7 +44,7 @@ class LegacyReads:
 
     async def _state(self, request: web.Request) -> web.Response:
         await self._reads.render(legacy.rendering_tasks, legacy.rendering_agents)
-        return self._cached(request, "state", lambda cluster: legacy.state(cluster, self._build, self._reads.flags()))
+        return self._cached(request, "state", lambda cluster: legacy.state(cluster, self._version, self._reads.flags()))
 
     async def _state_summary(self, request: web.Request) -> web.Response:
         await self._reads.render(legacy.rendering_summaries)

@@ -15,7 +15,6 @@ import orjson
 
 from mesos.v1.mesos_pb2 import Offer, Resource, TaskState
 from mezzo import jsonpb, jsonv0
-from mezzo_chassis.build import Build
 from mezzo_gateway.state.cluster import Cluster
 from mezzo_gateway.state.records import (
     AgentRecord,
@@ -58,12 +57,12 @@ class TasksQuery:
     task_id: str | None = None
 
 
-def state(cluster: Cluster, build: Build, flags: Mapping[str, str]) -> bytes:
-    """`/state`: everything that is known."""
+def state(cluster: Cluster, version: Mapping[str, object], flags: Mapping[str, str]) -> bytes:
+    """`/state`: everything that is known, beginning with what `/version` says."""
     begin, info = cluster.begin, cluster.begin.master_info
     agents = [record for record in cluster.agents.values() if not record.recovered]
     document: dict[str, object] = {
-        **build.document(),
+        **version,
         "start_time": begin.start_time,
         "elected_time": begin.elected_time,
         "id": info.id,
