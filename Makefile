@@ -9,6 +9,8 @@ PACKAGES := sdk/python services/chassis services/allocator services/registry ser
 SOURCES := sdk services tests scripts charts
 # What is distributed, and the tests that are typed as well.
 TYPED := sdk/python/mezzo sdk/python/generate.py $(wildcard services/*/mezzo_*) tests scripts
+# Tests of services that are typed, by their packages: files of one name stand in several.
+TYPED_TESTS := services.agent.tests.core services.allocator.tests services.chassis.tests services.gateway.tests
 PROTOS := $(shell find protos -name '*.proto')
 
 .PHONY: help
@@ -46,7 +48,7 @@ check: .venv/installed ## Check format, style, types, import rules and protos
 	@ruff check $(SOURCES)
 	@mypy $(TYPED)
 	@mypy sdk/python/tests
-	@mypy -p services.agent.tests.core
+	@mypy $(addprefix -p ,$(TYPED_TESTS))
 	@lint-imports --config pyproject.toml
 	@buf lint protos
 

@@ -316,11 +316,11 @@ def run_beside_naive(seed: int, loops: Loops) -> None:
             if not allocations:
                 continue
             (agent,) = {allocation.agent for allocation in allocations}
-            decided = [(each.framework, each.role, Resources.sum(each.resources)) for each in allocations]
+            given = [(each.framework, each.role, Resources.sum(each.resources)) for each in allocations]
             expected = _foreseen(naive, agent, decided)
-            assert decided == expected[: len(decided)], (seed, event)
-            assert len(decided) == len(expected) or core.pending, (seed, event)
-            for framework, role, offered in decided:
+            assert given == expected[: len(given)], (seed, event)
+            assert len(given) == len(expected) or core.pending, (seed, event)
+            for framework, role, offered in given:
                 naive.take(agent, (framework, role), offered)
         for agent in naive.agents:
             assert _foreseen(naive, agent, decided) == [], (seed, event, agent)

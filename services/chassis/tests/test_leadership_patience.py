@@ -99,7 +99,7 @@ def test_kazoo_waits_for_its_connection_through_the_handler_alone(listener: sock
         hosts=f"127.0.0.1:{listener.getsockname()[1]}", timeout=3600.0, handler=PatientHandler(patience)
     )
     client.start_async()
-    connections = []
+    connections: list[socket.socket] = []
     try:
         # Each is left without an answer; the next comes because it was given up.
         connections.extend(listener.accept()[0] for _ in range(3))

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -132,7 +133,8 @@ async def test_with_a_certificate_a_gateway_speaks_https(registry: ScriptedRegis
 
 @pytest.mark.parametrize("flag", ["ssl_cert_file", "ssl_key_file"])
 async def test_a_certificate_without_its_key_is_bad_configuration(flag: str, tmp_path: Path) -> None:
-    config = replace(Config(ip="127.0.0.1", port=0), **{flag: tmp_path})
+    given: dict[str, Any] = {flag: tmp_path}
+    config = replace(Config(ip="127.0.0.1", port=0), **given)
     with pytest.raises(StartupError, match="--ssl_cert_file and --ssl_key_file belong together") as raised:
         await serve(config, Lifecycle())
     assert raised.value.code == Exit.BAD_CONFIGURATION
