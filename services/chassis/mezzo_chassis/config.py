@@ -14,8 +14,10 @@ Each field is the flag `--port`, the environment variable `MEZZO_REGISTRY_PORT`,
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import ipaddress
 import json
+import os
 import re
 import sys
 import tomllib
@@ -188,6 +190,7 @@ def load(config_class: type[C], argv: Sequence[str] | None, *, service: str, ver
         click.version_option(build.described(version), prog_name=f"mezzo-{service}")(command)
     arguments = _with_values(sys.argv[1:] if argv is None else argv, fields)
     try:
+        _check_environment(service, {field.name for field in fields})
         config = command.main(args=arguments, prog_name=command.name, standalone_mode=False)
     except click.ClickException as error:
         click.echo(f"mezzo {service}: {in_one_line(error.format_message())}", err=True)
@@ -232,6 +235,26 @@ def _option(field: dataclasses.Field[Any], service: str) -> click.Option:
 
 def environment_name(service: str, name: str) -> str:
     return f"MEZZO_{service}_{name}".upper()
+
+
+# What is called like a flag and is none: Kubernetes tells containers of Services such as mezzo-registry in this way,
+# and agents tell executors where they are.
+_NO_FLAG = re.compile(
+    r"\w+_SERVICE_HOST=.*|\w+_SERVICE_PORT(_\w+)?=.*|\w+_PORT_\d+_\w+=.*|\w+_PORT=\w+://.*|MEZZO_AGENT_GRPC_ENDPOINT=.*",
+    re.DOTALL,
+)
+
+
+def _check_environment(service: str, flags: set[str]) -> None:
+    """Refuse variables that set no flag: one that is mistyped would go unnoticed, and its flag keep the default."""
+    known = {environment_name(service, name) for name in (*flags, "config")}
+    for name, value in sorted(os.environ.items()):
+        if not name.startswith(environment_name(service, "")) or name in known:
+            continue
+        if not _NO_FLAG.fullmatch(f"{name}={value}"):
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+            hint = f"; did you mean {near[0]}?" if near else f"; see mezzo {service} --help"
+            raise click.UsageError(f"environment variable {name}: no such flag{hint}")
 
 
 def _config_option(service: str) -> click.Option:

@@ -72,6 +72,37 @@ def test_flags_win_over_environment_over_file(monkeypatch: pytest.MonkeyPatch, t
     assert not found.switch_user
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("MEZZO_REGISTRY_AGENT_PING_TIMOUT", "; did you mean MEZZO_REGISTRY_AGENT_PING_TIMEOUT?"),
+        ("MEZZO_REGISTRY_PRT", "; did you mean MEZZO_REGISTRY_PORT?"),
+        ("MEZZO_REGISTRY_WHATEVER", "; see mezzo registry --help"),
+    ],
+)
+def test_a_variable_that_sets_no_flag_is_refused_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, hint: str
+) -> None:
+    monkeypatch.setenv(name, "5")
+    with pytest.raises(SystemExit) as ended:
+        read()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"mezzo registry: environment variable {name}: no such flag{hint}\n"
+
+
+def test_what_kubernetes_tells_of_services_is_no_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "MEZZO_REGISTRY_SERVICE_HOST": "10.96.0.7",
+        "MEZZO_REGISTRY_SERVICE_PORT": "5060",
+        "MEZZO_REGISTRY_SERVICE_PORT_GRPC": "5060",
+        "MEZZO_REGISTRY_OTHER_PORT": "tcp://10.96.0.7:5060",
+        "MEZZO_REGISTRY_PORT_5060_TCP_ADDR": "10.96.0.7",
+        "MEZZO_GATEWAY_WHATEVER": "another service's",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert read().port == 5050
+
+
 def test_dashes_do_as_well_as_underscores() -> None:
     assert read("--agent-ping-timeout=1ms").agent_ping_timeout == 0.001
 

@@ -192,6 +192,7 @@ def _election(
 ) -> tuple[Candidate, LeaderDetector | None, LeaderDetector]:
     """How this registry stands for election, learns of another leader, and finds the allocator."""
     if config.zk is None:
+        logger.warning("no --zk: this registry leads alone, with a store of its own", work_dir=str(config.work_dir))
         return StandaloneCandidate(), None, FixedDetector("{}:{}".format(*config.allocator))
     timeout = config.zk_session_timeout
     return (
