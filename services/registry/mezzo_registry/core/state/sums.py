@@ -59,19 +59,19 @@ class Sums:
         self.revocable: Counter[str] = Counter()
         """Thousandths by name, of all roles."""
 
-    def add(self, role: str, resources: Resources, sign: int = 1) -> None:
-        """Somebody holds resources now in a role; or, with a `sign` of -1, no longer does."""
+    def add(self, role: str, resources: Resources, count: int = 1) -> None:
+        """Add resources that are held in a role, so many times; with a `count` of -1 they are held no longer."""
         firm, revocable = amounts(resources)
         if firm:
             of_role = self.firm.setdefault(role, Counter())
             for name, amount in firm:
-                of_role[name] += sign * amount
+                of_role[name] += count * amount
                 if not of_role[name]:
                     del of_role[name]
             if not of_role:
                 del self.firm[role]
         for name, amount in revocable:
-            self.revocable[name] += sign * amount
+            self.revocable[name] += count * amount
             if not self.revocable[name]:
                 del self.revocable[name]
 
