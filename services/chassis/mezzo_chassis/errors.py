@@ -23,6 +23,7 @@ class Exit(IntEnum):
     UNWRITABLE = 4
     INCOMPATIBLE_STATE = 5
     BAD_CREDENTIALS = 6
+    DEFECT = 7
 
 
 # `user:password@` of an address, also where a slash or a blank in the password is not escaped.

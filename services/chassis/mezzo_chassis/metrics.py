@@ -11,7 +11,7 @@ import gc
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -141,6 +141,11 @@ class EngineMetrics(Collector):
     def defect(self, kind: str) -> None:
         """Count an engine that was ended by a defect, by the kind of the event that was being handled."""
         self._defects[kind] = self._defects.get(kind, 0) + 1
+
+    def add_defects(self, counts: Mapping[str, int]) -> None:
+        """Count those of earlier processes, which nobody could scrape any more."""
+        for kind, count in counts.items():
+            self._defects[kind] = self._defects.get(kind, 0) + count
 
     def refuse(self, kind: str) -> None:
         """Count an event that was refused, since one like it had ended an engine."""
