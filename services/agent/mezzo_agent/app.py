@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from mezzo.errors import MezzoError
 from mezzo_agent import __version__
 from mezzo_agent.adapters import detection
 from mezzo_agent.config import Config
@@ -44,7 +47,8 @@ async def serve(
     """Serve until `life` says stop, or the agent itself is to end. `ready` is called once it has recovered and answers.
 
     Raises:
-        StartupError: a port or the work_dir is in use, a flag makes no sense, or what runs does not fit the flags.
+        StartupError: a port or the work_dir is in use, a flag makes no sense, what runs does not fit the flags, or a
+            defect has ended the agent.
     """
     # What may be wrong with the flags comes first, then what may be in the way of the servers.
     agent_info = detection.agent_info(config)
@@ -65,7 +69,7 @@ async def serve(
         config.fetcher_cache_size,
     )
     try:
-        await runtime.recover(life, strict=config.strict)
+        await runtime.recover(strict=config.strict)
         metrics.follow(runtime.numbers)
         if config.recover == "cleanup":
             await runtime.remove_agent("--recover=cleanup")
@@ -81,17 +85,28 @@ async def serve(
         await _ended(runtime, life)
         if life.signal is LEAVE_SIGNAL:
             await runtime.remove_agent("told to leave")
-            await runtime.finish_removal(await runtime.ended)
+            over: set[asyncio.Future[Any]] = {runtime.ended, runtime.failed}
+            await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
+            if runtime.ended.done():
+                await runtime.finish_removal(runtime.ended.result())
+    except MezzoError:
+        if not runtime.failed.done():
+            raise
     finally:
         runtime.streams.close_all()  # otherwise the servers wait for executors that go on listening
         await servers.close()
         await runtime.close()
         await detector.close()
+    if runtime.failed.done():
+        raise StartupError(
+            Exit.DEFECT, f"ended on a defect, to recover when it is started again: {runtime.failed.result()}"
+        )
 
 
 async def _ended(runtime: AgentRuntime, life: lifecycle.Lifecycle) -> None:
-    """Wait until somebody says stop, or the core does."""
-    runtime.ended.add_done_callback(lambda _: life.stop())
+    """Wait until somebody says stop, or the core does, or a defect has ended that."""
+    for over in (runtime.ended, runtime.failed):
+        over.add_done_callback(lambda _: life.stop())
     await life.stopping.wait()
     if runtime.ended.done():
         order = runtime.ended.result()

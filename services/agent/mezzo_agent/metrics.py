@@ -15,11 +15,11 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1.agent_session_pb2 import RegistryMessage
 from mezzo.resources import Resources
 from mezzo_agent.containers.containerizer import ContainerCounts, PosixContainerizer
-from mezzo_agent.core import Agent
+from mezzo_agent.core import Agent, subjects
 from mezzo_agent.core.holdings import held
 from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState
 from mezzo_agent.ports import Containerizer
-from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, HttpMetrics, ProcessMetrics, RpcMetrics
+from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, EngineMetrics, HttpMetrics, ProcessMetrics, RpcMetrics
 
 Numbers = dict[str, float]
 
@@ -105,7 +105,7 @@ class AgentMetrics:
         self.process = ProcessMetrics(self.registry, "agent", version)
         self.rpc = RpcMetrics(self.registry, "agent")
         self.http = HttpMetrics(self.registry, "agent")
-        self._events = Counter("mezzo_agent_events_total", "Events that the core handled.", registry=self.registry)
+        self.engine = EngineMetrics(self.registry, "agent", subjects.kinds())
         self._dropped = Counter(
             "mezzo_agent_registry_messages_dropped_total",
             "Messages of the registry that could not be applied, by kind.",
@@ -114,7 +114,6 @@ class AgentMetrics:
         )
         for kind in RegistryMessage.DESCRIPTOR.oneofs_by_name["message"].fields:
             self._dropped.labels(kind.name)
-        self._turns = self._seconds("turn_duration", "How long a turn took: decide, write to disk, act.")
         launches = self._seconds(
             "container_launch", "From the order to launch a container to its program, fetching included.", "outcome"
         )
@@ -131,11 +130,6 @@ class AgentMetrics:
         return Histogram(
             f"mezzo_agent_{name}_seconds", help_, labels, buckets=LATENCY_BUCKETS_SECONDS, registry=self.registry
         )
-
-    def turn(self, events: int, seconds: float) -> None:
-        """A turn was taken."""
-        self._events.inc(events)
-        self._turns.observe(seconds)
 
     def drop(self, kind: str) -> None:
         """A message of the registry was not applied; `kind` is its field in the wire's oneof."""

@@ -28,8 +28,8 @@ def test_the_time_that_destroying_takes_is_told() -> None:
 
 def test_turns_and_their_events_are_told() -> None:
     metrics = AgentMetrics("1.2.3")
-    metrics.turn(3, 0.5)
-    metrics.turn(2, 0.25)
+    metrics.engine.turn(3, 0.5)
+    metrics.engine.turn(2, 0.25)
     assert metrics.registry.get_sample_value("mezzo_agent_events_total") == 5
     assert metrics.registry.get_sample_value("mezzo_agent_turn_duration_seconds_count") == 2
     assert metrics.registry.get_sample_value("mezzo_agent_turn_duration_seconds_sum") == 0.75

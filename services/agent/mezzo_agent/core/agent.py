@@ -16,6 +16,7 @@ from mezzo_agent.core.admission import Admission
 from mezzo_agent.core.condemned import Condemned, condemn
 from mezzo_agent.core.effects import DestroyContainer, DiscardSandbox, Effect, EndAgent, ForgetContainer, SendToRegistry
 from mezzo_agent.core.events import (
+    ContainerActionFailed,
     ContainerEnded,
     ContainerNotStarted,
     ContainersRecovered,
@@ -123,7 +124,9 @@ class Agent:
 
     def checkpoint(self) -> list[checkpoint.CheckpointRecord]:
         """A journal that is as short as can be."""
-        return list(recovery.records(self.state))
+        records = list(recovery.records(self.state))
+        self.state.at = None
+        return records
 
     def containers(self) -> list[ContainerId]:
         """Every container that runs, or may run."""
@@ -201,6 +204,10 @@ class Agent:
             self._close(subject)
         else:  # given up, or destroyed as the one above
             self.state.emit(ForgetContainer(event.container_id))
+
+    @_handle.register
+    def _(self, event: ContainerActionFailed) -> None:
+        """A signal is followed by the end of the grace period; nothing depends on a change of resources."""
 
     @_handle.register
     def _(self, event: ContainersRecovered) -> None:

@@ -69,6 +69,15 @@ class ContainerEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerActionFailed:
+    """It could not be signaled, or what it may use could not be changed. `action` says which."""
+
+    container_id: ContainerId
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ContainersRecovered:
     """What has become of every container that the journal names."""
 
@@ -145,6 +154,7 @@ Event = (
     | ContainerStarted
     | ContainerNotStarted
     | ContainerEnded
+    | ContainerActionFailed
     | ContainersRecovered
     | ExecutorSubscribed
     | ExecutorCalled

@@ -164,9 +164,11 @@ def records(state: AgentState) -> Iterable[_Record]:
             continue
         yield _Record(framework=checkpoint.FrameworkRecord(framework_info=framework.info))
         for executor in framework.executors.values():
+            state.at = executor
             if executor.kind is not ExecutorKind.COMMAND:
                 yield _Record(executor=record_of_executor(executor))
         for task in framework.tasks.values():
+            state.at = task
             yield from _records_of_task(framework, task)
 
 
@@ -203,18 +205,19 @@ class Reconnection:
 
     def report_condemned(self, condemned: Condemned) -> None:
         """Their containers are gone, and nothing else is known of them any more."""
-        self._state.reports_condemned = True
+        state = self._state
+        state.reports_condemned = True
         for each in condemned.tasks.values():
             framework_id = each.record.framework_id.value
+            state.at = task = Task(each.record.task, framework_id, None, phase=Phase.ENDED)
             info = condemned.frameworks.get(framework_id)
-            framework = self._state.frameworks.get(framework_id) or (info and new_framework(self._state, info))
+            framework = state.frameworks.get(framework_id) or (info and new_framework(state, info))
             if framework and each.message:
-                self._report_condemned(framework, each)
-        self._state.reports_condemned = False
+                self._report_condemned(framework, task, each)
+        state.reports_condemned = False
 
-    def _report_condemned(self, framework: Framework, condemned: CondemnedTask) -> None:
+    def _report_condemned(self, framework: Framework, task: Task, condemned: CondemnedTask) -> None:
         state = self._state
-        state.at = task = Task(condemned.record.task, framework.id, None, phase=Phase.ENDED)
         framework.tasks[task.id] = task
         state.persist_framework(framework)
         state.persist(_Record(task=record_of_task(framework, task)))

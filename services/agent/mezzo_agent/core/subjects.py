@@ -13,6 +13,7 @@ from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
 from mezzo_agent.core import effects
 from mezzo_agent.core.events import (
+    ContainerActionFailed,
     ContainerEnded,
     ContainerNotStarted,
     ContainersRecovered,
@@ -51,6 +52,7 @@ _NAMES: dict[type, str] = {
     ContainerStarted: "container_started",
     ContainerNotStarted: "container_not_started",
     ContainerEnded: "container_ended",
+    ContainerActionFailed: "container_action_failed",
     ContainersRecovered: "containers_recovered",
     ExecutorSubscribed: "executor_subscribe",
     ExecutorDisconnected: "executor_disconnected",
@@ -143,7 +145,7 @@ def _of_event(event: Event, state: AgentState) -> Subject:
             return _with(Subject("executor_disconnected"), _listening_on(connection, state))
         case TimerFired():
             return _of_timer(event)
-        case ContainerStarted() | ContainerNotStarted() | ContainerEnded():
+        case ContainerStarted() | ContainerNotStarted() | ContainerEnded() | ContainerActionFailed():
             return _with(Subject(_NAMES[type(event)]), state.containers.get(event.container_id))
         case ContainersRecovered():
             return Subject("condemned" if state.reports_condemned else "containers_recovered")

@@ -35,7 +35,7 @@ class ExecutorApi:
         token = bearer_token(request.headers.get("Authorization"))
         if call.type == executor_api.Call.SUBSCRIBE:
             return await self._subscribe(runtime, request, call, token)
-        await runtime.turns.request(ExecutorCalled(call, token))
+        await runtime.engine.request(ExecutorCalled(call, token))
         return web.Response(status=202)
 
     async def _subscribe(
@@ -45,7 +45,7 @@ class ExecutorApi:
         name, outbox = runtime.streams.open()
         heartbeats: asyncio.Task[None] | None = None
         try:
-            await runtime.turns.request(ExecutorSubscribed(call, token, name))
+            await runtime.engine.request(ExecutorSubscribed(call, token, name))
             heartbeats = asyncio.create_task(send_heartbeats(outbox))
             await stream.begin(request)
             async for batch in outbox:
@@ -59,7 +59,7 @@ class ExecutorApi:
             if heartbeats is not None:
                 heartbeats.cancel()
             runtime.streams.close(name)
-            runtime.turns.post(ExecutorDisconnected(name))
+            runtime.engine.post(ExecutorDisconnected(name))
         return stream.response
 
 

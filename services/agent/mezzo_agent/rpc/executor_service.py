@@ -37,7 +37,7 @@ class ExecutorService(service.ExecutorServicer):
         name, outbox = runtime.streams.open()
         heartbeats: asyncio.Task[None] | None = None
         try:
-            await runtime.turns.request(ExecutorSubscribed(request.call, _token(context), name))
+            await runtime.engine.request(ExecutorSubscribed(request.call, _token(context), name))
             heartbeats = asyncio.create_task(send_heartbeats(outbox))
             async for batch in outbox:
                 yield messages.SubscribeResponse(events=batch)
@@ -47,7 +47,7 @@ class ExecutorService(service.ExecutorServicer):
             if heartbeats is not None:
                 heartbeats.cancel()
             runtime.streams.close(name)
-            runtime.turns.post(ExecutorDisconnected(name))
+            runtime.engine.post(ExecutorDisconnected(name))
 
     async def Call(  # noqa: N802  the service's name for it
         self,
@@ -56,7 +56,7 @@ class ExecutorService(service.ExecutorServicer):
     ) -> messages.CallResponse:
         if request.call.type == executor_api.Call.SUBSCRIBE:
             raise InvalidRequest("call.type", "SUBSCRIBE is not allowed here: use the method Subscribe")
-        await self._gate.runtime().turns.request(ExecutorCalled(request.call, _token(context)))
+        await self._gate.runtime().engine.request(ExecutorCalled(request.call, _token(context)))
         return messages.CallResponse()
 
 

@@ -4,25 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo.agent.v1.checkpoint_pb2 import CheckpointRecord
+from mezzo.errors import InternalError, MezzoError, Unavailable, shorten
 from mezzo_agent.adapters.journal import Journal
 from mezzo_agent.containers.gc import GarbageCollector, disk_usage, maximum_age_secs
-from mezzo_agent.core import Agent, Settings
-from mezzo_agent.core.effects import EndAgent
-from mezzo_agent.core.events import ContainersRecovered, RemovalOrdered
+from mezzo_agent.core import Agent, Settings, subjects
+from mezzo_agent.core.effects import Effect, EndAgent
+from mezzo_agent.core.events import (
+    ContainersRecovered,
+    Event,
+    LaunchDeclined,
+    LaunchRefused,
+    RegistryMessageReceived,
+    RemovalOrdered,
+    TimerFired,
+)
 from mezzo_agent.metrics import AgentMetrics, Numbers, container_numbers, core_numbers, system_numbers
 from mezzo_agent.ports import Containerizer
 from mezzo_agent.shell import reconfiguration
+from mezzo_agent.shell.defects import AgentSuspect, Defects
 from mezzo_agent.shell.effect_runner import EffectRunner
 from mezzo_agent.shell.executor_streams import ExecutorStreams
+from mezzo_agent.shell.journal_writer import JournalWriter
 from mezzo_agent.shell.registry_session import RegistrySession
-from mezzo_agent.shell.turns import Turns
+from mezzo_chassis.engine import Defect, Engine
 from mezzo_chassis.errors import Exit, StartupError
-from mezzo_chassis.lifecycle import Lifecycle, freeze_gc
+from mezzo_chassis.lifecycle import freeze_gc
 from mezzo_chassis.log import get_logger
+from mezzo_chassis.quarantine import Entry
+
+EVENTS_PER_TURN_MAX = 1024
+ENDING = "the agent is ending"
 
 log = get_logger(__name__)
 
@@ -54,6 +71,8 @@ class AgentRuntime:
         # Set when the agent is to end for a reason of its own.
         self.ended: asyncio.Future[EndAgent] = asyncio.get_running_loop().create_future()
         self._journal = Journal(settings.work_dir / "meta")
+        self._journal_writer = JournalWriter(self._journal, self.core.checkpoint)
+        self._defects = Defects(settings.work_dir / "meta")
         self._effect_runner = EffectRunner(
             containerizer,
             self.streams,
@@ -62,11 +81,9 @@ class AgentRuntime:
             end=self._end,
             observer=metrics,
         )
-        self.turns = Turns(
-            self.core, self._journal, self._effect_runner.run, observe=metrics.turn, dropped=metrics.drop
-        )
-        self._effect_runner.report_to(self.turns.post)
-        self._turns_task: asyncio.Task[None] | None = None
+        # Set when a defect has ended the agent: nothing is handled any more, and the process is to end.
+        self.failed: asyncio.Future[Defect] = asyncio.get_running_loop().create_future()
+        self._engine: Engine[Event, Effect] | None = None
         self._session_task: asyncio.Task[None] | None = None
         self._recovery_seconds = 0.0
         self._recovery_errors = 0
@@ -76,17 +93,27 @@ class AgentRuntime:
 
     # --- starting
 
-    async def recover(self, life: Lifecycle, *, strict: bool) -> None:
+    @property
+    def engine(self) -> Engine[Event, Effect]:
+        """What hands the core its events. From `recover` on."""
+        assert self._engine is not None
+        return self._engine
+
+    async def recover(self, *, strict: bool) -> None:
         """Read the journal, find the containers again, and begin to take turns.
 
-        Raises `StartupError`: the work_dir cannot be used, or what runs does not fit the flags.
+        Raises:
+            StartupError: the work_dir cannot be used, or what runs does not fit the flags.
+            MezzoError: a defect; `failed` tells of it.
         """
         began = time.perf_counter()
         records, damage = await asyncio.to_thread(self._journal.open, strict=strict)
+        self._defects.load()
+        self._metrics.engine.add_defects(self._defects.counts)
         if damage:
             self._recovery_errors += 1
             log.error("recovered from a damaged journal; damaged records were discarded", reason=damage)
-        self.core.restore(records)
+        self._restore(records)
         problems = reconfiguration.incompatibilities(self.core)
         if problems:
             raise StartupError(
@@ -94,27 +121,51 @@ class AgentRuntime:
                 f"running tasks need more than --resources now offers: {'; '.join(problems)}. Restore the former "
                 "resources, or end the tasks with --recover=cleanup",
             )
-        await self._rewrite_journal()
+        if self.core.state.agent_id and not self.core.ends_condemned:
+            await self._journal_writer.compact()  # with the agent's present resources in it
         try:
             found = await self.containerizer.recover(self.core.containers())
         except OSError as error:
             message = f"cannot recover containers: {error.filename or ''} {error.strerror or error}"
             raise StartupError(Exit.UNWRITABLE, message) from error
-        self._turns_task = life.spawn(self.turns.run(), "turns")
-        await self.turns.request(ContainersRecovered(found))
+        self._engine = self._start_engine()
+        await self._engine.request(ContainersRecovered(found))
+        if self.core.ends_condemned and await self._journal_writer.compact():
+            self._defects.mark_ended()
         await asyncio.to_thread(self._find_garbage, self.core.sandboxes())
         self._recovery_seconds = time.perf_counter() - began
         log.info("recovered", records=len(records), containers=len(found), seconds=round(self._recovery_seconds, 3))
         freeze_gc()
 
-    async def _rewrite_journal(self) -> None:
-        """A short journal, with the agent's present resources in it."""
-        if self.core.state.agent_id:
-            try:
-                await self._journal.rewrite(self.core.checkpoint())
-            except OSError as error:
-                # On a full disk: nobody but an agent that runs removes old sandboxes.
-                log.error("cannot compact the journal; it keeps growing", error=str(error))
+    def _restore(self, records: Sequence[CheckpointRecord]) -> None:
+        try:
+            self.core.restore(records, self._defects.subjects_to_end())
+        except Exception as error:
+            suspect = AgentSuspect.of(subjects.of_record(self.core.state))
+            self._metrics.engine.defect(suspect.event)
+            log.exception("defect ends the incarnation", doing="restore", suspects=[str(suspect)])
+            self._fail(Defect("restore", (suspect,), "", error))
+            raise InternalError(str(error)) from error
+
+    def _start_engine(self) -> Engine[Event, Effect]:
+        engine: Engine[Event, Effect] = Engine(
+            self.core,
+            self._effect_runner.effects,
+            name="agent",
+            metrics=self._metrics.engine,
+            timer_fired=TimerFired,
+            suspect_of=self._suspect_of,
+            quarantine=self._defects.quarantine,
+            substitute=self._substitute,
+            refusals=(MezzoError,),
+            refused=self._event_refused,
+            commit=self._journal_writer.commit,
+            closed=lambda: Unavailable(ENDING),
+            events_per_turn_max=EVENTS_PER_TURN_MAX,
+        )
+        self._effect_runner.bind(engine)
+        engine.ended.add_done_callback(self._engine_ended)
+        return engine
 
     def _find_garbage(self, in_use: set[Path]) -> None:
         """Whatever earlier agents have left, whoever they were."""
@@ -127,7 +178,11 @@ class AgentRuntime:
     async def run_session(self) -> None:
         """With the registry, until cancelled, or `close`."""
         self._session_task = asyncio.current_task()
-        await self.session.run(self.turns)
+        try:
+            await self.session.run(self.engine)
+        except MezzoError:
+            if not self.engine.ended.done():
+                raise
 
     async def collect_garbage(self, interval_seconds: float) -> None:
         """Until cancelled."""
@@ -142,7 +197,7 @@ class AgentRuntime:
 
     async def remove_agent(self, reason: str) -> None:
         """End everything that runs, and go for good; `ended` tells when."""
-        await self.turns.request(RemovalOrdered(reason))
+        await self.engine.request(RemovalOrdered(reason))
 
     def numbers(self) -> Numbers:
         """Everything that /metrics/snapshot shows."""
@@ -159,12 +214,58 @@ class AgentRuntime:
             "gc/path_removals_succeeded": float(gc.succeeded),
         }
 
+    # --- events that are not handled
+
+    def _suspect_of(self, event: Event) -> AgentSuspect:
+        """An event as the next incarnation knows it again; while it is being handled, as far as that has come."""
+        state, effect = self.core.state, self._effect_runner.running
+        if self._journal_writer.compacting:
+            return AgentSuspect.of(subjects.of_record(state))
+        if effect is not None:
+            return AgentSuspect.of(subjects.of_effect(event, effect, state))
+        return AgentSuspect.of(subjects.of_event(event, state))
+
+    def _substitute(self, event: Event, entry: Entry) -> Event | None:
+        """What is handled in place of a launch that led to a defect. Everything else is dropped."""
+        if not isinstance(event, RegistryMessageReceived):
+            return None
+        kind = event.message.WhichOneof("message") or ""
+        if kind not in subjects.LAUNCHES:
+            self._metrics.drop(kind)
+            return None
+        reason = self._defects.reason(entry.suspect)
+        refused = LaunchRefused(event.message, reason)
+        if self._defects.quarantine.find(self._suspect_of(refused), time.time()) is None:
+            return refused
+        return LaunchDeclined(event.message, reason)
+
+    def _event_refused(self, event: Event, error: MezzoError) -> None:
+        """Any message of the registry can be dropped alone, and the session goes on.
+
+        What it meant is made good by the next registration: the registry sends again what was never seen, and the
+        snapshot says what runs. Another session is not begun for it, which might bring the same message again.
+        """
+        kind = (event.message.WhichOneof("message") or "") if isinstance(event, RegistryMessageReceived) else ""
+        if kind:
+            self._metrics.drop(kind)
+        log.warning("event refused", event_type=type(event).__name__, message=kind, error=shorten(str(error)))
+
     # --- ending
 
     def _end(self, order: EndAgent) -> None:
         if not self.ended.done():
             log.warning("agent is shutting down", reason=order.reason)
             self.ended.set_result(order)
+
+    def _engine_ended(self, ended: asyncio.Future[Exception]) -> None:
+        reason = ended.result()
+        if isinstance(reason, Defect):
+            self._fail(reason)
+
+    def _fail(self, defect: Defect) -> None:
+        """Nothing that the state says can be trusted: the next incarnation begins with what is on the disk."""
+        self._defects.add(defect)
+        self.failed.set_result(defect)
 
     async def finish_removal(self, order: EndAgent) -> None:
         """If the agent goes for good: let the registry have the last words, and forget who it was."""
@@ -175,10 +276,10 @@ class AgentRuntime:
     async def close(self) -> None:
         """Let go of everything; containers run on."""
         # In this order: a session that breaks just now still has something to tell the core.
-        for task in (self._session_task, self._turns_task):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-        await self._effect_runner.close()
+        if self._session_task is not None:
+            self._session_task.cancel()
+            await asyncio.gather(self._session_task, return_exceptions=True)
+        if self._engine is not None:
+            await self._engine.close(Unavailable(ENDING))
         await self.containerizer.close()
         self._journal.close()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Coroutine
-from functools import singledispatchmethod
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,13 +23,21 @@ from mezzo_agent.core.effects import (
     ForgetContainer,
     KillContainer,
     LaunchContainer,
+    Persist,
     SendToExecutor,
     SendToRegistry,
     StartTimer,
     UpdateContainer,
     WatchContainer,
 )
-from mezzo_agent.core.events import ContainerEnded, ContainerNotStarted, ContainerStarted, Event, Timer, TimerFired
+from mezzo_agent.core.events import (
+    ContainerActionFailed,
+    ContainerEnded,
+    ContainerNotStarted,
+    ContainerStarted,
+    Event,
+    Timer,
+)
 from mezzo_agent.ports import ContainerConfig, ContainerId, Containerizer, LaunchError, Termination, reason_of
 from mezzo_agent.shell.executor_streams import ExecutorStreams
 from mezzo_chassis.log import get_logger
@@ -47,6 +53,23 @@ class Observer(Protocol):
     def launched(self, seconds: float, *, failed: bool) -> None: ...
 
     def destroyed(self, seconds: float) -> None: ...
+
+
+class Shell(Protocol):
+    """What is needed of the engine."""
+
+    @property
+    def cause(self) -> str: ...
+
+    def post(self, event: Event, cause: str = "") -> None: ...
+
+    def start_timer(self, key: Timer, seconds: float) -> None: ...
+
+    def cancel_timer(self, key: Timer) -> None: ...
+
+    def spawn(
+        self, work: Coroutine[Any, Any, Event | None], failed: Callable[[Exception], Event], *, name: str
+    ) -> None: ...
 
 
 class EffectRunner:
@@ -69,105 +92,84 @@ class EffectRunner:
         self._streams = streams
         self._send = send
         self._discard = discard
-        self._end_agent = end
         self._observer = observer
-        self._post: Callable[[Event], None] = _unbound
-        self._timers: dict[Timer, asyncio.TimerHandle] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._engine: Shell
         # Containers whose end a task of ours is going to report.
         self._watched: set[ContainerId] = set()
+        self.running: Effect | None = None
+        """The effect that is being carried out, or has failed to be."""
+        self._runs: dict[type, Callable[[Any], None]] = {
+            Persist: lambda _: None,  # it is durable by now
+            SendToRegistry: self._send_to_registry,
+            SendToExecutor: lambda effect: self._streams.send(effect.connection, effect.event),
+            CloseExecutorStream: lambda effect: self._streams.close(effect.connection),
+            LaunchContainer: self._launch_container,
+            WatchContainer: self._watch_container,
+            KillContainer: self._kill_container,
+            DestroyContainer: self._destroy_container,
+            UpdateContainer: self._update_container,
+            ForgetContainer: lambda effect: self._containerizer.forget(effect.container_id),
+            StartTimer: lambda effect: self._engine.start_timer(effect.timer, effect.delay_seconds),
+            CancelTimer: lambda effect: self._engine.cancel_timer(effect.timer),
+            DiscardSandbox: lambda effect: self._discard(effect.path),
+            EndAgent: end,
+        }
+        self.effects: Mapping[type, Callable[[Any], None]] = dict.fromkeys(self._runs, self.run)
+        """For the engine: what carries out each type of effect."""
 
-    def report_to(self, post: Callable[[Event], None]) -> None:
+    def bind(self, engine: Shell) -> None:
         """Where the outcome of effects goes. Before any effect."""
-        self._post = post
+        self._engine = engine
 
-    async def close(self) -> None:
-        """Let go of everything; containers run on."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    @singledispatchmethod
     def run(self, effect: Effect) -> None:
-        raise TypeError(f"{type(effect).__name__} is not an effect of the agent")
+        """Begin to carry out an effect."""
+        self.running = effect
+        self._runs[type(effect)](effect)
+        self.running = None
 
-    @run.register
-    def _(self, effect: SendToRegistry) -> None:
+    def _send_to_registry(self, effect: SendToRegistry) -> None:
+        effect.message.cause = self._engine.cause
         self._send(effect.message)
         if effect.message.HasField("task_update"):
             _log_update(effect.message.task_update)
 
-    @run.register
-    def _(self, effect: SendToExecutor) -> None:
-        self._streams.send(effect.connection, effect.event)
+    def _launch_container(self, effect: LaunchContainer) -> None:
+        container_id = effect.config.container_id
+        self._watched.add(container_id)
+        self._spawn(self._launch(effect.config), container_id, "launch")
 
-    @run.register
-    def _(self, effect: CloseExecutorStream) -> None:
-        self._streams.close(effect.connection)
-
-    @run.register
-    def _(self, effect: LaunchContainer) -> None:
-        self._watched.add(effect.config.container_id)
-        self._spawn(self._launch(effect.config))
-
-    @run.register
-    def _(self, effect: WatchContainer) -> None:
+    def _watch_container(self, effect: WatchContainer) -> None:
         self._watched.add(effect.container_id)
-        self._spawn(self._watch(effect.container_id))
+        self._spawn(self._watch(effect.container_id), effect.container_id, "watch")
 
-    @run.register
-    def _(self, effect: KillContainer) -> None:
-        self._spawn(self._kill(effect.container_id, effect.signal))
+    def _kill_container(self, effect: KillContainer) -> None:
+        work = self._kill(effect.container_id, effect.signal)
+        self._spawn_minor(work, effect.container_id, "kill")
 
-    @run.register
-    def _(self, effect: DestroyContainer) -> None:
-        self._spawn(self._destroy(effect.container_id))
+    def _destroy_container(self, effect: DestroyContainer) -> None:
+        self._spawn(self._destroy(effect.container_id), effect.container_id, "destroy")
 
-    @run.register
-    def _(self, effect: UpdateContainer) -> None:
-        self._spawn(self._update(effect.container_id, effect.resources))
+    def _update_container(self, effect: UpdateContainer) -> None:
+        work = self._update(effect.container_id, effect.resources)
+        self._spawn_minor(work, effect.container_id, "update")
 
-    @run.register
-    def _(self, effect: ForgetContainer) -> None:
-        self._containerizer.forget(effect.container_id)
+    def _spawn(self, work: Coroutine[Any, Any, Event | None], container_id: ContainerId, action: str) -> None:
+        """Something that the core waits for the end of."""
 
-    @run.register
-    def _(self, effect: StartTimer) -> None:
-        self._cancel(effect.timer)
-        loop = asyncio.get_running_loop()
-        self._timers[effect.timer] = loop.call_later(effect.delay_seconds, self._fire, effect.timer)
+        def failed(error: Exception) -> Event:
+            return self._ended(container_id, _lost(f"cannot {action} the container: {reason_of(error)}"))
 
-    @run.register
-    def _(self, effect: CancelTimer) -> None:
-        self._cancel(effect.timer)
+        self._engine.spawn(work, failed, name=f"{action} {container_id}")
 
-    @run.register
-    def _(self, effect: DiscardSandbox) -> None:
-        self._discard(effect.path)
+    def _spawn_minor(self, work: Coroutine[Any, Any, Event | None], container_id: ContainerId, action: str) -> None:
+        """Something that nothing depends on."""
 
-    @run.register
-    def _(self, effect: EndAgent) -> None:
-        self._end_agent(effect)
+        def failed(error: Exception) -> Event:
+            return ContainerActionFailed(container_id, action, reason_of(error))
 
-    def _cancel(self, timer: Timer) -> None:
-        handle = self._timers.pop(timer, None)
-        if handle is not None:
-            handle.cancel()
+        self._engine.spawn(work, failed, name=f"{action} {container_id}")
 
-    def _fire(self, timer: Timer) -> None:
-        self._timers.pop(timer, None)
-        self._post(TimerFired(timer))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _launch(self, config: ContainerConfig) -> None:
+    async def _launch(self, config: ContainerConfig) -> Event:
         began = time.perf_counter()
         try:
             launched = await self._containerizer.launch(config)
@@ -179,15 +181,14 @@ class EffectRunner:
             failure = LaunchError(mesos.TaskStatus.REASON_CONTAINER_LAUNCH_FAILED, reason_of(error))
         else:
             self._observer.launched(time.perf_counter() - began, failed=False)
-            self._post(ContainerStarted(launched.container_id, launched.pid))
-            await self._watch(config.container_id)
-            return
+            self._engine.post(ContainerStarted(launched.container_id, launched.pid))
+            return await self._watch(config.container_id)
         self._observer.launched(time.perf_counter() - began, failed=True)
         log.info("launch failed", container_id=config.container_id, reason=failure.message)
         self._watched.discard(config.container_id)
-        self._post(ContainerNotStarted(config.container_id, failure.reason, failure.message))
+        return ContainerNotStarted(config.container_id, failure.reason, failure.message)
 
-    async def _watch(self, container_id: ContainerId) -> None:
+    async def _watch(self, container_id: ContainerId) -> Event:
         try:
             termination = await self._containerizer.wait(container_id)
         except NotFound as error:
@@ -197,46 +198,49 @@ class EffectRunner:
             log.exception("cannot wait for a container", container_id=container_id)
             await self._end(container_id)
             termination = _lost(f"cannot wait for the container: {reason_of(error)}")
-        self._ended(container_id, termination)
+        return self._ended(container_id, termination)
 
-    async def _kill(self, container_id: ContainerId, signal: int) -> None:
+    async def _kill(self, container_id: ContainerId, signal: int) -> Event | None:
         """Where it fails, the core destroys the container when the grace period is over."""
         try:
             await self._containerizer.kill(container_id, signal)
         except NotFound:
-            self._ended_unless_watched(container_id)
-        except Exception:
+            return self._ended_unless_watched(container_id)
+        except Exception as error:
             log.exception("cannot signal a container", container_id=container_id, signal=signal)
+            return ContainerActionFailed(container_id, "kill", reason_of(error))
+        return None
 
-    async def _destroy(self, container_id: ContainerId) -> None:
+    async def _destroy(self, container_id: ContainerId) -> Event | None:
         began = time.perf_counter()
         failure = await self._end(container_id)
         if failure is not None:
-            self._ended(container_id, _lost(f"cannot destroy the container: {reason_of(failure)}"))
-            return
+            return self._ended(container_id, _lost(f"cannot destroy the container: {reason_of(failure)}"))
         self._observer.destroyed(time.perf_counter() - began)
-        self._ended_unless_watched(container_id)
+        return self._ended_unless_watched(container_id)
 
     async def _end(self, container_id: ContainerId) -> Exception | None:
         return await retry(lambda: self._containerizer.destroy(container_id), "destroy", container_id)
 
-    def _ended_unless_watched(self, container_id: ContainerId) -> None:
+    def _ended_unless_watched(self, container_id: ContainerId) -> Event | None:
         """Nothing runs under this id. If a task of ours watches the container, that one knows how it ended."""
-        if container_id not in self._watched:
-            self._ended(container_id, Termination(None, UNKNOWN_CONTAINER))
+        if container_id in self._watched:
+            return None
+        return self._ended(container_id, Termination(None, UNKNOWN_CONTAINER))
 
-    def _ended(self, container_id: ContainerId, termination: Termination) -> None:
+    def _ended(self, container_id: ContainerId, termination: Termination) -> Event:
         self._watched.discard(container_id)
-        self._post(ContainerEnded(container_id, termination))
+        return ContainerEnded(container_id, termination)
 
-    async def _update(self, container_id: ContainerId, resources: Resources) -> None:
-        """Nothing waits for it."""
+    async def _update(self, container_id: ContainerId, resources: Resources) -> Event | None:
         try:
             await self._containerizer.update(container_id, resources)
         except NotFound as error:
             log.debug("container to update not found", error=str(error))
-        except Exception:
+        except Exception as error:
             log.exception("cannot update a container", container_id=container_id)
+            return ContainerActionFailed(container_id, "update", reason_of(error))
+        return None
 
 
 def _lost(why: str) -> Termination:
@@ -256,7 +260,3 @@ def _log_update(update: session.TaskUpdate) -> None:
             state=mesos.TaskState.Name(status.state),
             message=status.message,
         )
-
-
-def _unbound(event: Event) -> None:
-    raise RuntimeError(f"no receiver of events is bound; lost {type(event).__name__}")

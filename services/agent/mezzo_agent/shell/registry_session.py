@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 import grpc
 
 from mezzo.agent.v1 import agent_session_pb2 as messages
 from mezzo.agent.v1 import agent_session_pb2_grpc as service
 from mezzo.errors import MezzoError, NotLeading
-from mezzo_agent.core.events import RegistryMessageReceived, SessionClosed, SessionOpened
-from mezzo_agent.shell.turns import Turns
+from mezzo_agent.core.events import Event, RegistryMessageReceived, SessionClosed, SessionOpened
 from mezzo_chassis import trace
 from mezzo_chassis.leadership import LeaderDetector, Superseded, while_leading
 from mezzo_chassis.leadership.latest_value import LatestValue
@@ -28,6 +28,14 @@ REGISTRATION_TIMEOUT_SECONDS = 15.0
 FINISH_SECONDS_MAX = 2.0
 
 log = get_logger(__name__)
+
+
+class Events(Protocol):
+    """What is needed of the engine."""
+
+    def post(self, event: Event, cause: str = "") -> None: ...
+
+    async def request(self, event: Event, cause: str = "") -> None: ...
 
 
 class RegistrySession:
@@ -55,13 +63,13 @@ class RegistrySession:
             self._outbox.put(message)
             trace.hop("sent", message)
 
-    async def run(self, turns: Turns) -> None:
+    async def run(self, engine: Events) -> None:
         """Hold a session with the leading registry, one after the other, until cancelled."""
         while not self._finishing:
             address = self._hint or await self._leader()
             self._hint = None
             try:
-                await while_leading(self._detector, address, self._run_stream(address, turns), named=self._named)
+                await while_leading(self._detector, address, self._run_stream(address, engine), named=self._named)
                 log.info("registry session ended", registry=address)
             except Superseded as superseded:
                 log.info("another registry leads", registry=address, leader=superseded.leader)
@@ -76,7 +84,7 @@ class RegistrySession:
                 self._outbox = None
                 self._closed.set()
                 self.registered.set(False)
-            await turns.request(SessionClosed())
+            await engine.request(SessionClosed())
             await self._pause(address)
 
     async def finish(self) -> None:
@@ -111,15 +119,15 @@ class RegistrySession:
         except TimeoutError:
             return
 
-    async def _run_stream(self, address: str, turns: Turns) -> None:
+    async def _run_stream(self, address: str, engine: Events) -> None:
         async with open_channel(address) as channel:
             outbox: Outbox[messages.AgentMessage] = Outbox(peer="registry")
             self._outbox = outbox
             self._closed.clear()
-            await turns.request(SessionOpened())  # the snapshot is in the outbox now
+            await engine.request(SessionOpened())  # the snapshot is in the outbox now
             call = service.AgentSessionStub(channel).Connect(_requests(outbox))
             try:
-                await self._read(call, outbox, turns)
+                await self._read(call, outbox, engine)
             finally:
                 outbox.close()
                 call.cancel()
@@ -128,7 +136,7 @@ class RegistrySession:
         self,
         call: grpc.aio.StreamStreamCall[messages.ConnectRequest, messages.ConnectResponse],
         outbox: Outbox[messages.AgentMessage],
-        turns: Turns,
+        engine: Events,
     ) -> None:
         silence_max = REGISTRATION_TIMEOUT_SECONDS
         heartbeats: asyncio.Task[None] | None = None
@@ -140,15 +148,19 @@ class RegistrySession:
                     return
                 for message in response.messages:
                     trace.hop("received", message)
-                    if message.WhichOneof("message") == "registered" and heartbeats is None:
+                    event = RegistryMessageReceived(message)
+                    if message.WhichOneof("message") != "registered":
+                        engine.post(event, message.cause)
+                        continue
+                    self.registered.set(True)
+                    await engine.request(event, message.cause)  # if that is refused, the session ends
+                    if heartbeats is None:
                         silence_max = message.registered.heartbeat_timeout_seconds or silence_max
                         interval = message.registered.heartbeat_interval_seconds or silence_max / 5
                         heartbeats = asyncio.create_task(_heartbeats(outbox, interval))
                         self._pauses.reset()
                         self._reminder.reset()
-                        self.registered.set(True)
                         log.info("registered", agent_id=message.registered.agent_id.value)
-                turns.post_all(RegistryMessageReceived(message) for message in response.messages)
         finally:
             if heartbeats is not None:
                 heartbeats.cancel()

@@ -43,6 +43,8 @@ class PretendedContainers:
         self.updates: list[tuple[str, str]] = []
         self.forgotten: list[str] = []
         self.refusal: LaunchError | None = None
+        # Signals other than SIGKILL end nothing.
+        self.deaf = False
         self.launched = asyncio.Event()
         self._pids = itertools.count(1000)
 
@@ -51,6 +53,12 @@ class PretendedContainers:
 
     def of_task(self, task_id: str) -> str:
         return next(each for each, config in self.configs.items() if config.task_id == task_id)
+
+    async def until_launched(self, executor_id: str, times: int = 1) -> None:
+        async with asyncio.timeout(SECONDS_MAX):
+            while sum(config.executor_id == executor_id for config in self.configs.values()) < times:
+                self.launched.clear()
+                await self.launched.wait()
 
     def finish(self, container_id: str, wait_status: int | None = 0, **more: object) -> None:
         if not self.terminations[container_id].done():
@@ -68,6 +76,8 @@ class PretendedContainers:
 
     async def recover(self, checkpointed: Iterable[str]) -> dict[str, RecoveredContainer]:
         found = {}
+        for orphan in set(self.terminations) - set(checkpointed):
+            self.finish(orphan, 9)
         for container_id in checkpointed:
             ended = self.terminations.get(container_id)
             if ended is None:
@@ -84,7 +94,8 @@ class PretendedContainers:
     async def kill(self, container_id: str, signal: int) -> None:
         self._of(container_id)
         self.signals.append((container_id, signal))
-        self.finish(container_id, signal)
+        if not self.deaf:
+            self.finish(container_id, signal)
 
     async def destroy(self, container_id: str) -> None:
         if container_id in self.terminations:
@@ -137,6 +148,10 @@ class ScriptedRegistry(service.AgentSessionServicer):
         self.heartbeat_interval_seconds = 5.0
         self.heartbeat_timeout_seconds = 15.0
         self.silent = False
+        # As the registry does: what an agent that registers does not know is sent again.
+        self.resyncs = False
+        self.orders: dict[str, dict[str, object]] = {}
+        self.frameworks: dict[str, mesos.FrameworkInfo] = {}
         self._news = asyncio.Event()
         self._outgoing: asyncio.Queue[session.RegistryMessage | None] = asyncio.Queue()
         self._server: Server | None = None
@@ -182,6 +197,8 @@ class ScriptedRegistry(service.AgentSessionServicer):
             for message in request.messages:
                 self.received.append(message)
                 self._news.set()
+                if message.HasField("register") and self.resyncs:
+                    self._resync({task.task_id.value for task in message.register.tasks})
                 if message.HasField("leave"):
                     self._outgoing.put_nowait(None)
                 if message.HasField("task_update") and self.acknowledging and message.task_update.status.uuid:
@@ -189,6 +206,13 @@ class ScriptedRegistry(service.AgentSessionServicer):
 
     def send(self, **message: object) -> None:
         self._outgoing.put_nowait(session.RegistryMessage(**message))
+
+    def _resync(self, known: set[str]) -> None:
+        for info in self.frameworks.values():
+            self.send(framework_update=session.FrameworkUpdate(framework_info=info))
+        for task_id, order in self.orders.items():
+            if task_id not in known and not self.states(task_id):
+                self.send(**order)
 
     def acknowledge(self, update: session.TaskUpdate) -> None:
         status = update.status
@@ -200,10 +224,13 @@ class ScriptedRegistry(service.AgentSessionServicer):
 
     def add_framework(self, framework_id: str = "F1", **fields: object) -> None:
         info = mesos.FrameworkInfo(user="root", name="f", id=mesos.FrameworkID(value=framework_id), **fields)
+        self.frameworks[framework_id] = info
         self.send(framework_update=session.FrameworkUpdate(framework_info=info))
 
     def run(self, task: mesos.TaskInfo, framework_id: str = "F1") -> None:
-        self.send(run_task=session.RunTask(framework_id=mesos.FrameworkID(value=framework_id), task=task))
+        order = session.RunTask(framework_id=mesos.FrameworkID(value=framework_id), task=task)
+        self.orders[task.task_id.value] = {"run_task": order}
+        self.send(run_task=order)
 
     def kill(self, task_id: str, framework_id: str = "F1", grace_seconds: float | None = None) -> None:
         message = session.KillTask(
@@ -228,6 +255,11 @@ class ScriptedRegistry(service.AgentSessionServicer):
             while not condition():
                 self._news.clear()
                 await self._news.wait()
+
+    def last(self, task_id: str) -> mesos.TaskStatus:
+        """The newest update of a task."""
+        statuses = [each.task_update.status for each in self.received if each.HasField("task_update")]
+        return [status for status in statuses if status.task_id.value == task_id][-1]
 
     async def until_state(self, task_id: str, state: str) -> None:
         await self.until(lambda: state in self.states(task_id))
@@ -269,6 +301,12 @@ class RunningAgent:
                 await self._serving
             await self._life.close()
             self._serving = None
+
+    async def end(self) -> BaseException | None:
+        """What it ends with, whenever it does."""
+        assert self._serving is not None
+        await asyncio.wait({self._serving})
+        return self._serving.exception()
 
     async def ended(self) -> None:
         """It ends by itself."""

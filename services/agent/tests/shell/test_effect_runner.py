@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
-from mezzo.errors import NotFound
+from mezzo.errors import NotFound, Unavailable
+from mezzo.resources import parse
 from mezzo_agent.containers import retries
-from mezzo_agent.core.effects import DestroyContainer, KillContainer, WatchContainer
-from mezzo_agent.core.events import ContainerEnded
+from mezzo_agent.core.effects import DestroyContainer, KillContainer, LaunchContainer, UpdateContainer, WatchContainer
+from mezzo_agent.core.events import ContainerActionFailed, ContainerEnded, TimerFired
 from mezzo_agent.metrics import AgentMetrics
 from mezzo_agent.ports import Termination
 from mezzo_agent.shell.effect_runner import UNKNOWN_CONTAINER, EffectRunner
 from mezzo_agent.shell.executor_streams import ExecutorStreams
+from mezzo_chassis.engine import Engine
+from mezzo_chassis.quarantine import Quarantine, Suspect
 
 ERRORS = [OverflowError("int too large"), RuntimeError(), ValueError("x" * 5000), KeyError("who"), NotFound("what")]
 
@@ -186,38 +190,95 @@ async def test_limit_without_sense_is_refused_by_name(agent, registry, tasks):
     assert "task.limits['mem']" in last_status(registry).message
 
 
+class Listener:
+    """A core that orders nothing, and keeps what it is told."""
+
+    def __init__(self):
+        self.events = asyncio.Queue()
+
+    def handle(self, event, *, now):
+        self.events.put_nowait(event)
+        return ()
+
+    def validate(self):
+        """Nothing can be wrong."""
+
+
+@pytest.fixture
+async def alone(containers):
+    """An effect runner without an agent; what comes of effects is in `events`."""
+    metrics, listener = AgentMetrics("0"), Listener()
+    effect_runner = EffectRunner(containers, ExecutorStreams(), send=print, discard=print, end=print, observer=metrics)
+    engine = Engine(
+        listener,
+        effect_runner.effects,
+        name="agent",
+        metrics=metrics.engine,
+        timer_fired=TimerFired,
+        suspect_of=lambda event: Suspect(type(event).__name__),
+        quarantine=Quarantine(),
+    )
+    effect_runner.bind(engine)
+    yield SimpleNamespace(run=effect_runner.run, events=listener.events, engine=engine)
+    await engine.close(Unavailable("the test is over"))
+
+
 @pytest.mark.parametrize(
     "effect", [KillContainer("lost", 15), KillContainer("lost", 9), DestroyContainer("lost"), WatchContainer("lost")]
 )
-async def test_to_kill_or_destroy_or_watch_an_unknown_container_is_to_learn_that_it_has_ended(containers, effect):
-    events: asyncio.Queue[object] = asyncio.Queue()
-    effect_runner = EffectRunner(
-        containers, ExecutorStreams(), send=print, discard=print, end=print, observer=AgentMetrics("0")
-    )
-    effect_runner.report_to(events.put_nowait)
-    effect_runner.run(effect)
+async def test_to_kill_or_destroy_or_watch_an_unknown_container_is_to_learn_that_it_has_ended(alone, effect):
+    alone.run(effect)
     async with asyncio.timeout(20):
-        event = await events.get()
-    assert event == ContainerEnded("lost", Termination(None, UNKNOWN_CONTAINER))
-    await effect_runner.close()
+        assert await alone.events.get() == ContainerEnded("lost", Termination(None, UNKNOWN_CONTAINER))
 
 
 @pytest.mark.parametrize("effect", [DestroyContainer("known"), KillContainer("known", 15)])
-async def test_how_a_watched_container_ended_is_told_by_who_watches_it(containers, effect):
+async def test_how_a_watched_container_ended_is_told_by_who_watches_it(alone, containers, effect):
     ended = containers.terminations["known"] = asyncio.get_running_loop().create_future()
     containers.kill = raises(NotFound("known"))
-    events: asyncio.Queue[object] = asyncio.Queue()
-    effect_runner = EffectRunner(
-        containers, ExecutorStreams(), send=print, discard=print, end=print, observer=AgentMetrics("0")
-    )
-    effect_runner.report_to(events.put_nowait)
-    effect_runner.run(WatchContainer("known"))
-    effect_runner.run(effect)
+    alone.run(WatchContainer("known"))
+    alone.run(effect)
     for _ in range(10):
         await asyncio.sleep(0)  # the effect is carried out
     if not ended.done():
         ended.set_result(Termination(9))
     async with asyncio.timeout(20):
-        assert await events.get() == ContainerEnded("known", Termination(9))
-    await effect_runner.close()
-    assert events.empty()
+        assert await alone.events.get() == ContainerEnded("known", Termination(9))
+    await alone.engine.drain()
+    assert alone.events.empty()
+
+
+@pytest.mark.parametrize(
+    ("effect", "method"),
+    [(KillContainer("c", 15), "kill"), (UpdateContainer("c", parse("cpus:1")), "update")],
+    ids=["kill", "update"],
+)
+async def test_action_that_nothing_depends_on_ends_in_an_event_too(alone, containers, effect, method):
+    setattr(containers, method, raises(RuntimeError("the kernel does not listen")))
+    alone.run(effect)
+    async with asyncio.timeout(20):
+        event = await alone.events.get()
+    assert event == ContainerActionFailed("c", method, "RuntimeError: the kernel does not listen")
+
+
+@pytest.mark.parametrize(
+    ("effect", "method", "action"),
+    [
+        (WatchContainer("c"), "_watch", "watch"),
+        (DestroyContainer("c"), "_destroy", "destroy"),
+        (LaunchContainer(SimpleNamespace(container_id="c")), "_launch", "launch"),
+    ],
+    ids=["watch", "destroy", "launch"],
+)
+async def test_defect_of_what_was_spawned_ends_the_container_of_the_core(alone, monkeypatch, effect, method, action):
+    async def fail(*_):
+        raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setattr(EffectRunner, method, fail)
+    alone.run(effect)
+    async with asyncio.timeout(20):
+        event = await alone.events.get()
+    assert event.container_id == "c"
+    assert event.termination.message == (
+        f"Abnormal executor termination: cannot {action} the container: ZeroDivisionError: a mistake of ours"
+    )

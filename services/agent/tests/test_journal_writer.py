@@ -1,17 +1,23 @@
-"""Turns: decide, write, act, in this order whatever happens."""
+"""What is ordered to be persisted is on the disk before anything is done, whatever happens."""
 
 from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from mezzo.agent.v1 import agent_session_pb2 as session
-from mezzo.errors import InternalError, InvalidRequest
+from mezzo.errors import InternalError, InvalidRequest, MezzoError, Unavailable
+from mezzo_agent.core.effects import Effect, Persist
 from mezzo_agent.core.events import ExecutorCalled, RegistryMessageReceived, TimerFired
-from mezzo_agent.shell import turns as module
-from mezzo_agent.shell.turns import Turns
+from mezzo_agent.shell import journal_writer as module
+from mezzo_agent.shell.journal_writer import JournalWriter
+from mezzo_chassis.engine import Defect, Engine
+from mezzo_chassis.metrics import EngineMetrics
+from mezzo_chassis.quarantine import Quarantine, Suspect
 
 SECONDS_MAX = 20.0
 
@@ -42,14 +48,29 @@ class SlowDisk:
 
 @pytest.fixture
 async def shop(agent):
-    """Turns over a registered core; `done` is what was acted upon."""
+    """An engine with a registered core; `done` is what was acted upon."""
 
     disk, done = SlowDisk(), []
-    turns = Turns(agent.agent, disk, done.append, clock=lambda: 1000.0)
-    running = asyncio.create_task(turns.run())
-    yield SimpleNamespace(disk=disk, done=done, turns=turns)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    writer = JournalWriter(disk, agent.agent.checkpoint)
+
+    def act(effect):
+        if not isinstance(effect, Persist):
+            done.append(effect)
+
+    engine = Engine(
+        agent.agent,
+        dict.fromkeys(get_args(Effect), act),
+        name="agent",
+        metrics=EngineMetrics(CollectorRegistry(), "agent"),
+        timer_fired=TimerFired,
+        suspect_of=lambda event: Suspect(type(event).__name__),
+        quarantine=Quarantine(),
+        refusals=(MezzoError,),
+        commit=writer.commit,
+        now=lambda: 1000.0,
+    )
+    yield SimpleNamespace(disk=disk, done=done, engine=engine)
+    await engine.close(Unavailable("the test is over"))
 
 
 def run_task(tasks, task_id="t1"):
@@ -59,7 +80,7 @@ def run_task(tasks, task_id="t1"):
 
 
 async def test_nothing_is_done_before_it_is_on_disk(shop, tasks):
-    asked = asyncio.create_task(shop.turns.request(run_task(tasks)))
+    asked = asyncio.create_task(shop.engine.request(run_task(tasks)))
     await shop.disk.writing.wait()
     assert shop.done == []
     shop.disk.go.set()
@@ -68,9 +89,9 @@ async def test_nothing_is_done_before_it_is_on_disk(shop, tasks):
 
 
 async def test_what_comes_during_a_write_shares_the_next(shop, tasks):
-    first = asyncio.create_task(shop.turns.request(run_task(tasks, "t0")))
+    first = asyncio.create_task(shop.engine.request(run_task(tasks, "t0")))
     await shop.disk.writing.wait()
-    others = [asyncio.create_task(shop.turns.request(run_task(tasks, f"t{number}"))) for number in range(1, 50)]
+    others = [asyncio.create_task(shop.engine.request(run_task(tasks, f"t{number}"))) for number in range(1, 50)]
     await asyncio.sleep(0)
     shop.disk.go.set()
     await asyncio.gather(first, *others)
@@ -82,7 +103,7 @@ async def test_full_disk_is_waited_for(shop, tasks, monkeypatch):
     shop.disk.full = True
     shop.disk.go.set()
     async with asyncio.timeout(SECONDS_MAX):
-        await shop.turns.request(run_task(tasks))
+        await shop.engine.request(run_task(tasks))
     assert len(shop.disk.commits) == 1
     assert shop.done
 
@@ -92,35 +113,37 @@ async def test_refusal_reaches_whoever_asked_and_nobody_else(shop, tasks):
     from mesos.v1.executor.executor_pb2 import Call
 
     wrong = Call(executor_id={"value": "E"}, framework_id={"value": "F1"}, type=Call.MESSAGE)
-    refused = asyncio.create_task(shop.turns.request(ExecutorCalled(wrong, None)))
-    taken = asyncio.create_task(shop.turns.request(run_task(tasks)))
+    refused = asyncio.create_task(shop.engine.request(ExecutorCalled(wrong, None)))
+    taken = asyncio.create_task(shop.engine.request(run_task(tasks)))
     with pytest.raises(InvalidRequest):
         await refused
     await taken
 
 
-async def test_event_that_the_core_cannot_digest_ends_nothing(shop, tasks):
+async def test_nothing_is_done_after_a_defect(shop, tasks):
     shop.disk.go.set()
     with pytest.raises(InternalError):
-        await shop.turns.request(TimerFired("no timer"))
-    await shop.turns.request(run_task(tasks))
-    assert shop.done
+        await shop.engine.request(TimerFired("no timer"))
+    with pytest.raises(InternalError):
+        await shop.engine.request(run_task(tasks))
+    assert shop.done == []
+    assert isinstance(await shop.engine.ended, Defect)
+
+
+async def test_journal_that_cannot_be_written_for_another_reason_is_a_defect(shop, tasks):
+    async def commit(_records):
+        raise TypeError("no record")
+
+    shop.disk.commit = commit
+    with pytest.raises(InternalError):
+        await shop.engine.request(run_task(tasks))
+    assert shop.done == []
 
 
 async def test_grown_journal_is_rewritten(shop, tasks):
     shop.disk.go.set()
     shop.disk.grown = True
-    await shop.turns.request(run_task(tasks))
+    await shop.engine.request(run_task(tasks))
     async with asyncio.timeout(SECONDS_MAX):
-        await shop.turns.request(run_task(tasks))  # the same task: nothing to write, and the turn before is over
+        await shop.engine.request(run_task(tasks))  # the same task: nothing to write, and the turn before is over
     assert shop.disk.rewrites == 1
-
-
-async def test_whoever_asks_after_the_last_turn_is_not_left_waiting(agent, tasks):
-    turns = Turns(agent.agent, SlowDisk(), lambda effect: None)
-    running = asyncio.create_task(turns.run())
-    await asyncio.sleep(0)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    with pytest.raises(InternalError, match="shutting down"):
-        await turns.request(run_task(tasks))

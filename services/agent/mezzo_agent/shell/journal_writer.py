@@ -1,0 +1,68 @@
+"""What the core orders to be persisted, on the disk before anything else that it orders is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Protocol
+
+from mezzo.agent.v1.checkpoint_pb2 import CheckpointRecord
+from mezzo_agent.core.effects import Effect, Persist
+from mezzo_chassis.log import get_logger
+
+DISK_RETRY_SECONDS = 1.0
+
+log = get_logger(__name__)
+
+
+class Disk(Protocol):
+    """What is needed of the journal."""
+
+    @property
+    def grown(self) -> bool: ...
+
+    async def commit(self, records: Sequence[CheckpointRecord]) -> None: ...
+
+    async def rewrite(self, records: Iterable[CheckpointRecord]) -> None: ...
+
+
+class JournalWriter:
+    """Writes the records of a turn at once, and the whole journal anew when it has grown."""
+
+    def __init__(self, disk: Disk, checkpoint: Callable[[], Iterable[CheckpointRecord]]) -> None:
+        """`checkpoint` gives the records of a journal that leads to the present state."""
+        self._disk = disk
+        self._checkpoint = checkpoint
+        self.compacting = False
+        """Whether the records of a new journal are being made."""
+
+    def commit(self, effects: Sequence[Effect]) -> Coroutine[Any, Any, None] | None:
+        """Make a turn durable; None where there is nothing to be written."""
+        records = [effect.record for effect in effects if isinstance(effect, Persist)]
+        return self._commit(records) if records else None
+
+    async def _commit(self, records: Sequence[CheckpointRecord]) -> None:
+        """With a full disk the agent waits, and its tasks run on."""
+        while True:
+            try:
+                await self._disk.commit(records)
+            except OSError as error:
+                log.error("cannot write the journal; retrying", error=str(error))
+                await asyncio.sleep(DISK_RETRY_SECONDS)
+            else:
+                break
+        if self._disk.grown:
+            await self.compact()
+
+    async def compact(self) -> bool:
+        """Replace the journal by a short one. Returns whether that could be written; if not, the old one stays."""
+        self.compacting = True
+        records = list(self._checkpoint())
+        self.compacting = False
+        try:
+            await self._disk.rewrite(records)
+        except OSError as error:
+            # On a full disk: nobody but an agent that runs removes old sandboxes.
+            log.error("cannot compact the journal; it keeps growing", error=str(error))
+            return False
+        return True

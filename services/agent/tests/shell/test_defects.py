@@ -1,0 +1,448 @@
+"""A defect ends the agent's incarnation; the next one refuses or ends what it was about, and nothing else suffers.
+
+The whole agent, with a defect put into its real core or shell. Whoever starts it starts it anew whenever it ends on a
+defect, as Compose and Kubernetes do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+
+import aiohttp
+import pytest
+import structlog
+
+from mesos.v1 import mesos_pb2 as mesos
+from mezzo.agent.v1 import agent_session_pb2 as session
+from mezzo_agent import app
+from mezzo_agent.core import events as happened
+from mezzo_agent.core import subjects
+from mezzo_agent.core.agent import Agent
+from mezzo_agent.core.recovery import Reconnection, Restoration
+from mezzo_agent.core.updates import Updates
+from mezzo_agent.shell.effect_runner import EffectRunner
+from mezzo_chassis.errors import Exit, StartupError
+
+_Status = mesos.TaskStatus
+INCARNATIONS_MAX = 6
+SECONDS_MAX = 20.0
+TIMES = pytest.mark.parametrize("times", [1, 1000], ids=["once", "every time"])
+IDS = {"framework_id": {"value": "F1"}, "executor_id": {"value": "E1"}}
+
+
+class Defective:
+    """A method of the real agent that meets a defect, so many times, where `hits` says so."""
+
+    def __init__(self, monkeypatch, owner, name, hits, times, *, afterwards=False):
+        self.left = times
+        real = getattr(owner, name)
+
+        def replaced(this, *args, **fields):
+            hit = self.left > 0 and hits(this, *args)
+            if hit and not afterwards:
+                self.fail()
+            result = real(this, *args, **fields)
+            if hit:
+                self.fail()
+            return result
+
+        monkeypatch.setattr(owner, name, replaced)
+
+    def fail(self):
+        self.left -= 1
+        raise ZeroDivisionError("a mistake of ours")
+
+
+class Supervisor:
+    """Keeps an agent up. `defects` counts how often it has ended on one."""
+
+    def __init__(self, agent, http):
+        self.agent = agent
+        self.defects = 0
+        self._http = http
+        self._news = asyncio.Event()
+        self._task = asyncio.create_task(self._keep_up())
+
+    async def _keep_up(self):
+        while self.defects < INCARNATIONS_MAX:
+            error = await self.agent.end()
+            assert isinstance(error, StartupError), error
+            assert error.code is Exit.DEFECT, error
+            self.defects += 1
+            self._news.set()
+            await self._start()
+
+    async def _start(self):
+        await self.agent.stop()
+        with contextlib.suppress(StartupError):  # it is seen by whoever keeps the agent up
+            await self.agent.start()
+
+    async def restart(self):
+        """By whoever operates it."""
+        await self._let_go()
+        await self._start()
+        self._task = asyncio.create_task(self._keep_up())
+
+    async def stop(self):
+        await self._let_go()
+        await self.agent.stop()
+
+    async def _let_go(self):
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    async def ended_on_defects(self, count):
+        async with asyncio.timeout(SECONDS_MAX):
+            while self.defects < count:
+                self._news.clear()
+                await self._news.wait()
+        assert self.defects == count
+
+    async def metric(self, name, expected):
+        """Ask for a metric until it is what is expected."""
+        async with asyncio.timeout(SECONDS_MAX):
+            while True:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with self._http.get(f"http://127.0.0.1:{self.agent.config.metrics_port}/metrics") as response:
+                        lines = (await response.text()).splitlines()
+                    if any(line.startswith(f"{name} ") and expected(float(line.split()[-1])) for line in lines):
+                        return
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def short_tracebacks():
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+async def supervised(agent, registry, tasks, http):
+    """An agent that is kept up, with a task of each kind running that nothing is to happen to."""
+    registry.resyncs = True
+    registry.add_framework("F1")
+    registry.add_framework("F2")
+    registry.run(tasks.command("sibling"))
+    registry.run(tasks.command("other"), "F2")
+    for task_id in ("sibling", "other"):
+        await registry.until_state(task_id, "TASK_RUNNING")
+    supervisor = Supervisor(agent, http)
+    yield supervisor
+    await supervisor.stop()
+
+
+async def others_end_well(registry, containers):
+    """They ran undisturbed all the time, and end when they do."""
+    for task_id in ("sibling", "other"):
+        containers.finish(containers.of_task(task_id))
+        await registry.until_state(task_id, "TASK_FINISHED")
+        assert registry.states(task_id) == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
+
+
+def about(*task_ids):
+    """Events whose subject is one of these tasks."""
+
+    def hits(agent, event):
+        return not set(task_ids).isdisjoint(subjects.of_event(event, agent.state).task_ids)
+
+    return hits
+
+
+def of_kind(*kinds):
+    def hits(agent, event):
+        return subjects.of_event(event, agent.state).event in kinds
+
+    return hits
+
+
+def launch_of(*task_ids):
+    def hits(agent, event):
+        return about(*task_ids)(agent, event) and of_kind("run_task")(agent, event)
+
+    return hits
+
+
+# --- launches
+
+
+@TIMES
+@pytest.mark.parametrize("afterwards", [False, True], ids=["before", "half-way"])
+async def test_launch_that_leads_to_a_defect_ends_its_task_in_error(
+    supervised, registry, containers, tasks, monkeypatch, times, afterwards
+):
+    Defective(monkeypatch, Agent, "handle", launch_of("bad"), times, afterwards=afterwards)
+    registry.run(tasks.command("bad"))
+    await registry.until_state("bad", "TASK_ERROR")
+    status = registry.last("bad")
+    assert status.reason == _Status.REASON_TASK_INVALID
+    assert "ZeroDivisionError: a mistake of ours" in status.message
+    assert supervised.defects == 1
+    assert registry.states("bad") == ["TASK_ERROR"]
+    registry.run(tasks.command("good"))
+    await registry.until_state("good", "TASK_RUNNING")
+    await others_end_well(registry, containers)
+
+
+async def test_group_that_leads_to_a_defect_ends_all_its_tasks_in_error(
+    supervised, registry, containers, tasks, monkeypatch
+):
+    Defective(monkeypatch, Agent, "handle", of_kind("run_task_group"), 1000)
+    executor = mesos.ExecutorInfo(type="DEFAULT", executor_id={"value": "P1"})
+    group = mesos.TaskGroupInfo(tasks=[tasks.command(task_id) for task_id in ("a", "b")])
+    order = session.RunTaskGroup(framework_id={"value": "F1"}, executor=executor, task_group=group)
+    registry.orders["a"] = {"run_task_group": order}
+    registry.send(run_task_group=order)
+    for task_id in ("a", "b"):
+        await registry.until_state(task_id, "TASK_ERROR")
+        assert registry.last(task_id).reason == _Status.REASON_TASK_GROUP_INVALID
+    assert supervised.defects == 1
+    await others_end_well(registry, containers)
+
+
+async def test_launch_whose_refusal_is_a_defect_too_is_declined(supervised, registry, containers, tasks, monkeypatch):
+    def hits(agent, event):
+        return about("bad")(agent, event) and not isinstance(event, happened.LaunchDeclined)
+
+    Defective(monkeypatch, Agent, "handle", hits, 1000)
+    registry.run(tasks.command("bad"))
+    await registry.until_state("bad", "TASK_ERROR")
+    assert supervised.defects == 2
+    await others_end_well(registry, containers)
+
+
+@TIMES
+async def test_launch_whose_effect_leads_to_a_defect_fails_its_task(
+    supervised, registry, containers, tasks, monkeypatch, times
+):
+    def hits(_, effect):
+        return effect.config.task_id == "bad"
+
+    Defective(monkeypatch, EffectRunner, "_launch_container", hits, times)
+    await supervised.restart()
+    registry.run(tasks.command("bad"))
+    await registry.until_state("bad", "TASK_FAILED")
+    status = registry.last("bad")
+    assert status.reason == _Status.REASON_EXECUTOR_TERMINATED
+    assert "ZeroDivisionError: a mistake of ours" in status.message
+    assert supervised.defects == 1
+    await others_end_well(registry, containers)
+
+
+async def test_framework_that_leads_to_one_defect_after_the_other_launches_nothing_for_a_while(
+    supervised, registry, containers, tasks, monkeypatch
+):
+    bad = ("bad1", "bad2", "bad3")
+    Defective(monkeypatch, Agent, "handle", launch_of(*bad), 1000)
+    for task_id in bad:
+        registry.run(tasks.command(task_id))
+        await registry.until_state(task_id, "TASK_ERROR")
+    assert supervised.defects == 3
+    registry.run(tasks.command("good"))
+    registry.run(tasks.command("elsewhere"), "F2")
+    await registry.until_state("good", "TASK_ERROR")
+    assert "too many defects over this framework" in registry.last("good").message
+    await registry.until_state("elsewhere", "TASK_RUNNING")
+    await others_end_well(registry, containers)
+
+
+# --- executors
+
+
+@pytest.fixture
+async def subscribed(supervised, agent, registry, containers, tasks, http):
+    """A custom executor with two tasks, that has subscribed."""
+    registry.run(tasks.executor("e1"))
+    registry.run(tasks.executor("e2"))
+    await containers.until_launched("E1")
+    call = {**IDS, "type": "SUBSCRIBE", "subscribe": {}}
+    async with http.post(f"{agent.url}/api/v1/executor", json=call) as stream:
+        assert stream.status == 200
+        yield supervised
+
+
+async def say_running(agent, http, task_id):
+    status = {"task_id": {"value": task_id}, "state": "TASK_RUNNING", "uuid": "dXV1dXV1dXV1dXV1dXV1dQ=="}
+    async with http.post(
+        f"{agent.url}/api/v1/executor", json={**IDS, "type": "UPDATE", "update": {"status": status}}
+    ) as response:
+        return response.status
+
+
+@TIMES
+async def test_executor_whose_update_leads_to_a_defect_is_ended_with_its_tasks(
+    subscribed, agent, registry, containers, http, monkeypatch, times
+):
+    Defective(monkeypatch, Agent, "handle", of_kind("executor_update"), times)
+    assert await say_running(agent, http, "e1") == 503
+    for task_id in ("e1", "e2"):
+        await registry.until_state(task_id, "TASK_FAILED")
+        status = registry.last(task_id)
+        assert status.reason == _Status.REASON_EXECUTOR_TERMINATED
+        assert "handling executor_update: ZeroDivisionError" in status.message
+    assert subscribed.defects == 1
+    assert {containers.configs[each].executor_id for each in containers.running()} == {"sibling", "other"}
+    await others_end_well(registry, containers)
+
+
+async def test_executor_of_the_same_name_that_is_launched_afterwards_is_heard(
+    subscribed, agent, registry, containers, tasks, http, monkeypatch
+):
+    Defective(monkeypatch, Agent, "handle", of_kind("executor_update"), 1)
+    await say_running(agent, http, "e1")
+    await registry.until_state("e1", "TASK_FAILED")
+    registry.run(tasks.executor("e3"))
+    await containers.until_launched("E1", times=2)
+    call = {**IDS, "type": "SUBSCRIBE", "subscribe": {}}
+    async with http.post(f"{agent.url}/api/v1/executor", json=call):
+        assert await say_running(agent, http, "e3") == 202
+    await registry.until_state("e3", "TASK_RUNNING")
+
+
+# --- time
+
+
+@TIMES
+async def test_task_whose_grace_period_leads_to_a_defect_is_destroyed(
+    supervised, registry, containers, tasks, monkeypatch, times
+):
+    Defective(monkeypatch, Agent, "handle", of_kind("timer_kill_grace"), times)
+    containers.deaf = True
+    registry.run(tasks.command("bad"))
+    await registry.until_state("bad", "TASK_RUNNING")
+    registry.kill("bad", grace_seconds=0.0)
+    await registry.until_state("bad", "TASK_FAILED")
+    assert "handling timer_kill_grace" in registry.last("bad").message
+    assert supervised.defects == 1
+    assert containers.of_task("bad") not in containers.running()
+    await others_end_well(registry, containers)
+
+
+@TIMES
+async def test_task_whose_update_cannot_be_sent_again_ends(supervised, registry, containers, tasks, monkeypatch, times):
+    settings = app.settings
+    monkeypatch.setattr(app, "settings", lambda *args: dataclasses.replace(settings(*args), update_retry_min=0.01))
+    Defective(monkeypatch, Updates, "retry", lambda _, _framework_id, task_id: task_id == "bad", times)
+    await supervised.restart()
+    registry.acknowledging = False
+    registry.run(tasks.command("bad"))
+    await supervised.ended_on_defects(1)
+    registry.acknowledging = True
+    await registry.until_state("bad", "TASK_FAILED")
+    assert supervised.defects == 1
+    await others_end_well(registry, containers)
+
+
+# --- recovery
+
+
+@TIMES
+async def test_task_that_cannot_be_recovered_ends_and_the_rest_recovers(
+    supervised, agent, registry, containers, tasks, monkeypatch, times
+):
+    registry.run(tasks.command("bad"))
+    await registry.until_state("bad", "TASK_RUNNING")
+    Defective(monkeypatch, Reconnection, "task", lambda _, task, _found: task.id == "bad", times)
+    await supervised.restart()
+    await registry.until_state("bad", "TASK_FAILED")
+    assert "handling containers_recovered" in registry.last("bad").message
+    assert supervised.defects == 1
+    assert containers.of_task("bad") not in containers.running()
+    await others_end_well(registry, containers)
+
+
+@TIMES
+@pytest.mark.parametrize(
+    ("method", "names"),
+    [
+        ("_task", lambda record: record.task.task_id.value),
+        ("_update", lambda record: record.status.task_id.value),
+    ],
+    ids=["task", "update"],
+)
+async def test_task_whose_record_cannot_be_applied_ends_and_the_rest_recovers(
+    supervised, registry, containers, tasks, monkeypatch, times, method, names
+):
+    registry.run(tasks.command("bad"))
+    await registry.until_state("bad", "TASK_RUNNING")
+    Defective(monkeypatch, Restoration, method, lambda _, record: names(record) == "bad", times)
+    await supervised.restart()
+    await registry.until_state("bad", "TASK_FAILED")
+    assert "handling journal_record" in registry.last("bad").message
+    assert supervised.defects == 1
+    assert containers.of_task("bad") not in containers.running()
+    await supervised.restart()
+    assert supervised.defects == 1
+    await others_end_well(registry, containers)
+
+
+async def test_task_that_can_neither_be_recovered_nor_reported_is_left_out(
+    supervised, registry, containers, tasks, monkeypatch
+):
+    registry.run(tasks.command("bad"))
+    await registry.until_state("bad", "TASK_RUNNING")
+    Defective(monkeypatch, Reconnection, "task", lambda _, task, _found: task.id == "bad", 1000)
+    Defective(monkeypatch, Reconnection, "_report_condemned", lambda _, _framework, task, _each: task.id == "bad", 1000)
+    await supervised.restart()
+    await supervised.ended_on_defects(2)
+    await registry.until(lambda: "bad" not in [task.name for task in registry.registrations()[-1].tasks])
+    await others_end_well(registry, containers)
+
+
+# --- the session
+
+
+@pytest.mark.parametrize("kind", ["session_opened", "registered"])
+async def test_session_that_leads_to_a_defect_is_refused_for_a_while_and_tasks_run_on(
+    supervised, agent, registry, containers, tasks, monkeypatch, kind
+):
+    Defective(monkeypatch, Agent, "handle", of_kind(kind), 1000)
+    await supervised.restart()
+    await supervised.metric(f'mezzo_agent_defects_refused_total{{event="{kind}"}}', lambda count: count > 1)
+    await supervised.metric(f'mezzo_agent_defects_total{{event="{kind}"}}', lambda count: count == 1)
+    assert supervised.defects == 1
+    assert len(containers.running()) == 2
+
+
+async def test_acknowledgement_that_leads_to_a_defect_is_dropped(supervised, registry, containers, tasks, monkeypatch):
+    def hits(agent, event):
+        return of_kind("acknowledge_update")(agent, event) and about("bad")(agent, event)
+
+    Defective(monkeypatch, Agent, "handle", hits, 1000)
+    registry.run(tasks.command("bad"))
+    refused = 'mezzo_agent_defects_refused_total{event="acknowledge_update"}'
+    await supervised.metric(refused, lambda count: count >= 1)
+    assert supervised.defects == 1
+    await others_end_well(registry, containers)
+
+
+# --- what is written down
+
+
+async def test_defect_is_written_down_for_people(supervised, agent, registry, tasks, monkeypatch):
+    Defective(monkeypatch, Agent, "handle", launch_of("bad"), 1)
+    registry.run(tasks.command("bad"))
+    await registry.until_state("bad", "TASK_ERROR")
+    path = agent.config.work_dir / "meta" / "defects.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    document = json.loads(path.read_text())
+    (defect,) = document["defects"]
+    assert document["counts"] == {"run_task": 1}
+    assert defect["subject"] == {"event": "run_task", "framework_id": "F1", "executor_id": "", "task_ids": ["bad"]}
+    assert defect["error"] == "ZeroDivisionError: a mistake of ours"
+    assert defect["cause"]
+    assert defect["count"] == 1
+
+
+async def test_defects_that_cannot_be_read_are_set_aside(supervised, agent, registry, containers):
+    path = agent.config.work_dir / "meta" / "defects.json"
+    path.write_text("{")
+    await supervised.restart()
+    assert supervised.defects == 0
+    assert not path.exists()
+    assert path.with_name("defects.json-damaged").read_text() == "{"
+    await others_end_well(registry, containers)
