@@ -33,15 +33,15 @@ from mezzo_chassis.leadership import (
 from mezzo_chassis.log_level import LogLevel
 from mezzo_chassis.rpc import Server, start_server
 from mezzo_registry import __version__
-from mezzo_registry.adapters.agent_sessions import AgentSessions
 from mezzo_registry.adapters.leader_node import LeaderNode
-from mezzo_registry.adapters.operators import Operators
-from mezzo_registry.adapters.schedulers import Schedulers
 from mezzo_registry.adapters.sqlite_store import SqliteStore
 from mezzo_registry.adapters.whitelist import Whitelist
 from mezzo_registry.adapters.zookeeper_store import ZooKeeperStore
 from mezzo_registry.config import Config
 from mezzo_registry.metrics import RegistryMetrics
+from mezzo_registry.rpc.agent_sessions import AgentSessions
+from mezzo_registry.rpc.operators import Operators
+from mezzo_registry.rpc.schedulers import Schedulers
 from mezzo_registry.shell.current_term import CurrentTerm
 from mezzo_registry.shell.leader_loop import LeaderLoop
 

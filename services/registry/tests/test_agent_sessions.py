@@ -8,8 +8,8 @@ from typing import cast
 import pytest
 
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
-from mezzo_registry.adapters.agent_sessions import AgentSessions
 from mezzo_registry.core import events
+from mezzo_registry.rpc.agent_sessions import AgentSessions
 from mezzo_registry.shell.current_term import CurrentTerm
 
 SESSION = 7

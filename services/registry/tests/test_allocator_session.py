@@ -16,10 +16,10 @@ from mezzo_chassis.leadership import Epoch, Leadership, Session
 from mezzo_chassis.leadership.latest_value import LatestValue
 from mezzo_chassis.rpc import start_server
 from mezzo_chassis.testing import AnnouncedLeader
-from mezzo_registry.adapters import allocator_session
 from mezzo_registry.adapters.sqlite_store import SqliteStore
 from mezzo_registry.core import Settings
 from mezzo_registry.metrics import RegistryMetrics
+from mezzo_registry.shell import allocator_session
 from mezzo_registry.shell.current_term import CurrentTerm
 from mezzo_registry.shell.leader_loop import LeaderLoop
 from mezzo_registry.testing import PATIENCE_SECONDS, PlayedAllocator

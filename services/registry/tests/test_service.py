@@ -23,10 +23,10 @@ from mezzo.scheduler.v1 import scheduler_pb2_grpc
 from mezzo_chassis.lifecycle import Lifecycle
 from mezzo_chassis.rpc import open_channel, start_server
 from mezzo_chassis.testing import free_port
-from mezzo_registry.adapters.allocator_session import AllocatorSession
 from mezzo_registry.app import serve
 from mezzo_registry.config import Config
 from mezzo_registry.core.tasks import reconciliation
+from mezzo_registry.shell.allocator_session import AllocatorSession
 from mezzo_registry.testing import PATIENCE_SECONDS, PlayedAgent, PlayedAllocator, PlayedFramework
 
 Call = scheduler.Call

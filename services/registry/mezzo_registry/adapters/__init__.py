@@ -1,1 +1,1 @@
-"""Where the registry meets the world: gRPC, SQLite, ZooKeeper. Nothing here decides anything."""
+"""Where the registry meets the world: SQLite, ZooKeeper, a file. Nothing here decides anything."""

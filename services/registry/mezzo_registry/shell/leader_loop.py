@@ -13,12 +13,12 @@ from mezzo_chassis.lifecycle import freeze_gc
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.pauses import PauseDetector
 from mezzo_registry import __version__
-from mezzo_registry.adapters.allocator_session import AllocatorSession
 from mezzo_registry.adapters.whitelist import Whitelist
 from mezzo_registry.core import Identity, Registry, Settings, events, records
 from mezzo_registry.metrics import RegistryMetrics
 from mezzo_registry.ports import Store, StoreError
 from mezzo_registry.shell import suspects
+from mezzo_registry.shell.allocator_session import AllocatorSession
 from mezzo_registry.shell.current_term import CurrentTerm
 from mezzo_registry.shell.term import Term
 

@@ -1,0 +1,1 @@
+"""The registry's gRPC servers: agents, frameworks, observers and operators."""
