@@ -4,21 +4,23 @@ import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mezzo.allocator.v1 import allocator_pb2 as allocator
+from mezzo_chassis.engine import kind_of
 from mezzo_chassis.leadership.metrics import LeadershipMetrics
 from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, EngineMetrics, ProcessMetrics, RpcMetrics, cumulated
+from mezzo_registry.core import events
 from mezzo_registry.core.records import Write
 from mezzo_registry.core.state.offer_ages import BOUNDS_SECONDS, OfferAges
 from mezzo_registry.core.views import measures as core_measures
 from mezzo_registry.ports import Tables
-from mezzo_registry.shell.suspects import KINDS
 
+EVENT_KINDS = tuple(sorted(kind_of(event.__name__) for event in get_args(events.Event)))
 SAMPLES_MAX = 1000
 """How many recent samples the percentiles of /metrics/snapshot are taken from."""
 PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999), ("p9999", 0.9999))
@@ -77,7 +79,7 @@ class RegistryMetrics:
         self.process = ProcessMetrics(self.registry, "registry", version)
         self.rpc = RpcMetrics(self.registry, "registry")
         self.leadership = LeadershipMetrics(self.registry, "registry")
-        self.engine = EngineMetrics(self.registry, "registry", KINDS)
+        self.engine = EngineMetrics(self.registry, "registry", EVENT_KINDS)
         self._writes = Counter("mezzo_registry_store_writes_total", "Records written.", registry=self.registry)
         self._store = Histogram(
             "mezzo_registry_store_transaction_duration_seconds",

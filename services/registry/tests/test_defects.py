@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -130,12 +130,13 @@ class Bystanders:
         self.framework.cancel()
 
 
-async def retry(attempt: Callable[[], Any]) -> None:
+async def retry(attempt: Callable[[], Awaitable[object]]) -> None:
     """Until a term leads."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             try:
-                return await attempt()
+                await attempt()
+                return
             except ConnectionError:
                 await asyncio.sleep(0.01)
 

@@ -19,7 +19,7 @@ from mezzo_chassis.quarantine import Quarantine
 from mezzo_registry.core import Identity, Registry, Settings, events, records
 from mezzo_registry.core.agents import removal
 from mezzo_registry.core.records import TABLES, Write
-from mezzo_registry.metrics import RegistryMetrics
+from mezzo_registry.metrics import EVENT_KINDS, RegistryMetrics
 from mezzo_registry.ports import Tables
 from mezzo_registry.shell import suspects
 from mezzo_registry.shell.streams import (
@@ -270,7 +270,7 @@ async def test_every_stream_ends_with_a_defect(terms: Terms, monkeypatch: pytest
 
 def test_all_is_refused_that_comes_from_outside_and_nothing_that_a_term_cannot_do_without() -> None:
     kinds = {kind_of(event.__name__) for event in get_args(events.Event)}
-    assert set(suspects.KINDS) == kinds
+    assert set(EVENT_KINDS) == kinds
     assert kinds - suspects._REFUSED == {
         # Of the registry itself.
         "elected",

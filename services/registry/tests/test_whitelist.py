@@ -14,7 +14,7 @@ from mezzo_registry.testing import PATIENCE_SECONDS, Cluster
 
 
 class Listening:
-    """Stands for a term: keeps what it is told."""
+    """Stands for a term: keeps what is posted."""
 
     def __init__(self) -> None:
         self.posted: asyncio.Queue[events.WhitelistUpdated] = asyncio.Queue()
@@ -65,7 +65,7 @@ async def test_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     listed, term = Whitelist(path, watch_seconds=0.01), Listening()
     await listed.open()
     assert listed.hostnames == {"a", "c"}
-    following = asyncio.create_task(listed.follow(term))  # type: ignore[arg-type]  # it only tells
+    following = asyncio.create_task(listed.follow(term.post))
     try:
         path.unlink()  # and nothing changes
         await asyncio.to_thread(_replace, path, "b\n")

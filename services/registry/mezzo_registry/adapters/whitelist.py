@@ -1,12 +1,12 @@
 """The whitelist of agents: a file with a host name a line, read again when it changes."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.log import get_logger
 from mezzo_registry.core import events
-from mezzo_registry.shell.term import Term
 
 WATCH_SECONDS = 5.0
 """How often somebody looks whether the file has changed; as in Mesos."""
@@ -37,22 +37,22 @@ class Whitelist:
         except (OSError, UnicodeDecodeError) as error:
             raise StartupError(Exit.BAD_CONFIGURATION, f"--whitelist: cannot read {self._path}: {error}") from error
 
-    async def follow(self, term: Term) -> None:
-        """Until cancelled: tell the term whenever the list has changed."""
-        told: str = ""
+    async def follow(self, post: Callable[[events.WhitelistUpdated], None]) -> None:
+        """Until cancelled: post an event whenever the list has changed."""
+        logged = ""
         while True:
             await asyncio.sleep(self._watch_seconds)
             before = self.hostnames
             try:
                 await self._read()
             except (OSError, UnicodeDecodeError) as error:
-                if str(error) != told:
+                if str(error) != logged:
                     log.warning("the whitelist cannot be read; it stays as it was", why=str(error))
-                told = str(error)
+                logged = str(error)
                 continue
-            told = ""
+            logged = ""
             if self.hostnames != before:
-                term.post(events.WhitelistUpdated(self.hostnames))
+                post(events.WhitelistUpdated(self.hostnames))
 
     async def _read(self) -> None:
         version, hostnames = await asyncio.to_thread(self._load, self._version)

@@ -172,7 +172,7 @@ class LeaderLoop:
             asyncio.create_task(session.run(), name="allocator session"),
         ]
         if self._whitelist is not None:
-            tasks.append(asyncio.create_task(self._whitelist.follow(term), name="whitelist"))
+            tasks.append(asyncio.create_task(self._whitelist.follow(term.post), name="whitelist"))
         try:
             waited: list[asyncio.Future[Any]] = [*tasks, term.ended]
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)

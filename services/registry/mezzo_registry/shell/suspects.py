@@ -9,7 +9,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, get_args
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -29,9 +29,6 @@ CLOSED_STREAMS_MAX = 1024
 """So many streams that have ended are remembered, for what they left in the inbox."""
 ALLOCATOR = "the allocator"
 OBSERVERS = "observers"
-
-KINDS = tuple(sorted(kind_of(event.__name__) for event in get_args(events.Event)))
-"""The kinds of events, for metrics."""
 
 _REFUSED = frozenset(
     kind_of(event.__name__)
