@@ -374,6 +374,8 @@ class Agent:
             return
         del framework.executors[executor.id]
         state.write_row(executor.key, "is closed")
+        if executor.kind is ExecutorKind.POD:
+            self._executors.report_exit(executor, 0)  # it has no process; the registry holds its resources all the same
         framework.completed_executors.append(executor)
         if state.containers.pop(executor.container_id, None) is not None:
             state.emit(ForgetContainer(executor.container_id))

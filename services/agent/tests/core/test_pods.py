@@ -88,6 +88,23 @@ def test_pod_is_discarded_when_its_last_task_has_ended(running: Conversation) ->
     assert running.configs[0].sandbox.is_relative_to(sandbox)
 
 
+def test_registry_is_told_that_a_pod_holds_nothing_any_more(running: Conversation) -> None:
+    for config in running.configs[:-1]:
+        running.end(config.container_id)
+    assert running.sent("executor_exited") == []
+    running.end(running.configs[-1].container_id)
+    (exited,) = running.sent("executor_exited")
+    assert (exited.framework_id.value, exited.executor_id.value, exited.wait_status) == ("F1", "P1", 0)
+
+
+def test_registry_is_told_of_a_pod_whose_tasks_could_not_be_started(agent: Conversation, tasks: type[Tasks]) -> None:
+    agent.receive(run_task_group=pod(tasks, "a", "b"))
+    reason = mesos.TaskStatus.REASON_CONTAINER_LAUNCH_FAILED
+    for config in agent.launched():
+        agent.handle(happened.ContainerNotStarted(config.container_id, reason, "no such image"))
+    assert [exited.executor_id.value for exited in agent.sent("executor_exited")] == ["P1"]
+
+
 def test_group_of_which_one_task_makes_no_sense_is_refused_as_a_whole(agent: Conversation, tasks: type[Tasks]) -> None:
     message = pod(tasks, "a", "b")
     message.task_group.tasks[1].ClearField("command")
