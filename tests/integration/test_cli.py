@@ -329,7 +329,7 @@ def test_an_id_that_may_be_several_is_told_with_them(mezzo: MezzoCommand) -> Non
         mezzo.output("run", "--name", "twin", "--", "true")
     ended = mezzo("logs", "twin-")
     assert ended.code == EXIT_FAILED
-    assert_one_line(ended.stderr, "may be any of twin-")
+    assert_one_line(ended.stderr, "twin- is ambiguous: twin-")
 
 
 ASKING = [("status",), ("agents",), ("frameworks",), ("tasks",), ("roles",), ("quota",), ("weights",), ("why",)]
@@ -358,7 +358,7 @@ def test_a_gateway_that_is_not_there_is_told_in_one_line(words: tuple[str, ...])
 def test_something_else_that_answers_is_told_in_one_line(words: tuple[str, ...], cluster: Cluster) -> None:
     ended = MezzoCommand(cluster.agent().http)(*words)
     assert (ended.code, ended.stdout) == (EXIT_UNREACHABLE, "")
-    assert_one_line(ended.stderr, cluster.agent().http, "is no gateway")
+    assert_one_line(ended.stderr, cluster.agent().http, "is not a gateway")
 
 
 def test_what_the_cluster_refuses_is_told_in_its_words(mezzo: MezzoCommand) -> None:

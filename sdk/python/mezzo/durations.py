@@ -21,7 +21,7 @@ def parse(text: str) -> float:
     """Seconds; a number without a unit is seconds. Raises ValueError."""
     matched = _DURATION.match(text)
     if matched is None:
-        raise ValueError(f"{text!r} is not a length of time like 500ms, 15secs or 10mins")
+        raise ValueError(f"{text!r} is not a duration such as 500ms, 15secs or 10mins")
     return float(matched[1]) * UNITS_SECONDS[matched[2] or "secs"]
 
 

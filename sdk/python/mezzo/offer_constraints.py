@@ -134,7 +134,7 @@ class _Predicate:
 def _test_of(predicate: AttributeConstraint.Predicate, field: str, limits: RegexLimits) -> Callable[[Values], bool]:
     kind = predicate.WhichOneof("predicate")
     if kind is None:
-        raise InvalidRequest(field, "must be set, and known")
+        raise InvalidRequest(field, "missing or unknown")
     if kind == "exists":
         return bool
     if kind == "not_exists":

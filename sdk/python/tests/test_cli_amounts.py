@@ -22,7 +22,7 @@ def refused(*words: str) -> str:
 @pytest.mark.parametrize("weight", ["nan", "inf", "-inf", "-1", "0", "1e99", "1e-7", "1000001", "heavy", ""])
 def test_a_weight_out_of_bounds_is_refused_with_the_bounds(weight: str) -> None:
     told = refused("weights", "set", "ads", weight)
-    assert f"{weight!r} is no number from 0.000001 to 1000000" in told
+    assert f"{weight!r} is not a number from 0.000001 to 1000000" in told
 
 
 @pytest.mark.parametrize(("text", "weight"), [("2", 2.0), ("0.000001", 1e-6), ("1e6", 1e6), (" 2.5 ", 2.5)])
@@ -34,16 +34,16 @@ def test_a_weight_in_bounds_is_taken(text: str, weight: float) -> None:
 @pytest.mark.parametrize(
     ("amounts", "said"),
     [
-        ("cpus:x", "cpus: 'x' is no number from 0 to 1000000000000"),
-        ("cpus:-1", "cpus: '-1' is no number from 0 to 1000000000000"),
-        ("mem:1,cpus:nan", "cpus: 'nan' is no number from 0"),
-        ("cpus:inf", "cpus: 'inf' is no number from 0"),
-        ("cpus:1e13", "cpus: '1e13' is no number from 0 to 1000000000000"),
-        ("cpus:", "cpus: '' is no number"),
-        ("cpus", "'cpus' is no amount; write them as cpus:4,mem:1024"),
-        (":4", "':4' is no amount"),
-        ("cpus:1,", "'' is no amount"),
-        ("cpus:1,cpus=2", "cpus is named twice"),
+        ("cpus:x", "cpus: 'x' is not a number from 0 to 1000000000000"),
+        ("cpus:-1", "cpus: '-1' is not a number from 0 to 1000000000000"),
+        ("mem:1,cpus:nan", "cpus: 'nan' is not a number from 0"),
+        ("cpus:inf", "cpus: 'inf' is not a number from 0"),
+        ("cpus:1e13", "cpus: '1e13' is not a number from 0 to 1000000000000"),
+        ("cpus:", "cpus: '' is not a number"),
+        ("cpus", "'cpus' is not an amount; expected amounts like cpus:4,mem:1024"),
+        (":4", "':4' is not an amount"),
+        ("cpus:1,", "'' is not an amount"),
+        ("cpus:1,cpus=2", "cpus is given twice"),
     ],
 )
 def test_an_amount_that_is_none_is_refused_by_its_name(option: str, amounts: str, said: str) -> None:

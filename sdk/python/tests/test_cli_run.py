@@ -146,7 +146,7 @@ async def test_a_launch_that_went_down_with_a_registry_takes_another_offer(capsy
     assert [call for call in registry.called if call != "reconcile"] == [
         "revive", "decline", "acknowledge", "launch", "suppress", "decline", "acknowledge",
     ]  # fmt: skip
-    assert "lost on its way" in capsys.readouterr().err
+    assert "the launch was lost" in capsys.readouterr().err
 
 
 async def test_a_task_that_was_heard_of_is_never_launched_again() -> None:
@@ -222,7 +222,7 @@ def test_the_exit_code_is_that_of_the_command_and_a_kill_is_never_silent(
         (-1.0, "", "--cpus", "-1 is negative"),
         (1.0, "disk:1e400", "--resources", "inf is not a number"),
         (1.0, "foo", "--resources", "foo: expected name:value"),
-        (1.0, "cpus:{a}", "--resources", "cpus: is of one type here and of another there"),
+        (1.0, "cpus:{a}", "--resources", "cpus: has more than one type"),
         (1.0, '[{"type": "SCALAR"}]', "--resources", "name: is required"),
     ],
 )

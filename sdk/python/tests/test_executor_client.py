@@ -424,5 +424,5 @@ def test_the_environment_tells_times_with_units(text: str, seconds: float) -> No
 def test_an_environment_that_no_agent_made_is_refused() -> None:
     with pytest.raises(KeyError, match="MESOS_FRAMEWORK_ID"):
         ExecutorEnvironment.read({})
-    with pytest.raises(ValueError, match="MESOS_RECOVERY_TIMEOUT: 'soon' is not a length of time"):
+    with pytest.raises(ValueError, match="MESOS_RECOVERY_TIMEOUT: 'soon' is not a duration"):
         ExecutorEnvironment.read({**VARIABLES, "MESOS_RECOVERY_TIMEOUT": "soon"})

@@ -303,7 +303,7 @@ def invalid_volumes() -> dict[str, mesos.Resource]:
         r"disk.volume: is required": unmounted,
         r"disk.volume.host_path: the agent chooses": placed,
         r"disk.volume: only persistent volumes can be mounted": mounted_disk,
-        r"disk: cpus is no disk": cpu,
+        r"disk: cpus is not a disk": cpu,
         r"disk.source.type: must be PATH": sourced(Source.UNKNOWN),
         r"shared: only persistent volumes can be shared": shared,
     }
@@ -323,7 +323,7 @@ def test_the_same_volume_cannot_be_named_twice_unless_it_is_shared() -> None:
 
 def test_gpus_are_whole() -> None:
     gpus = mesos.Resource(name="gpus", type=mesos.Value.SCALAR, scalar=mesos.Value.Scalar(value=1.5))
-    with pytest.raises(ResourceError, match=r"resources\[0\].scalar.value: 1.5 is no whole number of gpus"):
+    with pytest.raises(ResourceError, match=r"resources\[0\].scalar.value: 1.5 is not a whole number of gpus"):
         validate([gpus])
 
 

@@ -80,7 +80,7 @@ def test_a_limit_of_nothing_is_kept() -> None:
 
 
 def test_a_limit_is_set_once() -> None:
-    with pytest.raises(ResourceError, match="cpus: is limited twice"):
+    with pytest.raises(ResourceError, match="cpus: has two limits"):
         parse_limits("cpus:1;cpus:2")
 
 

@@ -63,11 +63,14 @@ def test_the_json_form_may_name_a_source_of_disk_and_what_is_reserved() -> None:
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [
-        ('"revocable": {}', "revocable resources are estimated, not stated"),
-        ('"role": "ads", "reservation": {"principal": "ops"}', "a dynamic reservation is made by RESERVE, not stated"),
+        ('"revocable": {}', "revocable resources are estimated, not set by a flag"),
+        (
+            '"role": "ads", "reservation": {"principal": "ops"}',
+            "a dynamic reservation is made by RESERVE, not by a flag",
+        ),
         (
             """"role": "ads", "disk": {"persistence": {"id": "v"}, "volume": {"container_path": "p", "mode": "RW"}}""",
-            "a persistent volume is made by CREATE, not stated",
+            "a persistent volume is created by CREATE, not by a flag",
         ),
     ],
 )
@@ -85,7 +88,7 @@ def test_what_only_operations_make_is_not_stated(more: str, complaint: str) -> N
     ],
 )
 def test_a_name_is_of_one_type(text: str) -> None:
-    with pytest.raises(ResourceError, match="pandas: is of one type here and of another there"):
+    with pytest.raises(ResourceError, match="pandas: has more than one type"):
         parse(text)
 
 
@@ -133,7 +136,7 @@ def test_a_default_role_reserves_what_names_none() -> None:
         ("cpus:nan", "is not a number"),
         ("cpus:inf", "is not a number"),
         ("cpus:1e99", "is larger than"),
-        ("gpus:0.5", "no whole number of gpus"),
+        ("gpus:0.5", "not a whole number of gpus"),
         ("ports:[1-", "no closing bracket"),
         ("ports:[5-1]", "ports: '5-1' ends before it begins"),
         ("ports:[1-99999999999999999999]", "ports: '1-99999999999999999999' goes beyond"),
@@ -149,7 +152,7 @@ def test_a_default_role_reserves_what_names_none() -> None:
         ("ports:[1-2b]", "'1-2b' is not a range"),
         ("disks:{a", "no closing brace"),
         ("disks:{aa,b}}", "has braces or brackets among its items"),
-        ("disks:{a,a}", "an item is named twice"),
+        ("disks:{a,a}", "an item is given twice"),
         ("[", "."),
         ('[{"name":"cpus"}]', r"\[0\].type: is required"),
         ('[ {"name":"cpus","type":"SCALAR"}]', r"resources\[0\].scalar: is required"),

@@ -635,7 +635,7 @@ async def test_a_leader_that_cannot_be_reached_is_asked_for_where_the_client_beg
 async def test_redirects_have_an_end(serve_http: Serve) -> None:
     url = await serve_http(redirecting("/api/v1/scheduler"))
     transport = HttpTransport(url)
-    with pytest.raises(errors.Unavailable, match="redirects for ever"):
+    with pytest.raises(errors.Unavailable, match="redirects more than 5 times"):
         await transport.call(v1.Call(type=v1.Call.REVIVE))
     await transport.close()
 

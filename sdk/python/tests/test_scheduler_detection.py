@@ -108,7 +108,7 @@ async def test_it_subscribes_as_soon_as_somebody_leads(
 
 async def test_a_call_is_refused_while_nobody_is_known_to_lead(announcements: Announcements) -> None:
     transport = DetectingTransport(announcements, GrpcTransport)
-    with pytest.raises(errors.Unavailable, match="nobody is known to lead"):
+    with pytest.raises(errors.Unavailable, match="no leader is known"):
         await transport.call(v1.Call(type=v1.Call.REVIVE))
     await transport.close()
 

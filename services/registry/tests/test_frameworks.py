@@ -194,7 +194,7 @@ def test_subscription_without_a_name_is_refused(cluster: Cluster) -> None:
     call = subscribe_call()
     call.subscribe.framework_info.ClearField("name")
     cluster.handle(events.FrameworkSubscribing(1, "s", call))
-    assert cluster.refusal() == "InvalidRequest: subscribe.framework_info.name: must be set"
+    assert cluster.refusal() == "InvalidRequest: subscribe.framework_info.name: is required"
 
 
 def test_subscription_without_a_body_is_refused(cluster: Cluster) -> None:
@@ -341,7 +341,7 @@ def test_call_without_a_required_field_is_refused(cluster: Cluster) -> None:
     call = Call(type=Call.KILL)
     call.kill.SetInParent()
     cluster.call(cluster.framework(), call)
-    assert cluster.refusal() == "InvalidRequest: kill.task_id: must be set"
+    assert cluster.refusal() == "InvalidRequest: kill.task_id: is required"
 
 
 def test_call_without_a_type_is_refused(cluster: Cluster) -> None:

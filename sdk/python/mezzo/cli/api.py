@@ -60,7 +60,9 @@ class Api:
             try:
                 return orjson.loads(await read_answer(response))
             except ValueError:
-                raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is no gateway: it answers no JSON") from None
+                raise ApiError(
+                    HTTPStatus.BAD_GATEWAY, f"{self._url} is not a gateway: its answer is not JSON"
+                ) from None
 
     async def rows(self, path: str, *keys: str, **query: str) -> list[dict[str, Any]]:
         """The lists under these keys of a document that every gateway has, one after the other."""
@@ -72,7 +74,7 @@ class Api:
                 raise
         except (KeyError, TypeError):
             pass
-        raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is no gateway: it has no list at {path}")
+        raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is not a gateway: it has no list at {path}")
 
     async def explain(self, **query: str) -> dict[str, Any]:
         """`explanations`: why frameworks are offered what they are. Raises `ApiError`, 404 for who is not there."""
@@ -85,7 +87,7 @@ class Api:
             # Mesos, and the agents of Mezzo, take nothing but calls there.
             if error.status != HTTPStatus.METHOD_NOT_ALLOWED:
                 raise
-        raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is no gateway: it explains nothing")
+        raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is not a gateway: it has no GET /api/v1/explain")
 
     def _warn_of_age(self, response: aiohttp.ClientResponse) -> None:
         """Say, once, that the gateway follows no registry: what it tells is what it knew last."""
@@ -104,7 +106,7 @@ class Api:
         except ApiError as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
-        raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is no gateway: it knows of no agents")
+        raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is not a gateway: it has no /state")
 
     async def _check_alive(self) -> None:
         """Find out soon whether the gateway hangs, before it is asked for what may take long for good reasons."""
@@ -145,10 +147,10 @@ class Api:
         active = [task for task in exact or found if task["state"] in ACTIVE_STATES]
         candidates = active or exact or found
         if not candidates:
-            raise ApiError(404, f"no task is called {name}")
+            raise ApiError(404, f"task {name} not found")
         if len({(task["framework_id"], task["id"]) for task in candidates}) > 1:
             several = ", ".join(sorted(task["id"] for task in candidates)[:5])
-            raise ApiError(409, f"{name} may be any of {several}")
+            raise ApiError(409, f"{name} is ambiguous: {several}")
         return candidates[0]
 
 

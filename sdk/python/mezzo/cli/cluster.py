@@ -240,7 +240,7 @@ class Cluster:
         code = self._processes[service].returncode
         if code is not None:
             tail = "\n".join(self.log_of(service).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
-            raise ClusterError(f"the {service} ended with code {code}:\n{tail}")
+            raise ClusterError(f"the {service} exited with code {code}:\n{tail}")
 
     async def wait(self) -> str:
         """The name of the first service that ends by itself."""
@@ -298,4 +298,4 @@ def _make(folder: Path, mode: int) -> None:
     try:
         private_files.make_folder(folder, mode)
     except OSError as error:
-        raise ClusterError(f"the folder {folder} (--work-dir) cannot be made: {error.strerror}") from None
+        raise ClusterError(f"cannot create {folder} (--work-dir): {error.strerror}") from None

@@ -345,9 +345,9 @@ async def _give_back(scheduler: SchedulerClient, job: Job) -> None:
 async def _note(scheduler: SchedulerClient, job: Job, status: mesos.TaskStatus) -> None:
     received = job.tracker.receive(status)
     if received is Received.NEW and status.state == mesos.TASK_UNREACHABLE:
-        print_note(f"agent {status.agent_id.value} is out of reach; waiting for it to come back")
+        print_note(f"agent {status.agent_id.value} is unreachable; waiting for it to come back")
     if received is Received.LAUNCH_LOST:
-        print_note("the launch was lost on its way; waiting for another offer")
+        print_note("the launch was lost; waiting for another offer")
         # It may be held still: nobody has heard that it was taken.
         job.unanswered.append(job.launch.offer_id)
         await scheduler.revive()
@@ -370,7 +370,7 @@ async def _follow(api: Api, framework_id: str, job: Job, file: str, out: TextIO)
             return
         except (aiohttp.ClientError, ApiError) as error:
             if time.monotonic() >= ended_at + REST_SECONDS:
-                print_error(f"the end of its {file} is missing: {error}")
+                print_error(f"cannot read the rest of {file}: {error}")
                 return
             await asyncio.sleep(FOLLOW_AGAIN_SECONDS)
 

@@ -70,7 +70,7 @@ async def _serve(cluster: Cluster, *, tasks: int, once: bool) -> int:
         )
     )
     ended = await cluster.wait()
-    raise ClusterError(f"the {ended} has ended; see {cluster.log_of(ended)}")
+    raise ClusterError(f"the {ended} exited; see {cluster.log_of(ended)}")
 
 
 def _user() -> str:

@@ -76,10 +76,10 @@ def amounts_of(text: str) -> dict[str, float]:
     for part in re.split("[;,]", text) if text else ():
         match = _AMOUNT.fullmatch(part)
         if match is None:
-            raise typer.BadParameter(f"{part.strip()!r} is no amount; write them as cpus:4,mem:1024")
+            raise typer.BadParameter(f"{part.strip()!r} is not an amount; expected amounts like cpus:4,mem:1024")
         name = match[1]
         if name in found:
-            raise typer.BadParameter(f"{name} is named twice")
+            raise typer.BadParameter(f"{name} is given twice")
         found[name] = _number_between(0, AMOUNT_MAX, match[2], f"{name}: ")
     return found
 
@@ -91,7 +91,7 @@ def _number_between(least: float, most: float, text: str, name: str = "") -> flo
     except ValueError:
         value = math.nan
     if not least <= value <= most:  # nan is not, either
-        raise typer.BadParameter(f"{name}{text!r} is no number from {_bound(least)} to {_bound(most)}")
+        raise typer.BadParameter(f"{name}{text!r} is not a number from {_bound(least)} to {_bound(most)}")
     return value
 
 

@@ -30,7 +30,7 @@ def tasks(
     async def question(api: Api) -> dict[str, Any]:
         answer = await api.state()
         if framework and framework not in {known for pair in names_of(answer).items() for known in pair}:
-            raise ApiError(HTTPStatus.NOT_FOUND, f"no framework is called {framework}")
+            raise ApiError(HTTPStatus.NOT_FOUND, f"framework {framework} not found")
         return answer
 
     answer = ask(context, question)

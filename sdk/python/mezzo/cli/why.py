@@ -109,7 +109,7 @@ async def _task(api: Api, question: Question) -> Document | None:
     found = sorted({(task["framework_id"], task["id"]) for task in tasks})
     if len(found) > 1:
         several = ", ".join(f"{task_id} of {framework_id}" for framework_id, task_id in found[:SEVERAL_TASKS_SHOWN])
-        raise ApiError(HTTPStatus.CONFLICT, f"{question.word} may be any of several tasks: {several}")
+        raise ApiError(HTTPStatus.CONFLICT, f"{question.word} is ambiguous: {several}")
     if not found:
         return None
     ((framework_id, task_id),) = found

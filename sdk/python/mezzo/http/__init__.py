@@ -130,7 +130,7 @@ class Endpoint:
                     raise error_of(response.status, await read_refusal(response))
             else:
                 return response
-        raise errors.Unavailable(f"{self.url} redirects for ever")
+        raise errors.Unavailable(f"{self.url} redirects more than {REDIRECTS_MAX} times")
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
@@ -141,7 +141,7 @@ class Endpoint:
             url, self._leader_url = self._leader_url or self.url, None
             raise errors.Unavailable(f"{url} does not answer: {str(failure) or type(failure).__name__}") from None
         except recordio.RecordIOError as error:
-            raise errors.InternalError(f"the answer is no stream of records: {error}") from None
+            raise errors.InternalError(f"the answer is not a RecordIO stream: {error}") from None
         except errors.Unavailable:
             self._leader_url = None
             raise
@@ -160,4 +160,4 @@ def _decode(message_class: type[M], body: bytes, content_type: str) -> M:
             return jsonpb.parse(message_class, body, values_max=None)
         return message_class.FromString(body)
     except (jsonpb.JsonError, DecodeError) as error:
-        raise errors.InternalError(f"the answer is no {message_class.DESCRIPTOR.full_name}: {error}") from None
+        raise errors.InternalError(f"the answer is not a {message_class.DESCRIPTOR.full_name}: {error}") from None

@@ -59,7 +59,7 @@ class MasterOperator(_HttpOperator):
         """Make a call that has no arguments, and is answered by a message."""
         response = await self.call(master.Call(type=call_type))
         if response is None:
-            raise InternalError(f"{master.Call.Type.Name(call_type)} was answered with nothing")
+            raise InternalError(f"{master.Call.Type.Name(call_type)} was answered without a body")
         return response
 
     async def events(self) -> AsyncGenerator[master.Event]:
@@ -83,7 +83,7 @@ async def _next(pieces: AsyncGenerator[P], silence_seconds_max: float) -> P | No
         async with asyncio.timeout(silence_seconds_max):
             return await anext(pieces, None)
     except TimeoutError:
-        raise Unavailable(f"the stream has been silent for {silence_seconds_max:g} s") from None
+        raise Unavailable(f"no event and no heartbeat for {silence_seconds_max:g} s") from None
 
 
 class AgentOperator(_HttpOperator):

@@ -47,18 +47,18 @@ def _check_types(value: Resources) -> None:
     types: dict[str, int] = {}
     for kind in value:
         if types.setdefault(kind.name, kind.value_type) != kind.value_type:
-            raise ResourceError(kind.name, "is of one type here and of another there")
+            raise ResourceError(kind.name, "has more than one type")
 
 
 def _check_may_be_stated(value: Resources) -> None:
     """Nobody states in a flag what frameworks and operators make with operations, or what others lend."""
     for kind in value:
         if kind.persistent_volume:
-            raise ResourceError(str(kind), "a persistent volume is made by CREATE, not stated")
+            raise ResourceError(str(kind), "a persistent volume is created by CREATE, not by a flag")
         if any(reservation.dynamic for reservation in kind.reservations):
-            raise ResourceError(str(kind), "a dynamic reservation is made by RESERVE, not stated")
+            raise ResourceError(str(kind), "a dynamic reservation is made by RESERVE, not by a flag")
         if kind.revocable:
-            raise ResourceError(str(kind), "revocable resources are estimated, not stated")
+            raise ResourceError(str(kind), "revocable resources are estimated, not set by a flag")
 
 
 def parse_quantities(text: str) -> Quantities:
@@ -74,7 +74,7 @@ def parse_limits(text: str) -> Limits:
     limits: dict[str, int] = {}
     for name, value in pairs(text):
         if name in limits:
-            raise ResourceError(name, "is limited twice")
+            raise ResourceError(name, "has two limits")
         limits[name] = to_thousandths(_number(value, name), name)
     return Limits(limits)
 

@@ -43,7 +43,7 @@ def _check(message: mesos.Resource) -> Kind:
     if isinstance(amount, tuple):
         _check_disjoint(message.ranges, amount)
     if kind.name == "gpus" and to_thousandths(message.scalar.value) % THOUSANDTHS:
-        raise ResourceError("scalar.value", f"{message.scalar.value:g} is no whole number of gpus")
+        raise ResourceError("scalar.value", f"{message.scalar.value:g} is not a whole number of gpus")
     if message.HasField("provider_id"):
         _check_id(message.provider_id.value, "provider_id.value")
     if message.HasField("disk"):
@@ -73,7 +73,7 @@ def _check_id(value: str, field: str) -> None:
 def _check_disk(message: mesos.Resource, kind: Kind) -> None:
     disk = message.disk
     if kind.name != "disk" or kind.value_type != mesos.Value.SCALAR:
-        raise ResourceError("disk", f"{kind.name} is no disk")
+        raise ResourceError("disk", f"{kind.name} is not a disk")
     if disk.HasField("source") and disk.source.type == Source.UNKNOWN:
         raise ResourceError("disk.source.type", "must be PATH, MOUNT, BLOCK or RAW")
     if not disk.HasField("persistence"):

@@ -420,7 +420,7 @@ def amount_of(message: mesos.Resource, kind: Kind) -> Amount:
             raise ResourceError("set", "is required for a SET")
         items = frozenset(message.set.item)
         if len(items) != len(message.set.item):
-            raise ResourceError("set.item", "an item is named twice")
+            raise ResourceError("set.item", "an item is given twice")
         return items
     raise ResourceError("type", "must be SCALAR, RANGES or SET")
 

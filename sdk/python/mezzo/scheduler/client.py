@@ -113,7 +113,7 @@ class SchedulerClient:
                 except StopAsyncIteration:
                     return
                 except TimeoutError:
-                    raise Unavailable("the stream fell silent") from None
+                    raise Unavailable(f"no event and no heartbeat for {self._silence_seconds_max:g} s") from None
                 for event in events:
                     if event.type == v1.Event.SUBSCRIBED:
                         self._subscribed(event.subscribed)
@@ -133,7 +133,7 @@ class SchedulerClient:
 
     def _signed(self, call: v1.Call) -> v1.Call:
         if not self.framework_id:
-            raise Unavailable("the framework has not been subscribed yet")
+            raise Unavailable("not subscribed yet: the framework has no id")
         call.framework_id.CopyFrom(self.framework_info.id)
         return call
 

@@ -78,7 +78,7 @@ class DetectingTransport:
     async def call(self, call: v1.Call) -> v1.Response | None:
         """See `Transport`."""
         if self._leader is None:
-            raise Unavailable("nobody is known to lead")
+            raise Unavailable("no leader is known")
         return await self._leader.call(call)
 
     async def close(self) -> None:
@@ -95,7 +95,7 @@ async def _next(stream: AsyncGenerator[list[v1.Event]], superseded: asyncio.Task
         await asyncio.wait({reading, superseded}, return_when=asyncio.FIRST_COMPLETED)
         if reading.done():
             return reading.result()
-        raise Unavailable(f"another leads: {superseded.result()}")
+        raise Unavailable(f"the leader changed to {superseded.result()}")
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)

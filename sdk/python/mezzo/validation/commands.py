@@ -65,7 +65,7 @@ def check_secret(secret: mesos.Secret, field: str) -> None:
         return
     name, other = ("reference", "value") if secret.type == mesos.Secret.REFERENCE else ("value", "reference")
     if not secret.HasField(name):  # type: ignore[arg-type]
-        raise InvalidRequest(f"{field}.{name}", f"must be set for a secret of type {name.upper()}")
+        raise InvalidRequest(f"{field}.{name}", f"is required for a secret of type {name.upper()}")
     if secret.HasField(other):  # type: ignore[arg-type]
         raise InvalidRequest(f"{field}.{other}", f"must not be set for a secret of type {name.upper()}")
 
@@ -78,7 +78,7 @@ def check_container(container: mesos.ContainerInfo, field: str) -> None:
     """
     if container.type == mesos.ContainerInfo.DOCKER:
         if not container.HasField("docker"):
-            raise InvalidRequest(f"{field}.docker", "must be set for a container of type DOCKER")
+            raise InvalidRequest(f"{field}.docker", "is required for a container of type DOCKER")
         for parameter in container.docker.parameters:
             if parameter.key == "name":
                 raise InvalidRequest(

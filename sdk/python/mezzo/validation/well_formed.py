@@ -43,7 +43,7 @@ def check_well_formed(message: Message, prefix: str = "") -> None:
     try:
         jsonpb.check_initialized(message)
     except InvalidRequest as error:
-        raise InvalidRequest(prefix + error.field, "must be set") from None
+        raise InvalidRequest(prefix + error.field, "is required") from None
     raise InvalidRequest(prefix + (_no_text(message) or "message"), "is not UTF-8")
 
 
