@@ -49,7 +49,7 @@ def interval(text: str) -> float:
     """Seconds as of `duration`, and more than none: what is done after each must not be all that is done."""
     seconds = duration(text)
     if seconds <= 0:
-        raise ValueError(f"{text!r} is not longer than nothing")
+        raise ValueError(f"{text!r} must be greater than 0")
     return seconds
 
 

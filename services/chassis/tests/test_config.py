@@ -114,7 +114,7 @@ def test_dashes_do_as_well_as_underscores() -> None:
         (["--port=http"], "'http' is not a whole number from 0"),
         (["--port=-1"], "'-1' is not a whole number from 0"),
         (["--port=70000"], "70000 is not a port"),
-        (["--heartbeat_interval=0secs"], "'0secs' is not longer than nothing"),
+        (["--heartbeat_interval=0secs"], "'0secs' must be greater than 0"),
         (["--heartbeat_interval=often"], "'often' is not a duration"),
         (["--max_completed_frameworks=1.5"], "'1.5' is not a whole number from 0"),
         (["--agent_ping_timeout=soon"], "'soon' is not a duration such as 500ms, 15secs or 10mins"),

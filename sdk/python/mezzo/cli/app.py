@@ -46,10 +46,10 @@ app = typer.Typer(
 def settings(
     context: typer.Context,
     api: Annotated[
-        str, typer.Option("--api", envvar="MEZZO_API", help="Where a gateway answers: host:port or a URL.")
+        str, typer.Option("--api", envvar="MEZZO_API", help="Address of a gateway: host:port, or a URL.")
     ] = DEFAULT_API,
     _version: Annotated[
-        bool, typer.Option("--version", callback=version.show, is_eager=True, help="Tell the version, and end.")
+        bool, typer.Option("--version", callback=version.show, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Look at a Mezzo cluster, run things on it, and start its services."""

@@ -17,7 +17,9 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
-def completion(context: typer.Context, shell: Annotated[Shell, typer.Argument(help="For which shell.")]) -> None:
+def completion(
+    context: typer.Context, shell: Annotated[Shell, typer.Argument(help="Shell to print the script for.")]
+) -> None:
     """Print a script that has a shell complete words of mezzo.
 
     For bash and zsh: eval "$(mezzo completion bash)" in ~/.bashrc or ~/.zshrc, there after compinit.

@@ -16,7 +16,7 @@ WIDE_COLUMNS = (*COLUMNS, "user", "hostname", "capabilities", "registered")
 
 def frameworks(
     context: typer.Context,
-    everything: Annotated[bool, typer.Option("--all", "-a", help="With those that have ended.")] = False,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Include completed frameworks.")] = False,
     output: Output = Format.TABLE,
 ) -> None:
     """List the frameworks."""

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from mezzo.cli.api import Api
 
 
-def kill(context: typer.Context, task: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")]) -> None:
+def kill(
+    context: typer.Context, task: Annotated[str, typer.Argument(help="Id of the task, or the beginning of one.")]
+) -> None:
     """Kill a task."""
 
     async def question(api: Api) -> str:

@@ -20,19 +20,21 @@ def default_work_dir() -> Path:
 
 def local(
     port: Annotated[
-        int, typer.Option(help="The port where the gateway serves HTTP; 0 takes a free one.", min=0, max=PORT_MAX)
+        int, typer.Option(help="Port of the gateway's HTTP API; 0 picks a free one.", min=0, max=PORT_MAX)
     ] = 5050,
     agent_port: Annotated[
-        int, typer.Option(help="The port where the agent serves HTTP; 0 takes a free one.", min=0, max=PORT_MAX)
+        int, typer.Option(help="Port of the agent's HTTP API; 0 picks a free one.", min=0, max=PORT_MAX)
     ] = 5051,
-    ip: Annotated[str, typer.Option(help="The address that everything listens on.")] = "127.0.0.1",
+    ip: Annotated[str, typer.Option(help="Address that all services listen on.")] = "127.0.0.1",
     work_dir: Annotated[
-        Path | None, typer.Option(help="Where state, sandboxes and logs are kept.", show_default="~/.local/state/mezzo")
+        Path | None, typer.Option(help="Directory for state, sandboxes and logs.", show_default="~/.local/state/mezzo")
     ] = None,
-    fresh: Annotated[bool, typer.Option(help="Start in a new folder, which goes when the cluster ends.")] = False,
-    resources: Annotated[str, typer.Option(help="What the agent offers, as in cpus:4;mem:8192.")] = "",
-    tasks: Annotated[int, typer.Option(help="How many tasks to run to begin with.", min=0)] = 20,
-    once: Annotated[bool, typer.Option(help="End when those tasks have ended.")] = False,
+    fresh: Annotated[bool, typer.Option(help="Use a new directory, deleted when the cluster ends.")] = False,
+    resources: Annotated[
+        str, typer.Option(help="Resources that the agent offers, such as cpus:4;mem:8192; by default the machine's.")
+    ] = "",
+    tasks: Annotated[int, typer.Option(help="Number of example tasks to run first; 0 runs none.", min=0)] = 20,
+    once: Annotated[bool, typer.Option(help="Stop the cluster when the example tasks have ended.")] = False,
 ) -> None:
     """Start a whole cluster on this machine, run twenty tasks on it, and keep it up until Ctrl-C."""
     # gRPC, and the messages of the scheduler API: for this verb alone.

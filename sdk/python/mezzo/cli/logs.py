@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 def logs(
     context: typer.Context,
-    task: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it writes, until it ends.")] = False,
-    stderr: Annotated[bool, typer.Option("--stderr", help="Its standard error instead of its output.")] = False,
+    task: Annotated[str, typer.Argument(help="Id of the task, or the beginning of one.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing until the task ends.")] = False,
+    stderr: Annotated[
+        bool, typer.Option("--stderr", help="Print the task's standard error instead of its standard output.")
+    ] = False,
 ) -> None:
-    """Show what a task wrote to its standard output."""
+    """Print what a task wrote to its standard output."""
 
     async def question(api: Api) -> None:
         found = await api.find_task(task)

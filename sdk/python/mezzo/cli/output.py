@@ -40,7 +40,9 @@ class Format(StrEnum):
     JSON = "json"
 
 
-Output = Annotated[Format, typer.Option("-o", "--output", help="How to show the answer.", show_default=True)]
+Output = Annotated[
+    Format, typer.Option("-o", "--output", help="Output format; json is for programs.", show_default=True)
+]
 
 
 def console(*, stderr: bool = False, width: int | None = None) -> Console:

@@ -33,7 +33,7 @@ _AMOUNT = re.compile(r"\s*([^\s:=]+)\s*[:=]\s*(.*?)\s*")
 # Resources that an agent may have without being told so; others are known where some agent has them.
 USUAL_RESOURCES = frozenset({"cpus", "mem", "disk", "gpus"})
 
-Role = Annotated[str, typer.Argument(help="Its name: eng, or eng/backend for one below it.")]
+Role = Annotated[str, typer.Argument(help="Name of the role: eng, or eng/backend for a child of eng.")]
 
 
 def roles(context: typer.Context, output: Output = Format.TABLE) -> None:
@@ -105,12 +105,12 @@ def weight_of(text: str) -> float:
 
 # -------------------------------------------------------------------------------------------------------------- quota
 
-quota = typer.Typer(help="Look at quotas, and change them.", invoke_without_command=True)
+quota = typer.Typer(help="List quotas, and change them.", invoke_without_command=True)
 
 
 @quota.callback()
 def list_quotas(context: typer.Context, output: Output = Format.TABLE) -> None:
-    """Look at quotas, and change them."""
+    """List quotas, and change them."""
     if context.invoked_subcommand is not None:
         return
     listed = ask(context, _quotas)
@@ -146,14 +146,28 @@ def set_quota(
     context: typer.Context,
     role: Role,
     guarantee: Annotated[
-        str, typer.Option("--guarantee", "-g", metavar="AMOUNTS", help="What is laid away for it: cpus:4,mem:1024.")
+        str,
+        typer.Option(
+            "--guarantee",
+            "-g",
+            metavar="AMOUNTS",
+            help="Resources guaranteed to the role, such as cpus:4,mem:1024 (MiB); none by default.",
+        ),
     ] = "",
-    limit: Annotated[str, typer.Option("--limit", "-l", help="What it may use at most: cpus:8.")] = "",
+    limit: Annotated[
+        str,
+        typer.Option(
+            "--limit", "-l", help="Resources that the role may use at most, such as cpus:8; no limit by default."
+        ),
+    ] = "",
     force: Annotated[
-        bool, typer.Option("--force", help="Even if the agents have less, or more is used already.")
+        bool,
+        typer.Option(
+            "--force", help="Set it even if no agent has such a resource, agents have less, or more is in use."
+        ),
     ] = False,
 ) -> None:
-    """Set the quota of a role as a whole: what is not named is not guaranteed, or not limited."""
+    """Set the quota of a role, replacing the one it has: what is not given is not guaranteed, or not limited."""
     if not guarantee and not limit:
         raise typer.BadParameter("name a guarantee or a limit; `mezzo quota remove` takes both away")
     guarantees, limits = amounts_of(guarantee), amounts_of(limit)
@@ -185,19 +199,19 @@ async def _check_known(api: Api, names: AbstractSet[str]) -> None:
 
 @quota.command("remove")
 def remove_quota(context: typer.Context, role: Role) -> None:
-    """Take the quota of a role away."""
+    """Remove the quota of a role."""
     ask(context, lambda api: api.call({"type": "REMOVE_QUOTA", "remove_quota": {"role": role}}))
     typer.echo(f"{role} has no quota any more")
 
 
 # ------------------------------------------------------------------------------------------------------------ weights
 
-weights = typer.Typer(help="Look at weights, and change them.", invoke_without_command=True)
+weights = typer.Typer(help="List weights, and change them.", invoke_without_command=True)
 
 
 @weights.callback()
 def list_weights(context: typer.Context, output: Output = Format.TABLE) -> None:
-    """Look at weights, and change them."""
+    """List weights, and change them."""
     if context.invoked_subcommand is not None:
         return
     listed: list[Document] = ask(context, lambda api: api.rows("/weights"))
@@ -215,11 +229,11 @@ def set_weight(
         typer.Argument(
             parser=weight_of,
             metavar="WEIGHT",
-            help=f"From {_bound(WEIGHT_MIN)} to {_bound(WEIGHT_MAX)}; every role has 1 until it is given another.",
+            help=f"Weight from {_bound(WEIGHT_MIN)} to {_bound(WEIGHT_MAX)}; a role without one has 1.",
         ),
     ],
 ) -> None:
-    """Give a role a weight: with 2 it may hold twice as much as its siblings with 1."""
+    """Set the weight of a role: with 2 it gets twice the share of a sibling with 1."""
     info = {"role": role, "weight": weight}
     ask(context, lambda api: api.call({"type": "UPDATE_WEIGHTS", "update_weights": {"weight_infos": [info]}}))
     typer.echo(f"{role} has the weight {number(weight)}")

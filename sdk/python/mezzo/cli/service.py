@@ -9,8 +9,8 @@ import typer
 from mezzo.cli import exit_codes
 
 SERVICES = {
-    "registry": "Start a registry: the master, which owns the truth about the cluster.",
-    "allocator": "Start an allocator: it decides who is offered what.",
+    "registry": "Start a registry: the master, which holds the state of the cluster.",
+    "allocator": "Start an allocator: it decides which framework is offered what.",
     "agent": "Start an agent: it runs tasks on this machine.",
     "gateway": "Start a gateway: HTTP for everything that speaks HTTP.",
 }

@@ -19,7 +19,7 @@ SCALARS = (("cpus", ""), ("mem", " MiB"), ("disk", " MiB"), ("gpus", ""))
 
 
 def status(context: typer.Context, output: Output = Format.TABLE) -> None:
-    """Tell who leads, how many agents and frameworks there are, and how much is used."""
+    """Show the leader, the number of agents and frameworks, and how much is used."""
 
     async def question(api: Api) -> dict[str, Any]:
         return {"state": await api.state(), "version": await api.get("/version")}

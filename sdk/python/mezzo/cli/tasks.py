@@ -21,8 +21,10 @@ WIDE_COLUMNS = (*COLUMNS, "role", "executor", "updated")
 
 def tasks(
     context: typer.Context,
-    framework: Annotated[str, typer.Option("--framework", "-f", help="Of this framework only (id or name).")] = "",
-    everything: Annotated[bool, typer.Option("--all", "-a", help="With those that have ended.")] = False,
+    framework: Annotated[
+        str, typer.Option("--framework", "-f", help="List tasks of this framework only (id or name).")
+    ] = "",
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Include tasks that have ended.")] = False,
     output: Output = Format.TABLE,
 ) -> None:
     """List the tasks."""

@@ -43,14 +43,22 @@ class Question:
 def why(
     context: typer.Context,
     word: Annotated[
-        str, typer.Argument(metavar="FRAMEWORK|ROLE|TASK", help="A framework's id or name, a role, or a task's id.")
+        str,
+        typer.Argument(
+            metavar="FRAMEWORK|ROLE|TASK",
+            help="Id or name of a framework, a role, or id of a task; all frameworks by default.",
+        ),
     ] = "",
-    framework: Annotated[str, typer.Option("--framework", "-f", help="Of this framework only (id or name).")] = "",
-    role: Annotated[str, typer.Option("--role", "-r", help="In this role only.")] = "",
-    agent: Annotated[str, typer.Option("--agent", "-a", help="On this agent only (id or hostname).")] = "",
+    framework: Annotated[
+        str, typer.Option("--framework", "-f", help="Explain offers to this framework only (id or name).")
+    ] = "",
+    role: Annotated[str, typer.Option("--role", "-r", help="Explain offers in this role only.")] = "",
+    agent: Annotated[
+        str, typer.Option("--agent", "-a", help="Explain offers of this agent only (id or hostname).")
+    ] = "",
     output: Output = Format.TABLE,
 ) -> None:
-    """Tell why a framework or a role is offered what it is, or nothing; or what a task waits for."""
+    """Explain why a framework or a role is offered what it is, or nothing; or what a task waits for."""
     answer = ask(context, lambda api: answered(api, Question(word, framework, role, agent)))
     if output is Format.JSON:
         show_json(answer)
