@@ -12,6 +12,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo.memo import Memo
 from mezzo.resources.disk import Disk, text_of
 from mezzo.resources.reservation import Form, Reservation, sorted_labels, stack_of, tell
 from mezzo.resources.role import UNRESERVED_ROLE
@@ -19,8 +20,8 @@ from mezzo.resources.scalar import to_thousandths
 
 Message = mesos.Resource
 
-# How many ways of saying or changing a kind are remembered before all are forgotten, and how large a kind's template
-# may be for it: labels can have megabytes.
+# How many ways of saying or changing a kind are remembered, and how large a kind's template may be for it: labels can
+# have megabytes.
 REMEMBERED_MAX: Final = 4096
 REMEMBERED_BYTES_MAX: Final = 4096
 
@@ -65,14 +66,11 @@ class Kind:
     def of(cls, message: Message, field: str = "") -> Kind:
         """The kind of a resource message, in whichever form it tells its reservations; raises `ResourceError`."""
         key = _key_of(message)
-        kind = _met.get(key)
+        kind = _met.find(key)
         if kind is None:
             allocation = message.allocation_info.role if message.HasField("allocation_info") else None
             kind = _intern(message, stack_of(message, field), allocation)
-            if len(kind.template) <= REMEMBERED_BYTES_MAX:
-                if len(_met) >= REMEMBERED_MAX:
-                    _met.clear()
-                _met[key] = kind
+            _met.keep(key, kind, size=len(kind.template))
         return kind
 
     def allocated_to(self, role: str | None) -> Kind:
@@ -91,13 +89,10 @@ class Kind:
 
     def _changed(self, reservations: tuple[Reservation, ...], allocation: str | None) -> Kind:
         key = (self.template, reservations, allocation)
-        kind = _changes.get(key)
+        kind = _changes.find(key)
         if kind is None:
             kind = _intern(self.message(), reservations, allocation)
-            if len(self.template) + len(kind.template) <= REMEMBERED_BYTES_MAX:
-                if len(_changes) >= REMEMBERED_MAX:
-                    _changes.clear()
-                _changes[key] = kind
+            _changes.keep(key, kind, size=len(self.template) + len(kind.template))
         return kind
 
     def __str__(self) -> str:
@@ -126,8 +121,10 @@ class MountedKind(Kind):
         return hash(self.unmounted)
 
 
-_met: dict[tuple[object, ...], Kind] = {}
-_changes: dict[tuple[bytes, tuple[Reservation, ...], str | None], Kind] = {}
+_met: Memo[tuple[object, ...], Kind] = Memo(REMEMBERED_MAX, size_max=REMEMBERED_BYTES_MAX)
+_changes: Memo[tuple[bytes, tuple[Reservation, ...], str | None], Kind] = Memo(
+    REMEMBERED_MAX, size_max=REMEMBERED_BYTES_MAX
+)
 _interned: WeakValueDictionary[bytes, Kind] = WeakValueDictionary()
 
 

@@ -7,6 +7,7 @@ from itertools import chain, islice
 from typing import ClassVar
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo.memo import Memo
 from mezzo.resources import ranges as rangesets
 from mezzo.resources.kind import Kind
 from mezzo.resources.quantities import Limits, Quantities
@@ -17,7 +18,7 @@ from mezzo.resources.scalar import THOUSANDTHS, ResourceError, text_of, to_thous
 
 SCALAR, RANGES, SET = mesos.Value.SCALAR, mesos.Value.RANGES, mesos.Value.SET
 
-# How many messages are remembered before all are forgotten, and how long one may be, serialised, to be remembered.
+# How many messages are remembered, and how long one may be, serialised, to be remembered.
 SEEN_MAX = 8192
 SEEN_BYTES_MAX = 512
 
@@ -27,7 +28,7 @@ BRIEF_PIECES_MAX = 20
 # Thousandths of a scalar; copies of an indivisible one; ranges; names.
 Amount = int | Ranges | frozenset[str]
 
-_seen: dict[bytes, tuple[Kind, Amount]] = {}
+_seen: Memo[bytes, tuple[Kind, Amount]] = Memo(SEEN_MAX, size_max=SEEN_BYTES_MAX)
 
 
 class Resources:
@@ -389,14 +390,10 @@ def _united(amounts: list[Amount]) -> Amount:
 def _read(message: mesos.Resource) -> tuple[Kind, Amount]:
     """The kind and the amount in a message. Serialising it costs less than reading its fields, so that is the key."""
     key = message.SerializePartialToString()
-    found = _seen.get(key)
+    found = _seen.find(key)
     if found is None:
         kind = Kind.of(message)
-        found = kind, amount_of(message, kind)
-        if len(key) <= SEEN_BYTES_MAX:
-            if len(_seen) >= SEEN_MAX:
-                _seen.clear()
-            _seen[key] = found
+        found = _seen.keep(key, (kind, amount_of(message, kind)), size=len(key))
     return found
 
 

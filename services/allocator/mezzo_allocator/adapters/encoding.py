@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mezzo.allocator.v1 import allocator_pb2 as wire
+from mezzo.memo import Memo
 from mezzo.resources import Resources
 from mezzo_allocator.core.events import Allocation, InverseAllocation
 
@@ -52,8 +53,8 @@ class Encoder:
     """Remembers the bytes of what it wrote."""
 
     def __init__(self) -> None:
-        self._resources: dict[Resources, bytes] = {}
-        self._clients: dict[tuple[int, str], tuple[bytes, bytes]] = {}
+        self._resources: Memo[Resources, bytes] = Memo(FORMS_MAX)
+        self._clients: Memo[tuple[int, str], tuple[bytes, bytes]] = Memo(FORMS_MAX)
 
     def cycle(
         self, allocations: Sequence[Allocation], cycle: wire.Cycle, inverse: Sequence[InverseAllocation] = ()
@@ -77,19 +78,15 @@ class Encoder:
         return _ALLOCATIONS_ITEM + varint(len(content)) + content
 
     def _client(self, framework: int, role: str) -> tuple[bytes, bytes]:
-        parts = self._clients.get((framework, role))
+        parts = self._clients.find((framework, role))
         if parts is None:
-            if len(self._clients) >= FORMS_MAX:
-                self._clients.clear()
             parts = (_FRAMEWORK + varint(framework) + _AGENT, _field(_ROLE, role.encode()))
-            self._clients[framework, role] = parts
+            self._clients.keep((framework, role), parts)
         return parts
 
     def _encoded(self, resources: Resources) -> bytes:
-        encoded = self._resources.get(resources)
+        encoded = self._resources.find(resources)
         if encoded is None:
-            if len(self._resources) >= FORMS_MAX:
-                self._resources.clear()
             encoded = b"".join(_field(_RESOURCES, message.SerializeToString()) for message in resources.messages())
-            self._resources[resources] = encoded
+            self._resources.keep(resources, encoded)
         return encoded

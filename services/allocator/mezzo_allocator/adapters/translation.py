@@ -9,6 +9,7 @@ from mesos.v1.mesos_pb2 import Resource
 from mesos.v1.scheduler.scheduler_pb2 import OfferConstraints
 from mezzo.allocator.v1 import allocator_pb2 as wire
 from mezzo.errors import InvalidRequest
+from mezzo.memo import Memo
 from mezzo.resources import Resources
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.constraints import NO_CONSTRAINTS, Constraints, NothingAdmitted, constraints_by_role
@@ -32,7 +33,7 @@ class Translator:
     """Reads messages. Most agents and most tasks are alike, so what was parsed lately is remembered by its bytes."""
 
     def __init__(self) -> None:
-        self._forms: dict[bytes, Resources] = {}
+        self._forms: Memo[bytes, Resources] = Memo(FORMS_MAX)
         self._readers: dict[str, Callable[[Any], ev.Event]] = {
             "begin": self._begin,
             "snapshot_end": lambda _: ev.SnapshotEnded(),
@@ -62,11 +63,9 @@ class Translator:
     def resources(self, messages: Iterable[Resource], field: str) -> Resources:
         """The value of some messages; raises ResourceError."""
         key = b"".join([message.SerializePartialToString() for message in messages])
-        value = self._forms.get(key)
+        value = self._forms.find(key)
         if value is None:
-            if len(self._forms) >= FORMS_MAX:
-                self._forms.clear()
-            value = self._forms[key] = Resources.of(messages, field)
+            value = self._forms.keep(key, Resources.of(messages, field))
         return value
 
     @staticmethod

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mesos.v1.mesos_pb2 import Resource, Value
+from mezzo.memo import Memo
 from mezzo.resources import Kind, Resources, from_thousandths, to_thousandths
 from mezzo_allocator.core.arrays import NEEDS_REFINEMENT, NEEDS_REVOCABLE, Ints
 
@@ -89,29 +90,24 @@ class Slicer:
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
-        self._portions: dict[Resources, tuple[Portion, ...]] = {}
-        self._cuts: dict[tuple[Resources, tuple[int, ...]], tuple[Resources, Resources]] = {}
-        self._by_role: dict[Resources, Sequence[tuple[str, Resources]]] = {}
+        self._portions: Memo[Resources, tuple[Portion, ...]] = Memo(MEMO_SIZE_MAX)
+        self._cuts: Memo[tuple[Resources, tuple[int, ...]], tuple[Resources, Resources]] = Memo(MEMO_SIZE_MAX)
+        self._by_role: Memo[Resources, Sequence[tuple[str, Resources]]] = Memo(MEMO_SIZE_MAX)
         columns.on_widen.append(lambda _: self._portions.clear())
 
     def split(self, resources: Resources) -> tuple[Portion, ...]:
         """Divides resources, which are nobody's in particular (not `allocated_to`), by slice."""
-        portions = self._portions.get(resources)
+        portions = self._portions.find(resources)
         if portions is None:
-            if len(self._portions) >= MEMO_SIZE_MAX:
-                self._portions.clear()
-            portions = self._split(resources)
-            self._portions[resources] = portions
+            portions = self._portions.keep(resources, self._split(resources))
         return portions
 
     def by_role(self, resources: Resources) -> Sequence[tuple[str, Resources]]:
         """Divides resources by the role that they are allocated to, and takes the allocation off them."""
-        divided = self._by_role.get(resources)
+        divided = self._by_role.find(resources)
         if divided is None:
-            if len(self._by_role) >= MEMO_SIZE_MAX:
-                self._by_role.clear()
             divided = [(role, held.unallocated()) for role, held in resources.allocations().items()]
-            self._by_role[resources] = divided
+            self._by_role.keep(resources, divided)
         return divided
 
     def _split(self, resources: Resources) -> tuple[Portion, ...]:
@@ -128,11 +124,9 @@ class Slicer:
     def cut(self, resources: Resources, amounts: Ints) -> tuple[Resources, Resources]:
         """Cuts `amounts` [R] of scalars, and everything that is no scalar, off; returns this and the rest."""
         key = (resources, tuple(amounts.tolist()))
-        pair = self._cuts.get(key)
+        pair = self._cuts.find(key)
         if pair is None:
-            if len(self._cuts) >= MEMO_SIZE_MAX:
-                self._cuts.clear()
-            pair = self._cuts[key] = self._cut(resources, amounts)
+            pair = self._cuts.keep(key, self._cut(resources, amounts))
         return pair
 
     def _cut(self, resources: Resources, amounts: Ints) -> tuple[Resources, Resources]:

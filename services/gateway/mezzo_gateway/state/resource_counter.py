@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from mesos.v1.mesos_pb2 import Resource, Value
 from mezzo import jsonv0
+from mezzo.memo import Memo
 from mezzo.resources import Form, ResourceError, Resources
 from mezzo.resources.ranges import normalise
 
@@ -41,17 +42,15 @@ class Portions:
     """Splits resource lists, and remembers how it split those it has seen."""
 
     def __init__(self) -> None:
-        self._seen: dict[bytes, Holding] = {}
+        self._seen: Memo[bytes, Holding] = Memo(PORTIONS_REMEMBERED_MAX)
 
     def split(self, resources: Iterable[Resource]) -> Holding:
         """The portions of `resources`, in their order."""
         resources = list(resources)
         key = b"".join(resource.SerializePartialToString(deterministic=True) for resource in resources)
-        holding = self._seen.get(key)
+        holding = self._seen.find(key)
         if holding is None:
-            if len(self._seen) >= PORTIONS_REMEMBERED_MAX:
-                self._seen.clear()
-            holding = self._seen[key] = tuple(map(_portion, shown(resources)))
+            holding = self._seen.keep(key, tuple(map(_portion, shown(resources))))
         return holding
 
 

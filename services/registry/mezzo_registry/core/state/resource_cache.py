@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo.memo import Memo
 from mezzo.resources import Form, Resources, validate
 
 FORMS_MAX: Final = 4096
-"""How many forms are remembered each way before all are forgotten."""
+"""How many forms are remembered each way."""
 
 FORM_BYTES_MAX: Final = 2048
 """How long a form may be, serialised, to be remembered: as a value, ranges take about twenty times as much memory."""
@@ -19,8 +20,8 @@ FORM_BYTES_MAX: Final = 2048
 FORM_PIECES_MAX: Final = 256
 """How many amounts, ranges and items a value may have for its form to be remembered."""
 
-_values: dict[bytes, Resources] = {}
-_messages: dict[tuple[Resources, str, Form], list[mesos.Resource]] = {}
+_values: Memo[bytes, Resources] = Memo(FORMS_MAX, size_max=FORM_BYTES_MAX)
+_messages: Memo[tuple[Resources, str, Form], list[mesos.Resource]] = Memo(FORMS_MAX, size_max=FORM_PIECES_MAX)
 
 
 def value_of(messages: Sequence[mesos.Resource], field: str = "resources") -> Resources:
@@ -30,27 +31,20 @@ def value_of(messages: Sequence[mesos.Resource], field: str = "resources") -> Re
         ResourceError: a message is wrong; the error names what of `field`.
     """
     key = b"|".join([message.SerializePartialToString() for message in messages])
-    value = _values.get(key)
+    value = _values.find(key)
     if value is None:
         validate(messages, field)
-        value = Resources.of(messages, field).unallocated()
-        if len(key) <= FORM_BYTES_MAX:
-            if len(_values) >= FORMS_MAX:
-                _values.clear()
-            _values[key] = value
+        value = _values.keep(key, Resources.of(messages, field).unallocated(), size=len(key))
     return value
 
 
 def allocated(resources: Resources, role: str, form: Form = Form.REFINED) -> list[mesos.Resource]:
     """The messages of resources that are allocated to a role. Shared: to be copied from, never changed."""
     key = (resources, role, form)
-    messages = _messages.get(key)
+    messages = _messages.find(key)
     if messages is None:
         messages = (resources.allocated_to(role) if role else resources).messages(form)
-        if resources.pieces() <= FORM_PIECES_MAX:
-            if len(_messages) >= FORMS_MAX:
-                _messages.clear()
-            _messages[key] = messages
+        _messages.keep(key, messages, size=resources.pieces())
     return messages
 
 

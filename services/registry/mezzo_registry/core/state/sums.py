@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Final
 
+from mezzo.memo import Memo
 from mezzo.resources import Quantities, Resources
 from mezzo_registry.core.state.resource_cache import FORM_PIECES_MAX
 from mezzo_registry.core.state.roles import ancestors
@@ -14,31 +14,28 @@ FORMS_MAX: Final = 4096
 
 Amounts = tuple[tuple[str, int], ...]
 
+_amounts: Memo[Resources, tuple[Amounts, Amounts]] = Memo(FORMS_MAX, size_max=FORM_PIECES_MAX)
+_reserved_amounts: Memo[Resources, tuple[tuple[str, Amounts], ...]] = Memo(FORMS_MAX, size_max=FORM_PIECES_MAX)
+
 
 def amounts(resources: Resources) -> tuple[Amounts, Amounts]:
     """Thousandths by name: of what is not revocable, and of what is."""
-    return _remembered_amounts(resources) if resources.pieces() <= FORM_PIECES_MAX else _amounts(resources)
-
-
-def _amounts(resources: Resources) -> tuple[Amounts, Amounts]:
-    firm, revocable = resources.nonrevocable().quantities(), resources.revocable().quantities()
-    return tuple(firm.items()), tuple(revocable.items())
+    found = _amounts.find(resources)
+    if found is None:
+        firm, revocable = resources.nonrevocable().quantities(), resources.revocable().quantities()
+        found = tuple(firm.items()), tuple(revocable.items())
+        _amounts.keep(resources, found, size=resources.pieces())
+    return found
 
 
 def reserved_amounts(resources: Resources) -> tuple[tuple[str, Amounts], ...]:
     """Thousandths of what is reserved and not revocable, by the role that it is reserved to."""
-    if resources.pieces() <= FORM_PIECES_MAX:
-        return _remembered_reserved_amounts(resources)
-    return _reserved_amounts(resources)
-
-
-def _reserved_amounts(resources: Resources) -> tuple[tuple[str, Amounts], ...]:
-    by_role = resources.nonrevocable().reserved_by_role()
-    return tuple((role, tuple(reserved.quantities().items())) for role, reserved in by_role.items())
-
-
-_remembered_amounts = lru_cache(maxsize=FORMS_MAX)(_amounts)
-_remembered_reserved_amounts = lru_cache(maxsize=FORMS_MAX)(_reserved_amounts)
+    found = _reserved_amounts.find(resources)
+    if found is None:
+        by_role = resources.nonrevocable().reserved_by_role()
+        found = tuple((role, tuple(reserved.quantities().items())) for role, reserved in by_role.items())
+        _reserved_amounts.keep(resources, found, size=resources.pieces())
+    return found
 
 
 def up_the_tree(by_role: Mapping[str, Mapping[str, int]]) -> dict[str, Quantities]:
