@@ -217,7 +217,7 @@ async def test_a_request_is_followed_by_its_id_from_the_gateway_to_the_registry(
         events = {line.get("correlation_id"): line["event"] for line in lines(cluster, "registry")}
         return (events.get("followed-1"), events.get("followed-2")) == (
             "framework subscribed",
-            "shutdown of an unknown executor",
+            "SHUTDOWN names an unknown executor",
         )
 
     await eventually(told, "the registry's lines carry the ids")

@@ -158,7 +158,7 @@ async def test_what_is_noted_of_a_call_carries_the_id_of_its_request_and_of_no_o
             framework.call_many([unknown, unknown], correlation_id="two"),
             framework.call_many([unknown]),
         )
-    ids = [entry.get("correlation_id") for entry in logs if entry["event"] == "shutdown of an unknown executor"]
+    ids = [entry.get("correlation_id") for entry in logs if entry["event"] == "SHUTDOWN names an unknown executor"]
     assert sorted(ids, key=str) == [None, "one", "two", "two"]
 
 

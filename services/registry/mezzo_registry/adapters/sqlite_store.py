@@ -135,7 +135,7 @@ class SqliteStore:
             private_files.make_file(copy)
             shutil.copyfile(log_file, copy)
             log.warning(
-                "the store's log ends with a transaction that was not finished",
+                "write-ahead log ends with an unfinished transaction; kept a copy of the log",
                 store=str(self._path),
                 torn_bytes=finding.torn_bytes,
                 copy=str(copy),

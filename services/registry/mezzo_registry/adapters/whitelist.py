@@ -47,7 +47,7 @@ class Whitelist:
                 await self._read()
             except (OSError, UnicodeDecodeError) as error:
                 if str(error) != logged:
-                    log.warning("the whitelist cannot be read; it stays as it was", why=str(error))
+                    log.warning("cannot read the whitelist; keeping the previous one", error=str(error))
                 logged = str(error)
                 continue
             logged = ""

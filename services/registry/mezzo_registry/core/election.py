@@ -24,7 +24,7 @@ def elected(context: Context, event: Elected) -> None:
         try:
             total = resource_cache.value_of(info.resources)
         except ResourceError as error:
-            context.warn("stored resources of an agent make no sense", agent_id=info.id.value, why=str(error))
+            context.warn("stored resources of an agent are invalid", agent_id=info.id.value, error=str(error))
         agent = Agent(
             number=cluster.number(),
             info=info,

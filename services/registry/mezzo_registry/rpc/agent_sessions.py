@@ -78,7 +78,7 @@ async def _read(
     except Exception as error:
         # A mistake of ours must not leave a session that nobody reads: the agent comes back with another one.
         reason[0] = repr(error)
-        log.exception("the session of an agent fails")
+        log.exception("agent session failed")
         stream.close(error)
 
 

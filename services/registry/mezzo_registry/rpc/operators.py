@@ -47,7 +47,7 @@ class Operators(operator_pb2_grpc.OperatorServicer):
                             watcher.wants_more = False
                             term.post(events.ObserverReady(observer))
                 except Overflow as error:
-                    log.warning("observer does not keep up", peer=context.peer(), why=str(error))
+                    log.warning("observer too slow; sending it a new snapshot", peer=context.peer(), error=str(error))
                 else:
                     watcher.check()
                     return

@@ -60,27 +60,27 @@ class AllocatorSession:
                 await asyncio.gather(session, return_exceptions=True)
 
     async def _keep(self, address: str) -> None:
-        delay, told = RETRY_SECONDS_MIN, ""
+        delay, logged = RETRY_SECONDS_MIN, ""
         async with open_channel(address) as channel:
             while True:
                 began, sound = time.monotonic(), True
                 try:
                     await self._session(channel, address)
-                    why = "it ended the session"
+                    reason = "it ended the session"
                 except grpc.aio.AioRpcError as error:
-                    why = f"{error.code().name}: {error.details()}"
+                    reason = f"{error.code().name}: {error.details()}"
                 except (Overflow, TimeoutError, MezzoError) as error:
-                    why = str(error)
+                    reason = str(error)
                 except Exception as error:
                     # A mistake of ours must not leave the term without a session: another one begins with a snapshot.
-                    sound, why = False, repr(error)
-                    log.exception("the session with the allocator fails", address=address)
+                    sound, reason = False, repr(error)
+                    log.exception("allocator session failed", address=address)
                 if sound and time.monotonic() - began > SESSION_SETTLED_SECONDS:
                     # Of one that ended sooner the snapshot may be the cause: it is not sent again and again in a row.
-                    delay, told = RETRY_SECONDS_MIN, ""
-                if why != told:
-                    log.info("no session with the allocator", address=address, why=why)
-                    told = why
+                    delay, logged = RETRY_SECONDS_MIN, ""
+                if reason != logged:
+                    log.info("no allocator session; retrying", address=address, reason=reason)
+                    logged = reason
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, RETRY_SECONDS_MAX)
 
@@ -90,7 +90,7 @@ class AllocatorSession:
         call = stub.Session(_requests(stream), metadata=((EPOCH_KEY, str(self._epoch)),))
         try:
             await call.wait_for_connection()
-            log.info("session with the allocator", address=address)
+            log.info("allocator session opened", address=address)
             self._term.open_allocator(stream, functools.partial(_explain, stub))
             await self._receive(call)
             stream.check()
@@ -127,7 +127,7 @@ class AllocatorSession:
                 if message.allocations.HasField("cycle"):
                     self._metrics.cycle(message.allocations.cycle)
             elif which == "ready":
-                log.info("the allocator is ready", version=message.ready.version)
+                log.info("allocator ready", version=message.ready.version)
                 self._term.post(events.AllocatorReady(dict(message.ready.flags)), message.cause)
 
 

@@ -86,7 +86,7 @@ class LeaderLoop:
                 if leadership.may_write:
                     self._term.resume_writes()
                 else:
-                    log.warning("the store may not be written", session=leadership.session.value)
+                    log.warning("store writes suspended", session=leadership.session.value)
                     self._term.suspend_writes()
 
     async def end(self, error: Exception) -> None:
@@ -112,10 +112,10 @@ class LeaderLoop:
             try:
                 await self._one_term(leadership)
             except StoreError as error:
-                log.warning("the term ends early", why=str(error))
+                log.warning("term ended early; retrying", error=str(error))
             except Exception as error:
                 # A mistake of ours must not leave a leader behind that does nothing, and stands in the way of others.
-                log.exception("the term fails", why=str(error))
+                log.exception("term failed; retrying", error=str(error))
             self._step_down(NotLeading())
             await self._hinder(True)
             if loop.time() - began >= TERM_SETTLED_SECONDS:

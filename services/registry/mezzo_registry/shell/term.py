@@ -241,7 +241,9 @@ class Term:
         seconds = pauses.check()
         if not seconds:
             return False
-        log.warning("the process was paused; the term ends, since another may lead by now", paused_seconds=seconds)
+        log.warning(
+            "process was paused too long; ending the term, since another registry may lead", paused_seconds=seconds
+        )
         self.end(NotLeading())
         return True
 

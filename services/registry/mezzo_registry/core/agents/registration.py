@@ -33,7 +33,7 @@ def registering(context: Context, event: AgentRegistering) -> None:
         required = context.settings.require_agent_domain
         check_domain(register.agent_info, context.identity.master_info, required=required)
     except InvalidRequest as error:
-        context.warn("agent refused", hostname=register.agent_info.hostname, agent_id=agent_id, why=str(error))
+        context.warn("agent refused", hostname=register.agent_info.hostname, agent_id=agent_id, error=str(error))
         context.emit(CloseAgentSession(event.session, error))
         return
     if agent_id in cluster.gone:
@@ -43,7 +43,10 @@ def registering(context: Context, event: AgentRegistering) -> None:
     known = cluster.agents.get(agent_id)
     if cluster.plan.is_down(register.agent_info.hostname, register.pid):
         context.warn(
-            "agent of a machine in maintenance refused", hostname=register.agent_info.hostname, agent_id=agent_id
+            "agent refused",
+            hostname=register.agent_info.hostname,
+            agent_id=agent_id,
+            reason="the machine is down for maintenance",
         )
         context.emit(_shutdown(event.session, mesos_messages.MACHINE_IS_DOWN))
         context.emit(CloseAgentSession(event.session))
@@ -100,7 +103,7 @@ def stored(context: Context, event: AgentStored) -> None:
     """The store has admitted an agent."""
     agent = context.state.agents.get(event.agent_id)
     if agent is None:
-        context.note("agent left while it was admitted", agent_id=event.agent_id)
+        context.note("agent disconnected before its admission was stored", agent_id=event.agent_id)
         return
     if agent.session != event.session:
         # Its stream broke meanwhile, or it registered once more. In the latter case another AgentStored follows.

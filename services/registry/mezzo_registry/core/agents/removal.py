@@ -37,7 +37,7 @@ def disconnected(context: Context, event: AgentDisconnected) -> None:
     if agent.state is not AgentState.CONNECTED:
         return  # its admission is under way, and is finished in `registration.stored`
     context.state.move_agent(agent, AgentState.DISCONNECTED)
-    context.note("agent disconnected", agent_id=agent.id, hostname=agent.info.hostname, why=event.reason)
+    context.note("agent disconnected", agent_id=agent.id, hostname=agent.info.hostname, reason=event.reason)
     rescind_offers(context, agent)
     allocator_messages.agent_changed(context, agent, holdings=False)
     observers.agent_changed(context, agent)
@@ -134,7 +134,7 @@ def leaving(context: Context, event: AgentLeaving) -> None:
     agent = context.state.agents_by_session.get(event.session)
     if agent is not None:
         context.counters["slave_removals/reason_unregistered"] += 1
-        context.note("agent leaves", agent_id=agent.id, reason=event.reason)
+        context.note("agent unregistered", agent_id=agent.id, reason=event.reason)
         remove(context, agent, mesos_messages.CAUSE_UNREGISTERED)
 
 
@@ -161,7 +161,7 @@ def remove(context: Context, agent: Agent, reason: str) -> None:
     context.emit(Persist(records.remove(agent.id)))
     _drop(context, agent)
     observers.agent_gone(context, agent.id, unreachable=False)
-    context.note("agent removed", agent_id=agent.id, hostname=agent.info.hostname, why=reason)
+    context.note("agent removed", agent_id=agent.id, hostname=agent.info.hostname, reason=reason)
 
 
 def _drop(context: Context, agent: Agent) -> None:

@@ -123,7 +123,7 @@ def _resync_task(
     task = framework.tasks.get(task_id)
     if task is not None and task.agent is not agent:
         context.warn(
-            "task runs on two agents; the one that came back kills it",
+            "task runs on two agents; killing it on the one that came back",
             framework_id=framework.id, task_id=task_id, agent_id=agent.id, other_agent_id=task.agent.id,
         )  # fmt: skip
         kill = agent_session.KillTask()

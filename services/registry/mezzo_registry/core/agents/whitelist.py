@@ -16,4 +16,4 @@ def updated(context: Context, event: WhitelistUpdated) -> None:
     changed = [agent for agent in cluster.agents.values() if cluster.offerable(agent) != (agent.id in before)]
     for agent in changed:
         allocator_messages.agent_changed(context, agent, holdings=False)
-    context.note("whitelist read", hosts=len(event.hostnames), agents_changed=len(changed))
+    context.note("whitelist updated", hosts=len(event.hostnames), agents_changed=len(changed))

@@ -76,7 +76,7 @@ def _wrong_type(call: scheduler.Call) -> InvalidRequest:
 
 def _teardown(context: Context, framework: Framework, _call: scheduler.Call) -> None:
     context.counters["messages_unregister_framework"] += 1
-    teardown.tear_down(context, framework, "it asked for its teardown")
+    teardown.tear_down(context, framework, "TEARDOWN by the framework")
 
 
 def _accept(context: Context, framework: Framework, call: scheduler.Call) -> None:
@@ -133,7 +133,7 @@ def _has_roles(context: Context, framework: Framework, roles: Sequence[str], cal
         "call dropped",
         call=call,
         framework_id=framework.id,
-        reason=f"not one of its roles: {foreign[:ROLE_SHOWN_MAX]!r}",
+        reason=f"the framework does not have the role {foreign[:ROLE_SHOWN_MAX]!r}",
     )
     return False
 
@@ -174,7 +174,9 @@ def _acknowledge_operation_status(context: Context, framework: Framework, call: 
     # No status that was sent wants one: an operation ends in the turn that it comes in.
     context.counters["invalid_operation_status_update_acknowledgements"] += 1
     operation_id = acknowledged.operation_id.value
-    context.warn("acknowledgement that nothing waits for", framework_id=framework.id, operation_id=operation_id)
+    context.warn(
+        "acknowledgement of an unknown operation status dropped", framework_id=framework.id, operation_id=operation_id
+    )
 
 
 def _check_uuid(uuid: bytes, field: str) -> None:

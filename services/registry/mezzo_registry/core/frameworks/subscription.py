@@ -167,7 +167,7 @@ def _subscribe_again(
     for task in framework.tasks.values():
         if task.pending is not None:
             statuses.send(context, framework, task.pending)
-    context.note("framework subscribed again", framework_id=framework.id, name=framework.info.name)
+    context.note("framework resubscribed", framework_id=framework.id, name=framework.info.name)
 
 
 def _connect(

@@ -17,7 +17,7 @@ def timed_out(context: Context, event: TimerFired) -> None:
     """A framework did not come back in time."""
     framework = context.state.frameworks.get(event.timer.subject)
     if framework is not None and not framework.connected:
-        tear_down(context, framework, "it did not come back within its failover time-out")
+        tear_down(context, framework, "failover_timeout expired")
 
 
 def tear_down(context: Context, framework: Framework, reason: str) -> None:
@@ -58,7 +58,7 @@ def tear_down(context: Context, framework: Framework, reason: str) -> None:
     allocator_messages.framework_removed(context, framework)
     _keep_completed(context, framework)
     observers.roles_changed(context, vanished)
-    context.note("framework removed", framework_id=framework.id, name=framework.info.name, why=reason)
+    context.note("framework removed", framework_id=framework.id, name=framework.info.name, reason=reason)
 
 
 def _forget_unreachable(context: Context, framework: Framework) -> None:

@@ -139,14 +139,14 @@ def _resources(call: scheduler.Call.Accept) -> Iterator[Iterable[mesos.Resource]
             yield operation.launch_group.executor.resources
 
 
-def _refuse_all(context: Context, framework: Framework, call: scheduler.Call.Accept, why: str) -> None:
+def _refuse_all(context: Context, framework: Framework, call: scheduler.Call.Accept, reason: str) -> None:
     """Nothing is started. The offers of the call that were valid are used up all the same."""
     offering.decline(context, framework, call.offer_ids, filters_of(call))
     state = statuses.lost(framework, mesos.TASK_DROPPED)
     for task in _tasks(call):
         status = statuses.status(
             context, task.task_id.value, state, Status.REASON_INVALID_OFFERS,
-            mesos_messages.INVALID_OFFERS.format(why), task.agent_id.value,
+            mesos_messages.INVALID_OFFERS.format(reason), task.agent_id.value,
         )  # fmt: skip
         termination.count(context, state, status)
         statuses.send(context, framework, status)
@@ -157,15 +157,15 @@ def _refuse_all(context: Context, framework: Framework, call: scheduler.Call.Acc
                 framework,
                 operation,
                 mesos.OPERATION_DROPPED,
-                mesos_messages.OPERATION_INVALID_OFFERS.format(why),
+                mesos_messages.OPERATION_INVALID_OFFERS.format(reason),
                 "",
             )
 
 
 def _not_done(context: Context, pool: Pool, operation: mesos.Offer.Operation) -> None:
     name = Operation.Type.Name(operation.type) if operation.type in Operation.Type.values() else "of an unknown type"
-    why = f"operation {name} is not supported by this version of Mezzo"
-    answer_operation(context, pool.framework, operation, mesos.OPERATION_ERROR, why, pool.agent.id)
+    reason = f"operation {name} is not supported by this version of Mezzo"
+    answer_operation(context, pool.framework, operation, mesos.OPERATION_ERROR, reason, pool.agent.id)
 
 
 def answer_operation(
@@ -173,7 +173,7 @@ def answer_operation(
     framework: Framework,
     operation: mesos.Offer.Operation,
     state: "mesos.OperationState.ValueType",
-    why: str,
+    reason: str,
     agent_id: str,
 ) -> None:
     """Say what became of an operation: to the framework when it gave it an id, and to the log."""
@@ -181,14 +181,14 @@ def answer_operation(
     for kind in ("", f"{Operation.Type.Name(operation.type).lower()}/"):
         context.counters[f"operations/{kind}{outcome}"] += 1
         context.counters[f"operations/{kind}total"] += 1
-    context.warn("operation not done", framework_id=framework.id, operation_id=operation.id.value, why=why)
+    context.warn("operation rejected", framework_id=framework.id, operation_id=operation.id.value, reason=reason)
     if not operation.HasField("id"):
         return
     event = scheduler.Event(type=scheduler.Event.UPDATE_OPERATION_STATUS)
     status = event.update_operation_status.status
     status.operation_id.value = operation.id.value
     status.state = state
-    status.message = shorten(why)
+    status.message = shorten(reason)
     if agent_id:
         status.agent_id.value = agent_id
     context.to_framework(framework, event)

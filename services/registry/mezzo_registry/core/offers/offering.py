@@ -45,7 +45,7 @@ def offer_form(cluster: ClusterState, agent: Agent) -> mesos.Offer:
 def allocations_made(context: Context, event: AllocationsMade) -> None:
     """Make offers of the allocator's advice, where it still fits the cluster state; return the rest."""
     if not is_well_formed(event.allocations):
-        context.warn("allocations refused", why="they are not whole")
+        context.warn("allocations refused", reason="malformed message")
         return
     outgoing: dict[int, scheduler.Event] = {}
     for allocation in event.allocations.allocations:
@@ -73,7 +73,7 @@ def _make(context: Context, allocation: allocator.Allocation) -> Offer | None:
     try:
         resources = resource_cache.value_of(allocation.resources)
     except ResourceError as error:
-        context.warn("allocation refused", agent_id=agent.id, framework_id=framework.id, why=str(error))
+        context.warn("allocation refused", agent_id=agent.id, framework_id=framework.id, error=str(error))
         return None
     fits = agent.connected and framework.connected and role in framework.roles and agent.available.contains(resources)
     if not fits or not resources:

@@ -120,7 +120,7 @@ def stored(context: Context, event: MaintenanceStored) -> None:
             removal.remove(context, agent, mesos_messages.CAUSE_MACHINE_DOWN)
         elif event.plan.unavailability(hostname, pid) != before.unavailability(hostname, pid):
             _replanned(context, agent)
-    context.note("maintenance planned", machines=sum(1 for _ in event.plan.machines()), down=len(event.plan.down))
+    context.note("maintenance updated", machines=sum(1 for _ in event.plan.machines()), down=len(event.plan.down))
     context.emit(Answer(event.request))
 
 

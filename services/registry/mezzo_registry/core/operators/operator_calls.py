@@ -73,7 +73,7 @@ def _teardown(context: Context, call: master.Call, request: int) -> None:
     if not call.HasField("teardown"):
         raise InvalidRequest("teardown", "must be set for a call of type TEARDOWN")
     framework = _framework(context, call.teardown.framework_id.value, "teardown.framework_id.value")
-    teardown.tear_down(context, framework, "an operator tore it down")
+    teardown.tear_down(context, framework, "TEARDOWN by an operator")
     context.emit(Answer(request))
 
 

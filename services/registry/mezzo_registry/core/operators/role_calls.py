@@ -36,7 +36,7 @@ def recovered(context: Context, configuration: Configuration) -> None:
     if not context.settings.weights:
         return
     if cluster.configuration.weights:
-        context.warn("the flag --weights is not used: the store has weights", weights=cluster.configuration.weights)
+        context.warn("--weights ignored: the store has weights", weights=cluster.configuration.weights)
     else:
         _persist(context, None, weights=context.settings.weights)
 
@@ -205,7 +205,7 @@ def stored(context: Context, event: RolesStored) -> None:
             role: one.guarantees for role, one in event.quotas.items() if one.guarantees - before[role].guarantees
         }
         quota_room.rescind(context, event.quotas, raised)
-    context.note("roles configured", weights=dict(event.weights), quotas=[*event.quotas])
+    context.note("weights and quotas updated", weights=dict(event.weights), quotas=[*event.quotas])
     if event.request is not None:
         context.emit(Answer(event.request))
 

@@ -193,8 +193,8 @@ def _enter_task(
 
 
 def _invalid(
-    context: Context, framework: Framework, info: mesos.TaskInfo, reason: "Status.Reason.ValueType", why: str
+    context: Context, framework: Framework, info: mesos.TaskInfo, reason: "Status.Reason.ValueType", message: str
 ) -> None:
-    status = statuses.status(context, info.task_id.value, mesos.TASK_ERROR, reason, why, info.agent_id.value)
+    status = statuses.status(context, info.task_id.value, mesos.TASK_ERROR, reason, message, info.agent_id.value)
     termination.count(context, mesos.TASK_ERROR, status)
     statuses.send(context, framework, status)

@@ -126,7 +126,9 @@ def kill(
         reconciliation.answer_one(context, framework, task_id, agent_id)
         return
     if agent_id and agent_id != task.agent.id:
-        context.warn("kill names the wrong agent", framework_id=framework.id, task_id=task_id, agent_id=agent_id)
+        context.warn(
+            "KILL names another agent than the task's", framework_id=framework.id, task_id=task_id, agent_id=agent_id
+        )
     if task.terminal:
         return
     message = Message()
@@ -145,7 +147,7 @@ def shutdown_executor(context: Context, framework: Framework, call: scheduler.Ca
     agent = context.state.agents.get(call.agent_id.value)
     if agent is None or (framework.id, call.executor_id.value) not in agent.executors:
         context.warn(
-            "shutdown of an unknown executor",
+            "SHUTDOWN names an unknown executor",
             framework_id=framework.id, agent_id=call.agent_id.value, executor_id=call.executor_id.value,
         )  # fmt: skip
         return
