@@ -64,7 +64,7 @@ class Journal:
         self._salt = b""
         # Up to here it is synced; the unsynced records are written behind it, and again with the next commit.
         self._good_bytes = 0
-        self._unsynced: list[CheckpointRecord] = []
+        self._unsynced: list[bytes] = []
         # The file's length, zeros included.
         self._file_bytes = 0
         self._base_bytes = 0
@@ -161,16 +161,17 @@ class Journal:
         """Return when they are on the disk, all of them. Raises OSError, and then none of them is."""
         for record in records:
             trace.hop("decided", record)
-        frames = self._frames(records)
+        serialised = [record.SerializeToString() for record in records]
+        frames = self._frames(serialised)
         if self._may_wait(records, frames):
             self._write(frames)
-            self._unsynced += records
+            self._unsynced += serialised
         else:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._append, frames)
         for record in records:
             trace.hop("on disk", record)
 
-    def _frames(self, records: Sequence[CheckpointRecord]) -> list[bytes]:
+    def _frames(self, records: Sequence[bytes]) -> list[bytes]:
         """What is to be written behind the synced part: it includes what is written there and not synced."""
         frames: list[bytes] = []
         position = self._good_bytes

@@ -77,12 +77,11 @@ def new_file(records: Iterable[CheckpointRecord]) -> tuple[bytes, bytes]:
     return file_head(salt, len(frames)) + frames, salt
 
 
-def appends(records: Sequence[CheckpointRecord]) -> Iterator[bytes]:
-    """The bodies of the frames for these records: one, unless they are too many for one. Raises RecordTooLarge."""
+def appends(records: Sequence[bytes]) -> Iterator[bytes]:
+    """The bodies of the frames for these serialised records: one, unless they are too many. Raises RecordTooLarge."""
     waiting: list[bytes] = []
     size = HEAD_BYTES
-    for record in records:
-        data = record.SerializeToString()
+    for data in records:
         if waiting and size + 4 + len(data) > APPEND_BYTES_MAX:
             yield _body(waiting)
             waiting, size = [], HEAD_BYTES

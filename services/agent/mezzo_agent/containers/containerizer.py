@@ -13,7 +13,7 @@ import signal as signals
 from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
@@ -67,7 +67,8 @@ class _Record:
     allowance: Allowance
 
     def encode(self) -> bytes:
-        record = {"container_id": self.container_id, "sandbox": str(self.sandbox), "allowance": asdict(self.allowance)}
+        allowance = {name: getattr(self.allowance, name) for name in Allowance.__slots__}
+        record = {"container_id": self.container_id, "sandbox": str(self.sandbox), "allowance": allowance}
         return json.dumps(record).encode()
 
     @classmethod

@@ -53,8 +53,8 @@ def prune(run: Path) -> None:
 
 def _make(sandbox: Path) -> int:
     """A descriptor of the sandbox, made with the folders above it. The caller closes it."""
-    folder = os.open("/", os.O_PATH)
-    for step in sandbox.absolute().parts[1:]:
+    folder, steps = _shortcut(sandbox) or (os.open("/", os.O_PATH), sandbox.absolute().parts[1:])
+    for step in steps:
         below = _enter(folder, step)
         os.close(folder)
         folder = below
@@ -64,10 +64,31 @@ def _make(sandbox: Path) -> int:
         os.close(folder)
 
 
+def _shortcut(sandbox: Path) -> tuple[int, tuple[str, ...]] | None:
+    """A descriptor of the folder of a framework's executors, and the steps from there; None where it is not there yet.
+
+    No task can have put anything in the way above a folder that is the agent's: all but the first sandbox of a
+    framework, and those in pods, are made from here.
+    """
+    if sandbox.parent.name != RUNS:
+        return None
+    try:
+        folder = os.open(sandbox.parents[2], os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    if _is_ours(folder):
+        return folder, sandbox.parts[-3:]
+    os.close(folder)
+    return None
+
+
+def _is_ours(folder: int) -> bool:
+    return os.fstat(folder).st_uid in (0, os.geteuid())
+
+
 def _enter(folder: int, step: str) -> int:
     """A descriptor of the folder below, which is made if it is not there. The first one is closed if that fails."""
-    ours = os.fstat(folder).st_uid in (0, os.geteuid())
-    flags = os.O_PATH | os.O_DIRECTORY | (0 if ours else os.O_NOFOLLOW)
+    flags = os.O_PATH | os.O_DIRECTORY | (0 if _is_ours(folder) else os.O_NOFOLLOW)
     try:
         try:
             return os.open(step, flags, dir_fd=folder)
@@ -81,11 +102,11 @@ def _enter(folder: int, step: str) -> int:
 
 def point_latest(folder: Path) -> None:
     """Points `latest`, beside the folder, at it; at every moment the link is there and leads to one or the other."""
-    link = folder.parent / LATEST
+    link = f"{folder.parent}/{LATEST}"
     try:
-        link.symlink_to(folder.name)
+        os.symlink(folder.name, link)
     except FileExistsError:
-        _replace_link(link, folder)
+        _replace_link(Path(link), folder)
 
 
 def _replace_link(link: Path, folder: Path) -> None:

@@ -31,7 +31,7 @@ class SandboxName:
             check_id(getattr(self, what), f"{what}_id")
 
     def path(self, work_dir: Path) -> Path:
-        return runs(work_dir, self.agent, self.framework, self.executor) / self.container
+        return work_dir.joinpath(*_runs(self.agent, self.framework, self.executor), self.container)
 
     @property
     def virtual_path(self) -> str:
@@ -40,7 +40,11 @@ class SandboxName:
 
 
 def runs(work_dir: Path, agent: str, framework: str, executor: str) -> Path:
-    return work_dir / "slaves" / agent / "frameworks" / framework / "executors" / executor / RUNS
+    return work_dir.joinpath(*_runs(agent, framework, executor))
+
+
+def _runs(agent: str, framework: str, executor: str) -> tuple[str, ...]:
+    return ("slaves", agent, "frameworks", framework, "executors", executor, RUNS)
 
 
 def real_path(work_dir: Path, agent: str, path: str) -> Path | None:

@@ -63,6 +63,34 @@ def test_a_link_that_a_task_put_in_the_way_is_not_followed(tmp_path: Path) -> No
     assert list(elsewhere.iterdir()) == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's agent makes folders in those of others")
+def test_a_link_among_the_executors_is_not_followed_where_these_are_somebody_elses(tmp_path: Path) -> None:
+    executors = create(tmp_path, name()).parents[2]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (executors / "ex:2").symlink_to(elsewhere)
+    os.chown(executors, 65534, 65534)
+    with pytest.raises(NotADirectoryError):
+        create(tmp_path, SandboxName("agent-S0", "fw-0000", "ex:2", "c1"))
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_sandboxes_of_a_framework_are_made_without_a_look_at_what_lies_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(tmp_path, name("c1"))
+    opened: list[object] = []
+    real = os.open
+
+    def counted(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        opened.append(path)
+        return real(path, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", counted)
+    second = create(tmp_path, name("c2"))
+    assert opened == [second.parents[2], "ex:1", "runs", "c2", "c2", "."]
+
+
 @pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "nul\0", "x" * 256, "€" * 86])
 def test_an_id_that_would_lead_elsewhere_is_refused(bad: str) -> None:
     with pytest.raises(InvalidRequest, match="executor_id"):

@@ -23,6 +23,9 @@ from typing import Self
 from mezzo import private_files
 from mezzo_agent.containers.posix.processes import ProcessId
 
+_RECORD = "container"
+_PROCESSES = "processes"
+_EXIT = "exit"
 _ABANDONED = "abandoned"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CHECKSUM = b"crc32 "
@@ -76,7 +79,10 @@ def new_name(folder: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeFolder:
-    """One container's folder. Every method touches the disk, and only a little: none is slow enough for a thread."""
+    """One container's folder. Every method touches the disk, and only a little: none is slow enough for a thread.
+
+    What each launch does is said to the kernel directly: a dozen paths made of Path objects take longer than the disk.
+    """
 
     path: Path
 
@@ -91,24 +97,29 @@ class RuntimeFolder:
 
     def create(self, record: bytes) -> None:
         """Makes the folder with its record, at once or not at all."""
-        new = self.path.with_name(new_name(self.path))
-        new.mkdir(mode=0o700, parents=True)
-        (new / "container").write_bytes(_sealed(record))
-        new.rename(self.path)
+        new = f"{self.path.parent}/{new_name(self.path)}"
+        try:
+            os.mkdir(new, 0o700)
+        except FileNotFoundError:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.mkdir(new, 0o700)
+        with open(f"{new}/{_RECORD}", "wb") as file:
+            file.write(_sealed(record))
+        os.rename(new, self.path)
 
     def record(self) -> bytes:
         """Raises DamagedFile, and OSError where there is none."""
-        return _unsealed(self.path / "container")
+        return _unsealed(self.path / _RECORD)
 
     def replace_record(self, record: bytes) -> None:
         new = self.path / "container.new"
         new.write_bytes(_sealed(record))
-        new.replace(self.path / "container")
+        new.replace(self.path / _RECORD)
 
     def processes(self) -> Processes | None:
         """None if the container never ran. Raises DamagedFile."""
         try:
-            target = os.readlink(self.path / "processes")
+            target = os.readlink(f"{self.path}/{_PROCESSES}")
         except FileNotFoundError:
             return None
         if target == _ABANDONED:
@@ -121,15 +132,15 @@ class RuntimeFolder:
     def abandon(self) -> bool:
         """Makes sure that a container that has not started never will. False if a monitor has been faster."""
         try:
-            os.symlink(_ABANDONED, self.path / "processes")
+            os.symlink(_ABANDONED, f"{self.path}/{_PROCESSES}")
         except FileExistsError:
-            return os.readlink(self.path / "processes") == _ABANDONED
+            return os.readlink(f"{self.path}/{_PROCESSES}") == _ABANDONED
         return True
 
     def exit(self) -> Exit | None:
         """None while the task runs, or if nobody wrote down how it ended."""
         try:
-            status, _, message = os.readlink(self.path / "exit").partition("\n")
+            status, _, message = os.readlink(f"{self.path}/{_EXIT}").partition("\n")
         except FileNotFoundError:
             return None
         try:
@@ -139,12 +150,17 @@ class RuntimeFolder:
 
     def remove(self) -> None:
         """Forgets the container. It moves out of sight first, so that half a folder is never taken for a container."""
-        old = self.path.with_name(f".old-{self.path.name}")
+        old = f"{self.path.parent}/.old-{self.path.name}"
         try:
-            self.path.rename(old)
+            os.rename(self.path, old)
         except FileNotFoundError:
             return
-        _remove(str(old))
+        try:
+            for name in (_RECORD, _PROCESSES, _EXIT):
+                os.unlink(f"{old}/{name}")
+            os.rmdir(old)
+        except OSError:
+            _remove(old)  # it holds less than usual, or more
 
 
 def _remove(folder: str) -> None:
