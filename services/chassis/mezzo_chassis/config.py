@@ -247,14 +247,15 @@ _NO_FLAG = re.compile(
 
 def _check_environment(service: str, flags: set[str]) -> None:
     """Refuse variables that set no flag: one that is mistyped would go unnoticed, and its flag keep the default."""
-    known = {environment_name(service, name) for name in (*flags, "config")}
-    for name, value in sorted(os.environ.items()):
-        if not name.startswith(environment_name(service, "")) or name in known:
+    prefix = environment_name(service, "")
+    known = {name.upper() for name in (*flags, "config")}
+    for variable, value in sorted(os.environ.items()):
+        name = variable.removeprefix(prefix)
+        if name == variable or name in known or _NO_FLAG.fullmatch(f"{variable}={value}"):
             continue
-        if not _NO_FLAG.fullmatch(f"{name}={value}"):
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-            hint = f"; did you mean {near[0]}?" if near else f"; see mezzo {service} --help"
-            raise click.UsageError(f"environment variable {name}: no such flag{hint}")
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        hint = f"; did you mean {prefix}{near[0]}?" if near else f"; see mezzo {service} --help"
+        raise click.UsageError(f"environment variable {variable}: no such flag{hint}")
 
 
 def _config_option(service: str) -> click.Option:
