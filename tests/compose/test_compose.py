@@ -45,7 +45,7 @@ class Project:
     def leader(self) -> str:
         """The container that a gateway was last told leads."""
         lines = self.compose("logs", "--no-color", "gateway-1").splitlines()
-        events = [json.loads(line[line.index("{") :]) for line in lines if '"event": "leader"' in line]
+        events = [json.loads(line[line.index("{") :]) for line in lines if '"event": "leader detected"' in line]
         return str(events[-1]["address"].partition(":")[0])
 
 

@@ -228,7 +228,7 @@ async def test_a_request_is_followed_by_its_id_from_the_gateway_to_the_registry(
 )
 async def test_an_operator_sets_how_much_is_logged(asked: str, reached: tuple[str, ...], cluster: Cluster) -> None:
     def set_to(service: str) -> list[object]:
-        return [line["level_now"] for line in lines(cluster, service) if line["event"] == "logging level"]
+        return [line["level_now"] for line in lines(cluster, service) if line["event"] == "log level changed"]
 
     async def all_set_to(levels: list[int]) -> bool:
         return all(set_to(service) == levels for service in reached)

@@ -67,7 +67,7 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
             lifecycle.spawn(metrics.leadership.follow(candidate), "measure leadership")
             lifecycle.spawn(metrics.process.watch(), "watch the process")
             lifecycle.spawn(_compile(config, core, metrics), "compile the inner loop")
-            log.info("allocator serves", grpc_port=server.port, version=VERSION)
+            log.info("serving", grpc_port=server.port, version=VERSION)
             await lifecycle.stopping.wait()
         finally:
             await candidate.close()
@@ -115,7 +115,7 @@ async def _compile(config: Config, core: Allocator, metrics: AllocatorMetrics) -
     try:
         loops = await compiled_loops()
     except Unavailable as error:
-        log.error("decisions are not compiled, and take a hundred times as long", why=str(error))
+        log.error("numba compilation failed; using the interpreted allocator (about 100x slower)", error=str(error))
         return
     core.use_loops(loops)
     metrics.compiled.set(1)

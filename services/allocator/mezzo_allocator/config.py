@@ -48,7 +48,7 @@ def sorter(text: str) -> Sorter:
     try:
         return Sorter(text)
     except ValueError:
-        raise ValueError(f"{text!r} is neither drf nor random") from None
+        raise ValueError(f"{text!r} must be drf or random") from None
 
 
 def zookeeper(text: str) -> ZooKeeperUrl | None:
@@ -60,40 +60,75 @@ def zookeeper(text: str) -> ZooKeeperUrl | None:
 class Config:
     """Every flag. Where Mesos has it, it is called as there."""
 
-    ip: str = flag("0.0.0.0", "The address to listen on.")
-    grpc_port: int = flag("5061", "Where the registry finds it; 0 picks a free port.", parse=port)
-    metrics_port: int = flag("9061", "Where Prometheus finds its metrics; 0 picks a free port.", parse=port)
-    hostname: str = flag("", "The name under which registries reach it; the host's own if not set.")
-    advertise_ip: str = flag("", "The address under which registries reach it, instead of a name.")
-    zk: ZooKeeperUrl | None = flag(  # noqa: RUF009 - makes a field
-        "", "Where allocators elect a leader; without it this one leads.", parse=zookeeper
+    ip: str = flag("0.0.0.0", "The IP address on which the allocator listens, for gRPC and metrics.")
+    grpc_port: int = flag(
+        "5061", "The port of the gRPC server, to which the leading registry connects; 0 picks a free one.", parse=port
     )
-    zk_session_timeout: float = flag("10secs", "After what silence ZooKeeper gives a leader up.", parse=interval)
+    metrics_port: int = flag(
+        "9061", "The port of the HTTP server with the metrics for Prometheus; 0 picks a free one.", parse=port
+    )
+    hostname: str = flag(
+        "", "The host name under which registries reach the allocator; by default that of the machine."
+    )
+    advertise_ip: str = flag(
+        "", "The IP address under which registries reach the allocator; by default its --hostname is used."
+    )
+    zk: ZooKeeperUrl | None = flag(  # noqa: RUF009 - makes a field
+        "",
+        "The ZooKeeper in which allocators elect a leader: zk://[user:password@]host:port,…/path; by default "
+        "there is no election, and this allocator leads.",
+        parse=zookeeper,
+    )
+    zk_session_timeout: float = flag(
+        "10secs",
+        "The time-out of the session with ZooKeeper: without a sign of life for so long, ZooKeeper ends it.",
+        parse=interval,
+    )
     allocation_interval: float = flag(
-        "1secs", "How often all agents are looked at; changes are answered at once in any case.", parse=interval
+        "1secs",
+        "The time between two allocations over all agents; a change leads to one over the agents that it concerns "
+        "at once.",
+        parse=interval,
     )
     min_allocatable_resources: Minimum = flag(  # noqa: RUF009 - makes a field
-        "cpus:0.01|mem:32", "An offer contains at least one of these amounts.", parse=minimum, show=minimum_text
+        "cpus:0.01|mem:32",
+        "The minimum resources of an offer: alternatives separated by |, of which it contains at least one; mem "
+        "and disk in MB.",
+        parse=minimum,
+        show=minimum_text,
     )
     fair_sharing_excluded_resource_names: frozenset[str] = flag(
         "",
-        "Resources that do not count in shares, with commas between them.",
+        "The resources, separated by commas, that do not count in dominant shares; by default all do.",
         parse=names,
         show=lambda excluded: ",".join(sorted(excluded)),
     )
     filter_gpu_resources: bool = flag(
-        "true", "Whether agents with GPUs are kept for frameworks with GPU_RESOURCES.", parse=boolean
+        "true",
+        "Whether agents with GPUs are offered only to frameworks with the capability GPU_RESOURCES.",
+        parse=boolean,
     )
     role_sorter: Sorter = flag(  # noqa: RUF009 - makes a field
         "drf",
-        "In what order roles are served: drf, the least share first; or random, by weight.",
+        "The order in which roles are served: drf, the lowest dominant share first; or random, by weight.",
         parse=sorter,
     )
     framework_sorter: Sorter = flag(  # noqa: RUF009 - makes a field
-        "drf", "In what order the frameworks of a role are served: drf or random.", parse=sorter
+        "drf", "The order in which the frameworks of a role are served: drf or random.", parse=sorter
     )
     compile_inner_loop: bool = flag(
-        "true", "Whether decisions are compiled to machine code, some seconds after the first start.", parse=boolean
+        "true",
+        "Whether the allocation loop is compiled to machine code, which the first start on a machine takes some "
+        "seconds for; interpreted, it is about 100 times slower.",
+        parse=boolean,
     )
-    log_level: str = flag("info", "debug, info, warning or error.", parse=one_of(*LEVELS))
-    log_format: str = flag("auto", "json, console, or auto: console on a terminal.", parse=one_of(*FORMATS))
+    log_level: str = flag(
+        "info",
+        "The lowest level that is logged: debug, info, warning or error.",
+        parse=one_of(*LEVELS),
+    )
+    log_format: str = flag(
+        "auto",
+        "The format of log lines: json, console, or auto, which is console on a terminal and json elsewhere.",
+        parse=one_of(*FORMATS),
+    )

@@ -39,7 +39,7 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
             raise _refused(f"{certificate} is too weak for OpenSSL: {error.reason}") from None
         raise _refused(f"{key} is no private key in PEM, or it is encrypted") from None
     if until - time.time() < EXPIRES_SOON_SECONDS:
-        log.warning("the certificate expires soon", file=str(certificate), expires_at=_date(until))
+        log.warning("certificate expires soon", file=str(certificate), expires_at=_date(until))
     return context
 
 

@@ -54,9 +54,9 @@ def interval(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """A whole number from 0."""
+    """An integer of at least 0."""
     if not text.strip().isdecimal():
-        raise ValueError(f"{text!r} is not a whole number from 0")
+        raise ValueError(f"{text!r} must be an integer of at least 0")
     return int(text)
 
 
@@ -65,7 +65,7 @@ def byte_count(text: str) -> int:
     matched = _QUANTITY.match(text)
     unit = (matched[2] or "B") if matched else ""
     if not matched or unit not in _UNITS_BYTES:
-        raise ValueError(f"{text!r} is not a size like 10MB")
+        raise ValueError(f"{text!r} must be a size like 10MB")
     return round(float(matched[1]) * _UNITS_BYTES[unit])
 
 
@@ -73,7 +73,7 @@ def fraction(text: str) -> float:
     """A number from 0 to 1."""
     number = float(text)
     if not 0 <= number <= 1:
-        raise ValueError(f"{text!r} is not between 0 and 1")
+        raise ValueError(f"{text!r} must be between 0 and 1")
     return number
 
 
@@ -81,13 +81,13 @@ def boolean(text: str) -> bool:
     try:
         return {"true": True, "1": True, "false": False, "0": False}[text.strip().lower()]
     except KeyError:
-        raise ValueError(f"{text!r} is neither true nor false") from None
+        raise ValueError(f"{text!r} must be true or false") from None
 
 
 def port(text: str) -> int:
     number = count(text)
     if number > 65535:
-        raise ValueError(f"{number} is not a port")
+        raise ValueError(f"{number} must be a port from 0 to 65535")
     return number
 
 
@@ -95,7 +95,7 @@ def address(text: str) -> tuple[str, int]:
     """`host:port`."""
     host, colon, number = text.rpartition(":")
     if not colon or not host or not number.isdigit():
-        raise ValueError(f"{text.rpartition('@')[2]!r} is not host:port")
+        raise ValueError(f"{text.rpartition('@')[2]!r} must be host:port")
     return host.strip("[]"), port(number)
 
 
@@ -104,7 +104,7 @@ def ipv4(text: str) -> str:
     try:
         return str(ipaddress.IPv4Address(text)) if text else ""
     except ValueError:
-        raise ValueError(f"{text!r} is no IPv4 address") from None
+        raise ValueError(f"{text!r} must be an IPv4 address") from None
 
 
 def one_of(*words: str) -> Callable[[str], str]:
@@ -112,7 +112,7 @@ def one_of(*words: str) -> Callable[[str], str]:
 
     def word(text: str) -> str:
         if text not in words:
-            raise ValueError(f"{text!r} is none of {', '.join(words)}")
+            raise ValueError(f"{text!r} must be one of {', '.join(words)}")
         return text
 
     return word
@@ -172,7 +172,7 @@ class _Value(click.ParamType[Any]):
             return self._parse(value)
         except ValueError as error:
             # Parsers tell what they were given.
-            self.fail("it cannot be read; its value is not told" if self._secret else str(error), param, ctx)
+            self.fail("invalid value (hidden: the flag is secret)" if self._secret else str(error), param, ctx)
 
 
 def load(config_class: type[C], argv: Sequence[str] | None, *, service: str, version: str = "") -> C:

@@ -34,7 +34,7 @@ class LogLevel:
         if duration_seconds < 0:
             raise InvalidRequest("set_logging_level.duration", "must not be negative")
         self._set(min(level, LEVEL_MAX))
-        log.info("logging level", level_now=self.level, duration_seconds=duration_seconds)
+        log.info("log level changed", level_now=self.level, duration_seconds=duration_seconds)
         self._back = asyncio.get_running_loop().call_later(duration_seconds, self._set, 0)
 
     def close(self) -> None:

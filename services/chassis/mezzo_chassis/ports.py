@@ -24,7 +24,7 @@ def check_port_is_free(host: str, port: int) -> None:
 def cannot_listen(host: str, port: int, error: OSError) -> StartupError:
     """What keeps a server from listening: a port that another has, or an address that is wrong here."""
     if error.errno != errno.EADDRINUSE:
-        return StartupError(Exit.BAD_CONFIGURATION, f"{host}:{port} cannot be listened on: {error.strerror}")
+        return StartupError(Exit.BAD_CONFIGURATION, f"cannot listen on {host}:{port}: {error.strerror}")
     holder = holder_of(port)
     return StartupError(Exit.PORT_IN_USE, f"{host}:{port} is in use{f' by {holder}' if holder else ''}")
 

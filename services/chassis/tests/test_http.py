@@ -377,7 +377,7 @@ async def test_a_unix_socket_of_a_living_process_is_not_taken_away(tmp_path: Pat
 async def test_a_unix_socket_that_cannot_be_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file" / "agent.sock", tmp_path / ("x" * 200)):
-        with pytest.raises(StartupError, match="cannot be listened on") as refused:
+        with pytest.raises(StartupError, match="cannot listen on") as refused:
             await start_unix_site(web.Application(), path)
         assert refused.value.code is Exit.UNWRITABLE
 

@@ -133,7 +133,7 @@ def _tls(config: Config) -> ssl.SSLContext | None:
     if config.ssl_cert_file is None and config.ssl_key_file is None:
         return None
     if config.ssl_cert_file is None or config.ssl_key_file is None:
-        raise StartupError(Exit.BAD_CONFIGURATION, "--ssl_cert_file and --ssl_key_file belong together; one is not set")
+        raise StartupError(Exit.BAD_CONFIGURATION, "--ssl_cert_file and --ssl_key_file must be set together")
     return server_context(config.ssl_cert_file, config.ssl_key_file)
 
 

@@ -20,55 +20,81 @@ from mezzo_chassis.log import FORMATS, LEVELS
 class Config:
     """What a gateway can be told."""
 
-    ip: str = flag("0.0.0.0", "The address to listen on.")
-    port: int = flag(5050, "Where HTTP is served; 0 picks a free port.", parse=port_number)
+    ip: str = flag("0.0.0.0", "The IP address on which the gateway listens, for HTTP, gRPC and metrics.")
+    port: int = flag(5050, "The port of the HTTP server; 0 picks a free one.", parse=port_number)
     ssl_cert_file: Path | None = flag(  # noqa: RUF009  fields are made by it
-        None, "A certificate in PEM, and those that vouch for it: --port then serves HTTPS alone.", parse=folder
+        None,
+        "The file of the HTTPS server's certificate in PEM, followed by those that vouch for it; with it, --port "
+        "serves HTTPS alone. By default it serves HTTP.",
+        parse=folder,
     )
     ssl_key_file: Path | None = flag(  # noqa: RUF009  fields are made by it
-        None, "The private key of --ssl_cert_file, in PEM.", parse=folder
+        None, "The file of the private key of --ssl_cert_file, in PEM and not encrypted.", parse=folder
     )
-    grpc_port: int = flag(5055, "Where gRPC health and reflection are served.", parse=port_number)
-    metrics_port: int = flag(9062, "Where Prometheus metrics are served.", parse=port_number)
-    hostname: str = flag("", "The host name that stands for this gateway; by default the address it listens on.")
-    advertise_ip: str = flag("", "The address under which this gateway is reached, where it is another than --ip.")
+    grpc_port: int = flag(5055, "The port of the gRPC server: health and reflection.", parse=port_number)
+    metrics_port: int = flag(9062, "The port of the HTTP server with the metrics for Prometheus.", parse=port_number)
+    hostname: str = flag("", "The host name under which clients reach the gateway; by default --ip.")
+    advertise_ip: str = flag("", "The IP address under which clients reach the gateway; by default --ip.")
     advertise_port: int = flag(
-        0, "The port under which this gateway is reached, where it is another than --port.", parse=port_number
+        0, "The port under which clients reach the gateway; by default --port.", parse=port_number
     )
     master: ZooKeeperUrl | tuple[str, int] = flag(  # noqa: RUF009  fields are made by it
         "127.0.0.1:5060",
-        "Where the leading registry is found: its gRPC address, or zk://[user:password@]host:port,…/path.",
+        "The registry: host:port of its gRPC server, or zk://[user:password@]host:port,…/path to detect the "
+        "leading one.",
         parse=master,
         show=master_text,
     )
     zk_session_timeout: float = flag(
-        "10secs", "How long ZooKeeper keeps a session without a sign of life.", parse=interval
+        "10secs",
+        "The time-out of the session with ZooKeeper: without a sign of life for so long, ZooKeeper ends it.",
+        parse=interval,
     )
-    heartbeat_interval: float = flag("15secs", "Pause between heartbeats on operators' event streams.", parse=interval)
+    heartbeat_interval: float = flag(
+        "15secs", "The time between two heartbeats on an operator event stream.", parse=interval
+    )
     max_body_size: int = flag(
         "16MB",
-        "The largest request body that is read, decompressed. Small messages in protobuf take 25 times that of memory.",
+        "The maximum size of a request body, decompressed; a larger one gets 413. Small messages in protobuf take "
+        "25 times that of memory.",
         parse=byte_count,
     )
     max_total_body_size: int = flag(
         "64MB",
-        "The bodies of all requests that are being answered may have so many bytes together; more get 503.",
+        "The maximum size of the bodies of all requests in progress together, decompressed; beyond it requests "
+        "get 503.",
         parse=byte_count,
     )
     allowed_hosts: tuple[str, ...] = flag(
         "",
-        "Names by which clients reach this gateway beside its own, with commas between: mezzo.example, .example for "
-        "all below it, or * for any. Requests to other public names get 421; pages from these hosts may change things.",
+        "Host names, separated by commas, by which clients reach this gateway beside its own: mezzo.example, .example "
+        "for all below it, or * for any. Requests to other public names get 421; web pages from these hosts may send "
+        "requests that change something.",
         parse=host_names,
         show=",".join,
     )
-    max_connections: int = flag(10_000, "HTTP connections that may be open at once; more get 503.", parse=count)
+    max_connections: int = flag(
+        10_000, "The maximum number of open HTTP connections; a further one gets 503.", parse=count
+    )
     max_connections_per_peer: int = flag(
-        5_000, "HTTP connections that one address may have open at once; more get 503.", parse=count
+        5_000, "The maximum number of open HTTP connections of one IP address; a further one gets 503.", parse=count
     )
     max_operator_event_stream_subscribers: int = flag(
-        1000, "How many operators' event streams may be open at once.", parse=count
+        1000, "The maximum number of open operator event streams; a further SUBSCRIBE gets 503.", parse=count
     )
-    agent_timeout: float = flag("10secs", "How long an agent may take to begin an answer about files.", parse=duration)
-    log_level: str = flag("info", "debug, info, warning or error.", parse=one_of(*LEVELS))
-    log_format: str = flag("auto", "json, console, or auto: console on a terminal.", parse=one_of(*FORMATS))
+    agent_timeout: float = flag(
+        "10secs",
+        "The time within which an agent has to accept a connection, and within which the next bytes of its answer "
+        "have to come.",
+        parse=duration,
+    )
+    log_level: str = flag(
+        "info",
+        "The lowest level that is logged: debug, info, warning or error.",
+        parse=one_of(*LEVELS),
+    )
+    log_format: str = flag(
+        "auto",
+        "The format of log lines: json, console, or auto, which is console on a terminal and json elsewhere.",
+        parse=one_of(*FORMATS),
+    )

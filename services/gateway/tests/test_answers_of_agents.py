@@ -68,11 +68,11 @@ async def broken(request: web.Request) -> web.StreamResponse:
 @pytest.mark.parametrize(
     ("handler", "error", "complaint"),
     [
-        (endless(), Unavailable, "answers with more than 1000000 bytes"),
-        (endless(400), Unavailable, "answers with more than 1000000 bytes"),
-        (once(body=b"\xff"), Unavailable, "does not answer in protobuf"),
+        (endless(), Unavailable, "answered with more than 1000000 bytes"),
+        (endless(400), Unavailable, "answered with more than 1000000 bytes"),
+        (once(body=b"\xff"), Unavailable, "answered with something else than protobuf"),
         (once(404, b"x" * 100_000), NotFound, "^x{1000}$"),
-        (broken, Unavailable, "broke off"),
+        (broken, Unavailable, "closed the connection"),
     ],
     ids=["without an end", "a refusal without an end", "not protobuf", "a long refusal", "broken off"],
 )
@@ -92,12 +92,12 @@ async def test_a_call_is_answered_within_limits(
 @pytest.mark.parametrize(
     ("handler", "complaint"),
     [
-        (endless(Mezzo_Log_Position="0", Mezzo_Log_End="5"), "answers with more than 10 bytes"),
-        (once(body=b"x" * 11, Mezzo_Log_Position="0", Mezzo_Log_End="5"), "answers with more than 10 bytes"),
+        (endless(Mezzo_Log_Position="0", Mezzo_Log_End="5"), "answered with more than 10 bytes"),
+        (once(body=b"x" * 11, Mezzo_Log_Position="0", Mezzo_Log_End="5"), "answered with more than 10 bytes"),
         (once(Mezzo_Log_Position="0"), "answered 200 for a part"),
         (once(Mezzo_Log_Position="0", Mezzo_Log_End="-1"), "answered 200 for a part"),
         (once(Mezzo_Log_Position="9" * 5000, Mezzo_Log_End="1"), "answered 200 for a part"),
-        (broken, "broke off"),
+        (broken, "closed the connection"),
     ],
     ids=["without an end", "more than asked", "no end told", "a negative end", "a long number", "broken off"],
 )

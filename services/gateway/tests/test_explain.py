@@ -119,12 +119,12 @@ async def test_the_query_says_who_is_meant(
     [
         ("framework=nobody", 404, "there is no framework nobody"),
         ("framework=F3", 404, "framework F3 has ended"),
-        ("framework=twin", 409, "there are 2 frameworks twin; name one by its id: F1, F2"),
+        ("framework=twin", 409, "2 frameworks are called twin; use an id: F1, F2"),
         ("role=nothing", 404, "there is no role nothing"),
         ("framework=spark&role=ads", 404, "framework F0 is not subscribed in role ads"),
         ("agent=nowhere", 404, "there is no agent nowhere"),
         ("agent=S3", 404, "agent S3 is unreachable"),
-        ("agent=127.0.0.1", 409, "there are 2 agents 127.0.0.1; name one by its id: S0, S1"),
+        ("agent=127.0.0.1", 409, "2 agents are called 127.0.0.1; use an id: S0, S1"),
     ],
 )
 async def test_who_is_not_there_or_is_there_twice_is_named(
@@ -161,4 +161,4 @@ async def test_before_the_first_snapshot_nothing_is_explained(lone_gateway: Gate
 
 async def test_a_word_that_is_no_parameter_is_refused_rather_than_passed_over(gateway: GatewayClient) -> None:
     answer = await gateway.get("/api/v1/explain?frmework=f")
-    assert (answer.status, answer.text) == (400, "frmework: is no parameter; there are framework, role and agent")
+    assert (answer.status, answer.text) == (400, "frmework: unknown parameter; must be framework, role or agent")

@@ -143,7 +143,7 @@ async def test_an_answer_that_is_read_as_a_whole_has_a_limit(
         agent.headers = {"Mezzo-Log-Position": "0", "Mezzo-Log-End": "1"}
         answer = await gateway.get(path, params={"path": SANDBOX})
         assert answer.status == 503
-        assert "answers with more than" in answer.text
+        assert "answered with more than" in answer.text
     agent.status = 400
     assert len((await gateway.get("/files/download", params={"path": SANDBOX})).body) <= 4000
 

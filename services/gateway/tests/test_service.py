@@ -135,7 +135,7 @@ async def test_with_a_certificate_a_gateway_speaks_https(registry: ScriptedRegis
 async def test_a_certificate_without_its_key_is_bad_configuration(flag: str, tmp_path: Path) -> None:
     given: dict[str, Any] = {flag: tmp_path}
     config = replace(Config(ip="127.0.0.1", port=0), **given)
-    with pytest.raises(StartupError, match="--ssl_cert_file and --ssl_key_file belong together") as raised:
+    with pytest.raises(StartupError, match="--ssl_cert_file and --ssl_key_file must be set together") as raised:
         await serve(config, Lifecycle())
     assert raised.value.code == Exit.BAD_CONFIGURATION
 

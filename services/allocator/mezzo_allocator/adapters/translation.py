@@ -138,5 +138,5 @@ def _constraints(stated: OfferConstraints) -> Mapping[str, Constraints]:
     try:
         return constraints_by_role(stated)
     except InvalidRequest as error:
-        log.warning("offer constraints are wrong, and admit nothing", field=error.field, why=error.message)
+        log.warning("invalid offer constraints; no agent is admitted", field=error.field, error=error.message)
         return dict.fromkeys(stated.role_constraints, NothingAdmitted())

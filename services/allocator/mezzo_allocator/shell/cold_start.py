@@ -19,7 +19,7 @@ from mezzo_allocator.core.loops import Loops
 
 COMPLETE = "complete"
 """A file of this name says that everything is in the cache."""
-COMPLAINT_CHARACTERS_MAX = 500
+OUTPUT_CHARACTERS_MAX = 500
 
 
 async def compiled_loops(cache: Path | None = None) -> Loops:
@@ -40,9 +40,9 @@ async def _compile_apart(cache: Path) -> None:
     try:
         # The other end of its standard input stays open for as long as this process lives: see `_end_with_parent`.
         assert process.stderr is not None
-        said = (await process.stderr.read()).decode(errors="replace").strip()
+        output = (await process.stderr.read()).decode(errors="replace").strip()
         if await process.wait():
-            raise Unavailable(f"the inner loop does not compile: {said[-COMPLAINT_CHARACTERS_MAX:]}")
+            raise Unavailable(f"the compiler process failed: {output[-OUTPUT_CHARACTERS_MAX:]}")
     finally:
         if process.returncode is None:
             process.kill()

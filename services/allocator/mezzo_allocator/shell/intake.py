@@ -108,7 +108,7 @@ class Intake:
         except MezzoError as error:
             return self._drop(message, Dropped.INVALID, error, now)
         except Exception as error:  # a mistake of ours; but nothing has changed
-            log.exception("message cannot be read")
+            log.exception("cannot translate a message of the registry")
             return self._drop(message, Dropped.INVALID, error, now)
         if event is None:
             return []

@@ -36,7 +36,7 @@ def host_names(text: str) -> tuple[str, ...]:
     names = tuple(name.removeprefix("*") if name.startswith("*.") else name for name in given)
     for name in names:
         if name != "*" and not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is not a host name, .domain or *")
+            raise ValueError(f"{name!r} must be a host name, .domain or *")
     return names
 
 

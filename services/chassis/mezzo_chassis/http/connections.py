@@ -92,9 +92,12 @@ class Connections:
     def admit(self, peer: str) -> str | None:
         """Count a connection; or else why there may not be another."""
         if self._by_peer.total() >= self._total_max:
-            reason, text = "total", f"this server has {self._total_max} connections, and that is the most there may be"
+            reason, text = "total", f"the limit of {self._total_max} connections is reached (--max_connections)"
         elif peer and self._by_peer[peer] >= self._per_peer_max:
-            reason, text = "peer", f"{peer} has {self._per_peer_max} connections, and that is the most there may be"
+            reason, text = (
+                "peer",
+                f"the limit of {self._per_peer_max} connections of {peer} is reached (--max_connections_per_peer)",
+            )
         else:
             self._by_peer[peer] += 1
             if self._metrics is not None:
@@ -116,7 +119,7 @@ class Connections:
         if self._metrics is not None:
             self._metrics.dropped.labels(reason).inc()
         if self._throttles[reason].due():
-            log.warning("HTTP connections are refused or dropped", reason=reason, peer=peer)
+            log.warning("HTTP connection refused or dropped", reason=reason, peer=peer)
 
 
 class _Connection(web.RequestHandler):

@@ -59,7 +59,7 @@ async def read_message(request: web.Request, message_class: type[M]) -> M:
     """
     content_type = request.headers.get("Content-Type")
     if content_type is None:
-        raise InvalidRequest("Content-Type", "the header is required")
+        raise InvalidRequest("Content-Type", "is required")
     if content_type not in FORMATS:
         raise unsupported_media_type(content_type)
     return _parse(message_class, await read_body(request), content_type)
@@ -133,7 +133,7 @@ def json_bytes_response(request: web.Request, body: bytes) -> web.Response:
     callback = request.query.get("jsonp")
     if callback:
         if not _CALLBACK.fullmatch(callback):
-            raise InvalidRequest("jsonp", f"{callback!r} is not the name of a function")
+            raise InvalidRequest("jsonp", f"{callback!r} must be the name of a function")
         body = b"%b(%b);" % (callback.encode(), body)
         return _compressed(request, web.Response(body=body, content_type=JAVASCRIPT))
     return _compressed(request, web.Response(body=body, content_type=JSON))

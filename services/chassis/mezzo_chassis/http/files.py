@@ -95,7 +95,7 @@ def whole_number(request: web.Request, name: str) -> int | None:
     if text is None:
         return None
     if not _WHOLE_NUMBER.fullmatch(text):
-        raise InvalidRequest(name, f"{text[:TEXT_SHOWN_MAX]!r} is not a whole number")
+        raise InvalidRequest(name, f"{text[:TEXT_SHOWN_MAX]!r} must be an integer")
     number = int(text)
     if abs(number) > NUMBER_MAX:
         raise InvalidRequest(name, "is too large")

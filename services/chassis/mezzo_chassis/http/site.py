@@ -85,7 +85,7 @@ async def start_unix_site(
         os.chmod(path, 0o666)  # noqa: S103  executors run as other users; each has a token of its own
     except OSError as error:
         await runner.cleanup()
-        raise StartupError(Exit.UNWRITABLE, f"{path} cannot be listened on: {error.strerror or error}") from None
+        raise StartupError(Exit.UNWRITABLE, f"cannot listen on {path}: {error.strerror or error}") from None
     return Site(runner, listener)
 
 

@@ -73,7 +73,7 @@ class Contender:
             async with asyncio.timeout(GIVE_UP_SECONDS_MAX):
                 await call(self.client.delete_async, f"{self._url.path}/{node}")
         except (KazooException, TimeoutError) as error:
-            log.info("node goes with its session", node=node, reason=repr(error))
+            log.info("cannot delete the election node; it ends with its session", node=node, error=repr(error))
 
     def _session_changed(self, session: Session) -> None:
         self._latest.set(self._standing.session_changed(session))
@@ -94,7 +94,7 @@ class Contender:
         was_leading = self.leadership.leading
         self._latest.set(self._standing.children_seen(children))
         if self.leadership.leading != was_leading:
-            log.info("leadership", leading=self.leadership.leading, node=self._standing.node)
+            log.info("leadership changed", leading=self.leadership.leading, node=self._standing.node)
         if self._standing.needs_node:
             self._watcher.wake()
 
@@ -125,4 +125,4 @@ class Contender:
             try:
                 await call(client.delete_async, f"{self._url.path}/{child}")
             except NoNodeError:
-                log.info("a forgotten node is gone already", node=child)
+                log.info("stale election node is gone already", node=child)

@@ -128,5 +128,5 @@ class Detector:
             return
         leader = LeaderInfo.parse(payload)
         if leader is None:
-            log.warning("the leader's node is not of Mezzo", node=node)
+            log.warning("the leading election node is not Mezzo's", node=node)
         self._latest.set(leader)

@@ -62,7 +62,7 @@ class Watcher:
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        log.info("connecting to zookeeper", **self._where)
+        log.info("connecting to ZooKeeper", **self._where)
         self._client = connect(self._url, self._timeout_seconds, self._session_changed)
         self._work = asyncio.create_task(self._keep_looking(), name=self._purpose)
         self._work.add_done_callback(self._ended)
@@ -89,7 +89,7 @@ class Watcher:
 
     def _session_changed(self, session: Session) -> None:
         self._throttle.reset()
-        log.info("zookeeper session", state=session.value, **self._where)
+        log.info("ZooKeeper session changed", state=session.value, **self._where)
         self._on_session(session)
         self.wake()
 
@@ -104,7 +104,7 @@ class Watcher:
             except KazooException as error:
                 if not isinstance(error, _PASSING) and repr(error) != told:
                     told = repr(error)
-                    log.error("zookeeper refuses", error=told, **self._where)
+                    log.error("ZooKeeper request failed", error=told, **self._where)
                 await self._until_dirty(pause)
                 self.wake()
                 pause = min(2 * pause, RETRY_SECONDS_MAX)
@@ -121,12 +121,12 @@ class Watcher:
                 if seconds_max is not None:
                     return
                 if not self.client.connected and self._throttle.due():
-                    log.warning("no connection to zookeeper", **self._where)
+                    log.warning("not connected to ZooKeeper", **self._where)
                 continue
             self._dirty.clear()
             return
 
     def _ended(self, work: asyncio.Task[None]) -> None:
         if not work.cancelled() and (error := work.exception()) is not None:
-            log.error("does not watch zookeeper any more", exc_info=error, **self._where)
+            log.error("stopped watching ZooKeeper", exc_info=error, **self._where)
             self._failed(error)

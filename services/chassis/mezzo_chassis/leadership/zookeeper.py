@@ -46,17 +46,17 @@ class ZooKeeperUrl:
         """Raises `ValueError` that says what is wrong, and repeats no credential."""
         scheme, separator, rest = text.partition("://")
         if scheme != "zk" or not separator:
-            raise ValueError("it does not begin with zk://, as in zk://host:port,…/path")
+            raise ValueError("must begin with zk://, as in zk://host:port,…/path")
         authority, _, path = rest.partition("/")
         credential, at, hosts = authority.rpartition("@")
         if at and not all(credential.partition(":")):
-            raise ValueError("what stands before the @ is not user:password")
+            raise ValueError("must have user:password before the @")
         if "@" in path:
-            raise ValueError("an @ stands behind its first slash; in a password, a slash is written %2F")
+            raise ValueError("must have no @ behind the first slash; in a password, a slash is written %2F")
         for host in hosts.split(","):
             address(host)
         if not path.strip("/"):
-            raise ValueError(f"it names no path, as in zk://{hosts}/mezzo: nodes cannot stand at ZooKeeper's root")
+            raise ValueError(f"must have a path, as in zk://{hosts}/mezzo: nodes cannot stand at ZooKeeper's root")
         return cls(hosts, "/" + path.strip("/"), unquote(credential) or None)
 
     def below(self, name: str) -> ZooKeeperUrl:
@@ -137,7 +137,7 @@ async def close(client: KazooClient) -> None:
             client.stop()
             client.close()
         except Exception as error:  # noqa: BLE001  kazoo raises a plain one when it could not stop in time
-            log.info("zookeeper does not take leave", error=repr(error))
+            log.info("cannot close the ZooKeeper session", error=repr(error))
         if not loop.is_closed():
             loop.call_soon_threadsafe(ended.set)
 
@@ -146,4 +146,4 @@ async def close(client: KazooClient) -> None:
         async with asyncio.timeout(CLOSE_SECONDS_MAX):
             await ended.wait()
     except TimeoutError:
-        log.info("zookeeper does not take leave in time")
+        log.info("timed out closing the ZooKeeper session")

@@ -84,7 +84,7 @@ class Agents:
             try:
                 return AgentResponse.FromString(content)
             except DecodeError:
-                raise Unavailable(f"the agent at {address} does not answer in protobuf") from None
+                raise Unavailable(f"the agent at {address} answered with something else than protobuf") from None
         reason = text_of(content)
         if answer.status == HTTPStatus.NOT_FOUND:
             raise NotFound(reason)
@@ -139,10 +139,12 @@ async def _read(answer: aiohttp.ClientResponse, address: str, bytes_max: int) ->
         async for piece in answer.content.iter_any():
             size += len(piece)
             if size > bytes_max:
-                raise Unavailable(f"the agent at {address} answers with more than {bytes_max} bytes")
+                raise Unavailable(f"the agent at {address} answered with more than {bytes_max} bytes")
             pieces.append(piece)
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise Unavailable(f"the agent at {address} broke off: {str(error) or type(error).__name__}") from None
+        raise Unavailable(
+            f"the agent at {address} closed the connection: {str(error) or type(error).__name__}"
+        ) from None
     return b"".join(pieces)
 
 

@@ -50,7 +50,7 @@ class CallPipeline:
         Raises CallLost if the stream breaks first.
         """
         if len(self._results) >= CALLS_UNDER_WAY_MAX:
-            raise Unavailable("too many calls are under way")
+            raise Unavailable("too many calls in flight")
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
         self._number += 1

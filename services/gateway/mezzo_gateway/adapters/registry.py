@@ -180,7 +180,11 @@ class Registry:
                     superseded = self.leader.grpc_address
                 self.leader = leader
                 self._notify()
-                log.info("leader", address=leader and leader.grpc_address, http_address=leader and leader.http_address)
+                log.info(
+                    "leader detected",
+                    address=leader and leader.grpc_address,
+                    http_address=leader and leader.http_address,
+                )
                 if leader is not None:
                     following = asyncio.create_task(self._follow(leader.grpc_address, superseded))
             if following is not None:
@@ -214,12 +218,12 @@ class Registry:
             except Exception as error:
                 # A mistake of ours must not end the following unseen: another stream begins with another snapshot.
                 sound, reason = False, repr(error)
-                log.exception("the state cannot be followed", address=target)
+                log.exception("watching the registry failed", address=target)
             if sound and self.copy.version != version:
                 pause = RETRY_SECONDS_MIN
                 throttle.reset()
             if throttle.due(f"{target} {reason}"):
-                log.info("no stream from a leading registry", address=target, reason=reason, retry_seconds=pause)
+                log.info("no state from a leading registry", address=target, reason=reason, retry_seconds=pause)
             await asyncio.sleep(pause * (1 - RETRY_JITTER * random.random()))  # noqa: S311  spreads the gateways
             pause = min(pause * 2, RETRY_SECONDS_MAX)
 
@@ -233,7 +237,7 @@ class Registry:
                     if self._connection is None:
                         first.reschedule(None)
                         self._connection = connection
-                        log.info("connected", address=address)
+                        log.info("connected to the registry", address=address)
                     self._apply(response)
         finally:
             if self._connection is connection:
@@ -257,7 +261,7 @@ class Registry:
                 observer(applied)
             except Exception:
                 # Of one who follows: the others, and the copy, are none the worse for it.
-                log.exception("observer failed")
+                log.exception("operator event stream failed to follow a change")
         self._notify()
 
     def _notify(self) -> None:

@@ -52,7 +52,7 @@ class Explain:
         cluster, query = self._reads.cluster(), request.query
         for name in query:
             if name not in PARAMETERS:
-                raise InvalidRequest(name, "is no parameter; there are framework, role and agent")
+                raise InvalidRequest(name, "unknown parameter; must be framework, role or agent")
         framework_id = _framework_id(cluster, query["framework"]) if query.get("framework") else ""
         agent_id = _agent_id(cluster, query["agent"]) if query.get("agent") else ""
         roles = _roles(cluster, query["role"], framework_id) if query.get("role") else [""]
@@ -94,7 +94,7 @@ def _only(ids: list[str], kind: str, asked: str) -> str:
     if not ids:
         raise NotFound(f"there is no {kind} {asked}")
     if len(ids) > 1:
-        raise Conflict(f"there are {len(ids)} {kind}s {asked}; name one by its id: {', '.join(sorted(ids))}")
+        raise Conflict(f"{len(ids)} {kind}s are called {asked}; use an id: {', '.join(sorted(ids))}")
     return ids[0]
 
 

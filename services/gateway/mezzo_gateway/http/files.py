@@ -34,7 +34,7 @@ log = get_logger(__name__)
 
 def cut_off(request: web.Request, error: Exception) -> None:
     """End a connection in the one way that says that there is no answer, or not the whole of it."""
-    log.info("a connection was cut off", path=request.path, reason=str(error))
+    log.info("connection aborted", path=request.path, error=str(error))
     if request.transport is not None:
         request.transport.abort()
 

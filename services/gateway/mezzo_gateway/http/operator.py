@@ -117,7 +117,7 @@ class OperatorApi:
         """Answer one call."""
         call = await read_message(request, Call)
         if call.type == Call.UNKNOWN:
-            raise InvalidRequest("type", "is missing, or names no call of the operator API")
+            raise InvalidRequest("type", "missing or unknown")
         answer_format(request)
         return await self._answers.get(call.type, self._forward)(request, call)
 

@@ -42,7 +42,8 @@ class OperatorStream:
     async def serve(self, request: web.Request, form: Format) -> web.StreamResponse:
         """Answer SUBSCRIBE: until the operator leaves, or what it knows of is replaced by a new copy of the state."""
         if self.subscribers >= self.subscribers_max:
-            raise Unavailable(f"{self.subscribers} operators are subscribed already, and that is the most there may be")
+            flag = "--max_operator_event_stream_subscribers"
+            raise Unavailable(f"the limit of {self.subscribers_max} operator event streams is reached ({flag})")
         self.subscribers += 1
         try:
             with self._metrics.operator_streams.track_inprogress():
@@ -66,7 +67,7 @@ class OperatorStream:
                 async for events in waiting:
                     await stream.write(events)
             except Overflow as error:
-                log.warning("an operator does not keep up with the events", reason=str(error))
+                log.warning("operator event stream ended: the client reads too slowly", error=str(error))
             finally:
                 heartbeat.cancel()
                 await asyncio.gather(heartbeat, return_exceptions=True)

@@ -42,7 +42,7 @@ class SchedulerApi:
         call = await read_message(request, Call)
         trace.hop("call parsed", call)
         if call.type == Call.UNKNOWN:
-            raise InvalidRequest("type", "is missing, or names no call of the scheduler API")
+            raise InvalidRequest("type", "missing or unknown")
         stream_id = request.headers.get(STREAM_ID_HEADER)
         if call.type == Call.SUBSCRIBE:
             form = answer_format(request)
@@ -62,7 +62,7 @@ class SchedulerApi:
             async with asyncio.timeout(LEADER_PATIENCE_SECONDS):
                 await self._registry.wait_until(lambda registry: registry.connected)
         except TimeoutError:
-            log.info("nobody leads whom a framework could subscribe with")
+            log.info("no leading registry; SUBSCRIBE refused", waited_seconds=LEADER_PATIENCE_SECONDS)
 
     async def _call(self, request: web.Request, call: CallRequest) -> web.Response:
         try:
@@ -110,7 +110,7 @@ class SchedulerApi:
                 await self._write(stream, response.events)
         except MezzoError as error:
             # The head of the answer is out: all that is left to say is that the stream has ended.
-            log.info("a framework's stream broke", reason=str(error))
+            log.info("framework stream ended by an error", error=str(error))
         await stream.end()
 
     async def _write(self, stream: RecordStream, events: Sequence[Event]) -> None:
