@@ -95,7 +95,7 @@ def compile_constraints(
     for role, stated in constraints.role_constraints.items():
         where = f"{field}.role_constraints['{role}']"
         if role not in known:
-            raise InvalidRequest(where, "is for a role that the framework does not have")
+            raise InvalidRequest(where, "the framework does not have this role")
         compiled[role] = RoleConstraints(stated, where, limits)
     return compiled
 

@@ -183,7 +183,7 @@ def _ip_of(config: Config, host: str) -> str:
     except OSError:
         if anywhere:
             return "127.0.0.1"
-    problem = f"--advertise_ip: it is needed, since clients are told an IPv4 address, and --ip={config.ip} is none"
+    problem = f"--advertise_ip: is required: clients need an IPv4 address, and --ip={config.ip} is not one"
     raise StartupError(Exit.BAD_CONFIGURATION, problem)
 
 

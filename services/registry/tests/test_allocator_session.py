@@ -119,7 +119,7 @@ async def test_an_allocator_that_hangs_is_left_when_another_is_elected(
         await hung.was_asked.wait()
         detector.announce(second)
         await next_one.described()
-        with pytest.raises(Unavailable, match="the session with the allocator ended"):
+        with pytest.raises(Unavailable, match="the allocator session ended"):
             await asyncio.wait_for(question, PATIENCE_SECONDS)
     assert hung.epochs == next_one.epochs == [str(EPOCH)], "by which an allocator knows a deposed registry"
 

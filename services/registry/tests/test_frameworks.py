@@ -199,7 +199,7 @@ def test_subscription_without_a_name_is_refused(cluster: Cluster) -> None:
 
 def test_subscription_without_a_body_is_refused(cluster: Cluster) -> None:
     cluster.handle(events.FrameworkSubscribing(1, "s", Call(type=Call.SUBSCRIBE)))
-    assert cluster.refusal().startswith("InvalidRequest: subscribe: must be set")
+    assert cluster.refusal().startswith("InvalidRequest: subscribe: is required")
 
 
 def test_suppressed_role_that_is_not_the_frameworks_gets_an_error_event(cluster: Cluster) -> None:
@@ -322,7 +322,7 @@ def test_call_of_an_unknown_framework_is_refused(cluster: Cluster) -> None:
 
 def test_call_without_a_framework_id_is_refused(cluster: Cluster) -> None:
     cluster.handle(events.FrameworkCalled(1, "s", Call(type=Call.TEARDOWN)))
-    assert cluster.refusal() == "InvalidRequest: framework_id.value: must be set"
+    assert cluster.refusal() == "InvalidRequest: framework_id.value: is required"
 
 
 def test_call_of_a_framework_that_is_not_subscribed_is_forbidden(cluster: Cluster) -> None:
@@ -334,7 +334,7 @@ def test_call_of_a_framework_that_is_not_subscribed_is_forbidden(cluster: Cluste
 
 def test_call_without_its_body_is_refused(cluster: Cluster) -> None:
     cluster.call(cluster.framework(), Call(type=Call.KILL))
-    assert cluster.refusal() == "InvalidRequest: kill: must be set for a call of type KILL"
+    assert cluster.refusal() == "InvalidRequest: kill: is required for a call of type KILL"
 
 
 def test_call_without_a_required_field_is_refused(cluster: Cluster) -> None:
@@ -346,7 +346,7 @@ def test_call_without_a_required_field_is_refused(cluster: Cluster) -> None:
 
 def test_call_without_a_type_is_refused(cluster: Cluster) -> None:
     cluster.call(cluster.framework(), Call())
-    assert cluster.refusal() == "InvalidRequest: type: must be set, and known"
+    assert cluster.refusal() == "InvalidRequest: type: missing or unknown"
 
 
 @pytest.mark.parametrize("name", sorted(set(Call.Type.keys()) - {"UNKNOWN", "SUBSCRIBE"}))

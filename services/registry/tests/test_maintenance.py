@@ -285,7 +285,7 @@ def test_machines_go_down_and_come_back_in_turn_only(cluster: Cluster) -> None:
     cluster.operate(start(named("node")))
     assert "is down already" in cluster.refusal()
     cluster.operate(schedule())
-    assert "machine node is down, and must not be left out" in cluster.refusal()
+    assert "machine node is down; stop its maintenance before it leaves the schedule" in cluster.refusal()
 
 
 # --- inverse offers ---------------------------------------------------------------------------------------------------

@@ -372,7 +372,7 @@ def test_role_without_frameworks_and_configuration_is_forgotten(cluster: Cluster
 def test_call_without_its_field_is_refused(cluster: Cluster) -> None:
     for kind in (Call.UPDATE_WEIGHTS, Call.UPDATE_QUOTA, Call.SET_QUOTA, Call.REMOVE_QUOTA):
         cluster.operate(Call(type=kind))
-        assert "must be set for a call of type" in cluster.refusal()
+        assert "is required for a call of type" in cluster.refusal()
 
 
 def test_more_roles_than_a_transaction_of_the_store_holds_are_refused(cluster: Cluster) -> None:

@@ -170,11 +170,11 @@ def no_database(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (foreign, "is no store of a registry: it holds birds"),
-        (foreign_with_version, "is no store of a registry: it holds birds"),
+        (foreign, "is not a registry's store: it holds birds"),
+        (foreign_with_version, "is not a registry's store: it holds birds"),
         (of_a_later_version, "was written by a later version of Mezzo"),
         (damaged, "is damaged"),
-        (no_database, "is damaged, or no store"),
+        (no_database, "is damaged, or is not a SQLite file"),
     ],
 )
 async def test_a_file_that_is_no_store_of_this_version_is_refused_and_left_as_it_is(

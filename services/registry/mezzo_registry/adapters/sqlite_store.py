@@ -78,7 +78,9 @@ class SqliteStore:
             case sqlite3.SQLITE_BUSY:
                 return StartupError(Exit.UNWRITABLE, f"another process uses {self._path}; give each registry its own")
             case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
-                return StartupError(Exit.INCOMPATIBLE_STATE, f"{self._path} is damaged, or no store: {error}")
+                return StartupError(
+                    Exit.INCOMPATIBLE_STATE, f"{self._path} is damaged, or is not a SQLite file: {error}"
+                )
         return StartupError(Exit.UNWRITABLE, f"cannot use {self._path}: {error}")
 
     def _connect(self) -> sqlite3.Connection:
@@ -127,7 +129,7 @@ class SqliteStore:
         if finding.damage:
             raise StartupError(
                 Exit.INCOMPATIBLE_STATE,
-                f"{log_file} is damaged: {finding.damage}; restore a backup, or move it away to go on without it",
+                f"{log_file} is damaged: {finding.damage}; restore a backup, or move it away to start without it",
             )
         if finding.torn_bytes:
             copy = self._beside("-wal-torn")
@@ -149,7 +151,7 @@ class SqliteStore:
         (found,) = connection.execute("SELECT group_concat(name) FROM sqlite_master WHERE type = 'table'").fetchone()
         if found != ("records" if version else None):
             what = f"holds {found}" if found else "is empty"
-            raise StartupError(Exit.INCOMPATIBLE_STATE, f"{self._path} is no store of a registry: it {what}")
+            raise StartupError(Exit.INCOMPATIBLE_STATE, f"{self._path} is not a registry's store: it {what}")
         # A second reads gigabytes, and what cannot be read would end term after term.
         (damage,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if damage != "ok":

@@ -73,11 +73,11 @@ def decode(content: bytes) -> dict[str, bytes]:
         try:
             key_length, value_length = _LENGTHS.unpack_from(content, position)
         except struct.error as error:
-            raise StoreError("a chunk of records is cut off") from error
+            raise StoreError("a chunk of records is truncated") from error
         position += _LENGTHS.size
         end = position + key_length + value_length
         if end > len(content):
-            raise StoreError("a chunk of records is cut off")
+            raise StoreError("a chunk of records is truncated")
         records[content[position : position + key_length].decode()] = content[position + key_length : end]
         position = end
     return records

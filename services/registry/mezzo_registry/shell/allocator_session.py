@@ -66,7 +66,7 @@ class AllocatorSession:
                 began, sound = time.monotonic(), True
                 try:
                     await self._session(channel, address)
-                    reason = "it ended the session"
+                    reason = "the allocator ended the session"
                 except grpc.aio.AioRpcError as error:
                     reason = f"{error.code().name}: {error.details()}"
                 except (Overflow, TimeoutError, MezzoError) as error:
@@ -95,7 +95,7 @@ class AllocatorSession:
             await self._receive(call)
             stream.check()
             if stream.outbox.closed:
-                raise Overflow("more messages waited than it may have to wait for")
+                raise Overflow(f"more than {ALLOCATOR_MESSAGES_MAX} messages waited for the allocator")
         finally:
             call.cancel()
             self._term.close_allocator()
@@ -116,7 +116,7 @@ class AllocatorSession:
                     silence.reschedule(now() + SILENCE_SECONDS_MAX)
                     self._take(response)
         except TimeoutError:
-            raise TimeoutError(f"it has sent nothing for {SILENCE_SECONDS_MAX:g} seconds") from None
+            raise TimeoutError(f"the allocator has sent nothing for {SILENCE_SECONDS_MAX:g} seconds") from None
 
     def _take(self, response: allocator.SessionResponse) -> None:
         """Take in what the allocator advises; the core checks each allocation, and drops those that make no sense."""
@@ -148,14 +148,14 @@ async def _explain(
         error = error_of(failure)
         if isinstance(error, NotLeading):
             # Of the allocators, that is: the caller must not take it for a word on who leads the registries.
-            raise Unavailable("the allocator of this registry leads no longer; ask again") from failure
+            raise Unavailable("the allocator of this registry is no longer the leader; try again") from failure
         raise error from failure
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
         # Nobody cancelled this task: the session's channel was closed under the call.
-        raise Unavailable("the session with the allocator ended; ask again") from None
+        raise Unavailable("the allocator session ended; try again") from None
 
 
 async def _requests(stream: AllocatorStream) -> AsyncIterator[allocator.SessionRequest]:

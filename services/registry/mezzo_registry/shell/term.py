@@ -402,7 +402,7 @@ class Term:
             MezzoError: the allocator refused to answer, or did not answer in time.
         """
         if self._explain is None:
-            raise Unavailable("no allocator is connected to this registry; ask again when one leads")
+            raise Unavailable("no allocator is connected to this registry; try again later")
         return await self._explain(request)
 
     # --- what goes on beside the turns --------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ def registering(context: Context, event: AgentRegistering) -> None:
 def _returning(context: Context, event: AgentRegistering, agent: Agent, total: Resources) -> None:
     """An agent that is known opened a new session: it ends the one before."""
     if agent.session is not None:
-        context.emit(CloseAgentSession(agent.session, Conflict("the agent opened another session")))
+        context.emit(CloseAgentSession(agent.session, Conflict("the agent has opened another session")))
         context.state.detach_session(agent)
     agent.last_seen_at = context.now
     if not equality.same(agent.info, event.register.agent_info):

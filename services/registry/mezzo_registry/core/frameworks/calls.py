@@ -53,9 +53,9 @@ def _admit(context: Context, event: FrameworkCalled) -> tuple[Framework, Handler
     limits.check_call(call)
     check_well_formed(call)
     if not call.framework_id.value:
-        raise InvalidRequest("framework_id.value", "must be set")
+        raise InvalidRequest("framework_id.value", "is required")
     if field and not call.HasField(field):  # type: ignore[arg-type]
-        raise InvalidRequest(field, f"must be set for a call of type {Call.Type.Name(call.type)}")
+        raise InvalidRequest(field, f"is required for a call of type {Call.Type.Name(call.type)}")
     framework = context.state.frameworks.get(call.framework_id.value)
     if framework is None:
         raise InvalidRequest("", mesos_messages.FRAMEWORK_NOT_FOUND)
@@ -70,8 +70,8 @@ def _admit(context: Context, event: FrameworkCalled) -> tuple[Framework, Handler
 
 def _wrong_type(call: scheduler.Call) -> InvalidRequest:
     if call.type == Call.SUBSCRIBE:
-        return InvalidRequest("type", "SUBSCRIBE opens a stream; it is no call on one")
-    return InvalidRequest("type", "must be set, and known")
+        return InvalidRequest("type", "must not be SUBSCRIBE, which opens another stream")
+    return InvalidRequest("type", "missing or unknown")
 
 
 def _teardown(context: Context, framework: Framework, _call: scheduler.Call) -> None:

@@ -64,7 +64,7 @@ def _check_call(call: scheduler.Call) -> None:
     limits.check_call(call)
     check_well_formed(call)
     if not call.HasField("subscribe"):
-        raise InvalidRequest("subscribe", "must be set for a call of type SUBSCRIBE")
+        raise InvalidRequest("subscribe", "is required for a call of type SUBSCRIBE")
     if call.framework_id.value != call.subscribe.framework_info.id.value:
         raise InvalidRequest(
             "subscribe.framework_info.id.value",

@@ -57,7 +57,7 @@ def check_limits(call: scheduler.Call.Accept) -> None:
     """
     tasks = sum(len(one.launch.task_infos) + len(one.launch_group.task_group.tasks) for one in call.operations)
     if tasks > TASKS_PER_CALL_MAX:
-        raise InvalidRequest("accept.operations", f"have {tasks} tasks; at most {TASKS_PER_CALL_MAX} are allowed")
+        raise InvalidRequest("accept.operations", f"has {tasks} tasks; at most {TASKS_PER_CALL_MAX} are allowed")
     check_pieces(_resources(call), "accept.operations")
 
 

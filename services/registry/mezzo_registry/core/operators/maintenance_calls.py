@@ -56,7 +56,7 @@ def update_schedule(context: Context, call: master.Call, request: int) -> None:
     """
     if not call.HasField("update_maintenance_schedule"):
         raise InvalidRequest(
-            "update_maintenance_schedule", "must be set for a call of type UPDATE_MAINTENANCE_SCHEDULE"
+            "update_maintenance_schedule", "is required for a call of type UPDATE_MAINTENANCE_SCHEDULE"
         )
     schedule = call.update_maintenance_schedule.schedule
     size = schedule.ByteSize()
@@ -73,7 +73,7 @@ def start(context: Context, call: master.Call, request: int) -> None:
         InvalidRequest: a machine is not in the schedule, or is down.
     """
     if not call.HasField("start_maintenance"):
-        raise InvalidRequest("start_maintenance", "must be set for a call of type START_MAINTENANCE")
+        raise InvalidRequest("start_maintenance", "is required for a call of type START_MAINTENANCE")
     plan, field = context.state.pending_plan, "start_maintenance.machines"
     machines = check_machines(call.start_maintenance.machines, plan, field)
     for index, one in enumerate(machines):
@@ -89,7 +89,7 @@ def stop(context: Context, call: master.Call, request: int) -> None:
         InvalidRequest: a machine is not down.
     """
     if not call.HasField("stop_maintenance"):
-        raise InvalidRequest("stop_maintenance", "must be set for a call of type STOP_MAINTENANCE")
+        raise InvalidRequest("stop_maintenance", "is required for a call of type STOP_MAINTENANCE")
     plan, field = context.state.pending_plan, "stop_maintenance.machines"
     machines = check_machines(call.stop_maintenance.machines, plan, field)
     for index, one in enumerate(machines):

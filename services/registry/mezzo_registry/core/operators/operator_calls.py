@@ -38,7 +38,7 @@ def called(context: Context, event: OperatorCalled) -> None:
 
 def _check(call: master.Call) -> None:
     if not call.HasField("type") or call.type == Call.UNKNOWN or call.type not in Call.Type.values():
-        raise InvalidRequest("type", "must be set, and known")
+        raise InvalidRequest("type", "missing or unknown")
     limits.check_call(call)
     check_well_formed(call)
     if call.type not in _READS and call.type not in _CHANGES:
@@ -71,7 +71,7 @@ def _framework(context: Context, framework_id: str, field: str) -> Framework:
 
 def _teardown(context: Context, call: master.Call, request: int) -> None:
     if not call.HasField("teardown"):
-        raise InvalidRequest("teardown", "must be set for a call of type TEARDOWN")
+        raise InvalidRequest("teardown", "is required for a call of type TEARDOWN")
     framework = _framework(context, call.teardown.framework_id.value, "teardown.framework_id.value")
     teardown.tear_down(context, framework, "TEARDOWN by an operator")
     context.emit(Answer(request))
@@ -79,7 +79,7 @@ def _teardown(context: Context, call: master.Call, request: int) -> None:
 
 def _get_metrics(_context: Context, call: master.Call) -> master.Response:
     if not call.HasField("get_metrics"):
-        raise InvalidRequest("get_metrics", "must be set for a call of type GET_METRICS")
+        raise InvalidRequest("get_metrics", "is required for a call of type GET_METRICS")
     response = Response(type=Response.GET_METRICS)
     response.get_metrics.SetInParent()  # the shell knows more of them, and says all
     return response

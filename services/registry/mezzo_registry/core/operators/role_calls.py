@@ -75,7 +75,7 @@ def update_weights(context: Context, call: master.Call, request: int) -> None:
         LimitExceeded: what is configured for all roles would be too much.
     """
     if not call.HasField("update_weights"):
-        raise InvalidRequest("update_weights", "must be set for a call of type UPDATE_WEIGHTS")
+        raise InvalidRequest("update_weights", "is required for a call of type UPDATE_WEIGHTS")
     infos = call.update_weights.weight_infos
     _persist(context, request, weights=check_weights(infos, "update_weights.weight_infos"))
 
@@ -89,7 +89,7 @@ def update_quota(context: Context, call: master.Call, request: int) -> None:
         LimitExceeded: what is configured for all roles would be too much.
     """
     if not call.HasField("update_quota"):
-        raise InvalidRequest("update_quota", "must be set for a call of type UPDATE_QUOTA")
+        raise InvalidRequest("update_quota", "is required for a call of type UPDATE_QUOTA")
     field = "update_quota.quota_configs"
     configs = call.update_quota.quota_configs
     quotas = check_quota_configs(configs, field)
@@ -110,7 +110,7 @@ def set_quota(context: Context, call: master.Call, request: int) -> None:
         Conflict: the cluster is too small; not looked at with `force`.
     """
     if not call.HasField("set_quota"):
-        raise InvalidRequest("set_quota", "must be set for a call of type SET_QUOTA")
+        raise InvalidRequest("set_quota", "is required for a call of type SET_QUOTA")
     field, quota_request = "set_quota.quota_request", call.set_quota.quota_request
     quotas = {quota_request.role: check_quota_request(quota_request, field)}
     if quota_request.role in context.state.pending_configuration.quotas:
@@ -129,7 +129,7 @@ def remove_quota(context: Context, call: master.Call, request: int) -> None:
         InvalidRequest: the role has none, or its children's guarantees need it.
     """
     if not call.HasField("remove_quota"):
-        raise InvalidRequest("remove_quota", "must be set for a call of type REMOVE_QUOTA")
+        raise InvalidRequest("remove_quota", "is required for a call of type REMOVE_QUOTA")
     role, field = call.remove_quota.role, "remove_quota.role"
     if role not in context.state.pending_configuration.quotas:
         raise InvalidRequest(field, f"role '{role}' has no quota")
@@ -183,7 +183,7 @@ def _persist(
     changed = context.state.pending_configuration.changed(weights, quotas)
     size, before = records.size_of_roles(changed), records.size_of_roles(context.state.pending_configuration)
     if size > max(ROLE_RECORDS_BYTES_MAX, before):
-        raise LimitExceeded(f"what is configured for roles exceeds {ROLE_RECORDS_BYTES_MAX} bytes")
+        raise LimitExceeded(f"weights and quotas have {size} bytes; at most {ROLE_RECORDS_BYTES_MAX} are allowed")
     context.state.pending_configuration = changed
     context.emit(Persist(records.configure(weights, quotas), RolesStored(request, weights, quotas)))
 

@@ -92,7 +92,7 @@ def _check_group(pool: Pool, group: mesos.Offer.Operation.LaunchGroup, field: st
         limits.check(info, where)
         _check_id_is_new(pool.framework, info, where)
         if info.task_id.value in seen:
-            raise InvalidRequest(f"{where}.task_id.value", f"'{info.task_id.value}' is twice in the group")
+            raise InvalidRequest(f"{where}.task_id.value", f"'{info.task_id.value}' is listed twice in the group")
         seen.add(info.task_id.value)
         resources.append(check_task(info, pool.agent.id, pool.role, where))
         if not resources[-1]:
@@ -104,9 +104,9 @@ def _check_group(pool: Pool, group: mesos.Offer.Operation.LaunchGroup, field: st
 def _check_id_is_new(framework: Framework, info: mesos.TaskInfo, field: str) -> None:
     task_id = info.task_id.value
     if task_id in framework.tasks:
-        raise InvalidRequest(f"{field}.task_id.value", f"the framework has a task '{task_id}' already")
+        raise InvalidRequest(f"{field}.task_id.value", f"the framework already has a task '{task_id}'")
     if task_id in framework.unreachable:
-        raise InvalidRequest(f"{field}.task_id.value", f"task '{task_id}' may still run on an agent out of reach")
+        raise InvalidRequest(f"{field}.task_id.value", f"task '{task_id}' may still run on an unreachable agent")
 
 
 def _run_task(pool: Pool, info: mesos.TaskInfo) -> agent_session.RegistryMessage:

@@ -35,7 +35,7 @@ def check_register(register: agent_session.Register) -> Resources:
     if info.id.value:
         check_agent_id(info.id, "register.agent_info.id")
     elif register.tasks or register.executors:
-        raise InvalidRequest("register.tasks", "an agent without an id cannot have tasks or executors")
+        raise InvalidRequest("register.tasks", "must be empty for an agent without an id, as its executors")
     resource_cache.value_of(info.resources, "register.agent_info.resources")
     total = resource_cache.value_of(register.total_resources, "register.total_resources")
     if any(resource.HasField("allocation_info") for resource in register.total_resources):
@@ -58,7 +58,7 @@ def check_domain(agent: mesos.AgentInfo, registry: mesos.MasterInfo, *, required
             if not getattr(agent.domain.fault_domain, name).name:
                 raise InvalidRequest(f"{field}.fault_domain.{name}.name", "must not be empty")
     elif required:
-        raise InvalidRequest(field, "must be set: the registry takes no agents without (--require_agent_domain)")
+        raise InvalidRequest(field, "is required by this registry (--require_agent_domain)")
 
 
 def _check_frameworks(register: agent_session.Register) -> set[str]:
@@ -77,15 +77,17 @@ def _check_holdings(register: agent_session.Register, total: Resources, framewor
         field = f"register.tasks[{index}]"
         check_task_id(task.task_id, f"{field}.task_id")
         if task.framework_id.value not in frameworks:
-            raise InvalidRequest(f"{field}.framework_id.value", f"'{task.framework_id.value}' is not in 'frameworks'")
+            raise InvalidRequest(
+                f"{field}.framework_id.value", f"'{task.framework_id.value}' is not among register.frameworks"
+            )
         if task.agent_id.value != register.agent_info.id.value:
-            raise InvalidRequest(f"{field}.agent_id.value", f"'{task.agent_id.value}' is another agent")
+            raise InvalidRequest(f"{field}.agent_id.value", f"'{task.agent_id.value}' is not the agent that registers")
         key = (task.framework_id.value, task.task_id.value)
         if key in seen_tasks:
-            raise InvalidRequest(f"{field}.task_id.value", f"task '{task.task_id.value}' is there twice")
+            raise InvalidRequest(f"{field}.task_id.value", f"task '{task.task_id.value}' is listed twice")
         seen_tasks.add(key)
         if task.state not in REPORTED_BY_AGENTS:
-            raise InvalidRequest(f"{field}.state", f"{mesos.TaskState.Name(task.state)} is not for an agent to report")
+            raise InvalidRequest(f"{field}.state", f"{mesos.TaskState.Name(task.state)} is set by the registry alone")
         resources = resource_cache.value_of(task.resources, f"{field}.resources")
         if task.state not in TERMINAL:
             parts.append(resources)
@@ -94,16 +96,16 @@ def _check_holdings(register: agent_session.Register, total: Resources, framewor
         check_executor_id(executor.executor_id, f"{field}.executor_id")
         if executor.framework_id.value not in frameworks:
             raise InvalidRequest(
-                f"{field}.framework_id.value", f"'{executor.framework_id.value}' is not in 'frameworks'"
+                f"{field}.framework_id.value", f"'{executor.framework_id.value}' is not among register.frameworks"
             )
         key = (executor.framework_id.value, executor.executor_id.value)
         if key in seen_executors:
-            raise InvalidRequest(f"{field}.executor_id.value", f"executor '{key[1]}' is there twice")
+            raise InvalidRequest(f"{field}.executor_id.value", f"executor '{key[1]}' is listed twice")
         seen_executors.add(key)
         parts.append(resource_cache.value_of(executor.resources, f"{field}.resources"))
     held = Resources.sum(parts)
     if not total.contains(held):
         raise InvalidRequest(
             "register.total_resources",
-            f"{total.brief()} do not contain what tasks and executors hold: {held.brief()}",
+            f"{total.brief()} is less than its tasks and executors hold: {held.brief()}",
         )

@@ -63,7 +63,7 @@ def _check_offer_filters(info: mesos.FrameworkInfo, field: str) -> None:
     roles = frozenset(roles_of(info))
     for role, filters in info.offer_filters.items():
         if role not in roles:
-            raise InvalidRequest(f"{field}['{role}']", "is for a role that the framework does not have")
+            raise InvalidRequest(f"{field}['{role}']", "the framework does not have this role")
         where = f"{field}['{role}'].min_allocatable_resources.quantities"
         groups = filters.min_allocatable_resources.quantities
         if len(groups) > MINIMUM_GROUPS_MAX:
@@ -77,7 +77,7 @@ def _check_minimum(quantities: Mapping[str, mesos.Value.Scalar], field: str) -> 
         raise InvalidRequest(field, f"has {len(quantities)}; at most {MINIMUM_QUANTITIES_MAX} are allowed")
     for name, quantity in quantities.items():
         if not name:
-            raise InvalidRequest(field, "names a resource with an empty name")
+            raise InvalidRequest(field, "has a resource with an empty name")
         to_thousandths(quantity.value, f"{field}['{name}'].value")
 
 

@@ -14,4 +14,4 @@ def check_labels(labels: mesos.Labels, field: str) -> None:
         InvalidRequest: they are.
     """
     if labels.labels and labels.ByteSize() > LABEL_BYTES_MAX:
-        raise InvalidRequest(field, f"take {labels.ByteSize()} bytes; at most {LABEL_BYTES_MAX} are allowed")
+        raise InvalidRequest(field, f"has {labels.ByteSize()} bytes; at most {LABEL_BYTES_MAX} are allowed")

@@ -25,7 +25,9 @@ def check_schedule(schedule: maintenance.Schedule, plan: Plan, field: str) -> No
         for number, one in enumerate(window.machine_ids):
             _check_machine(one, seen, f"{where}.machine_ids[{number}]")
     for one_down in sorted(plan.down - seen):
-        raise InvalidRequest(field, f"machine {text(one_down)} is down, and must not be left out")
+        raise InvalidRequest(
+            field, f"machine {text(one_down)} is down; stop its maintenance before it leaves the schedule"
+        )
 
 
 def check_machines(machines: Sequence[mesos.MachineID], plan: Plan, field: str) -> list[Machine]:
@@ -46,12 +48,12 @@ def check_machines(machines: Sequence[mesos.MachineID], plan: Plan, field: str) 
 
 def _check_machine(one: mesos.MachineID, seen: set[Machine], field: str) -> None:
     if not one.hostname and not one.ip:
-        raise InvalidRequest(field, "must have a hostname or an ip")
+        raise InvalidRequest(field, "a hostname or an ip is required")
     if one.ip:
         try:
             ipaddress.ip_address(one.ip)
         except ValueError:
-            raise InvalidRequest(f"{field}.ip", f"'{one.ip}' is no IP address") from None
+            raise InvalidRequest(f"{field}.ip", f"'{one.ip}' is not an IP address") from None
     if machine(one) in seen:
         raise InvalidRequest(field, f"machine {text(machine(one))} is named twice")
     seen.add(machine(one))

@@ -55,7 +55,7 @@ def _check_config(config: quota.QuotaConfig, field: str) -> Quota:
     for kind, scalars in (("guarantees", config.guarantees), ("limits", config.limits)):
         for name in scalars:
             if not name:
-                raise InvalidRequest(f"{field}.{kind}", "names a resource with an empty name")
+                raise InvalidRequest(f"{field}.{kind}", "has a resource with an empty name")
             if name == "ports":
                 raise InvalidRequest(f"{field}.{kind}['ports']", "only scalar resources can have quota")
     try:
@@ -97,7 +97,7 @@ def _check_plain(resource: mesos.Resource, field: str) -> None:
     if resource.type != mesos.Value.SCALAR or not resource.HasField("scalar"):
         raise InvalidRequest(f"{field}.type", "only scalar resources can have quota")
     if resource.reservations or resource.HasField("reservation") or resource.role not in ("", UNRESERVED_ROLE):
-        raise InvalidRequest(f"{field}.reservations", "must not be reserved")
+        raise InvalidRequest(f"{field}.reservations", "must be empty: quota is for unreserved resources")
     for name in ("disk", "revocable", "shared", "allocation_info"):
         if resource.HasField(name):
             raise InvalidRequest(f"{field}.{name}", "must not be set in a quota")

@@ -70,7 +70,7 @@ def check_revocable(resources: Resources, field: str) -> None:
         return
     both = set(revocable.names()) & set(resources.nonrevocable().names())
     if both:
-        raise InvalidRequest(field, f"{', '.join(sorted(both))} both revocable and not revocable")
+        raise InvalidRequest(field, f"{', '.join(sorted(both))}: must be all revocable or all not revocable")
 
 
 def _check_limits(task: mesos.TaskInfo, resources: Resources, field: str) -> None:
@@ -78,7 +78,7 @@ def _check_limits(task: mesos.TaskInfo, resources: Resources, field: str) -> Non
     for name, limit in task.limits.items():
         if limit.value * 1000 < resources.get(name):
             raise InvalidRequest(
-                f"{field}['{name}']", f"is {limit.value:g}, less than the {resources.get(name) / 1000:g} asked for"
+                f"{field}['{name}']", f"is {limit.value:g}, less than the {resources.get(name) / 1000:g} of 'resources'"
             )
 
 
@@ -89,7 +89,7 @@ def check_command_or_executor(task: mesos.TaskInfo, field: str) -> None:
         InvalidRequest: it has.
     """
     if task.HasField("executor") == task.HasField("command"):
-        raise InvalidRequest(field, "must have one of 'command' and 'executor', and not both")
+        raise InvalidRequest(field, "exactly one of 'command' and 'executor' is required")
 
 
 def check_executor(executor: mesos.ExecutorInfo, framework_id: str, role: str, field: str) -> Resources:
@@ -111,7 +111,7 @@ def check_executor(executor: mesos.ExecutorInfo, framework_id: str, role: str, f
         if executor.container.type == mesos.ContainerInfo.DOCKER and executor.HasField("container"):
             raise InvalidRequest(f"{field}.container.type", "must be MESOS for an executor of type DEFAULT")
     elif not executor.HasField("command"):
-        raise InvalidRequest(f"{field}.command", "must be set for an executor of type CUSTOM")
+        raise InvalidRequest(f"{field}.command", "is required for an executor of type CUSTOM")
     if executor.HasField("command"):
         check_command(executor.command, f"{field}.command")
     if executor.HasField("container"):
@@ -130,7 +130,7 @@ def check_group_task(task: mesos.TaskInfo, executor: mesos.ExecutorInfo, field: 
     if task.HasField("executor") and task.executor.executor_id.value != executor.executor_id.value:
         raise InvalidRequest(f"{field}.executor", "must be the group's executor, or not be set")
     if not task.HasField("command"):
-        raise InvalidRequest(f"{field}.command", "must be set for a task of a group")
+        raise InvalidRequest(f"{field}.command", "is required for a task of a group")
     if task.HasField("container"):
         if task.container.type == mesos.ContainerInfo.DOCKER:
             raise InvalidRequest(f"{field}.container.type", "must be MESOS for a task of a group")
