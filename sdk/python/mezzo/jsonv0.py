@@ -1,4 +1,4 @@
-"""The JSON of Mesos' older endpoints (`/state`, `/slaves`, `/tasks`, …): shapes alone, for whoever serves them.
+"""The JSON of Mesos' legacy (v0) endpoints (`/state`, `/slaves`, `/tasks`, …): shapes alone, for whoever serves them.
 
 They differ from the messages of v1: names of old (`slave_id`), resources as sums by name, enums and ids flattened.
 """

@@ -60,7 +60,7 @@ def row_of_machine(window: Window, now: float) -> dict[str, str | Text]:
     """A machine that is down, and has no agent any more."""
     row: dict[str, str | Text] = dict.fromkeys(WIDE_COLUMNS, NONE)
     row["hostname"] = window.hostname or window.ip
-    row["state"] = Text(window.told(now), "yellow")
+    row["state"] = Text(window.text(now), "yellow")
     return row
 
 
@@ -77,4 +77,4 @@ def state_of(agent: Agent, window: Window | None, now: float) -> Text:
         state = Text("draining", "yellow")
     else:
         state = Text("active", "green")
-    return state if window is None else Text.assemble(state, ", ", window.told(now))
+    return state if window is None else Text.assemble(state, ", ", window.text(now))

@@ -315,7 +315,7 @@ async def _handle(scheduler: SchedulerClient, job: Job, event: v1.Event) -> None
         if event.type == v1.Event.OFFERS:
             await _answer(scheduler, job, event.offers.offers)
         elif event.type == v1.Event.UPDATE:
-            await _note(scheduler, job, event.update.status)
+            await _record_status(scheduler, job, event.update.status)
 
 
 async def _answer(scheduler: SchedulerClient, job: Job, offers: Iterable[mesos.Offer]) -> None:
@@ -342,7 +342,7 @@ async def _give_back(scheduler: SchedulerClient, job: Job) -> None:
         job.unanswered = [offer_id for offer_id in job.unanswered if offer_id not in given_back]
 
 
-async def _note(scheduler: SchedulerClient, job: Job, status: mesos.TaskStatus) -> None:
+async def _record_status(scheduler: SchedulerClient, job: Job, status: mesos.TaskStatus) -> None:
     received = job.tracker.receive(status)
     if received is Received.NEW and status.state == mesos.TASK_UNREACHABLE:
         print_note(f"agent {status.agent_id.value} is unreachable; waiting for it to come back")

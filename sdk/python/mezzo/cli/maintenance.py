@@ -38,7 +38,7 @@ class Window:
         told = {"state": "DOWN" if self.down else "DRAINING", "since": self.since}
         return told if self.until is None else {**told, "until": self.until}
 
-    def told(self, now: float) -> str:
+    def text(self, now: float) -> str:
         """`in maintenance since … until …` for a machine that is down; for others, when it will be or should be."""
         since = "since" if self.down or self.since <= now else "from"
         until = f" until {moment(self.until)}" if self.until is not None else ""

@@ -148,7 +148,7 @@ class ExecutorClient:
                     self._waiting = None
                 self._answered = True
                 for event in events:
-                    self._note(event)
+                    self._remember(event)
                     if event.type != v1.Event.HEARTBEAT:
                         yield event
 
@@ -157,7 +157,7 @@ class ExecutorClient:
         if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(0)
 
-    def _note(self, event: v1.Event) -> None:
+    def _remember(self, event: v1.Event) -> None:
         """Keep what the agent may have to be told again."""
         if event.type == v1.Event.LAUNCH:
             self._tasks[event.launch.task.task_id.value] = event.launch.task

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.memo import Memo
 from mezzo.resources.disk import Disk, text_of
-from mezzo.resources.reservation import Form, Reservation, sorted_labels, stack_of, tell
+from mezzo.resources.reservation import Form, Reservation, sorted_labels, stack_of, write_reservations
 from mezzo.resources.role import UNRESERVED_ROLE
 from mezzo.resources.scalar import to_thousandths
 
@@ -84,7 +84,7 @@ class Kind:
     def message(self, form: Form = Form.REFINED) -> Message:
         """A fresh message without an amount; for an indivisible kind, with it."""
         message = Message.FromString(self.template)
-        tell(self.reservations, message, form)
+        write_reservations(self.reservations, message, form)
         return message
 
     def _changed(self, reservations: tuple[Reservation, ...], allocation: str | None) -> Kind:

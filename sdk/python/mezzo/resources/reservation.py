@@ -106,7 +106,7 @@ def stack_of(message: mesos.Resource, field: str) -> tuple[Reservation, ...]:
     return stack
 
 
-def tell(stack: tuple[Reservation, ...], message: mesos.Resource, form: Form) -> None:
+def write_reservations(stack: tuple[Reservation, ...], message: mesos.Resource, form: Form) -> None:
     """Rewrite a message in the REFINED form to another.
 
     Refined reservations cannot be told in the forms of old; they stay as they are.
