@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
-from mezzo import errors
+from mezzo import addresses, errors
 
 MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
 LEADER_KEY: Final = "mezzo-leader"
@@ -40,6 +40,13 @@ _BROKEN_WHILE_WRITTEN_TO: Final = "Internal error from Core"
 _BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 R = TypeVar("R")
+
+
+def check_address(address: str) -> str:
+    """Return what is `host:port`. Raises `InvalidRequest` for the rest, which gRPC would try for ever to resolve."""
+    if addresses.parse(address) is None:
+        raise errors.InvalidRequest("address", f"{address!r} is not host:port")
+    return address
 
 
 def open_channel(address: str) -> grpc.aio.Channel:

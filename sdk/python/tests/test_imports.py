@@ -4,11 +4,14 @@ import pkgutil
 import re
 import subprocess
 import sys
-from importlib.metadata import requires
+from importlib.metadata import requires, version
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import mezzo
+from mesos.v1 import mesos_pb2
 from mezzo.cli import LIBRARIES, exit_codes
 
 CLIENTS = ("aiohttp", "grpc", "typer", "rich")
@@ -67,3 +70,15 @@ def test_the_libraries_of_the_command_are_an_extra() -> None:
     ]
     assert {"aiohttp", "grpcio", "protobuf"} <= set(wanted)
     assert not {"typer", "rich", "psutil", "grpcio-health-checking"} & set(wanted)
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert mezzo.__version__ == version("mezzo")
+    assert not hasattr(mezzo, "__revision__")
+
+
+@pytest.mark.parametrize(("module", "depth"), [(mezzo, 1), (mesos_pb2, 2)], ids=["mezzo", "mesos"])
+def test_type_checkers_find_the_types_of_an_installation(module: ModuleType, depth: int) -> None:
+    assert module.__file__ is not None
+    folder = Path(module.__file__).parents[depth - 1]
+    assert (folder / "py.typed").is_file()

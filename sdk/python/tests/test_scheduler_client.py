@@ -13,7 +13,9 @@ from aiohttp import web
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
 from mezzo import errors, jsonpb, recordio
+from mezzo.executor import GrpcTransport as ExecutorTransport
 from mezzo.http import JSON, PROTOBUF
+from mezzo.operator import RegistryOperator
 from mezzo.scheduler import GrpcTransport, HttpTransport, SchedulerClient, Transport
 from mezzo.scheduler.v1 import scheduler_pb2 as wire
 from mezzo.scheduler.v1 import scheduler_pb2_grpc as wire_grpc
@@ -373,6 +375,56 @@ async def test_a_torn_down_framework_has_no_more_events(cluster: Cluster, schedu
     assert cluster.streams.empty()
 
 
+async def test_what_had_arrived_with_the_event_upon_which_a_framework_tore_itself_down_is_not_yielded(
+    cluster: Cluster, scheduler: SchedulerClient
+) -> None:
+    events, stream = await subscribed(cluster, scheduler)
+    stream.send(rescind("O1"), rescind("O2"), rescind("O3"))
+    seen = []
+    async for event in events:
+        seen.append(event.rescind.offer_id.value)
+        if len(seen) == 2:
+            await scheduler.teardown()
+    assert seen == ["O1", "O2"]
+
+
+async def test_a_task_that_names_no_agent_is_launched_on_that_of_its_offer(
+    cluster: Cluster, scheduler: SchedulerClient
+) -> None:
+    await subscribed(cluster, scheduler)
+    offer = mesos.Offer(hostname="here")
+    offer.id.value, offer.agent_id.value = "O1", "A1"
+    tasks = [mesos.TaskInfo(name=name, task_id=mesos.TaskID(value=name)) for name in ("first", "second")]
+    tasks[1].agent_id.value = "A2"
+    await scheduler.launch(offer, tasks)
+    _, call = await cluster.calls.get()
+    launched = call.accept.operations[0].launch.task_infos
+    assert [task.agent_id.value for task in launched] == ["A1", "A2"]
+    assert not tasks[0].HasField("agent_id")
+
+
+async def test_a_call_that_lacks_a_field_is_refused_with_its_path_and_not_sent(
+    cluster: Cluster, scheduler: SchedulerClient
+) -> None:
+    await subscribed(cluster, scheduler)
+    offer = mesos.Offer()
+    offer.id.value, offer.agent_id.value = "O1", "A1"
+    with pytest.raises(errors.InvalidRequest) as raised:
+        await scheduler.launch(offer, [mesos.TaskInfo(name="nameless")])
+    assert (raised.value.field, raised.value.message) == (
+        "accept.operations[0].launch.task_infos[0].task_id",
+        "is required",
+    )
+    await scheduler.kill("T1")
+    assert (await cluster.calls.get())[1].type == v1.Call.KILL
+
+
+async def test_a_framework_that_lacks_a_field_is_refused_with_its_path(transport: Transport) -> None:
+    async with SchedulerClient(transport, mesos.FrameworkInfo(user="")) as scheduler:
+        with pytest.raises(errors.InvalidRequest, match=r"subscribe\.framework_info\.name: is required"):
+            await anext(scheduler.events())
+
+
 async def test_a_refused_teardown_leaves_the_framework_subscribed(cluster: Cluster, scheduler: SchedulerClient) -> None:
     events, stream = await subscribed(cluster, scheduler)
     cluster.refuse_calls = [errors.Forbidden("not you")]
@@ -693,6 +745,13 @@ async def test_an_answer_that_makes_no_sense_is_a_defect_of_the_server(
     async with SchedulerClient(HttpTransport(await serve_http(babble), content_type), INFO) as scheduler:
         with pytest.raises(errors.InternalError):
             await anext(scheduler.events())
+
+
+@pytest.mark.parametrize("address", ["zk://host:2181/mezzo", "http://host:5050", "host", "host:port", ""])
+def test_what_is_no_address_of_a_registry_is_refused_at_once(address: str) -> None:
+    for client in (GrpcTransport, RegistryOperator, ExecutorTransport):
+        with pytest.raises(errors.InvalidRequest, match=r"address: '.*' is not host:port"):
+            client(address)
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"], ids=["grpc", "http"])

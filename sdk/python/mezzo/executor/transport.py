@@ -34,8 +34,8 @@ class GrpcTransport:
     """gRPC to the agent."""
 
     def __init__(self, address: str, token: str | None = None) -> None:
-        """`address` is `host:port`; `token` is the executor's own."""
-        self._address = address
+        """`address` is `host:port`; `token` is the executor's own. Raises `InvalidRequest` for other addresses."""
+        self._address = rpc.check_address(address)
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._channel: grpc.aio.Channel | None = None
         self._closed = False

@@ -98,8 +98,12 @@ class RegistryOperator:
     """The registry's own operator service, over gRPC."""
 
     def __init__(self, address: str) -> None:
-        """`address` is `host:port` of the registry that leads; another answers `NotLeading`, with the leader's."""
-        self._address = address
+        """`address` is `host:port` of the registry that leads; another answers `NotLeading`, with the leader's.
+
+        Raises:
+            InvalidRequest: it is another kind of address.
+        """
+        self._address = rpc.check_address(address)
         self._channel: grpc.aio.Channel | None = None
 
     def _stub(self) -> wire_grpc.OperatorAsyncStub:

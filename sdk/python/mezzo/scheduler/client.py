@@ -11,6 +11,7 @@ from typing import Self, cast
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
+from mezzo import jsonpb
 from mezzo.backoff import Backoff
 from mezzo.errors import MezzoError, Unavailable
 from mezzo.scheduler.transport import Transport
@@ -38,7 +39,9 @@ class SchedulerClient:
         self.framework_info.CopyFrom(framework_info)
         self.suppressed_roles: list[str] = []
         self._silence_seconds_max = FIRST_EVENT_SECONDS_MAX
+        # No more subscriptions: it is closed, or being torn down; and no more events: that is done.
         self._over = asyncio.Event()
+        self._done = False
         self._events: AsyncGeneratorType[v1.Event, None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -58,6 +61,7 @@ class SchedulerClient:
         May be called while somebody waits for an event: there are no more, then.
         """
         self._over.set()
+        self._done = True
         if self._events is not None and not self._events.ag_running:
             await self._events.aclose()
         await self._transport.close()
@@ -65,9 +69,11 @@ class SchedulerClient:
     def events(self) -> AsyncIterator[v1.Event]:
         """Every event but HEARTBEAT, across subscriptions.
 
-        Ends after a teardown, or an ERROR event, which is yielded. Raises `MezzoError` only where the cluster refuses
-        the subscription for what it says; while nobody answers it goes on trying. Whoever leaves the loop still has a
-        framework, until `close` or `teardown`, and may go on where they were by asking again.
+        Ends after a teardown, even in the middle of what had arrived, or after an ERROR event, which is yielded: the
+        cluster has ended the framework, or refused it. Raises `MezzoError` only where the cluster refuses the
+        subscription for what it says; while nobody answers it goes on trying, and logs each attempt.
+        Whoever leaves the loop still has a framework, until `close` or `teardown`, and may go on where they were by
+        asking again.
         """
         # Held here, or else leaving the loop would end the subscription. One that has ended has no frame any more.
         if self._events is None or self._events.ag_frame is None:
@@ -81,6 +87,8 @@ class SchedulerClient:
             try:
                 async with contextlib.aclosing(self._subscription()) as events:
                     async for event in events:
+                        if self._done:
+                            return
                         backoff.reset()
                         yield event
                         if event.type == v1.Event.ERROR:
@@ -104,6 +112,7 @@ class SchedulerClient:
         call.subscribe.suppressed_roles.extend(self.suppressed_roles)
         if self.framework_id:
             call.framework_id.CopyFrom(self.framework_info.id)
+        jsonpb.check_initialized(call)
         self._silence_seconds_max = FIRST_EVENT_SECONDS_MAX
         async with contextlib.aclosing(self._transport.subscribe(call)) as stream:
             while True:
@@ -126,7 +135,8 @@ class SchedulerClient:
             self._silence_seconds_max = HEARTBEATS_MISSED_MAX * subscribed.heartbeat_interval_seconds
 
     # --------------------------------------------------------------------------------------------------- calls
-    # Each returns when the call is admitted, and raises `MezzoError` when it is not; what it causes arrives as events.
+    # Each returns when the call is admitted, and raises `MezzoError` when it is not: `InvalidRequest` with the field's
+    # path also where a field is missing, in which case nothing is sent. What a call causes arrives as events.
 
     def _new(self, call_type: Type.ValueType) -> v1.Call:
         return self._signed(v1.Call(type=call_type))
@@ -137,9 +147,14 @@ class SchedulerClient:
         call.framework_id.CopyFrom(self.framework_info.id)
         return call
 
+    async def _call(self, call: v1.Call) -> v1.Response | None:
+        # Here, with the path of the field, or else protobuf raises an error of its own while it is sent.
+        jsonpb.check_initialized(call)
+        return await self._transport.call(call)
+
     async def send(self, call: v1.Call) -> v1.Response | None:
         """Make any call; its framework id is filled in."""
-        return await self._transport.call(self._signed(call))
+        return await self._call(self._signed(call))
 
     async def accept(
         self,
@@ -154,14 +169,17 @@ class SchedulerClient:
         call.accept.operations.extend(operations)
         if refuse_seconds is not None:
             call.accept.filters.refuse_seconds = refuse_seconds
-        await self._transport.call(call)
+        await self._call(call)
 
     async def launch(
         self, offer: mesos.Offer, tasks: Iterable[mesos.TaskInfo], refuse_seconds: float | None = None
     ) -> None:
-        """Accept one offer to launch tasks."""
+        """Accept one offer to launch tasks; those that name no agent are launched on the offer's."""
         operation = mesos.Offer.Operation(type=mesos.Offer.Operation.LAUNCH)
         operation.launch.task_infos.extend(tasks)
+        for task in operation.launch.task_infos:
+            if not task.agent_id.value:
+                task.agent_id.CopyFrom(offer.agent_id)
         await self.accept([offer.id], [operation], refuse_seconds)
 
     async def decline(self, offer_ids: Iterable[mesos.OfferID], refuse_seconds: float | None = None) -> None:
@@ -170,7 +188,7 @@ class SchedulerClient:
         call.decline.offer_ids.extend(offer_ids)
         if refuse_seconds is not None:
             call.decline.filters.refuse_seconds = refuse_seconds
-        await self._transport.call(call)
+        await self._call(call)
 
     async def accept_inverse_offers(
         self, offer_ids: Iterable[mesos.OfferID], refuse_seconds: float | None = None
@@ -181,7 +199,7 @@ class SchedulerClient:
         call.accept_inverse_offers.inverse_offer_ids.extend(offer_ids)
         if refuse_seconds is not None:
             call.accept_inverse_offers.filters.refuse_seconds = refuse_seconds
-        await self._transport.call(call)
+        await self._call(call)
 
     async def decline_inverse_offers(
         self, offer_ids: Iterable[mesos.OfferID], refuse_seconds: float | None = None
@@ -192,13 +210,13 @@ class SchedulerClient:
         call.decline_inverse_offers.inverse_offer_ids.extend(offer_ids)
         if refuse_seconds is not None:
             call.decline_inverse_offers.filters.refuse_seconds = refuse_seconds
-        await self._transport.call(call)
+        await self._call(call)
 
     async def revive(self, roles: Iterable[str] = ()) -> None:
         """Ask for offers again in the roles, or in all."""
         call = self._new(Type.REVIVE)
         call.revive.roles.extend(roles)
-        await self._transport.call(call)
+        await self._call(call)
         revived = set(call.revive.roles or self._roles())
         self.suppressed_roles = [role for role in self.suppressed_roles if role not in revived]
 
@@ -206,7 +224,7 @@ class SchedulerClient:
         """Ask for no more offers in the roles, or in all; later subscriptions ask for the same."""
         call = self._new(Type.SUPPRESS)
         call.suppress.roles.extend(roles)
-        await self._transport.call(call)
+        await self._call(call)
         added = [role for role in call.suppress.roles or self._roles() if role not in self.suppressed_roles]
         self.suppressed_roles = self.suppressed_roles + added
 
@@ -223,14 +241,14 @@ class SchedulerClient:
             call.kill.agent_id.value = agent_id
         if grace_period_seconds is not None:
             call.kill.kill_policy.grace_period.nanoseconds = round(grace_period_seconds * 1e9)
-        await self._transport.call(call)
+        await self._call(call)
 
     async def shutdown(self, executor_id: str, agent_id: str) -> None:
         """End an executor, with all its tasks."""
         call = self._new(Type.SHUTDOWN)
         call.shutdown.executor_id.value = executor_id
         call.shutdown.agent_id.value = agent_id
-        await self._transport.call(call)
+        await self._call(call)
 
     async def acknowledge(self, status: mesos.TaskStatus) -> None:
         """Say that an update was received; nothing is sent for one that wants no acknowledgement."""
@@ -240,7 +258,7 @@ class SchedulerClient:
         call.acknowledge.agent_id.CopyFrom(status.agent_id)
         call.acknowledge.task_id.CopyFrom(status.task_id)
         call.acknowledge.uuid = status.uuid
-        await self._transport.call(call)
+        await self._call(call)
 
     async def acknowledge_operation(self, status: mesos.OperationStatus) -> None:
         """Say that an operation's status was received; nothing is sent for one that wants no acknowledgement."""
@@ -254,7 +272,7 @@ class SchedulerClient:
             acknowledge.agent_id.CopyFrom(status.agent_id)
         if status.HasField("resource_provider_id"):
             acknowledge.resource_provider_id.CopyFrom(status.resource_provider_id)
-        await self._transport.call(call)
+        await self._call(call)
 
     async def reconcile(self, tasks: Iterable[tuple[str, str | None]] = ()) -> None:
         """Ask for the newest status of tasks, given as `(task id, agent id or None)`; of all where none is given."""
@@ -265,7 +283,7 @@ class SchedulerClient:
             task.task_id.value = task_id
             if agent_id is not None:
                 task.agent_id.value = agent_id
-        await self._transport.call(call)
+        await self._call(call)
 
     async def reconcile_operations(
         self, operations: Iterable[tuple[str, str | None]] = ()
@@ -281,7 +299,7 @@ class SchedulerClient:
             operation.operation_id.value = operation_id
             if agent_id is not None:
                 operation.agent_id.value = agent_id
-        response = await self._transport.call(call)
+        response = await self._call(call)
         return list(response.reconcile_operations.operation_statuses) if response is not None else []
 
     async def message(self, executor_id: str, agent_id: str, data: bytes) -> None:
@@ -290,14 +308,14 @@ class SchedulerClient:
         call.message.executor_id.value = executor_id
         call.message.agent_id.value = agent_id
         call.message.data = data
-        await self._transport.call(call)
+        await self._call(call)
 
     async def request(self, requests: Iterable[mesos.Request]) -> None:
         """Hint at what the framework would like to be offered."""
         call = self._new(Type.REQUEST)
         call.request.SetInParent()
         call.request.requests.extend(requests)
-        await self._transport.call(call)
+        await self._call(call)
 
     async def update_framework(self, framework_info: mesos.FrameworkInfo, suppressed_roles: Iterable[str] = ()) -> None:
         """Change what the framework told of itself; its id stays."""
@@ -306,7 +324,7 @@ class SchedulerClient:
         update.framework_info.CopyFrom(framework_info)
         update.framework_info.id.CopyFrom(self.framework_info.id)
         update.suppressed_roles.extend(suppressed_roles)
-        await self._transport.call(call)
+        await self._call(call)
         self.framework_info.CopyFrom(update.framework_info)
         self.suppressed_roles = list(update.suppressed_roles)
 
@@ -315,7 +333,8 @@ class SchedulerClient:
         # Before the call: the stream may end before the call is answered.
         self._over.set()
         try:
-            await self._transport.call(self._new(Type.TEARDOWN))
+            await self._call(self._new(Type.TEARDOWN))
         except MezzoError:
             self._over.clear()
             raise
+        self._done = True

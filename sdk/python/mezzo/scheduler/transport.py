@@ -39,9 +39,12 @@ class GrpcTransport:
     """gRPC to a registry. Calls are sent in the order made, and those that wait leave together."""
 
     def __init__(self, address: str) -> None:
-        """`address` is `host:port` of a registry; one that does not lead names the one that does."""
-        self._home = address
-        self._address = address
+        """`address` is `host:port` of a registry; one that does not lead names the one that does.
+
+        Raises:
+            InvalidRequest: it is another kind of address.
+        """
+        self._home = self._address = rpc.check_address(address)
         self._channel: grpc.aio.Channel | None = None
         self._closed = False
         self._stream_id = ""
