@@ -60,6 +60,11 @@ def processes_of(work_dir: Path) -> list[psutil.Process]:
     return found
 
 
+def agents_of(work_dir: Path) -> list[psutil.Process]:
+    """The agents that keep their state in this folder."""
+    return [each for each in processes_of(work_dir) if each.cmdline()[1:3] == ["-m", "mezzo_agent"]]
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGHUP], ids=["ctrl-c", "terminal-closed"])
 def test_a_task_that_ignores_sigterm_does_not_outlive_the_cluster(how: signal.Signals, tmp_path: Path) -> None:
     work_dir = tmp_path / "work"
@@ -88,3 +93,21 @@ def test_a_second_cluster_in_the_same_folder_is_refused_and_the_first_goes_on(tm
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 0
+
+
+def test_a_service_that_ends_is_started_again_and_tasks_run_on(tmp_path: Path) -> None:
+    work_dir = tmp_path / "work"
+    with local(work_dir) as (process, mezzo), mezzo.started("run", "--shell", "--", "echo up; sleep 1000") as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "up\n"
+        (agent,) = agents_of(work_dir)
+        agent.kill()
+        again = mezzo("run", "--", "echo", "still here")
+        assert (again.code, again.stdout) == (0, "still here\n")
+        (another,) = agents_of(work_dir)
+        assert another.pid != agent.pid
+        assert running.poll() is None
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        assert "The agent exited with code -9, and is started again" in output
+        assert processes_of(work_dir) == []

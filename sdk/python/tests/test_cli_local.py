@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mezzo.cli import cluster as module
 from mezzo.cli.cluster import Cluster, ClusterError, Layout, end
 
 
@@ -108,3 +109,20 @@ async def test_a_service_that_does_not_end_in_time_is_killed_with_all_that_it_st
     finally:
         if grandchild.is_running():
             grandchild.kill()
+
+
+async def test_a_service_that_ends_again_and_again_is_given_up_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RESTART_SECONDS_MAX", 0.001)
+    cluster = Cluster(Layout(tmp_path / "work"))
+    cluster.make_folders()
+    monkeypatch.setattr(cluster, "_commands", lambda: {"no_such_service": []})
+    await cluster._spawn("no_such_service", [], cluster.open_log("no_such_service"))
+    ended: list[tuple[str, int]] = []
+    with pytest.raises(ClusterError, match="the no_such_service ends again and again; see "):
+        await cluster.keep_up(lambda *service: ended.append(service))
+    assert ended == [("no_such_service", 1)] * (module.RESTARTS_MAX - 1)
+    log = cluster.log_of("no_such_service").read_text()
+    assert log.count("No module named mezzo_no_such_service") == module.RESTARTS_MAX
+    await cluster.stop()

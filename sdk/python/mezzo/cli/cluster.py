@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +22,14 @@ import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mezzo import private_files
+from mezzo.backoff import Backoff
 
 START_TIMEOUT_SECONDS = 60.0
+# A service that has ended is started anew after such delays; not where it ends so often within so long.
+RESTART_SECONDS_MIN = 0.1
+RESTART_SECONDS_MAX = 5.0
+RESTART_WINDOW_SECONDS = 60.0
+RESTARTS_MAX = 8
 # The agent gives executors 5 s to end (--executor_shutdown_grace_period), and then kills them.
 AGENT_STOP_TIMEOUT_SECONDS = 10.0
 STOP_TIMEOUT_SECONDS = 2.0
@@ -119,6 +126,7 @@ class Cluster:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._restarts: set[asyncio.Task[None]] = set()
         self._lock: int | None = None
 
     async def start(self, started: Callable[[str, str], None]) -> None:
@@ -130,7 +138,7 @@ class Cluster:
         self.lock()
         commands = self._commands()
         for service, flags in commands.items():
-            await self._spawn(service, flags)
+            await self._spawn(service, flags, self.open_log(service))
         for service in commands:
             name = f"{service}_grpc" if service in ("gateway", "agent") else service
             await self._healthy(service, self.layout.address(name))
@@ -198,8 +206,8 @@ class Cluster:
             ],
         }
 
-    async def _spawn(self, service: str, flags: list[str]) -> None:
-        with self.open_log(service) as log:
+    async def _spawn(self, service: str, flags: list[str], log: BinaryIO) -> None:
+        with log:
             # In a session of its own: Ctrl-C reaches this process alone, which ends them in order.
             self._processes[service] = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -242,18 +250,38 @@ class Cluster:
             tail = "\n".join(self.log_of(service).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
             raise ClusterError(f"the {service} exited with code {code}:\n{tail}")
 
-    async def wait(self) -> str:
-        """The name of the first service that ends by itself."""
-        waiting = {asyncio.create_task(process.wait()): name for name, process in self._processes.items()}
+    async def keep_up(self, ended: Callable[[str, int], None]) -> None:
+        """Start a service that has ended anew, until cancelled; calls `ended(service, code)` before.
+
+        Raises `ClusterError` for one that ends RESTARTS_MAX times within RESTART_WINDOW_SECONDS.
+        """
+        keeping = [asyncio.create_task(self._keep_up(each, flags, ended)) for each, flags in self._commands().items()]
         try:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            return waiting[done.pop()]
+            await asyncio.gather(*keeping)
         finally:
-            for task in waiting:
+            for task in keeping:
                 task.cancel()
+
+    async def _keep_up(self, service: str, flags: list[str], ended: Callable[[str, int], None]) -> None:
+        clock, delays = asyncio.get_running_loop().time, Backoff(RESTART_SECONDS_MIN, RESTART_SECONDS_MAX)
+        ends: deque[float] = deque(maxlen=RESTARTS_MAX)
+        while True:
+            code = await self._processes[service].wait()
+            ends.append(clock())
+            if len(ends) == RESTARTS_MAX and ends[-1] - ends[0] < RESTART_WINDOW_SECONDS:
+                raise ClusterError(f"the {service} ends again and again; see {self.log_of(service)}")
+            ended(service, code)
+            if len(ends) > 1 and ends[-1] - ends[-2] > RESTART_WINDOW_SECONDS:
+                delays.reset()
+            await asyncio.sleep(next(delays))
+            restart = asyncio.create_task(self._spawn(service, flags, self.log_of(service).open("ab")))
+            self._restarts.add(restart)
+            restart.add_done_callback(self._restarts.discard)
+            await asyncio.shield(restart)  # `stop` has to know of the process
 
     async def stop(self) -> None:
         """End every service: the agent with all its tasks, the others after it; then let go of the work directory."""
+        await asyncio.gather(*self._restarts, return_exceptions=True)
         agent = self._processes.get("agent")
         others = [process for name, process in self._processes.items() if name != "agent"]
         try:

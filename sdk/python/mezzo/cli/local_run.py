@@ -58,6 +58,21 @@ async def _serve(cluster: Cluster, *, tasks: int, once: bool) -> int:
     url = f"http://{layout.address('gateway')}"
     if os.geteuid() != 0:
         screen.print(f"  Tasks run as {_user()}, whichever user they name: only an agent that is root can switch users")
+    keeping_up = asyncio.create_task(cluster.keep_up(_print_ended))
+    using = asyncio.create_task(_use(layout, url, tasks=tasks, once=once))
+    try:
+        done, _ = await asyncio.wait({keeping_up, using}, return_when=asyncio.FIRST_COMPLETED)
+        if using in done and (once or using.exception() is not None):
+            return using.result()
+        await keeping_up
+        return exit_codes.FAILED
+    finally:
+        for task in (keeping_up, using):
+            task.cancel()
+
+
+async def _use(layout: Layout, url: str, *, tasks: int, once: bool) -> int:
+    """Run the first tasks, and say what can be done next. Returns an exit code."""
     failed = await run_tasks(url, tasks, screen) if tasks else 0
     if once:
         return exit_codes.FAILED if failed else 0
@@ -69,8 +84,11 @@ async def _serve(cluster: Cluster, *, tasks: int, once: bool) -> int:
             "\nCtrl-C ends the cluster.",
         )
     )
-    ended = await cluster.wait()
-    raise ClusterError(f"the {ended} exited; see {cluster.log_of(ended)}")
+    return 0
+
+
+def _print_ended(service: str, code: int) -> None:
+    screen.print(f"  The {service} exited with code {code}, and is started again")
 
 
 def _user() -> str:
