@@ -10,7 +10,7 @@ SOURCES := sdk services tests scripts charts
 # What is distributed, and the tests that are typed as well.
 TYPED := sdk/python/mezzo sdk/python/generate.py $(wildcard services/*/mezzo_*) tests scripts
 # Tests of services that are typed, by their packages: files of one name stand in several.
-TYPED_TESTS := services.agent.tests.core services.allocator.tests services.chassis.tests services.gateway.tests \
+TYPED_TESTS := services.agent.tests services.allocator.tests services.chassis.tests services.gateway.tests \
 	services.registry.tests
 PROTOS := $(shell find protos -name '*.proto')
 

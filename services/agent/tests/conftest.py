@@ -74,7 +74,10 @@ class Conversation:
         return self.receive(registered=session.Registered(agent_id=mesos.AgentID(value=agent_id)))
 
     def add_framework(self, framework_id: str = "F1", *capabilities: str, **fields: Any) -> None:
-        types = [mesos.FrameworkInfo.Capability(type=each) for each in capabilities]
+        types = [
+            mesos.FrameworkInfo.Capability(type=mesos.FrameworkInfo.Capability.Type.Value(each))
+            for each in capabilities
+        ]
         info = mesos.FrameworkInfo(
             user="u", name="f", id=mesos.FrameworkID(value=framework_id), capabilities=types, **fields
         )
@@ -92,7 +95,7 @@ class Conversation:
         return container_id
 
     def kill(self, task_id: str = "t1", policy: mesos.KillPolicy | None = None) -> list[Effect]:
-        ids = {"framework_id": mesos.FrameworkID(value="F1"), "task_id": mesos.TaskID(value=task_id)}
+        ids: dict[str, Any] = {"framework_id": mesos.FrameworkID(value="F1"), "task_id": mesos.TaskID(value=task_id)}
         return self.receive(kill_task=session.KillTask(**ids, kill_policy=policy))
 
     def end(self, container_id: str, wait_status: int | None = 0, **more: Any) -> list[Effect]:
@@ -128,7 +131,9 @@ class Conversation:
         self.handle(happened.ExecutorSubscribed(call, token, connection))
 
     def executor_update(self, task_id: str, state: str, uuid: bytes, caller: str = "E1", **fields: Any) -> None:
-        status = mesos.TaskStatus(task_id=mesos.TaskID(value=task_id), state=state, uuid=uuid, **fields)
+        status = mesos.TaskStatus(
+            task_id=mesos.TaskID(value=task_id), state=mesos.TaskState.Value(state), uuid=uuid, **fields
+        )
         self.executor_call("UPDATE", executor_id=caller, update=executor_api.Call.Update(status=status))
 
     # --- what it answers
@@ -174,7 +179,7 @@ class Conversation:
 
 def _call(type_: str, executor_id: str, framework_id: str = "F1", **member: Any) -> executor_api.Call:
     return executor_api.Call(
-        type=type_,
+        type=executor_api.Call.Type.Value(type_),
         framework_id=mesos.FrameworkID(value=framework_id),
         executor_id=mesos.ExecutorID(value=executor_id),
         **member,

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
 from types import SimpleNamespace
-from typing import get_args
+from typing import Any, cast, get_args
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
+from mezzo.agent.v1.checkpoint_pb2 import CheckpointRecord
 from mezzo.errors import InternalError, InvalidRequest, MezzoError, Unavailable
 from mezzo_agent.core.effects import Effect, Persist
-from mezzo_agent.core.events import ExecutorCalled, RegistryMessageReceived, TimerFired
+from mezzo_agent.core.events import ExecutorCalled, RegistryMessageReceived, Timer, TimerFired
 from mezzo_agent.shell import journal_writer as module
 from mezzo_agent.shell.journal_writer import JournalWriter
 from mezzo_chassis.engine import Defect, Engine
 from mezzo_chassis.metrics import EngineMetrics
 from mezzo_chassis.quarantine import Quarantine, Suspect
+from services.agent.tests.conftest import Conversation, Tasks
 
 SECONDS_MAX = 20.0
 
@@ -25,15 +29,15 @@ SECONDS_MAX = 20.0
 class SlowDisk:
     """A disk that finishes a write when it is told to, and can be full."""
 
-    def __init__(self):
-        self.commits = []
+    def __init__(self) -> None:
+        self.commits: list[list[CheckpointRecord]] = []
         self.rewrites = 0
         self.writing = asyncio.Event()
         self.go = asyncio.Event()
         self.full = False
         self.grown = False
 
-    async def commit(self, records):
+    async def commit(self, records: Sequence[CheckpointRecord]) -> None:
         self.writing.set()
         await self.go.wait()
         if self.full:
@@ -41,19 +45,19 @@ class SlowDisk:
             raise OSError(28, "No space left on device")
         self.commits.append(list(records))
 
-    async def rewrite(self, records):
+    async def rewrite(self, records: Iterable[CheckpointRecord]) -> None:
         self.rewrites += 1
         self.grown = False
 
 
 @pytest.fixture
-async def shop(agent):
+async def shop(agent: Conversation) -> AsyncIterator[SimpleNamespace]:
     """An engine with a registered core; `done` is what was acted upon."""
 
     disk, done = SlowDisk(), []
     writer = JournalWriter(disk, agent.agent.checkpoint)
 
-    def act(effect):
+    def act(effect: Effect) -> None:
         if not isinstance(effect, Persist):
             done.append(effect)
 
@@ -73,13 +77,13 @@ async def shop(agent):
     await engine.close(Unavailable("the test is over"))
 
 
-def run_task(tasks, task_id="t1"):
+def run_task(tasks: type[Tasks], task_id: str = "t1") -> RegistryMessageReceived:
     info = tasks.command(task_id)
-    message = session.RunTask(framework_id={"value": "F1"}, task=info)
+    message = session.RunTask(framework_id=mesos.FrameworkID(value="F1"), task=info)
     return RegistryMessageReceived(session.RegistryMessage(run_task=message))
 
 
-async def test_nothing_is_done_before_it_is_on_disk(shop, tasks):
+async def test_nothing_is_done_before_it_is_on_disk(shop: SimpleNamespace, tasks: type[Tasks]) -> None:
     asked = asyncio.create_task(shop.engine.request(run_task(tasks)))
     await shop.disk.writing.wait()
     assert shop.done == []
@@ -88,7 +92,7 @@ async def test_nothing_is_done_before_it_is_on_disk(shop, tasks):
     assert [type(effect).__name__ for effect in shop.done] == ["SendToRegistry", "StartTimer", "LaunchContainer"]
 
 
-async def test_what_comes_during_a_write_shares_the_next(shop, tasks):
+async def test_what_comes_during_a_write_shares_the_next(shop: SimpleNamespace, tasks: type[Tasks]) -> None:
     first = asyncio.create_task(shop.engine.request(run_task(tasks, "t0")))
     await shop.disk.writing.wait()
     others = [asyncio.create_task(shop.engine.request(run_task(tasks, f"t{number}"))) for number in range(1, 50)]
@@ -98,7 +102,9 @@ async def test_what_comes_during_a_write_shares_the_next(shop, tasks):
     assert len(shop.disk.commits) == 2
 
 
-async def test_full_disk_is_waited_for(shop, tasks, monkeypatch):
+async def test_full_disk_is_waited_for(
+    shop: SimpleNamespace, tasks: type[Tasks], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "DISK_RETRY_SECONDS", 0.0)
     shop.disk.full = True
     shop.disk.go.set()
@@ -108,11 +114,11 @@ async def test_full_disk_is_waited_for(shop, tasks, monkeypatch):
     assert shop.done
 
 
-async def test_refusal_reaches_whoever_asked_and_nobody_else(shop, tasks):
+async def test_refusal_reaches_whoever_asked_and_nobody_else(shop: SimpleNamespace, tasks: type[Tasks]) -> None:
     shop.disk.go.set()
     from mesos.v1.executor.executor_pb2 import Call
 
-    wrong = Call(executor_id={"value": "E"}, framework_id={"value": "F1"}, type=Call.MESSAGE)
+    wrong = Call(executor_id=mesos.ExecutorID(value="E"), framework_id=mesos.FrameworkID(value="F1"), type=Call.MESSAGE)
     refused = asyncio.create_task(shop.engine.request(ExecutorCalled(wrong, None)))
     taken = asyncio.create_task(shop.engine.request(run_task(tasks)))
     with pytest.raises(InvalidRequest):
@@ -120,18 +126,20 @@ async def test_refusal_reaches_whoever_asked_and_nobody_else(shop, tasks):
     await taken
 
 
-async def test_nothing_is_done_after_a_defect(shop, tasks):
+async def test_nothing_is_done_after_a_defect(shop: SimpleNamespace, tasks: type[Tasks]) -> None:
     shop.disk.go.set()
     with pytest.raises(InternalError):
-        await shop.engine.request(TimerFired("no timer"))
+        await shop.engine.request(TimerFired(cast("Timer", "no timer")))
     with pytest.raises(InternalError):
         await shop.engine.request(run_task(tasks))
     assert shop.done == []
     assert isinstance(await shop.engine.ended, Defect)
 
 
-async def test_journal_that_cannot_be_written_for_another_reason_is_a_defect(shop, tasks):
-    async def commit(_records):
+async def test_journal_that_cannot_be_written_for_another_reason_is_a_defect(
+    shop: SimpleNamespace, tasks: type[Tasks]
+) -> None:
+    async def commit(_records: Any) -> None:
         raise TypeError("no record")
 
     shop.disk.commit = commit
@@ -140,7 +148,7 @@ async def test_journal_that_cannot_be_written_for_another_reason_is_a_defect(sho
     assert shop.done == []
 
 
-async def test_grown_journal_is_rewritten(shop, tasks):
+async def test_grown_journal_is_rewritten(shop: SimpleNamespace, tasks: type[Tasks]) -> None:
     shop.disk.go.set()
     shop.disk.grown = True
     await shop.engine.request(run_task(tasks))

@@ -147,7 +147,7 @@ async def test_the_reason_of_a_failed_launch_is_cut(containers: PosixContaineriz
 async def test_a_launch_that_fails_in_an_unforeseen_way_is_a_launch_error_and_leaves_nothing(
     containers: PosixContainerizer, configure: Configure, runtime_dir: Path
 ) -> None:
-    config = configure("true", environment={"NAME": object()})  # type: ignore[dict-item]
+    config = configure("true", environment={"NAME": object()})
     with pytest.raises(LaunchError, match="ValueError: unmarshallable object") as raised:
         await containers.launch(config)
     assert raised.value.reason == mesos.TaskStatus.REASON_CONTAINER_LAUNCH_FAILED

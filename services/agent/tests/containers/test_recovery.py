@@ -388,8 +388,9 @@ async def test_a_damaged_runtime_folder_ends_its_own_container_and_no_other(
     damage(folder_of(runtime_dir, name))
     async with successor(agent, name, other) as (containers, found):
         assert found[name].state == RecoveredState.ENDED
-        assert found[name].termination is not None
-        assert "damaged" in found[name].termination.message
+        termination = found[name].termination
+        assert termination is not None
+        assert "damaged" in termination.message
         assert not processes.task.exists()
         assert not daemon.id.exists()
         assert found[other] == RecoveredContainer(other, RecoveredState.RUNNING, pids[other])

@@ -1,6 +1,7 @@
 """Archives in the process that unpacks them: what they may take of memory, files and time, and how it ends."""
 
 import asyncio
+import bz2
 import gzip
 import io
 import lzma
@@ -159,7 +160,7 @@ async def test_an_archive_within_its_limits_is_unpacked(unpack: Unpack, sandbox:
     packed = {
         "tar": lambda: tar,
         "tar.gz": lambda: gzip.compress(tar),
-        "tar.bz2": lambda: __import__("bz2").compress(tar),
+        "tar.bz2": lambda: bz2.compress(tar),
         "tar.xz": lambda: lzma.compress(tar),
         "zip": lambda: zip_of_names("folder/file"),
     }

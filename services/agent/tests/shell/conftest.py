@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -20,6 +21,7 @@ from mezzo_agent.app import serve
 from mezzo_agent.config import Config
 from mezzo_agent.ports import (
     ContainerConfig,
+    Containerizer,
     Launched,
     LaunchError,
     RecoveredContainer,
@@ -60,7 +62,7 @@ class PretendedContainers:
                 self.launched.clear()
                 await self.launched.wait()
 
-    def finish(self, container_id: str, wait_status: int | None = 0, **more: object) -> None:
+    def finish(self, container_id: str, wait_status: int | None = 0, **more: Any) -> None:
         if not self.terminations[container_id].done():
             self.terminations[container_id].set_result(Termination(wait_status, **more))
 
@@ -168,7 +170,9 @@ class ScriptedRegistry(service.AgentSessionServicer):
             await self._server.stop(0)
             self._server = None
 
-    async def Connect(self, requests, context):
+    async def Connect(
+        self, requests: AsyncIterator[session.ConnectRequest], context: Any
+    ) -> AsyncIterator[session.ConnectResponse]:
         if self.refusal is not None:
             self.refused += 1
             self._news.set()
@@ -192,7 +196,7 @@ class ScriptedRegistry(service.AgentSessionServicer):
             self.ended += 1
             self._news.set()
 
-    async def _listen(self, requests) -> None:
+    async def _listen(self, requests: AsyncIterator[session.ConnectRequest]) -> None:
         async for request in requests:
             for message in request.messages:
                 self.received.append(message)
@@ -204,7 +208,7 @@ class ScriptedRegistry(service.AgentSessionServicer):
                 if message.HasField("task_update") and self.acknowledging and message.task_update.status.uuid:
                     self.acknowledge(message.task_update)
 
-    def send(self, **message: object) -> None:
+    def send(self, **message: Any) -> None:
         self._outgoing.put_nowait(session.RegistryMessage(**message))
 
     def _resync(self, known: set[str]) -> None:
@@ -222,7 +226,7 @@ class ScriptedRegistry(service.AgentSessionServicer):
             )
         )
 
-    def add_framework(self, framework_id: str = "F1", **fields: object) -> None:
+    def add_framework(self, framework_id: str = "F1", **fields: Any) -> None:
         info = mesos.FrameworkInfo(user="root", name="f", id=mesos.FrameworkID(value=framework_id), **fields)
         self.frameworks[framework_id] = info
         self.send(framework_update=session.FrameworkUpdate(framework_info=info))
@@ -249,7 +253,7 @@ class ScriptedRegistry(service.AgentSessionServicer):
     def registrations(self) -> list[session.Register]:
         return [each.register for each in self.received if each.HasField("register")]
 
-    async def until(self, condition) -> None:
+    async def until(self, condition: Callable[[], object]) -> None:
         """Wait until something that was heard makes the condition true."""
         async with asyncio.timeout(SECONDS_MAX):
             while not condition():
@@ -268,7 +272,7 @@ class ScriptedRegistry(service.AgentSessionServicer):
 class RunningAgent:
     """An agent that can be stopped and started again, in this process."""
 
-    def __init__(self, config: Config, containers: object) -> None:
+    def __init__(self, config: Config, containers: Containerizer) -> None:
         self.config = config
         self.containers = containers
         self._life: Lifecycle | None = None
@@ -279,10 +283,14 @@ class RunningAgent:
         return f"http://127.0.0.1:{self.config.port}"
 
     @property
+    def executor_url(self) -> str:
+        return f"{self.url}/api/v1/executor"
+
+    @property
     def grpc_address(self) -> str:
         return f"127.0.0.1:{self.config.grpc_port}"
 
-    async def start(self, **flags: object) -> None:
+    async def start(self, **flags: Any) -> None:
         self.config = dataclasses.replace(self.config, **flags)
         self._life = Lifecycle()
         ready = asyncio.Event()

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -17,14 +19,18 @@ import structlog
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
+from mezzo.agent.v1.checkpoint_pb2 import CheckpointRecord
 from mezzo_agent import app
 from mezzo_agent.core import events as happened
 from mezzo_agent.core import subjects
 from mezzo_agent.core.agent import Agent
+from mezzo_agent.core.effects import LaunchContainer
 from mezzo_agent.core.recovery import Reconnection, Restoration
 from mezzo_agent.core.updates import Updates
 from mezzo_agent.shell.effect_runner import EffectRunner
 from mezzo_chassis.errors import Exit, StartupError
+from services.agent.tests.conftest import Tasks
+from services.agent.tests.shell.conftest import PretendedContainers, RunningAgent, ScriptedRegistry
 
 _Status = mesos.TaskStatus
 INCARNATIONS_MAX = 6
@@ -36,11 +42,20 @@ IDS = {"framework_id": {"value": "F1"}, "executor_id": {"value": "E1"}}
 class Defective:
     """A method of the real agent that meets a defect, so many times, where `hits` says so."""
 
-    def __init__(self, monkeypatch, owner, name, hits, times, *, afterwards=False):
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        owner: type,
+        name: str,
+        hits: Callable[..., bool],
+        times: int,
+        *,
+        afterwards: bool = False,
+    ) -> None:
         self.left = times
         real = getattr(owner, name)
 
-        def replaced(this, *args, **fields):
+        def replaced(this: Any, *args: Any, **fields: Any) -> Any:
             hit = self.left > 0 and hits(this, *args)
             if hit and not afterwards:
                 self.fail()
@@ -51,7 +66,7 @@ class Defective:
 
         monkeypatch.setattr(owner, name, replaced)
 
-    def fail(self):
+    def fail(self) -> None:
         self.left -= 1
         raise ZeroDivisionError("a mistake of ours")
 
@@ -59,14 +74,14 @@ class Defective:
 class Supervisor:
     """Keeps an agent up. `defects` counts how often it has ended on one."""
 
-    def __init__(self, agent, http):
+    def __init__(self, agent: RunningAgent, http: aiohttp.ClientSession) -> None:
         self.agent = agent
         self.defects = 0
         self._http = http
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._keep_up())
 
-    async def _keep_up(self):
+    async def _keep_up(self) -> None:
         while self.defects < INCARNATIONS_MAX:
             error = await self.agent.end()
             assert isinstance(error, StartupError), error
@@ -75,34 +90,34 @@ class Supervisor:
             self._news.set()
             await self._start()
 
-    async def _start(self):
+    async def _start(self) -> None:
         await self.agent.stop()
         with contextlib.suppress(StartupError):  # it is seen by whoever keeps the agent up
             await self.agent.start()
 
-    async def restart(self):
+    async def restart(self) -> None:
         """By whoever operates it."""
         await self._let_go()
         await self._start()
         self._task = asyncio.create_task(self._keep_up())
 
-    async def stop(self):
+    async def stop(self) -> None:
         await self._let_go()
         await self.agent.stop()
 
-    async def _let_go(self):
+    async def _let_go(self) -> None:
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
 
-    async def ended_on_defects(self, count):
+    async def ended_on_defects(self, count: int) -> None:
         async with asyncio.timeout(SECONDS_MAX):
             while self.defects < count:
                 self._news.clear()
                 await self._news.wait()
         assert self.defects == count
 
-    async def metric(self, name, expected):
+    async def metric(self, name: str, expected: Callable[[float], bool]) -> None:
         """Ask for a metric until it is what is expected."""
         async with asyncio.timeout(SECONDS_MAX):
             while True:
@@ -115,14 +130,16 @@ class Supervisor:
 
 
 @pytest.fixture(autouse=True)
-def short_tracebacks():
+def short_tracebacks() -> Iterator[None]:
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
     yield
     structlog.reset_defaults()
 
 
 @pytest.fixture
-async def supervised(agent, registry, tasks, http):
+async def supervised(
+    agent: RunningAgent, registry: ScriptedRegistry, tasks: type[Tasks], http: aiohttp.ClientSession
+) -> AsyncIterator[Supervisor]:
     """An agent that is kept up, with a task of each kind running that nothing is to happen to."""
     registry.resyncs = True
     registry.add_framework("F1")
@@ -136,7 +153,7 @@ async def supervised(agent, registry, tasks, http):
     await supervisor.stop()
 
 
-async def others_end_well(registry, containers):
+async def others_end_well(registry: ScriptedRegistry, containers: PretendedContainers) -> None:
     """They ran undisturbed all the time, and end when they do."""
     for task_id in ("sibling", "other"):
         containers.finish(containers.of_task(task_id))
@@ -144,24 +161,24 @@ async def others_end_well(registry, containers):
         assert registry.states(task_id) == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
 
 
-def about(*task_ids):
+def about(*task_ids: str) -> Callable[..., bool]:
     """Events whose subject is one of these tasks."""
 
-    def hits(agent, event):
+    def hits(agent: Agent, event: happened.Event) -> bool:
         return not set(task_ids).isdisjoint(subjects.of_event(event, agent.state).task_ids)
 
     return hits
 
 
-def of_kind(*kinds):
-    def hits(agent, event):
+def of_kind(*kinds: str) -> Callable[..., bool]:
+    def hits(agent: Agent, event: happened.Event) -> bool:
         return subjects.of_event(event, agent.state).event in kinds
 
     return hits
 
 
-def launch_of(*task_ids):
-    def hits(agent, event):
+def launch_of(*task_ids: str) -> Callable[..., bool]:
+    def hits(agent: Agent, event: happened.Event) -> bool:
         return about(*task_ids)(agent, event) and of_kind("run_task")(agent, event)
 
     return hits
@@ -173,8 +190,14 @@ def launch_of(*task_ids):
 @TIMES
 @pytest.mark.parametrize("afterwards", [False, True], ids=["before", "half-way"])
 async def test_launch_that_leads_to_a_defect_ends_its_task_in_error(
-    supervised, registry, containers, tasks, monkeypatch, times, afterwards
-):
+    supervised: Supervisor,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+    afterwards: bool,
+) -> None:
     Defective(monkeypatch, Agent, "handle", launch_of("bad"), times, afterwards=afterwards)
     registry.run(tasks.command("bad"))
     await registry.until_state("bad", "TASK_ERROR")
@@ -189,12 +212,16 @@ async def test_launch_that_leads_to_a_defect_ends_its_task_in_error(
 
 
 async def test_group_that_leads_to_a_defect_ends_all_its_tasks_in_error(
-    supervised, registry, containers, tasks, monkeypatch
-):
+    supervised: Supervisor,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     Defective(monkeypatch, Agent, "handle", of_kind("run_task_group"), 1000)
-    executor = mesos.ExecutorInfo(type="DEFAULT", executor_id={"value": "P1"})
+    executor = mesos.ExecutorInfo(type=mesos.ExecutorInfo.DEFAULT, executor_id=mesos.ExecutorID(value="P1"))
     group = mesos.TaskGroupInfo(tasks=[tasks.command(task_id) for task_id in ("a", "b")])
-    order = session.RunTaskGroup(framework_id={"value": "F1"}, executor=executor, task_group=group)
+    order = session.RunTaskGroup(framework_id=mesos.FrameworkID(value="F1"), executor=executor, task_group=group)
     registry.orders["a"] = {"run_task_group": order}
     registry.send(run_task_group=order)
     for task_id in ("a", "b"):
@@ -204,8 +231,14 @@ async def test_group_that_leads_to_a_defect_ends_all_its_tasks_in_error(
     await others_end_well(registry, containers)
 
 
-async def test_launch_whose_refusal_is_a_defect_too_is_declined(supervised, registry, containers, tasks, monkeypatch):
-    def hits(agent, event):
+async def test_launch_whose_refusal_is_a_defect_too_is_declined(
+    supervised: Supervisor,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def hits(agent: Agent, event: happened.Event) -> bool:
         return about("bad")(agent, event) and not isinstance(event, happened.LaunchDeclined)
 
     Defective(monkeypatch, Agent, "handle", hits, 1000)
@@ -217,9 +250,14 @@ async def test_launch_whose_refusal_is_a_defect_too_is_declined(supervised, regi
 
 @TIMES
 async def test_launch_whose_effect_leads_to_a_defect_fails_its_task(
-    supervised, registry, containers, tasks, monkeypatch, times
-):
-    def hits(_, effect):
+    supervised: Supervisor,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+) -> None:
+    def hits(_: Any, effect: LaunchContainer) -> bool:
         return effect.config.task_id == "bad"
 
     Defective(monkeypatch, EffectRunner, "_launch_container", hits, times)
@@ -234,8 +272,12 @@ async def test_launch_whose_effect_leads_to_a_defect_fails_its_task(
 
 
 async def test_framework_that_leads_to_one_defect_after_the_other_launches_nothing_for_a_while(
-    supervised, registry, containers, tasks, monkeypatch
-):
+    supervised: Supervisor,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     bad = ("bad1", "bad2", "bad3")
     Defective(monkeypatch, Agent, "handle", launch_of(*bad), 1000)
     for task_id in bad:
@@ -254,7 +296,14 @@ async def test_framework_that_leads_to_one_defect_after_the_other_launches_nothi
 
 
 @pytest.fixture
-async def subscribed(supervised, agent, registry, containers, tasks, http):
+async def subscribed(
+    supervised: Supervisor,
+    agent: RunningAgent,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    http: aiohttp.ClientSession,
+) -> Any:
     """A custom executor with two tasks, that has subscribed."""
     registry.run(tasks.executor("e1"))
     registry.run(tasks.executor("e2"))
@@ -265,7 +314,7 @@ async def subscribed(supervised, agent, registry, containers, tasks, http):
         yield supervised
 
 
-async def say_running(agent, http, task_id):
+async def say_running(agent: RunningAgent, http: aiohttp.ClientSession, task_id: str) -> Any:
     status = {"task_id": {"value": task_id}, "state": "TASK_RUNNING", "uuid": "dXV1dXV1dXV1dXV1dXV1dQ=="}
     async with http.post(
         f"{agent.url}/api/v1/executor", json={**IDS, "type": "UPDATE", "update": {"status": status}}
@@ -275,8 +324,14 @@ async def say_running(agent, http, task_id):
 
 @TIMES
 async def test_executor_whose_update_leads_to_a_defect_is_ended_with_its_tasks(
-    subscribed, agent, registry, containers, http, monkeypatch, times
-):
+    subscribed: Supervisor,
+    agent: RunningAgent,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    http: aiohttp.ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+) -> None:
     Defective(monkeypatch, Agent, "handle", of_kind("executor_update"), times)
     assert await say_running(agent, http, "e1") == 503
     for task_id in ("e1", "e2"):
@@ -290,8 +345,14 @@ async def test_executor_whose_update_leads_to_a_defect_is_ended_with_its_tasks(
 
 
 async def test_executor_of_the_same_name_that_is_launched_afterwards_is_heard(
-    subscribed, agent, registry, containers, tasks, http, monkeypatch
-):
+    subscribed: Supervisor,
+    agent: RunningAgent,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    http: aiohttp.ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     Defective(monkeypatch, Agent, "handle", of_kind("executor_update"), 1)
     await say_running(agent, http, "e1")
     await registry.until_state("e1", "TASK_FAILED")
@@ -308,8 +369,13 @@ async def test_executor_of_the_same_name_that_is_launched_afterwards_is_heard(
 
 @TIMES
 async def test_task_whose_grace_period_leads_to_a_defect_is_destroyed(
-    supervised, registry, containers, tasks, monkeypatch, times
-):
+    supervised: Supervisor,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+) -> None:
     Defective(monkeypatch, Agent, "handle", of_kind("timer_kill_grace"), times)
     containers.deaf = True
     registry.run(tasks.command("bad"))
@@ -323,7 +389,14 @@ async def test_task_whose_grace_period_leads_to_a_defect_is_destroyed(
 
 
 @TIMES
-async def test_task_whose_update_cannot_be_sent_again_ends(supervised, registry, containers, tasks, monkeypatch, times):
+async def test_task_whose_update_cannot_be_sent_again_ends(
+    supervised: Supervisor,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+) -> None:
     settings = app.settings
     monkeypatch.setattr(app, "settings", lambda *args: dataclasses.replace(settings(*args), update_retry_min=0.01))
     Defective(monkeypatch, Updates, "retry", lambda _, _framework_id, task_id: task_id == "bad", times)
@@ -342,8 +415,14 @@ async def test_task_whose_update_cannot_be_sent_again_ends(supervised, registry,
 
 @TIMES
 async def test_task_that_cannot_be_recovered_ends_and_the_rest_recovers(
-    supervised, agent, registry, containers, tasks, monkeypatch, times
-):
+    supervised: Supervisor,
+    agent: RunningAgent,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+) -> None:
     registry.run(tasks.command("bad"))
     await registry.until_state("bad", "TASK_RUNNING")
     Defective(monkeypatch, Reconnection, "task", lambda _, task, _found: task.id == "bad", times)
@@ -365,8 +444,15 @@ async def test_task_that_cannot_be_recovered_ends_and_the_rest_recovers(
     ids=["task", "update"],
 )
 async def test_task_whose_record_cannot_be_applied_ends_and_the_rest_recovers(
-    supervised, registry, containers, tasks, monkeypatch, times, method, names
-):
+    supervised: Supervisor,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+    method: str,
+    names: Callable[[CheckpointRecord], str],
+) -> None:
     registry.run(tasks.command("bad"))
     await registry.until_state("bad", "TASK_RUNNING")
     Defective(monkeypatch, Restoration, method, lambda _, record: names(record) == "bad", times)
@@ -381,8 +467,12 @@ async def test_task_whose_record_cannot_be_applied_ends_and_the_rest_recovers(
 
 
 async def test_task_that_can_neither_be_recovered_nor_reported_is_left_out(
-    supervised, registry, containers, tasks, monkeypatch
-):
+    supervised: Supervisor,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     registry.run(tasks.command("bad"))
     await registry.until_state("bad", "TASK_RUNNING")
     Defective(monkeypatch, Reconnection, "task", lambda _, task, _found: task.id == "bad", 1000)
@@ -398,8 +488,14 @@ async def test_task_that_can_neither_be_recovered_nor_reported_is_left_out(
 
 @pytest.mark.parametrize("kind", ["session_opened", "registered"])
 async def test_session_that_leads_to_a_defect_is_refused_for_a_while_and_tasks_run_on(
-    supervised, agent, registry, containers, tasks, monkeypatch, kind
-):
+    supervised: Supervisor,
+    agent: RunningAgent,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
     Defective(monkeypatch, Agent, "handle", of_kind(kind), 1000)
     await supervised.restart()
     await supervised.metric(f'mezzo_agent_defects_refused_total{{event="{kind}"}}', lambda count: count > 1)
@@ -408,8 +504,14 @@ async def test_session_that_leads_to_a_defect_is_refused_for_a_while_and_tasks_r
     assert len(containers.running()) == 2
 
 
-async def test_acknowledgement_that_leads_to_a_defect_is_dropped(supervised, registry, containers, tasks, monkeypatch):
-    def hits(agent, event):
+async def test_acknowledgement_that_leads_to_a_defect_is_dropped(
+    supervised: Supervisor,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def hits(agent: Agent, event: happened.Event) -> bool:
         return of_kind("acknowledge_update")(agent, event) and about("bad")(agent, event)
 
     Defective(monkeypatch, Agent, "handle", hits, 1000)
@@ -423,7 +525,13 @@ async def test_acknowledgement_that_leads_to_a_defect_is_dropped(supervised, reg
 # --- what is written down
 
 
-async def test_defect_is_written_down_for_people(supervised, agent, registry, tasks, monkeypatch):
+async def test_defect_is_written_down_for_people(
+    supervised: Supervisor,
+    agent: RunningAgent,
+    registry: ScriptedRegistry,
+    tasks: type[Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     Defective(monkeypatch, Agent, "handle", launch_of("bad"), 1)
     registry.run(tasks.command("bad"))
     await registry.until_state("bad", "TASK_ERROR")
@@ -438,7 +546,9 @@ async def test_defect_is_written_down_for_people(supervised, agent, registry, ta
     assert defect["count"] == 1
 
 
-async def test_defects_that_cannot_be_read_are_set_aside(supervised, agent, registry, containers):
+async def test_defects_that_cannot_be_read_are_set_aside(
+    supervised: Supervisor, agent: RunningAgent, registry: ScriptedRegistry, containers: PretendedContainers
+) -> None:
     path = agent.config.work_dir / "meta" / "defects.json"
     path.write_text("{")
     await supervised.restart()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -11,47 +13,69 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.errors import NotFound, Unavailable
 from mezzo.resources import parse
 from mezzo_agent.containers import retries
-from mezzo_agent.core.effects import DestroyContainer, KillContainer, LaunchContainer, UpdateContainer, WatchContainer
-from mezzo_agent.core.events import ContainerActionFailed, ContainerEnded, TimerFired
+from mezzo_agent.core.effects import (
+    DestroyContainer,
+    Effect,
+    KillContainer,
+    LaunchContainer,
+    UpdateContainer,
+    WatchContainer,
+)
+from mezzo_agent.core.events import ContainerActionFailed, ContainerEnded, Event, TimerFired
 from mezzo_agent.metrics import AgentMetrics
-from mezzo_agent.ports import Termination
+from mezzo_agent.ports import ContainerConfig, Termination
 from mezzo_agent.shell.effect_runner import UNKNOWN_CONTAINER, EffectRunner
 from mezzo_agent.shell.executor_streams import ExecutorStreams
 from mezzo_chassis.engine import Engine
 from mezzo_chassis.quarantine import Quarantine, Suspect
+from services.agent.tests.conftest import Tasks
+from services.agent.tests.shell.conftest import PretendedContainers, RunningAgent, ScriptedRegistry
 
 ERRORS = [OverflowError("int too large"), RuntimeError(), ValueError("x" * 5000), KeyError("who"), NotFound("what")]
 
 
 @pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "PAUSE_SECONDS_MIN", 0.0)
 
 
-def last_status(registry, task_id="t1"):
+def last_status(registry: ScriptedRegistry, task_id: str = "t1") -> mesos.TaskStatus:
     statuses = [each.task_update.status for each in registry.received if each.HasField("task_update")]
     return [status for status in statuses if status.task_id.value == task_id][-1]
 
 
-def raises(error):
-    async def failing(*_):
+def replace(containers: PretendedContainers, **methods: Any) -> None:
+    """Have some of its methods do something else."""
+    for name, method in methods.items():
+        setattr(containers, name, method)
+
+
+def raises(error: Exception) -> Callable[..., Any]:
+    async def failing(*_: Any) -> None:
         raise error
 
     return failing
 
 
 @pytest.fixture
-async def started(agent, registry, tasks):
+async def started(agent: RunningAgent, registry: ScriptedRegistry, tasks: type[Tasks]) -> RunningAgent:
     """A task of a framework that is told of TASK_KILLING runs."""
-    registry.add_framework("F1", capabilities=[mesos.FrameworkInfo.Capability(type="TASK_KILLING_STATE")])
+    killing = mesos.FrameworkInfo.Capability(type=mesos.FrameworkInfo.Capability.TASK_KILLING_STATE)
+    registry.add_framework("F1", capabilities=[killing])
     registry.run(tasks.command("t1"))
     await registry.until_state("t1", "TASK_RUNNING")
     return agent
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-async def test_launch_that_raises_anything_fails_the_task(agent, containers, registry, tasks, error):
-    containers.launch = raises(error)
+async def test_launch_that_raises_anything_fails_the_task(
+    agent: RunningAgent,
+    containers: PretendedContainers,
+    registry: ScriptedRegistry,
+    tasks: type[Tasks],
+    error: Exception,
+) -> None:
+    replace(containers, launch=raises(error))
     registry.add_framework()
     registry.run(tasks.command("t1"))
     await registry.until_state("t1", "TASK_FAILED")
@@ -61,30 +85,36 @@ async def test_launch_that_raises_anything_fails_the_task(agent, containers, reg
     assert len(status.message) <= 1000
 
 
-async def test_executor_whose_launch_raises_anything_is_over_with_its_tasks(agent, containers, registry, tasks):
-    containers.launch = raises(OverflowError())
+async def test_executor_whose_launch_raises_anything_is_over_with_its_tasks(
+    agent: RunningAgent, containers: PretendedContainers, registry: ScriptedRegistry, tasks: type[Tasks]
+) -> None:
+    replace(containers, launch=raises(OverflowError()))
     registry.add_framework()
     registry.run(tasks.executor("t1"))
     await registry.until_state("t1", "TASK_FAILED")
     await registry.until(lambda: any(each.HasField("executor_exited") for each in registry.received))
 
 
-async def test_what_a_launch_left_when_it_raised_is_destroyed(agent, containers, registry, tasks):
+async def test_what_a_launch_left_when_it_raised_is_destroyed(
+    agent: RunningAgent, containers: PretendedContainers, registry: ScriptedRegistry, tasks: type[Tasks]
+) -> None:
     launch = containers.launch
 
-    async def half_launched(config):
+    async def half_launched(config: ContainerConfig) -> None:
         await launch(config)
         raise OverflowError
 
-    containers.launch = half_launched
+    replace(containers, launch=half_launched)
     registry.add_framework()
     registry.run(tasks.command("t1"))
     await registry.until_state("t1", "TASK_FAILED")
     assert containers.running() == []
 
 
-async def test_watch_that_raises_ends_the_container_and_the_task(agent, containers, registry, tasks):
-    containers.wait = raises(OSError(24, "Too many open files"))
+async def test_watch_that_raises_ends_the_container_and_the_task(
+    agent: RunningAgent, containers: PretendedContainers, registry: ScriptedRegistry, tasks: type[Tasks]
+) -> None:
+    replace(containers, wait=raises(OSError(24, "Too many open files")))
     registry.add_framework()
     registry.run(tasks.command("t1"))
     await registry.until_state("t1", "TASK_FAILED")
@@ -92,31 +122,35 @@ async def test_watch_that_raises_ends_the_container_and_the_task(agent, containe
     assert containers.running() == []
 
 
-async def test_destroy_that_fails_for_a_moment_is_tried_again(started, containers, registry):
+async def test_destroy_that_fails_for_a_moment_is_tried_again(
+    started: RunningAgent, containers: PretendedContainers, registry: ScriptedRegistry
+) -> None:
     destroy, attempts = containers.destroy, []
 
-    async def destroy_the_third_time(container_id):
+    async def destroy_the_third_time(container_id: str) -> None:
         attempts.append(container_id)
         if len(attempts) < 3:
             raise OSError(24, "Too many open files")
         await destroy(container_id)
 
-    containers.kill = raises(OSError(24, "Too many open files"))
-    containers.destroy = destroy_the_third_time
+    replace(containers, kill=raises(OSError(24, "Too many open files")))
+    replace(containers, destroy=destroy_the_third_time)
     registry.kill("t1", grace_seconds=0.0)
     await registry.until_state("t1", "TASK_KILLED")
     assert len(attempts) == 3
 
 
-async def test_container_that_cannot_be_destroyed_fails_its_task_and_says_why(started, containers, registry):
+async def test_container_that_cannot_be_destroyed_fails_its_task_and_says_why(
+    started: RunningAgent, containers: PretendedContainers, registry: ScriptedRegistry
+) -> None:
     attempts = []
 
-    async def destroy(container_id):
+    async def destroy(container_id: str) -> None:
         attempts.append(container_id)
         raise RuntimeError("the kernel does not listen")
 
-    containers.destroy = destroy
-    containers.kill = raises(RuntimeError())
+    replace(containers, destroy=destroy)
+    replace(containers, kill=raises(RuntimeError()))
     registry.kill("t1", grace_seconds=0.0)
     await registry.until_state("t1", "TASK_FAILED")
     assert registry.states("t1")[-2:] == ["TASK_KILLING", "TASK_FAILED"]
@@ -124,37 +158,43 @@ async def test_container_that_cannot_be_destroyed_fails_its_task_and_says_why(st
     assert len(attempts) == retries.ATTEMPTS_MAX
 
 
-async def test_destroy_that_hangs_counts_as_failed(started, containers, registry, monkeypatch):
+async def test_destroy_that_hangs_counts_as_failed(
+    started: RunningAgent, containers: PretendedContainers, registry: ScriptedRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(retries, "ATTEMPT_SECONDS_MAX", 0.01)
 
-    async def hang(_):
+    async def hang(_: Any) -> None:
         await asyncio.Event().wait()
 
-    containers.kill = raises(RuntimeError())
-    containers.destroy = hang
+    replace(containers, kill=raises(RuntimeError()))
+    replace(containers, destroy=hang)
     registry.kill("t1", grace_seconds=0.0)
     await registry.until_state("t1", "TASK_FAILED")
     assert "no success within" in last_status(registry).message
 
 
-async def test_container_that_the_containerizer_does_not_know_any_more_has_ended(started, containers, registry):
+async def test_container_that_the_containerizer_does_not_know_any_more_has_ended(
+    started: RunningAgent, containers: PretendedContainers, registry: ScriptedRegistry
+) -> None:
     """Recovered as running, and gone when the agent begins to wait for it."""
     await started.stop()
     recover = containers.recover
 
-    async def recover_and_forget(checkpointed):
+    async def recover_and_forget(checkpointed: Any) -> Any:
         recovered = await recover(checkpointed)
         containers.terminations.clear()
         return recovered
 
-    containers.recover = recover_and_forget
+    replace(containers, recover=recover_and_forget)
     await started.start()
     await registry.until_state("t1", "TASK_FAILED")
     assert "Container unknown to the containerizer" in last_status(registry).message
 
 
-async def test_agent_told_to_leave_leaves_though_a_launch_raised(agent, containers, registry, tasks):
-    containers.launch = raises(OverflowError())
+async def test_agent_told_to_leave_leaves_though_a_launch_raised(
+    agent: RunningAgent, containers: PretendedContainers, registry: ScriptedRegistry, tasks: type[Tasks]
+) -> None:
+    replace(containers, launch=raises(OverflowError()))
     registry.add_framework()
     registry.run(tasks.command("t1"))
     await registry.until_state("t1", "TASK_STARTING")
@@ -163,25 +203,29 @@ async def test_agent_told_to_leave_leaves_though_a_launch_raised(agent, containe
     await agent.ended()
 
 
-async def test_launch_that_raises_after_a_restart_fails_the_task(agent, containers, registry, tasks):
+async def test_launch_that_raises_after_a_restart_fails_the_task(
+    agent: RunningAgent, containers: PretendedContainers, registry: ScriptedRegistry, tasks: type[Tasks]
+) -> None:
     """The agent died between the journal and the launch: the next one launches, and that fails."""
     never = asyncio.Event()
 
-    async def launch_that_hangs(_):
+    async def launch_that_hangs(_: Any) -> None:
         await never.wait()
 
-    containers.launch = launch_that_hangs
+    replace(containers, launch=launch_that_hangs)
     registry.add_framework()
     registry.run(tasks.command("t1"))
     await registry.until_state("t1", "TASK_STARTING")
     await agent.stop()
-    containers.launch = raises(OverflowError("int too large"))
+    replace(containers, launch=raises(OverflowError("int too large")))
     await agent.start()
     await registry.until_state("t1", "TASK_FAILED")
     assert "OverflowError" in last_status(registry).message
 
 
-async def test_limit_without_sense_is_refused_by_name(agent, registry, tasks):
+async def test_limit_without_sense_is_refused_by_name(
+    agent: RunningAgent, registry: ScriptedRegistry, tasks: type[Tasks]
+) -> None:
     registry.add_framework()
     task = tasks.command("t1")
     task.limits["mem"].value = 1e308
@@ -193,19 +237,19 @@ async def test_limit_without_sense_is_refused_by_name(agent, registry, tasks):
 class Listener:
     """A core that orders nothing, and keeps what it is told."""
 
-    def __init__(self):
-        self.events = asyncio.Queue()
+    def __init__(self) -> None:
+        self.events: asyncio.Queue[Event] = asyncio.Queue()
 
-    def handle(self, event, *, now):
+    def handle(self, event: Event, *, now: float) -> Sequence[Effect]:
         self.events.put_nowait(event)
         return ()
 
-    def validate(self):
+    def validate(self) -> None:
         """Nothing can be wrong."""
 
 
 @pytest.fixture
-async def alone(containers):
+async def alone(containers: PretendedContainers) -> AsyncIterator[SimpleNamespace]:
     """An effect runner without an agent; what comes of effects is in `events`."""
     metrics, listener = AgentMetrics("0"), Listener()
     effect_runner = EffectRunner(containers, ExecutorStreams(), send=print, discard=print, end=print, observer=metrics)
@@ -226,16 +270,20 @@ async def alone(containers):
 @pytest.mark.parametrize(
     "effect", [KillContainer("lost", 15), KillContainer("lost", 9), DestroyContainer("lost"), WatchContainer("lost")]
 )
-async def test_to_kill_or_destroy_or_watch_an_unknown_container_is_to_learn_that_it_has_ended(alone, effect):
+async def test_to_kill_or_destroy_or_watch_an_unknown_container_is_to_learn_that_it_has_ended(
+    alone: SimpleNamespace, effect: Effect
+) -> None:
     alone.run(effect)
     async with asyncio.timeout(20):
         assert await alone.events.get() == ContainerEnded("lost", Termination(None, UNKNOWN_CONTAINER))
 
 
 @pytest.mark.parametrize("effect", [DestroyContainer("known"), KillContainer("known", 15)])
-async def test_how_a_watched_container_ended_is_told_by_who_watches_it(alone, containers, effect):
+async def test_how_a_watched_container_ended_is_told_by_who_watches_it(
+    alone: SimpleNamespace, containers: PretendedContainers, effect: Effect
+) -> None:
     ended = containers.terminations["known"] = asyncio.get_running_loop().create_future()
-    containers.kill = raises(NotFound("known"))
+    replace(containers, kill=raises(NotFound("known")))
     alone.run(WatchContainer("known"))
     alone.run(effect)
     for _ in range(10):
@@ -253,7 +301,9 @@ async def test_how_a_watched_container_ended_is_told_by_who_watches_it(alone, co
     [(KillContainer("c", 15), "kill"), (UpdateContainer("c", parse("cpus:1")), "update")],
     ids=["kill", "update"],
 )
-async def test_action_that_nothing_depends_on_ends_in_an_event_too(alone, containers, effect, method):
+async def test_action_that_nothing_depends_on_ends_in_an_event_too(
+    alone: SimpleNamespace, containers: PretendedContainers, effect: Effect, method: str
+) -> None:
     setattr(containers, method, raises(RuntimeError("the kernel does not listen")))
     alone.run(effect)
     async with asyncio.timeout(20):
@@ -266,12 +316,14 @@ async def test_action_that_nothing_depends_on_ends_in_an_event_too(alone, contai
     [
         (WatchContainer("c"), "_watch", "watch"),
         (DestroyContainer("c"), "_destroy", "destroy"),
-        (LaunchContainer(SimpleNamespace(container_id="c")), "_launch", "launch"),
+        (LaunchContainer(cast("ContainerConfig", SimpleNamespace(container_id="c"))), "_launch", "launch"),
     ],
     ids=["watch", "destroy", "launch"],
 )
-async def test_defect_of_what_was_spawned_ends_the_container_of_the_core(alone, monkeypatch, effect, method, action):
-    async def fail(*_):
+async def test_defect_of_what_was_spawned_ends_the_container_of_the_core(
+    alone: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, effect: Effect, method: str, action: str
+) -> None:
+    async def fail(*_: Any) -> None:
         raise ZeroDivisionError("a mistake of ours")
 
     monkeypatch.setattr(EffectRunner, method, fail)

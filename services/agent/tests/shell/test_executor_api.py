@@ -6,6 +6,9 @@ import asyncio
 import base64
 import io
 import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import grpc
@@ -17,7 +20,10 @@ from mesos.v1.executor import executor_pb2 as api
 from mezzo import recordio
 from mezzo.executor.v1 import executor_pb2 as rpc_messages
 from mezzo.executor.v1 import executor_pb2_grpc as rpc
+from mezzo_agent.ports import ContainerConfig
 from mezzo_chassis.rpc import open_channel
+from services.agent.tests.conftest import Tasks
+from services.agent.tests.shell.conftest import PretendedContainers, RunningAgent, ScriptedRegistry
 
 IDS = {"framework_id": {"value": "F1"}, "executor_id": {"value": "E1"}}
 SUBSCRIBE = {**IDS, "type": "SUBSCRIBE", "subscribe": {}}
@@ -25,20 +31,20 @@ PROTOBUF = "application/x-protobuf"
 UUID = base64.b64encode(b"u" * 16).decode()
 
 
-def update(task_id="t1", state="TASK_RUNNING", **status):
-    status = {"task_id": {"value": task_id}, "state": state, "uuid": UUID, **status}
-    return {**IDS, "type": "UPDATE", "update": {"status": status}}
+def update(task_id: Any = "t1", state: str = "TASK_RUNNING", **status: Any) -> dict[str, Any]:
+    sent = {"task_id": {"value": task_id}, "state": state, "uuid": UUID, **status}
+    return {**IDS, "type": "UPDATE", "update": {"status": sent}}
 
 
 class Subscription:
     """Reads an executor's stream."""
 
-    def __init__(self, response):
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.response = response
         self._decoder = recordio.Decoder()
-        self._events = []
+        self._events: list[bytes] = []
 
-    async def event(self):
+    async def event(self) -> Any:
         async with asyncio.timeout(20):
             while not self._events:
                 data = await self.response.content.readany()
@@ -53,27 +59,27 @@ class Subscription:
 
 
 @pytest.fixture
-async def launched(agent, registry, tasks, containers):
+async def launched(
+    agent: RunningAgent, registry: ScriptedRegistry, tasks: type[Tasks], containers: PretendedContainers
+) -> RunningAgent:
     """An executor whose process runs, and who has not subscribed yet."""
     registry.add_framework()
     registry.run(tasks.executor())
     await containers.launched.wait()
-    agent.endpoint = f"{agent.url}/api/v1/executor"
     return agent
 
 
 @pytest.fixture
-async def subscribed(launched, http):
-    async with http.post(launched.endpoint, json=SUBSCRIBE) as response:
+async def subscription(launched: RunningAgent, http: aiohttp.ClientSession) -> AsyncIterator[Subscription]:
+    async with http.post(launched.executor_url, json=SUBSCRIBE) as response:
         subscription = Subscription(response)
         assert (await subscription.event())["type"] == "SUBSCRIBED"
         assert (await subscription.event())["type"] == "LAUNCH"
-        launched.subscription = subscription
-        yield launched
+        yield subscription
 
 
-async def test_events_come_as_records_of_json(launched, http):
-    async with http.post(launched.endpoint, json=SUBSCRIBE) as response:
+async def test_events_come_as_records_of_json(launched: RunningAgent, http: aiohttp.ClientSession) -> None:
+    async with http.post(launched.executor_url, json=SUBSCRIBE) as response:
         assert response.status == 200
         assert response.headers["Content-Type"] == "application/json"
         assert response.headers["Transfer-Encoding"] == "chunked"
@@ -86,9 +92,9 @@ async def test_events_come_as_records_of_json(launched, http):
         assert launch["launch"]["task"]["task_id"] == {"value": "t1"}
 
 
-async def test_an_executor_of_http_1_0_subscribes(launched):
+async def test_an_executor_of_http_1_0_subscribes(launched: RunningAgent) -> None:
     client = aiohttp.ClientSession(version=aiohttp.HttpVersion10)
-    async with client, client.post(launched.endpoint, json=SUBSCRIBE) as response:
+    async with client, client.post(launched.executor_url, json=SUBSCRIBE) as response:
         assert response.status == 200
         assert "Transfer-Encoding" not in response.headers
         subscription = Subscription(response)
@@ -96,25 +102,33 @@ async def test_an_executor_of_http_1_0_subscribes(launched):
         assert (await subscription.event())["type"] == "LAUNCH"
 
 
-async def test_protobuf_both_ways(launched, http, registry):
-    call = api.Call(type="SUBSCRIBE", framework_id={"value": "F1"}, executor_id={"value": "E1"})
+async def test_protobuf_both_ways(
+    launched: RunningAgent, http: aiohttp.ClientSession, registry: ScriptedRegistry
+) -> None:
+    call = api.Call(
+        type=api.Call.SUBSCRIBE, framework_id=mesos.FrameworkID(value="F1"), executor_id=mesos.ExecutorID(value="E1")
+    )
     call.subscribe.SetInParent()
     headers = {"Content-Type": PROTOBUF, "Accept": PROTOBUF}
-    async with http.post(launched.endpoint, data=call.SerializeToString(), headers=headers) as response:
+    async with http.post(launched.executor_url, data=call.SerializeToString(), headers=headers) as response:
         subscription = Subscription(response)
         assert (await subscription.event()).type == api.Event.SUBSCRIBED
         launch = await subscription.event()
         assert launch.launch.task.task_id.value == "t1"
-        sent = api.Call(type="UPDATE", framework_id=call.framework_id, executor_id=call.executor_id)
-        sent.update.status.CopyFrom(mesos.TaskStatus(task_id={"value": "t1"}, state="TASK_RUNNING", uuid=b"u" * 16))
-        async with http.post(launched.endpoint, data=sent.SerializeToString(), headers=headers) as answer:
+        sent = api.Call(type=api.Call.UPDATE, framework_id=call.framework_id, executor_id=call.executor_id)
+        sent.update.status.CopyFrom(
+            mesos.TaskStatus(task_id=mesos.TaskID(value="t1"), state=mesos.TASK_RUNNING, uuid=b"u" * 16)
+        )
+        async with http.post(launched.executor_url, data=sent.SerializeToString(), headers=headers) as answer:
             assert answer.status == 202
         acknowledged = await subscription.event()
         assert acknowledged.acknowledged.uuid == b"u" * 16
     await registry.until_state("t1", "TASK_RUNNING")
 
 
-async def test_an_update_is_read_as_generously_as_mesos_reads_it(subscribed, http, registry):
+async def test_an_update_is_read_as_generously_as_mesos_reads_it(
+    launched: RunningAgent, subscription: Subscription, http: aiohttp.ClientSession, registry: ScriptedRegistry
+) -> None:
     sent = update(
         uuid=UUID.rstrip("="),
         timestamp="1.5",
@@ -123,9 +137,9 @@ async def test_an_update_is_read_as_generously_as_mesos_reads_it(subscribed, htt
         labels={"labels": {"key": "a"}},
         frob=1,
     )
-    async with http.post(subscribed.endpoint, json=sent) as answer:
+    async with http.post(launched.executor_url, json=sent) as answer:
         assert answer.status == 202, await answer.text()
-    acknowledged = await subscribed.subscription.event()
+    acknowledged = await subscription.event()
     assert acknowledged["acknowledged"]["uuid"] == UUID
     await registry.until_state("t1", "TASK_RUNNING")
     status = next(each.task_update.status for each in registry.received if each.HasField("task_update"))
@@ -133,10 +147,12 @@ async def test_an_update_is_read_as_generously_as_mesos_reads_it(subscribed, htt
     assert [label.key for label in status.labels.labels] == ["a"]
 
 
-async def test_update_is_taken_forwarded_and_acknowledged(subscribed, http, registry):
-    async with http.post(subscribed.endpoint, json=update()) as answer:
+async def test_update_is_taken_forwarded_and_acknowledged(
+    launched: RunningAgent, subscription: Subscription, http: aiohttp.ClientSession, registry: ScriptedRegistry
+) -> None:
+    async with http.post(launched.executor_url, json=update()) as answer:
         assert (answer.status, await answer.text()) == (202, "")
-    acknowledged = await subscribed.subscription.event()
+    acknowledged = await subscription.event()
     assert acknowledged == {
         "type": "ACKNOWLEDGED",
         "acknowledged": {"task_id": {"value": "t1"}, "uuid": UUID},
@@ -144,36 +160,48 @@ async def test_update_is_taken_forwarded_and_acknowledged(subscribed, http, regi
     await registry.until_state("t1", "TASK_RUNNING")
 
 
-async def test_update_is_on_disk_when_it_is_answered(subscribed, http, registry, containers):
+async def test_update_is_on_disk_when_it_is_answered(
+    launched: RunningAgent,
+    subscription: Subscription,
+    http: aiohttp.ClientSession,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+) -> None:
     registry.acknowledging = False
-    async with http.post(subscribed.endpoint, json=update()) as answer:
+    async with http.post(launched.executor_url, json=update()) as answer:
         assert answer.status == 202
-    await subscribed.stop()
+    await launched.stop()
     registry.received.clear()
-    await subscribed.start()
+    await launched.start()
     await registry.until_state("t1", "TASK_RUNNING")
 
 
-async def test_message_reaches_the_framework(subscribed, http, registry):
+async def test_message_reaches_the_framework(
+    launched: RunningAgent, subscription: Subscription, http: aiohttp.ClientSession, registry: ScriptedRegistry
+) -> None:
     data = base64.b64encode("grüße".encode()).decode()
-    async with http.post(subscribed.endpoint, json={**IDS, "type": "MESSAGE", "message": {"data": data}}) as answer:
+    async with http.post(launched.executor_url, json={**IDS, "type": "MESSAGE", "message": {"data": data}}) as answer:
         assert answer.status == 202
     await registry.until(lambda: any(each.HasField("executor_message") for each in registry.received))
     (message,) = [each.executor_message for each in registry.received if each.HasField("executor_message")]
     assert message.data.decode() == "grüße"
 
 
-async def test_executor_that_went_away_can_come_back(subscribed, http):
-    subscribed.subscription.response.close()
-    async with http.post(subscribed.endpoint, json=SUBSCRIBE) as response:
+async def test_executor_that_went_away_can_come_back(
+    launched: RunningAgent, subscription: Subscription, http: aiohttp.ClientSession
+) -> None:
+    subscription.response.close()
+    async with http.post(launched.executor_url, json=SUBSCRIBE) as response:
         subscription = Subscription(response)
         assert (await subscription.event())["type"] == "SUBSCRIBED"
 
 
-async def test_second_subscription_ends_the_first(subscribed, http):
-    async with http.post(subscribed.endpoint, json=SUBSCRIBE) as response:
+async def test_second_subscription_ends_the_first(
+    launched: RunningAgent, subscription: Subscription, http: aiohttp.ClientSession
+) -> None:
+    async with http.post(launched.executor_url, json=SUBSCRIBE) as response:
         assert (await Subscription(response).event())["type"] == "SUBSCRIBED"
-        assert await subscribed.subscription.event() is None
+        assert await subscription.event() is None
 
 
 WRONG = [
@@ -201,26 +229,35 @@ WRONG = [
 
 @pytest.mark.parametrize(("request_", "status", "named"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
 async def test_wrong_call_is_refused_says_why_and_disturbs_nobody(
-    subscribed, http, registry, tasks, request_, status, named
-):
+    launched: RunningAgent,
+    subscription: Subscription,
+    http: aiohttp.ClientSession,
+    registry: ScriptedRegistry,
+    tasks: type[Tasks],
+    request_: dict[str, Any],
+    status: int,
+    named: str,
+) -> None:
     registry.run(tasks.executor("other", "E2"))
     registry.run(tasks.command("done"))
     await registry.until_state("done", "TASK_RUNNING")
-    async with http.post(subscribed.endpoint, **request_) as answer:
+    async with http.post(launched.executor_url, **request_) as answer:
         text = await answer.text()
         assert (answer.status, named in text) == (status, True), text
         assert answer.headers["Content-Type"].startswith("text/plain")
     assert registry.states("other") == registry.states("t1") == []
-    async with http.post(subscribed.endpoint, json=update()) as answer:
+    async with http.post(launched.executor_url, json=update()) as answer:
         assert answer.status == 202
 
 
-async def test_get_is_not_allowed(agent, http):
+async def test_get_is_not_allowed(agent: RunningAgent, http: aiohttp.ClientSession) -> None:
     async with http.get(f"{agent.url}/api/v1/executor") as answer:
         assert (answer.status, answer.headers["Allow"]) == (405, "POST")
 
 
-async def executor_after_restart(agent, registry, containers, tasks, **flags):
+async def executor_after_restart(
+    agent: RunningAgent, registry: ScriptedRegistry, containers: PretendedContainers, tasks: type[Tasks], **flags: Any
+) -> ContainerConfig:
     """The configuration of an executor that was launched by an agent with these flags."""
     await agent.stop()
     registry.received.clear()
@@ -233,7 +270,13 @@ async def executor_after_restart(agent, registry, containers, tasks, **flags):
     return next(each for each in containers.configs.values() if each.task_id is None)
 
 
-async def test_token_of_the_environment_opens_the_door(agent, registry, containers, tasks, http):
+async def test_token_of_the_environment_opens_the_door(
+    agent: RunningAgent,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    http: aiohttp.ClientSession,
+) -> None:
     executor = await executor_after_restart(agent, registry, containers, tasks, authenticate_http_executors=True)
     token = executor.environment["MESOS_EXECUTOR_AUTHENTICATION_TOKEN"]
     endpoint = f"http://{executor.environment['MESOS_AGENT_ENDPOINT']}/api/v1/executor"
@@ -244,7 +287,9 @@ async def test_token_of_the_environment_opens_the_door(agent, registry, containe
         assert (await Subscription(answer).event())["type"] == "SUBSCRIBED"
 
 
-async def test_unix_socket_serves_executors_and_nobody_else(agent, registry, containers, tasks, tmp_path):
+async def test_unix_socket_serves_executors_and_nobody_else(
+    agent: RunningAgent, registry: ScriptedRegistry, containers: PretendedContainers, tasks: type[Tasks], tmp_path: Path
+) -> None:
     socket = tmp_path / "executors.sock"
     executor = await executor_after_restart(agent, registry, containers, tasks, domain_socket=socket)
     assert executor.environment["MESOS_DOMAIN_SOCKET"] == str(socket)
@@ -259,21 +304,25 @@ async def test_unix_socket_serves_executors_and_nobody_else(agent, registry, con
 
 
 @pytest.fixture
-async def stub(launched):
+async def stub(launched: RunningAgent) -> AsyncIterator[rpc.ExecutorAsyncStub]:
     async with open_channel(launched.grpc_address) as channel:
         yield rpc.ExecutorStub(channel)
 
 
-def call(type_, **member):
-    return api.Call(type=type_, framework_id={"value": "F1"}, executor_id={"value": "E1"}, **member)
+def call(type_: str, **member: Any) -> api.Call:
+    type_number = api.Call.Type.Value(type_)
+    ids: dict[str, Any] = {"framework_id": mesos.FrameworkID(value="F1"), "executor_id": mesos.ExecutorID(value="E1")}
+    return api.Call(type=type_number, **ids, **member)
 
 
-def status(task_id="t1", **fields):
-    return mesos.TaskStatus(task_id={"value": task_id}, state="TASK_RUNNING", uuid=b"u" * 16, **fields)
+def status(task_id: str = "t1", **fields: Any) -> mesos.TaskStatus:
+    return mesos.TaskStatus(task_id=mesos.TaskID(value=task_id), state=mesos.TASK_RUNNING, uuid=b"u" * 16, **fields)
 
 
-async def test_grpc_executor_subscribes_and_updates(launched, stub, registry):
-    stream = stub.Subscribe(rpc_messages.SubscribeRequest(call=call("SUBSCRIBE", subscribe={})))
+async def test_grpc_executor_subscribes_and_updates(
+    launched: RunningAgent, stub: rpc.ExecutorAsyncStub, registry: ScriptedRegistry
+) -> None:
+    stream: Any = stub.Subscribe(rpc_messages.SubscribeRequest(call=call("SUBSCRIBE", subscribe={})))
     events = [event.type for event in (await stream.read()).events]
     while len(events) < 2:
         events += [event.type for event in (await stream.read()).events]
@@ -298,14 +347,21 @@ async def test_grpc_executor_subscribes_and_updates(launched, stub, registry):
         (call("HEARTBEAT"), (("authorization", "Bearer 00"),), grpc.StatusCode.UNAUTHENTICATED, "token"),
     ],
 )
-async def test_grpc_refusals_have_their_status(launched, stub, sent, metadata, code, named):
+async def test_grpc_refusals_have_their_status(
+    launched: RunningAgent,
+    stub: rpc.ExecutorAsyncStub,
+    sent: api.Call,
+    metadata: Any,
+    code: grpc.StatusCode,
+    named: str,
+) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stub.Call(rpc_messages.CallRequest(call=sent), metadata=metadata)
     assert refused.value.code() == code
-    assert named in refused.value.details()
+    assert named in (refused.value.details() or "")
 
 
-async def test_grpc_health_says_that_it_serves(agent):
+async def test_grpc_health_says_that_it_serves(agent: RunningAgent) -> None:
     async with open_channel(agent.grpc_address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         for name in ("", "mezzo.executor.v1.Executor"):

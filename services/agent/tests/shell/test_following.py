@@ -10,7 +10,9 @@ import pytest
 
 from mezzo.errors import NotLeading
 from mezzo_agent import app
+from mezzo_agent.config import Config
 from mezzo_chassis.testing import AnnouncedLeader
+from services.agent.tests.shell.conftest import PretendedContainers
 
 from .conftest import SECONDS_MAX, RunningAgent, ScriptedRegistry
 
@@ -38,7 +40,7 @@ async def knows_its_id(agent: RunningAgent) -> None:
 
 @pytest.fixture
 async def election(
-    config, containers, registry: ScriptedRegistry, monkeypatch: pytest.MonkeyPatch
+    config: Config, containers: PretendedContainers, registry: ScriptedRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[AnnouncedLeader]:
     """The first registry leads, an agent is registered with it, and from then on it hangs with its stream open."""
     announced = AnnouncedLeader(address(registry))
@@ -53,7 +55,9 @@ async def election(
     await agent.stop()
 
 
-async def test_agent_leaves_a_registry_that_hangs_when_another_is_elected(election, registry, next_registry):
+async def test_agent_leaves_a_registry_that_hangs_when_another_is_elected(
+    election: AnnouncedLeader, registry: ScriptedRegistry, next_registry: ScriptedRegistry
+) -> None:
     election.announce(None)
     election.announce(address(next_registry))
     await next_registry.until(next_registry.registrations)
@@ -63,8 +67,8 @@ async def test_agent_leaves_a_registry_that_hangs_when_another_is_elected(electi
 
 
 async def test_agent_does_not_go_back_to_the_former_leader_when_the_new_one_has_not_heard_of_its_election(
-    election, registry, next_registry
-):
+    election: AnnouncedLeader, registry: ScriptedRegistry, next_registry: ScriptedRegistry
+) -> None:
     next_registry.refusal = NotLeading(address(registry))
     election.announce(address(next_registry))
     await next_registry.until(lambda: next_registry.refused >= 2)

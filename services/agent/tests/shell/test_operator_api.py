@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
+import aiohttp
 import pytest
 
 from mesos.v1.agent import agent_pb2 as api
 from mezzo_chassis.testing import attributes_missing
+from services.agent.tests.conftest import Tasks
+from services.agent.tests.shell.conftest import PretendedContainers, RunningAgent, ScriptedRegistry
 
+Call = Callable[..., Coroutine[Any, Any, tuple[int, Any]]]
 PROTOBUF = "application/x-protobuf"
 
 
 @pytest.fixture
-async def busy(agent, registry, tasks):
+async def busy(agent: RunningAgent, registry: ScriptedRegistry, tasks: type[Tasks]) -> RunningAgent:
     registry.add_framework()
     registry.run(tasks.command())
     await registry.until_state("t1", "TASK_RUNNING")
@@ -23,10 +29,10 @@ async def busy(agent, registry, tasks):
 
 
 @pytest.fixture
-def call(busy, http):
+def call(busy: RunningAgent, http: aiohttp.ClientSession) -> Call:
     """Makes a call in JSON; returns the status and the answer."""
 
-    async def make(type_, **member):
+    async def make(type_: str, **member: Any) -> tuple[int, Any]:
         body = {"type": type_, **{type_.lower(): value for value in member.values()}}
         async with http.post(f"{busy.url}/api/v1", json=body) as answer:
             known = answer.headers.get("Content-Type") == "application/json"
@@ -35,16 +41,16 @@ def call(busy, http):
     return make
 
 
-async def test_protobuf_is_answered_in_protobuf(busy, http):
+async def test_protobuf_is_answered_in_protobuf(busy: RunningAgent, http: aiohttp.ClientSession) -> None:
     headers = {"Content-Type": PROTOBUF, "Accept": PROTOBUF}
-    body = api.Call(type="GET_TASKS").SerializeToString()
+    body = api.Call(type=api.Call.GET_TASKS).SerializeToString()
     async with http.post(f"{busy.url}/api/v1/", data=body, headers=headers) as answer:
         assert answer.headers["Content-Type"] == PROTOBUF
         tasks = api.Response.FromString(await answer.read()).get_tasks
     assert [task.task_id.value for task in tasks.launched_tasks] == ["t1"]
 
 
-async def test_sandbox_is_found_by_both_of_its_names(call, containers):
+async def test_sandbox_is_found_by_both_of_its_names(call: Call, containers: PretendedContainers) -> None:
     sandbox = containers.configs[containers.of_task("t1")].sandbox
     (sandbox.parent / "latest").symlink_to(sandbox.name)
     for folder in (str(sandbox), f"file://{sandbox}", "/frameworks/F1/executors/t1/runs/latest"):
@@ -56,39 +62,44 @@ async def test_sandbox_is_found_by_both_of_its_names(call, containers):
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "/", "/frameworks/../../../etc", "/frameworks/F9", ""])
-async def test_nothing_but_sandboxes_is_shown(call, path):
+async def test_nothing_but_sandboxes_is_shown(call: Call, path: str) -> None:
     assert await call("LIST_FILES", of={"path": path}) == (404, "")
 
 
-async def test_link_out_of_the_sandboxes_leads_nowhere(call, containers):
+async def test_link_out_of_the_sandboxes_leads_nowhere(call: Call, containers: PretendedContainers) -> None:
     sandbox = containers.configs[containers.of_task("t1")].sandbox
     (sandbox / "escape").symlink_to("/etc/passwd")
     assert await call("READ_FILE", of={"path": f"{sandbox}/escape", "offset": 0}) == (404, "")
 
 
-async def test_a_log_is_read_by_its_position_in_all_that_was_written(busy, http, containers):
+async def test_a_log_is_read_by_its_position_in_all_that_was_written(
+    busy: RunningAgent, http: aiohttp.ClientSession, containers: PretendedContainers
+) -> None:
     sandbox = containers.configs[containers.of_task("t1")].sandbox
     if missing := attributes_missing(sandbox):
         pytest.skip(missing)
     (sandbox / "stdout.1").write_bytes(b"older, ")
     os.setxattr(sandbox / "stdout", "user.mezzo.cut", b"100")
     for position, begins, data in ((0, 93, b"older, "), (95, 95, b"der, "), (106, 106, b"from t1\n"), (200, 200, b"")):
-        query = {"path": f"{sandbox}/stdout", "position": position}
+        query: dict[str, Any] = {"path": f"{sandbox}/stdout", "position": position}
         async with http.get(f"{busy.url}/mezzo/v1/logs", params=query) as answer:
             assert await answer.read() == data
             assert (answer.headers["Mezzo-Log-Position"], answer.headers["Mezzo-Log-End"]) == (str(begins), "114")
-    for query, status in (
+    queries: list[tuple[dict[str, Any], int]] = [
         ({}, 400),
         ({"path": f"{sandbox}/stdout", "position": -1}, 400),
         ({"path": f"{sandbox}/stdout", "length": "x"}, 400),
         ({"path": f"{sandbox}/nothing"}, 404),
         ({"path": "/etc/passwd"}, 404),
-    ):
+    ]
+    for query, status in queries:
         async with http.get(f"{busy.url}/mezzo/v1/logs", params=query) as answer:
             assert answer.status == status
 
 
-async def test_older_file_endpoints_show_the_same(busy, http, containers):
+async def test_older_file_endpoints_show_the_same(
+    busy: RunningAgent, http: aiohttp.ClientSession, containers: PretendedContainers
+) -> None:
     sandbox = containers.configs[containers.of_task("t1")].sandbox
     async with http.get(f"{busy.url}/files/browse", params={"path": str(sandbox)}) as answer:
         assert [each["path"] for each in await answer.json()] == [f"{sandbox}/stdout"]
@@ -100,7 +111,7 @@ async def test_older_file_endpoints_show_the_same(busy, http, containers):
         assert answer.status == 400
 
 
-async def test_logging_level_is_raised_for_a_while(call):
+async def test_logging_level_is_raised_for_a_while(call: Call) -> None:
     usual = logging.getLogger().level
     assert await call("SET_LOGGING_LEVEL", of={"level": 2, "duration": {"nanoseconds": 50_000_000}}) == (200, "")
     assert logging.getLogger().level == logging.DEBUG
@@ -112,7 +123,9 @@ async def test_logging_level_is_raised_for_a_while(call):
     logging.getLogger().setLevel(usual)
 
 
-async def test_the_older_endpoint_raises_the_logging_level_too(agent, http):
+async def test_the_older_endpoint_raises_the_logging_level_too(
+    agent: RunningAgent, http: aiohttp.ClientSession
+) -> None:
     usual = logging.getLogger().level
 
     async def toggle(query: str) -> tuple[int, str]:
@@ -128,13 +141,20 @@ async def test_the_older_endpoint_raises_the_logging_level_too(agent, http):
     logging.getLogger().setLevel(usual)
 
 
-async def test_containers_of_a_pod_are_told_when_asked_for(call, busy, http, containers, registry, tasks):
+async def test_containers_of_a_pod_are_told_when_asked_for(
+    call: Call,
+    busy: RunningAgent,
+    http: aiohttp.ClientSession,
+    containers: PretendedContainers,
+    registry: ScriptedRegistry,
+    tasks: type[Tasks],
+) -> None:
     from mesos.v1 import mesos_pb2 as mesos
     from mezzo.agent.v1 import agent_session_pb2 as session
 
-    executor = mesos.ExecutorInfo(type="DEFAULT", executor_id={"value": "P1"})
+    executor = mesos.ExecutorInfo(type=mesos.ExecutorInfo.DEFAULT, executor_id=mesos.ExecutorID(value="P1"))
     group = mesos.TaskGroupInfo(tasks=[tasks.command("a"), tasks.command("b")])
-    run = session.RunTaskGroup(framework_id={"value": "F1"}, executor=executor, task_group=group)
+    run = session.RunTaskGroup(framework_id=mesos.FrameworkID(value="F1"), executor=executor, task_group=group)
     registry.send(run_task_group=run)
     await registry.until_state("b", "TASK_RUNNING")
     _, plain = await call("GET_CONTAINERS")
@@ -172,14 +192,18 @@ async def test_containers_of_a_pod_are_told_when_asked_for(call, busy, http, con
         ({"type": "GET_HEALTH", "frob": 1}, 200, "healthy"),
     ],
 )
-async def test_calls_that_make_no_sense_are_refused_by_name(agent, http, body, status, named):
+async def test_calls_that_make_no_sense_are_refused_by_name(
+    agent: RunningAgent, http: aiohttp.ClientSession, body: Any, status: int, named: str
+) -> None:
     async with http.post(f"{agent.url}/api/v1", json=body) as answer:
         text = await answer.text()
         assert (answer.status, named in text) == (status, True), text
 
 
 @pytest.mark.parametrize("type_", ["LAUNCH_NESTED_CONTAINER_SESSION", "ATTACH_CONTAINER_OUTPUT"])
-async def test_a_call_that_asks_for_records_gets_its_own_answer(agent, http, type_):
+async def test_a_call_that_asks_for_records_gets_its_own_answer(
+    agent: RunningAgent, http: aiohttp.ClientSession, type_: str
+) -> None:
     headers = {"Accept": "application/recordio", "Message-Accept": "application/json"}
     container = {"container_id": {"value": "c"}}
     body = {"type": type_, type_.lower(): container | ({"command": {"value": "sh"}} if "LAUNCH" in type_ else {})}
@@ -193,7 +217,7 @@ async def test_a_call_that_asks_for_records_gets_its_own_answer(agent, http, typ
     ("message_type", "body", "status", "named"),
     [
         ("application/json", b'{"type":"ATTACH_CONTAINER_INPUT"}', 501, "ATTACH_CONTAINER_INPUT"),
-        (PROTOBUF, api.Call(type="ATTACH_CONTAINER_INPUT").SerializeToString(), 501, "ATTACH_CONTAINER_INPUT"),
+        (PROTOBUF, api.Call(type=api.Call.ATTACH_CONTAINER_INPUT).SerializeToString(), 501, "ATTACH_CONTAINER_INPUT"),
         ("application/json", b'{"type":"GET_HEALTH"}', 415, "GET_HEALTH"),
         ("application/json", b'{"type":"FROBNICATE"}', 400, "type"),
         (None, b"{}", 400, "Message-Content-Type"),
@@ -201,14 +225,14 @@ async def test_a_call_that_asks_for_records_gets_its_own_answer(agent, http, typ
     ],
 )
 async def test_a_call_that_is_a_stream_of_records_is_answered_at_its_first(
-    agent, http, message_type, body, status, named
-):
+    agent: RunningAgent, http: aiohttp.ClientSession, message_type: str, body: Any, status: int, named: str
+) -> None:
     headers = {"Content-Type": "application/recordio"} | (
         {"Message-Content-Type": message_type} if message_type else {}
     )
     answered = asyncio.Event()
 
-    async def stream():
+    async def stream() -> AsyncIterator[bytes]:
         yield b"%d\n" % len(body)
         yield body
         await answered.wait()  # as somebody who has yet to type something
@@ -219,7 +243,9 @@ async def test_a_call_that_is_a_stream_of_records_is_answered_at_its_first(
 
 
 @pytest.mark.parametrize("body", [b"", b"x", b"5\n{}", b"99999999\n{"])
-async def test_a_first_record_that_is_none_is_refused(agent, http, body):
+async def test_a_first_record_that_is_none_is_refused(
+    agent: RunningAgent, http: aiohttp.ClientSession, body: Any
+) -> None:
     headers = {"Content-Type": "application/recordio", "Message-Content-Type": "application/json"}
     async with http.post(f"{agent.url}/api/v1", data=body, headers=headers) as answer:
         assert (answer.status, "record" in await answer.text()) == (400, True)
@@ -237,12 +263,14 @@ async def test_a_first_record_that_is_none_is_refused(agent, http, body):
         ("GET", "/slave(1)/version.json", 200),
     ],
 )
-async def test_paths_and_methods(agent, http, method, path, status):
+async def test_paths_and_methods(
+    agent: RunningAgent, http: aiohttp.ClientSession, method: str, path: str, status: int
+) -> None:
     async with http.request(method, agent.url + path) as answer:
         assert answer.status == status
 
 
-async def test_pages_of_other_origins_change_nothing(agent, http):
+async def test_pages_of_other_origins_change_nothing(agent: RunningAgent, http: aiohttp.ClientSession) -> None:
     toggle = f"{agent.url}/logging/toggle?level=3&duration=10mins"
     for method, url in (("POST", f"{agent.url}/api/v1"), ("POST", f"{agent.url}/slave(1)/state"), ("GET", toggle)):
         for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "same-site"}):

@@ -6,17 +6,29 @@ import asyncio
 import os
 import random
 import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo_chassis.testing import ServiceProcess, free_ports
+from services.agent.tests.conftest import Tasks
+from services.agent.tests.shell.conftest import ScriptedRegistry
 
 KILLS = 6
 
 
+class AgentProcess(ServiceProcess):
+    """Also knows its flags, and where the sandboxes of framework F1 are."""
+
+    flags: dict[str, Any]
+    sandboxes: Path
+
+
 @pytest.fixture
-def process(tmp_path, registry, monkeypatch):
+def process(tmp_path: Path, registry: ScriptedRegistry, monkeypatch: pytest.MonkeyPatch) -> Iterator[AgentProcess]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the agent's")
     port, grpc_port, metrics_port = free_ports(3)
     flags = {
@@ -30,14 +42,14 @@ def process(tmp_path, registry, monkeypatch):
         "registration_backoff_factor": "200ms",
         "log_format": "json",
     }
-    agent = ServiceProcess.service("agent", flags, folder=tmp_path, grpc_port=grpc_port)
+    agent = AgentProcess.service("agent", flags, folder=tmp_path, grpc_port=grpc_port)
     agent.sandboxes = tmp_path / "work" / "slaves" / "S0" / "frameworks" / "F1" / "executors"
     agent.flags = flags
     yield agent
     agent.stop()
 
 
-async def start(process, registry):
+async def start(process: AgentProcess, registry: ScriptedRegistry) -> None:
     before = len(registry.registrations())
     process.start()
     await registry.until(lambda: len(registry.registrations()) > before)
@@ -45,23 +57,25 @@ async def start(process, registry):
 
 
 @pytest.fixture
-async def running(process, registry):
+async def running(process: AgentProcess, registry: ScriptedRegistry) -> AgentProcess:
     await start(process, registry)
     return process
 
 
-async def restart(process, registry):
+async def restart(process: AgentProcess, registry: ScriptedRegistry) -> None:
     process.kill()
     await start(process, registry)
 
 
-def command(tasks, task_id, line, **fields):
+def command(tasks: type[Tasks], task_id: str, line: str, **fields: Any) -> mesos.TaskInfo:
     task = tasks.command(task_id, line, **fields)
     task.command.user = ""
     return task
 
 
-async def test_command_runs_and_its_output_is_in_the_sandbox(running, registry, tasks):
+async def test_command_runs_and_its_output_is_in_the_sandbox(
+    running: AgentProcess, registry: ScriptedRegistry, tasks: type[Tasks]
+) -> None:
     registry.run(command(tasks, "t1", "echo $MESOS_TASK_ID in $(pwd); exit 3"))
     await registry.until_state("t1", "TASK_FAILED")
     assert registry.states("t1") == ["TASK_STARTING", "TASK_RUNNING", "TASK_FAILED"]
@@ -75,7 +89,9 @@ async def test_command_runs_and_its_output_is_in_the_sandbox(running, registry, 
     assert last.message == "Command exited with status 3"
 
 
-async def test_command_has_what_mesos_documents_in_its_environment_and_nothing_else(running, registry, tasks):
+async def test_command_has_what_mesos_documents_in_its_environment_and_nothing_else(
+    running: AgentProcess, registry: ScriptedRegistry, tasks: type[Tasks]
+) -> None:
     task = command(tasks, "t1", "/usr/bin/env")
     task.command.shell = False
     task.command.arguments.append("env")
@@ -92,7 +108,9 @@ async def test_command_has_what_mesos_documents_in_its_environment_and_nothing_e
     assert "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n" in output
 
 
-async def test_command_that_cannot_be_fetched_fails_with_the_reason(running, registry, tasks):
+async def test_command_that_cannot_be_fetched_fails_with_the_reason(
+    running: AgentProcess, registry: ScriptedRegistry, tasks: type[Tasks]
+) -> None:
     task = command(tasks, "t1", "true")
     task.command.uris.add(value="/no/such/file")
     registry.run(task)
@@ -100,7 +118,9 @@ async def test_command_that_cannot_be_fetched_fails_with_the_reason(running, reg
     assert registry.states("t1") == ["TASK_STARTING", "TASK_FAILED"]
 
 
-async def test_kill_is_polite_and_then_not(running, registry, tasks, tmp_path):
+async def test_kill_is_polite_and_then_not(
+    running: AgentProcess, registry: ScriptedRegistry, tasks: type[Tasks], tmp_path: Path
+) -> None:
     os.mkfifo(tmp_path / "deaf")
     registry.run(command(tasks, "polite", "sleep 1000"))
     policy = mesos.KillPolicy(grace_period=mesos.DurationInfo(nanoseconds=100_000_000))
@@ -127,7 +147,9 @@ async def test_kill_is_polite_and_then_not(running, registry, tasks, tmp_path):
     }
 
 
-async def test_task_runs_on_without_the_agent_and_its_exit_status_is_not_lost(running, registry, tasks, tmp_path):
+async def test_task_runs_on_without_the_agent_and_its_exit_status_is_not_lost(
+    running: AgentProcess, registry: ScriptedRegistry, tasks: type[Tasks], tmp_path: Path
+) -> None:
     registry.run(command(tasks, "stays", "sleep 1000"))
     registry.run(command(tasks, "ends", f"cat {os.devnull}; read line < {tmp_path}/fifo; exit 7"))
     os.mkfifo(tmp_path / "fifo")
@@ -144,7 +166,9 @@ async def test_task_runs_on_without_the_agent_and_its_exit_status_is_not_lost(ru
     await registry.until_state("stays", "TASK_KILLED")
 
 
-async def test_agent_killed_again_and_again_loses_no_task_and_no_update(running, registry, tasks):
+async def test_agent_killed_again_and_again_loses_no_task_and_no_update(
+    running: AgentProcess, registry: ScriptedRegistry, tasks: type[Tasks]
+) -> None:
     """Each task ends exactly once, with the right state, whatever instant the agent was killed in."""
     random.seed(7)
     ids = [f"t{number}" for number in range(60)]
@@ -171,7 +195,9 @@ async def test_agent_killed_again_and_again_loses_no_task_and_no_update(running,
         assert states[-1] == ends[0]
 
 
-async def test_stopped_agent_leaves_tasks_running(running, registry, tasks):
+async def test_stopped_agent_leaves_tasks_running(
+    running: AgentProcess, registry: ScriptedRegistry, tasks: type[Tasks]
+) -> None:
     registry.run(command(tasks, "t1", "sleep 1000"))
     await registry.until_state("t1", "TASK_RUNNING")
     assert running.stop() == 0
@@ -180,7 +206,9 @@ async def test_stopped_agent_leaves_tasks_running(running, registry, tasks):
     await registry.until_state("t1", "TASK_KILLED")
 
 
-async def test_agent_that_is_told_to_leave_ends_its_tasks_and_says_so(running, registry, tasks):
+async def test_agent_that_is_told_to_leave_ends_its_tasks_and_says_so(
+    running: AgentProcess, registry: ScriptedRegistry, tasks: type[Tasks]
+) -> None:
     registry.run(command(tasks, "t1", "sleep 1000"))
     await registry.until_state("t1", "TASK_RUNNING")
     running.send(signal.SIGUSR1)
@@ -198,7 +226,9 @@ async def test_agent_that_is_told_to_leave_ends_its_tasks_and_says_so(running, r
         ("master", "nowhere", 2, "--master"),
     ],
 )
-async def test_flag_that_makes_no_sense_is_named(process, flag, value, code, named):
+async def test_flag_that_makes_no_sense_is_named(
+    process: AgentProcess, flag: str, value: str, code: int, named: str
+) -> None:
     process.command = [part for part in process.command if not part.startswith(f"--{flag}=")]
     process.command.append(f"--{flag}={value}")
     process.start()
@@ -207,8 +237,8 @@ async def test_flag_that_makes_no_sense_is_named(process, flag, value, code, nam
     assert "Traceback" not in process.tail()
 
 
-async def test_port_in_use_is_named(running, tmp_path):
-    other = ServiceProcess.service(
+async def test_port_in_use_is_named(running: AgentProcess, tmp_path: Path) -> None:
+    other = AgentProcess.service(
         "agent", {**running.flags, "work_dir": tmp_path / "other"}, folder=tmp_path, name="other"
     )
     other.start()

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+from typing import Any
 
+import aiohttp
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.errors import NotLeading, Unavailable
+from mezzo_agent.config import Config
 from mezzo_agent.core.events import SessionClosed
 from mezzo_agent.shell import registry_session
 from mezzo_agent.shell.registry_session import Pauses, RegistrySession
 from mezzo_chassis.errors import StartupError
+from services.agent.tests.conftest import Tasks
+from services.agent.tests.shell.conftest import PretendedContainers, RunningAgent, ScriptedRegistry
 
 
-async def test_agent_says_who_it_is(agent, registry):
+async def test_agent_says_who_it_is(agent: RunningAgent, registry: ScriptedRegistry) -> None:
     (register,) = registry.registrations()
     info = register.agent_info
     assert (info.hostname, info.port) == ("127.0.0.1", agent.config.port)
@@ -29,7 +34,9 @@ async def test_agent_says_who_it_is(agent, registry):
     assert "TASK_RESOURCE_LIMITS" in capabilities
 
 
-async def test_task_runs_from_order_to_last_acknowledgement(agent, registry, containers, tasks):
+async def test_task_runs_from_order_to_last_acknowledgement(
+    agent: RunningAgent, registry: ScriptedRegistry, containers: PretendedContainers, tasks: type[Tasks]
+) -> None:
     registry.add_framework()
     registry.run(tasks.command())
     await registry.until_state("t1", "TASK_RUNNING")
@@ -39,8 +46,8 @@ async def test_task_runs_from_order_to_last_acknowledgement(agent, registry, con
 
 
 async def test_registry_that_comes_back_gets_a_snapshot_and_what_it_has_not_acknowledged(
-    agent, registry, containers, tasks
-):
+    agent: RunningAgent, registry: ScriptedRegistry, containers: PretendedContainers, tasks: type[Tasks]
+) -> None:
     registry.acknowledging = False
     registry.add_framework()
     registry.run(tasks.command())
@@ -58,7 +65,9 @@ async def test_registry_that_comes_back_gets_a_snapshot_and_what_it_has_not_ackn
     assert [framework.id.value for framework in register.frameworks] == ["F1"]
 
 
-async def test_agent_follows_a_registry_that_does_not_lead_to_the_one_that_does(agent, registry, config, tasks):
+async def test_agent_follows_a_registry_that_does_not_lead_to_the_one_that_does(
+    agent: RunningAgent, registry: ScriptedRegistry, config: Config, tasks: type[Tasks]
+) -> None:
     follower = type(registry)()
     await follower.start()
     follower.refusal = NotLeading(f"127.0.0.1:{registry.port}")
@@ -70,7 +79,7 @@ async def test_agent_follows_a_registry_that_does_not_lead_to_the_one_that_does(
     await follower.stop()
 
 
-async def test_agent_knocks_until_the_registry_opens(agent, registry):
+async def test_agent_knocks_until_the_registry_opens(agent: RunningAgent, registry: ScriptedRegistry) -> None:
     await agent.stop()
     registry.received.clear()
     registry.refusal = Unavailable("not yet")
@@ -79,7 +88,7 @@ async def test_agent_knocks_until_the_registry_opens(agent, registry):
     await registry.until(registry.registrations)
 
 
-async def test_agent_that_hears_nothing_begins_again(agent, registry):
+async def test_agent_that_hears_nothing_begins_again(agent: RunningAgent, registry: ScriptedRegistry) -> None:
     registry.heartbeat_timeout_seconds = 0.05
     port = registry.port
     await registry.stop()
@@ -88,7 +97,7 @@ async def test_agent_that_hears_nothing_begins_again(agent, registry):
     await registry.until(lambda: len(registry.registrations()) >= 2)
 
 
-async def test_agent_gives_signs_of_life(agent, registry):
+async def test_agent_gives_signs_of_life(agent: RunningAgent, registry: ScriptedRegistry) -> None:
     registry.heartbeat_interval_seconds = 0.01
     port = registry.port
     await registry.stop()
@@ -96,7 +105,9 @@ async def test_agent_gives_signs_of_life(agent, registry):
     await registry.until(lambda: sum(each.HasField("heartbeat") for each in registry.received) >= 3)
 
 
-async def test_registry_that_does_not_answer_is_given_up(agent, registry, monkeypatch):
+async def test_registry_that_does_not_answer_is_given_up(
+    agent: RunningAgent, registry: ScriptedRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(registry_session, "REGISTRATION_TIMEOUT_SECONDS", 0.05)
     port = registry.port
     await registry.stop()
@@ -107,8 +118,8 @@ async def test_registry_that_does_not_answer_is_given_up(agent, registry, monkey
 
 
 async def test_agent_that_is_shut_down_ends_what_runs_says_goodbye_and_forgets_itself(
-    agent, registry, containers, tasks
-):
+    agent: RunningAgent, registry: ScriptedRegistry, containers: PretendedContainers, tasks: type[Tasks]
+) -> None:
     registry.add_framework()
     registry.run(tasks.command())
     await registry.until_state("t1", "TASK_RUNNING")
@@ -124,8 +135,8 @@ async def test_agent_that_is_shut_down_ends_what_runs_says_goodbye_and_forgets_i
 
 
 async def test_message_that_cannot_be_applied_is_dropped_and_counted_and_the_session_goes_on(
-    agent, registry, http, tasks
-):
+    agent: RunningAgent, registry: ScriptedRegistry, http: aiohttp.ClientSession, tasks: type[Tasks]
+) -> None:
     registry.add_framework()
     good = session.RunTask(framework_id=mesos.FrameworkID(value="F1"), task=tasks.command("t1"))
     registry.send(run_task=session.RunTask.FromString(good.SerializeToString().replace(b"t1", b"\xff1")))
@@ -138,7 +149,9 @@ async def test_message_that_cannot_be_applied_is_dropped_and_counted_and_the_ses
     assert 'mezzo_agent_registry_messages_dropped_total{message="kill_task"} 0.0' in text
 
 
-async def test_agent_that_stops_leaves_its_containers_alone(agent, registry, containers, tasks):
+async def test_agent_that_stops_leaves_its_containers_alone(
+    agent: RunningAgent, registry: ScriptedRegistry, containers: PretendedContainers, tasks: type[Tasks]
+) -> None:
     registry.add_framework()
     registry.run(tasks.command())
     await registry.until_state("t1", "TASK_RUNNING")
@@ -150,7 +163,9 @@ async def test_agent_that_stops_leaves_its_containers_alone(agent, registry, con
     assert containers.forgotten == [containers.of_task("t1")]
 
 
-async def test_agent_that_another_registry_takes_for_another_ends_and_says_so(agent, registry, containers, tasks):
+async def test_agent_that_another_registry_takes_for_another_ends_and_says_so(
+    agent: RunningAgent, registry: ScriptedRegistry, containers: PretendedContainers, tasks: type[Tasks]
+) -> None:
 
     registry.add_framework()
     registry.run(tasks.command())
@@ -164,7 +179,9 @@ async def test_agent_that_another_registry_takes_for_another_ends_and_says_so(ag
     assert len(containers.running()) == 1
 
 
-async def test_cleanup_ends_everything_and_the_agent(agent, registry, containers, tasks):
+async def test_cleanup_ends_everything_and_the_agent(
+    agent: RunningAgent, registry: ScriptedRegistry, containers: PretendedContainers, tasks: type[Tasks]
+) -> None:
     registry.add_framework()
     registry.run(tasks.command())
     await registry.until_state("t1", "TASK_RUNNING")
@@ -175,7 +192,9 @@ async def test_cleanup_ends_everything_and_the_agent(agent, registry, containers
 
 
 @pytest.mark.parametrize("flags", [{"resources": "cpus:2;mem:512;disk:512"}, {"attributes": "rack:r9"}])
-async def test_restart_with_other_flags_is_fine_while_what_runs_still_fits(agent, registry, tasks, flags):
+async def test_restart_with_other_flags_is_fine_while_what_runs_still_fits(
+    agent: RunningAgent, registry: ScriptedRegistry, tasks: type[Tasks], flags: Any
+) -> None:
     registry.add_framework()
     registry.run(tasks.command())
     await registry.until_state("t1", "TASK_RUNNING")
@@ -189,10 +208,12 @@ async def test_restart_with_other_flags_is_fine_while_what_runs_still_fits(agent
         assert info.attributes[0].text.value == "r9"
 
 
-async def test_restart_on_a_full_disk_goes_on_with_the_long_journal(agent, registry, tasks, monkeypatch):
+async def test_restart_on_a_full_disk_goes_on_with_the_long_journal(
+    agent: RunningAgent, registry: ScriptedRegistry, tasks: type[Tasks], monkeypatch: pytest.MonkeyPatch
+) -> None:
     await agent.stop()
 
-    def fail(_):
+    def fail(_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
@@ -202,7 +223,9 @@ async def test_restart_on_a_full_disk_goes_on_with_the_long_journal(agent, regis
     assert registry.registrations()[1].agent_info.id.value == "S0"
 
 
-async def test_restart_with_too_little_says_exactly_what_does_not_fit(agent, registry, tasks):
+async def test_restart_with_too_little_says_exactly_what_does_not_fit(
+    agent: RunningAgent, registry: ScriptedRegistry, tasks: type[Tasks]
+) -> None:
 
     registry.add_framework()
     registry.run(tasks.command())
@@ -214,10 +237,12 @@ async def test_restart_with_too_little_says_exactly_what_does_not_fit(agent, reg
     assert "mem" not in str(refused.value)
 
 
-async def test_session_that_breaks_while_the_agent_ends_is_still_heard(agent, registry, monkeypatch):
+async def test_session_that_breaks_while_the_agent_ends_is_still_heard(
+    agent: RunningAgent, registry: ScriptedRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said = []
 
-    async def run(self, turns):
+    async def run(self: RegistrySession, turns: Any) -> None:
         try:
             await asyncio.Event().wait()
         finally:
@@ -231,7 +256,7 @@ async def test_session_that_breaks_while_the_agent_ends_is_still_heard(agent, re
     assert said == ["closed"]
 
 
-def test_first_pause_is_short_and_pauses_grow_up_to_a_limit():
+def test_first_pause_is_short_and_pauses_grow_up_to_a_limit() -> None:
     pauses = Pauses(1.0, jitter=lambda: 1.0)
     assert [round(pauses.next(), 3) for _ in range(6)] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
     pauses.reset()
@@ -239,7 +264,9 @@ def test_first_pause_is_short_and_pauses_grow_up_to_a_limit():
     assert Pauses(1.0, jitter=lambda: 0.0).next() == 0.05
 
 
-async def test_many_tasks_at_once_all_end(agent, registry, containers, tasks):
+async def test_many_tasks_at_once_all_end(
+    agent: RunningAgent, registry: ScriptedRegistry, containers: PretendedContainers, tasks: type[Tasks]
+) -> None:
     registry.add_framework()
     ids = [f"t{number}" for number in range(200)]
     for task_id in ids:

@@ -9,11 +9,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo_agent import __version__
 from mezzo_chassis.build import MESOS_VERSION
+from services.agent.tests.conftest import Tasks
+from services.agent.tests.shell.conftest import PretendedContainers, RunningAgent, ScriptedRegistry
 
 RECORDED: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "answers.json").read_text())
 
@@ -69,10 +72,12 @@ def merged_lists(values: list[Any]) -> Any:
 
 
 @pytest.fixture
-async def busy(agent, registry, containers, tasks):
+async def busy(
+    agent: RunningAgent, registry: ScriptedRegistry, containers: PretendedContainers, tasks: type[Tasks]
+) -> RunningAgent:
     """As the recorded agent: a framework whose task runs, and two that have nothing running any more."""
-    single = [mesos.FrameworkInfo.Capability(type="PARTITION_AWARE")]
-    multi = [mesos.FrameworkInfo.Capability(type="MULTI_ROLE")]
+    single = [mesos.FrameworkInfo.Capability(type=mesos.FrameworkInfo.Capability.PARTITION_AWARE)]
+    multi = [mesos.FrameworkInfo.Capability(type=mesos.FrameworkInfo.Capability.MULTI_ROLE)]
     usual = {"failover_timeout": 0.0, "checkpoint": False}
     registry.add_framework("F1", role="*", capabilities=single, **usual)
     registry.add_framework("F2", roles=["*"], capabilities=multi, **usual)
@@ -91,7 +96,9 @@ async def busy(agent, registry, containers, tasks):
 @pytest.mark.parametrize(
     "recorded", RECORDED, ids=lambda each: f"{each['path']} {(each['body'] or {}).get('type', '')}"
 )
-async def test_answer_has_the_recorded_shape(busy, http, recorded):
+async def test_answer_has_the_recorded_shape(
+    busy: RunningAgent, http: aiohttp.ClientSession, recorded: dict[str, Any]
+) -> None:
     path = recorded["path"]
     request = http.request(recorded["method"], busy.url + path, json=recorded["body"])
     async with request as response:
@@ -105,7 +112,7 @@ async def test_answer_has_the_recorded_shape(busy, http, recorded):
             assert differences(recorded["answer"], await response.json()) == []
 
 
-async def test_command_task_is_told_as_mesos_tells_it(busy, http):
+async def test_command_task_is_told_as_mesos_tells_it(busy: RunningAgent, http: aiohttp.ClientSession) -> None:
     async with http.get(f"{busy.url}/state") as response:
         state = await response.json()
     (framework,) = state["frameworks"]
@@ -123,8 +130,10 @@ async def test_command_task_is_told_as_mesos_tells_it(busy, http):
     assert ended["completed_executors"][0]["completed_tasks"][0]["state"] == "TASK_FINISHED"
 
 
-async def test_version_is_one_and_the_same_wherever_the_agent_is_asked(busy, registry, http):
-    async def get(path, key, body=None):
+async def test_version_is_one_and_the_same_wherever_the_agent_is_asked(
+    busy: RunningAgent, registry: ScriptedRegistry, http: aiohttp.ClientSession
+) -> None:
+    async def get(path: str, key: str, body: Any = None) -> Any:
         async with http.request("POST" if body else "GET", busy.url + path, json=body) as response:
             return (await response.json())[key]
 
@@ -137,7 +146,7 @@ async def test_version_is_one_and_the_same_wherever_the_agent_is_asked(busy, reg
         assert f'mezzo_agent_build_info{{version="{__version__}"}} 1.0' in await response.text()
 
 
-async def test_snapshot_has_the_metrics_that_dashboards_read(busy, http):
+async def test_snapshot_has_the_metrics_that_dashboards_read(busy: RunningAgent, http: aiohttp.ClientSession) -> None:
     async with http.get(f"{busy.url}/metrics/snapshot?timeout=5secs") as response:
         metrics = await response.json()
     recorded = next(each for each in RECORDED if each["path"] == "/metrics/snapshot")["answer"]
@@ -149,7 +158,7 @@ async def test_snapshot_has_the_metrics_that_dashboards_read(busy, http):
     assert metrics["slave/cpus_percent"] == 0.25
 
 
-async def test_prometheus_finds_the_same_numbers(busy, http):
+async def test_prometheus_finds_the_same_numbers(busy: RunningAgent, http: aiohttp.ClientSession) -> None:
     async with http.get(f"http://127.0.0.1:{busy.config.metrics_port}/metrics") as response:
         text = await response.text()
     assert 'mezzo_agent_tasks{state="running"} 1.0' in text
