@@ -37,7 +37,7 @@ UNCHANGEABLE = {
     "recovery_agent_removal_limit": "100%",
     "root_submissions": "true",
 }
-"""What flags of Mesos' master would say that are none here: told, since tools ask for it, and not to be set."""
+"""Flags of Mesos' master that cannot be set here, and what they would say: tools ask for them."""
 _RATE = re.compile(r"\s*(\d+)\s*/\s*(.+)\Z")
 
 
@@ -80,73 +80,127 @@ def role_weights(text: str) -> tuple[tuple[str, float], ...]:
 class Config:
     """Every flag of the registry. Those that Mesos' master has too have its names and defaults."""
 
-    ip: str = flag("0.0.0.0", "The address to listen on.")
-    grpc_port: int = flag("5060", "Where agents, frameworks, gateways and operators are served by gRPC.", parse=port)
-    metrics_port: int = flag("9060", "Where Prometheus finds the metrics.", parse=port)
-    hostname: str = flag("", "The name under which others reach this machine; its own name when empty.")
-    advertise_ip: str = flag("", "The IPv4 address of the HTTP API that clients are told, a gateway's.", parse=ipv4)
-    advertise_port: int = flag("5050", "The port of the HTTP API that clients are told, a gateway's.", parse=port)
+    ip: str = flag("0.0.0.0", "The IP address on which the registry listens, for gRPC and metrics.")
+    grpc_port: int = flag(
+        "5060", "The port of the gRPC server: agents, frameworks, gateways and operators.", parse=port
+    )
+    metrics_port: int = flag("9060", "The port of the HTTP server with the metrics for Prometheus.", parse=port)
+    hostname: str = flag(
+        "", "The host name under which agents and gateways reach this registry; by default --ip, or the machine's name."
+    )
+    advertise_ip: str = flag(
+        "",
+        "The IPv4 address of a gateway's HTTP API, for clients that look for the leader; by default the registry's.",
+        parse=ipv4,
+    )
+    advertise_port: int = flag(
+        "5050", "The port of a gateway's HTTP API, for clients that look for the leader.", parse=port
+    )
     zk: ZooKeeperUrl | None = flag(  # noqa: RUF009  fields are made by it
         None,
-        "zk://[user:password@]host:port,…/path: stand for election there, and store there.",
+        "ZooKeeper, as zk://[user:password@]host:port,…/path, where the registry stands for election and keeps its "
+        "state; by default the registry leads alone, and keeps its state in --work_dir.",
         parse=ZooKeeperUrl.parse,
     )
-    zk_session_timeout: float = flag("10secs", "After how much silence ZooKeeper ends a session.", parse=interval)
-    allocator: tuple[str, int] = flag("127.0.0.1:5061", "Where the allocator is, without --zk.", parse=address)
-    work_dir: Path = flag(  # noqa: RUF009  fields are made by it
-        "/var/lib/mezzo/registry", "Where the SQLite store is, without --zk.", parse=folder
+    zk_session_timeout: float = flag(
+        "10secs",
+        "The time-out of the session with ZooKeeper: without a sign of life for so long, ZooKeeper ends it.",
+        parse=interval,
     )
-    agent_ping_timeout: float = flag("15secs", "How often agents and registry give a sign of life.", parse=interval)
-    max_agent_ping_timeouts: int = flag("5", "An agent silent for so many of these is unreachable.", parse=positive)
+    allocator: tuple[str, int] = flag(
+        "127.0.0.1:5061",
+        "The allocator's gRPC server, as host:port, where there is no --zk to detect it.",
+        parse=address,
+    )
+    work_dir: Path = flag(  # noqa: RUF009  fields are made by it
+        "/var/lib/mezzo/registry", "The folder of the SQLite store, where there is no --zk.", parse=folder
+    )
+    agent_ping_timeout: float = flag(
+        "15secs", "The time between heartbeats of a session with an agent, in both directions.", parse=interval
+    )
+    max_agent_ping_timeouts: int = flag(
+        "5", "How many --agent_ping_timeout without a message from an agent make the agent unreachable.", parse=positive
+    )
     agent_reregister_timeout: float = flag(
-        "10mins", "How long agents have to come back after an election.", parse=duration
+        "10mins",
+        "The time that agents have to re-register after an election before they are unreachable.",
+        parse=duration,
     )
     agent_removal_rate_limit: RateLimit | None = flag(  # noqa: RUF009  fields are made by it
         None,
-        "At most so many agents become unreachable in so much time, like 1/10mins.",
+        "The maximum rate at which agents become unreachable, like 1/10mins; by default there is none.",
         parse=rate_limit,
         show=lambda limit: f"{limit.permits}/{durations.text_of(limit.per_seconds)}",
     )
     # Longer than any framework holds offers on purpose (Aurora: 5 to 6 minutes), short enough that one that hangs does
     # not keep them from the others for long. Mesos has no limit of its own.
     offer_timeout: float = flag(
-        "10mins", "Offers that nobody answers for so long are rescinded; 0 for never.", parse=duration
+        "10mins",
+        "The time after which an offer that its framework has not answered is rescinded; 0 for never.",
+        parse=duration,
     )
-    scheduler_heartbeat_interval: float = flag("15secs", "How often frameworks get a HEARTBEAT.", parse=interval)
-    max_completed_frameworks: int = flag("50", "How many completed frameworks are remembered.", parse=count)
-    max_completed_tasks_per_framework: int = flag("1000", "How many completed tasks of each.", parse=count)
-    max_unreachable_tasks_per_framework: int = flag("1000", "How many unreachable tasks of each.", parse=count)
-    registry_gc_interval: float = flag("15mins", "How often unreachable agents are forgotten.", parse=interval)
-    registry_max_agent_age: float = flag("2weeks", "Unreachable agents older than this are forgotten.", parse=duration)
+    scheduler_heartbeat_interval: float = flag(
+        "15secs", "The time between HEARTBEAT events on a framework's event stream.", parse=interval
+    )
+    max_completed_frameworks: int = flag(
+        "50", "The maximum number of completed frameworks that are kept; the oldest are forgotten.", parse=count
+    )
+    max_completed_tasks_per_framework: int = flag(
+        "1000",
+        "The maximum number of completed tasks that are kept of each framework; the oldest are forgotten.",
+        parse=count,
+    )
+    max_unreachable_tasks_per_framework: int = flag(
+        "1000",
+        "The maximum number of unreachable tasks that are kept of each framework; the oldest are forgotten.",
+        parse=count,
+    )
+    registry_gc_interval: float = flag(
+        "15mins", "The time between removals of unreachable agents that are too old or too many.", parse=interval
+    )
+    registry_max_agent_age: float = flag(
+        "2weeks", "The time after which an unreachable agent is forgotten.", parse=duration
+    )
     offer_constraints_re2_max_mem: int = flag(
-        "4096", "Memory in bytes for each regular expression in offer constraints.", parse=byte_count
+        "4096", "The maximum memory of a regular expression in offer constraints, in bytes.", parse=byte_count
     )
     offer_constraints_re2_max_program_size: int = flag(
-        "100", "The most instructions of a compiled regular expression in offer constraints.", parse=positive
+        "100",
+        "The maximum number of instructions of a compiled regular expression in offer constraints.",
+        parse=positive,
     )
     domain: DomainInfo | None = flag(  # noqa: RUF009  fields are made by it
         None,
-        f"Where this registry stands: region/zone, JSON like {domains.EXAMPLE}, or a file with it.",
+        f"The registry's fault domain: region/zone, JSON like {domains.EXAMPLE}, or a file with it; by default none.",
         parse=domains.parse,
     )
     whitelist: Path | None = flag(  # noqa: RUF009  fields are made by it
         None,
-        "A file with the host names of the agents that may be offered, one a line; read again when it changes.",
+        "A file with the host names of the agents that may be offered, one a line, which is read again when it "
+        "changes; by default all agents may be offered.",
         parse=whitelist_file,
     )
-    require_agent_domain: bool = flag(False, "Refuse agents that do not say in which region and zone they are.")
+    require_agent_domain: bool = flag(False, "Refuse agents without a fault domain (their --domain).")
     weights: tuple[tuple[str, float], ...] = flag(
         "",
-        "Weights of roles, like role=2,other/role=0.5, where the store has none. Operators change them as it runs.",
+        "The weights of roles, like role=2,other/role=0.5, while the store has none; operators change those by calls.",
         parse=role_weights,
         show=lambda weights: ",".join(f"{role}={weight:g}" for role, weight in weights),
     )
     publish_per_framework_metrics: bool = flag(
-        True, "Whether /metrics/snapshot has the metrics of each framework. Prometheus never finds these."
+        True, "Include the metrics of each framework in /metrics/snapshot. Prometheus' metrics never include them."
     )
-    registry_max_agent_count: int = flag("102400", "Of more unreachable agents the oldest are forgotten.", parse=count)
-    log_level: str = flag("info", "debug, info, warning or error.", parse=one_of(*LEVELS))
-    log_format: str = flag("auto", "json, console, or auto: console on a terminal.", parse=one_of(*FORMATS))
+    registry_max_agent_count: int = flag(
+        "102400", "The maximum number of unreachable agents that are kept; the oldest are forgotten.", parse=count
+    )
+    log_level: str = flag(
+        "info", "The lowest level that is logged: debug, info, warning or error.", parse=one_of(*LEVELS)
+    )
+    log_format: str = flag(
+        "auto",
+        "The format of log lines: json, console, or auto, which is console on a terminal and json elsewhere.",
+        parse=one_of(*FORMATS),
+    )
 
     def as_mesos_flags(self) -> dict[str, str]:
         """Every flag as text, and what is so here, and cannot be set, under the names of the flags of Mesos' master."""
@@ -158,7 +212,7 @@ class Config:
         }
 
     def settings(self) -> Settings:
-        """What the core is told of it."""
+        """The flags that decisions of the core depend on."""
         return Settings(
             agent_ping_timeout=self.agent_ping_timeout,
             max_agent_ping_timeouts=self.max_agent_ping_timeouts,
