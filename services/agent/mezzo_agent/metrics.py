@@ -15,7 +15,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1.agent_session_pb2 import RegistryMessage
 from mezzo.resources import Resources
 from mezzo_agent.containers.containerizer import ContainerCounts, PosixContainerizer
-from mezzo_agent.core import Agent, subjects
+from mezzo_agent.core import Agent, event_names
 from mezzo_agent.core.holdings import held
 from mezzo_agent.core.model import Executor, ExecutorKind, ExecutorState
 from mezzo_agent.ports import Containerizer
@@ -105,7 +105,7 @@ class AgentMetrics:
         self.process = ProcessMetrics(self.registry, "agent", version)
         self.rpc = RpcMetrics(self.registry, "agent")
         self.http = HttpMetrics(self.registry, "agent")
-        self.engine = EngineMetrics(self.registry, "agent", subjects.kinds())
+        self.engine = EngineMetrics(self.registry, "agent", event_names.names())
         self._dropped = Counter(
             "mezzo_agent_registry_messages_dropped_total",
             "Messages of the registry that could not be applied, by kind.",

@@ -15,6 +15,7 @@ from mezzo_agent.core import invariants, recovery, registration
 from mezzo_agent.core.admission import Admission
 from mezzo_agent.core.condemned import Condemned, condemn
 from mezzo_agent.core.effects import DestroyContainer, DiscardSandbox, Effect, EndAgent, ForgetContainer, SendToRegistry
+from mezzo_agent.core.event_names import name_of
 from mezzo_agent.core.events import (
     ContainerActionFailed,
     ContainerEnded,
@@ -33,7 +34,6 @@ from mezzo_agent.core.events import (
     SessionOpened,
     TimerFired,
     TimerKind,
-    name_of,
 )
 from mezzo_agent.core.executors import Executors
 from mezzo_agent.core.model import Executor, ExecutorKind, Framework, Task

@@ -162,16 +162,3 @@ Event = (
     | TimerFired
     | RemovalOrdered
 )
-
-
-def name_of(event: Event) -> str:
-    """What an event is called in stories: its class, or what the message, call or timer in it is about."""
-    match event:
-        case RegistryMessageReceived():
-            return event.message.WhichOneof("message") or "unknown message"
-        case ExecutorCalled():
-            return f"call {executor.Call.Type.Name(event.call.type)}"
-        case TimerFired():
-            return f"timer {event.timer.kind}"
-        case _:
-            return type(event).__name__

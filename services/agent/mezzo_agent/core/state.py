@@ -111,7 +111,7 @@ class AgentState:
 
     def write_row(self, key: Key, what: str) -> None:
         """Add to the story what became of somebody."""
-        self.story.write(self.now, self.event, key, what)
+        self.story.record(self.now, self.event, key, what)
 
     def move_task(self, task: Task, phase: Phase) -> None:
         """Enter a phase; a task has no other way into it once it is in the state.

@@ -36,7 +36,7 @@ class Story:
     def __init__(self) -> None:
         self._rows: deque[Row] = deque(maxlen=ROWS_MAX)
 
-    def write(self, at: float, event: str, key: Key, what: str) -> None:
+    def record(self, at: float, event: str, key: Key, what: str) -> None:
         """Add a row."""
         self._rows.append(Row(at, event, key, what))
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mesos.v1.executor import executor_pb2 as executor_api
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.agent.v1 import checkpoint_pb2 as checkpoint
 from mezzo_agent.core import effects
+from mezzo_agent.core.event_names import CALLS, CONDEMNED, JOURNAL_RECORD, TIMERS, name_of
 from mezzo_agent.core.events import (
     ContainerActionFailed,
     ContainerEnded,
@@ -25,9 +25,7 @@ from mezzo_agent.core.events import (
     LaunchDeclined,
     LaunchRefused,
     RegistryMessageReceived,
-    RemovalOrdered,
-    SessionClosed,
-    SessionOpened,
+    Timer,
     TimerFired,
     TimerKind,
 )
@@ -35,30 +33,14 @@ from mezzo_agent.core.model import Executor, ExecutorKind, Task
 from mezzo_agent.core.state import AgentState
 
 LAUNCHES = frozenset({"run_task", "run_task_group"})
-CALLS = frozenset({"executor_subscribe", "executor_update", "executor_message", "executor_disconnected"})
-_TIMERS = {kind: f"timer_{kind.replace(' ', '_')}" for kind in TimerKind}
 _TIMERS_OF_EXECUTORS = {TimerKind.EXECUTOR_REGISTRATION, TimerKind.EXECUTOR_REREGISTRATION, TimerKind.EXECUTOR_SHUTDOWN}
 _ENDED_BY_RECOVERY = {
     *LAUNCHES,
     *CALLS,
-    *_TIMERS.values(),
+    *TIMERS.values(),
     *("kill_task", "shutdown_executor", "shutdown_framework"),
     # Where they are about somebody, it is whom they had come to.
-    *("registered", "session_opened", "containers_recovered", "condemned", "journal_record"),
-}
-_NAMES: dict[type, str] = {
-    SessionOpened: "session_opened",
-    SessionClosed: "session_closed",
-    ContainerStarted: "container_started",
-    ContainerNotStarted: "container_not_started",
-    ContainerEnded: "container_ended",
-    ContainerActionFailed: "container_action_failed",
-    ContainersRecovered: "containers_recovered",
-    ExecutorSubscribed: "executor_subscribe",
-    ExecutorDisconnected: "executor_disconnected",
-    LaunchRefused: "launch_refused",
-    LaunchDeclined: "launch_declined",
-    RemovalOrdered: "removal_ordered",
+    *("registered", "session_opened", "containers_recovered", CONDEMNED, JOURNAL_RECORD),
 }
 
 
@@ -87,12 +69,6 @@ class Subject:
         return ", ".join([*executor, *(f"task {task_id}" for task_id in self.task_ids)])
 
 
-def kinds() -> list[str]:
-    """Every kind of event."""
-    messages = [member.name for member in session.RegistryMessage.DESCRIPTOR.oneofs_by_name["message"].fields]
-    return sorted({*messages, *CALLS, *_TIMERS.values(), *_NAMES.values(), "condemned", "journal_record"})
-
-
 def of_event(event: Event, state: AgentState) -> Subject:
     """Whom an event is about; while one is being handled that is about several, whom the core has come to."""
     subject = _of_event(event, state)
@@ -117,7 +93,7 @@ def of_effect(event: Event, effect: effects.Effect, state: AgentState) -> Subjec
         ):
             return _with(subject, state.containers.get(container_id))
         case effects.StartTimer(timer) | effects.CancelTimer(timer):
-            return replace(_of_timer(TimerFired(timer)), event=subject.event)
+            return _of_timer(subject.event, timer)
         case effects.SendToRegistry(message) if message.HasField("task_update"):
             update = message.task_update
             return _with(subject, state.task(update.framework_id.value, update.status.task_id.value))
@@ -128,56 +104,52 @@ def of_record(state: AgentState) -> Subject:
     """Whom the record of the journal is about that was being applied."""
     if isinstance(state.at, checkpoint.CheckpointRecord):
         return _of_record(state.at)
-    return _with(Subject("journal_record"), state.at)
+    return _with(Subject(JOURNAL_RECORD), state.at)
 
 
 def _of_event(event: Event, state: AgentState) -> Subject:
+    name = name_of(event)
     match event:
-        case RegistryMessageReceived(message):
-            return _of_message(message)
-        case LaunchRefused(message) | LaunchDeclined(message):
-            return replace(_of_message(message), event=_NAMES[type(event)])
+        case RegistryMessageReceived(message) | LaunchRefused(message) | LaunchDeclined(message):
+            return _of_message(name, message)
         case ExecutorCalled(call) | ExecutorSubscribed(call):
-            type_ = executor_api.Call.Type.Name(call.type).lower()
-            name = f"executor_{type_}" if f"executor_{type_}" in CALLS else "executor_message"
             return Subject(name, call.framework_id.value, call.executor_id.value)
         case ExecutorDisconnected(connection):
-            return _with(Subject("executor_disconnected"), _listening_on(connection, state))
-        case TimerFired():
-            return _of_timer(event)
+            return _with(Subject(name), _listening_on(connection, state))
+        case TimerFired(timer):
+            return _of_timer(name, timer)
         case ContainerStarted() | ContainerNotStarted() | ContainerEnded() | ContainerActionFailed():
-            return _with(Subject(_NAMES[type(event)]), state.containers.get(event.container_id))
-        case ContainersRecovered():
-            return Subject("condemned" if state.reports_condemned else "containers_recovered")
+            return _with(Subject(name), state.containers.get(event.container_id))
+        case ContainersRecovered() if state.reports_condemned:
+            return Subject(CONDEMNED)
         case _:
-            return Subject(_NAMES[type(event)])
+            return Subject(name)
 
 
-def _of_message(message: session.RegistryMessage) -> Subject:
+def _of_message(name: str, message: session.RegistryMessage) -> Subject:
     kind = message.WhichOneof("message")
     if kind is None:
-        return Subject("unknown")
+        return Subject(name)
     member = getattr(message, kind)
     match member:
         case session.RunTask():
-            return Subject(kind, member.framework_id.value, task_ids=(member.task.task_id.value,))
+            return Subject(name, member.framework_id.value, task_ids=(member.task.task_id.value,))
         case session.RunTaskGroup():
             tasks = tuple(task.task_id.value for task in member.task_group.tasks)
-            return Subject(kind, member.framework_id.value, task_ids=tasks)
+            return Subject(name, member.framework_id.value, task_ids=tasks)
         case session.KillTask() | session.AcknowledgeUpdate():
-            return Subject(kind, member.framework_id.value, task_ids=(member.task_id.value,))
+            return Subject(name, member.framework_id.value, task_ids=(member.task_id.value,))
         case session.ShutdownExecutor() | session.FrameworkMessage():
-            return Subject(kind, member.framework_id.value, member.executor_id.value)
+            return Subject(name, member.framework_id.value, member.executor_id.value)
         case session.ShutdownFramework():
-            return Subject(kind, member.framework_id.value)
+            return Subject(name, member.framework_id.value)
         case session.FrameworkUpdate():
-            return Subject(kind, member.framework_info.id.value)
+            return Subject(name, member.framework_info.id.value)
         case _:
-            return Subject(kind)
+            return Subject(name)
 
 
-def _of_timer(event: TimerFired) -> Subject:
-    timer, name = event.timer, _TIMERS[event.timer.kind]
+def _of_timer(name: str, timer: Timer) -> Subject:
     if timer.kind in _TIMERS_OF_EXECUTORS:
         return Subject(name, timer.framework_id, timer.subject_id)
     return Subject(name, timer.framework_id, task_ids=(timer.subject_id,))
@@ -187,21 +159,21 @@ def _of_record(record: checkpoint.CheckpointRecord) -> Subject:
     kind = record.WhichOneof("record")
     match getattr(record, kind or "agent"):
         case checkpoint.FrameworkRecord() as member:
-            return Subject("journal_record", member.framework_info.id.value)
+            return Subject(JOURNAL_RECORD, member.framework_info.id.value)
         case checkpoint.ExecutorRecord() as member:
-            return Subject("journal_record", member.framework_id.value, member.executor_info.executor_id.value)
+            return Subject(JOURNAL_RECORD, member.framework_id.value, member.executor_info.executor_id.value)
         case checkpoint.ExecutorRemoved() as member:
-            return Subject("journal_record", member.framework_id.value, member.executor_id.value)
+            return Subject(JOURNAL_RECORD, member.framework_id.value, member.executor_id.value)
         case checkpoint.TaskRecord() as member:
-            return Subject("journal_record", member.framework_id.value, task_ids=(member.task.task_id.value,))
+            return Subject(JOURNAL_RECORD, member.framework_id.value, task_ids=(member.task.task_id.value,))
         case checkpoint.UpdateRecord() as member:
-            return Subject("journal_record", member.framework_id.value, task_ids=(member.status.task_id.value,))
+            return Subject(JOURNAL_RECORD, member.framework_id.value, task_ids=(member.status.task_id.value,))
         case checkpoint.AcknowledgementRecord() | checkpoint.KillRecord() as member:
-            return Subject("journal_record", member.framework_id.value, task_ids=(member.task_id.value,))
+            return Subject(JOURNAL_RECORD, member.framework_id.value, task_ids=(member.task_id.value,))
         case checkpoint.FrameworkRemoved() as member:
-            return Subject("journal_record", member.framework_id.value)
+            return Subject(JOURNAL_RECORD, member.framework_id.value)
         case _:
-            return Subject("journal_record")
+            return Subject(JOURNAL_RECORD)
 
 
 def _with(subject: Subject, entity: Task | Executor | checkpoint.CheckpointRecord | None) -> Subject:

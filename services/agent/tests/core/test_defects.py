@@ -9,8 +9,8 @@ import pytest
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.executor import executor_pb2 as api
 from mezzo.agent.v1 import agent_session_pb2 as session
+from mezzo_agent.core import event_names, subjects
 from mezzo_agent.core import events as happened
-from mezzo_agent.core import subjects
 from mezzo_agent.core.effects import LaunchContainer, Persist, WatchContainer
 from mezzo_agent.core.events import Timer, TimerKind
 from mezzo_agent.core.subjects import Subject
@@ -251,7 +251,7 @@ EXECUTOR = {"framework_id": {"value": "F1"}, "executor_id": {"value": "E1"}}
 )
 def test_event_names_whom_it_is_about(agent: Conversation, event: happened.Event, subject: Subject) -> None:
     assert subjects.of_event(event, agent.agent.state) == subject
-    assert subject.event in subjects.kinds()
+    assert subject.event in event_names.names()
 
 
 def test_launch_names_its_tasks(agent: Conversation, tasks: type[Tasks]) -> None:
@@ -264,7 +264,7 @@ def test_launch_names_its_tasks(agent: Conversation, tasks: type[Tasks]) -> None
     ]
     for event, subject in launches:
         assert subjects.of_event(event, agent.agent.state) == subject
-        assert subject.event in subjects.kinds()
+        assert subject.event in event_names.names()
 
 
 def test_container_and_stream_are_named_by_whose_they_are(busy: Conversation) -> None:

@@ -183,7 +183,7 @@ def test_a_task_enters_only_what_the_table_has(busy: Conversation, before: Phase
     assert task.phase is before
     first, *story = str(refused.value).splitlines()
     assert first == f"task t1 of F1 cannot go from {before} to {after}"
-    assert story[-1].strip() == "1000.000 ContainerStarted: F1/t1 TASK_RUNNING"
+    assert story[-1].strip() == "1000.000 container_started: F1/t1 TASK_RUNNING"
 
 
 @pytest.mark.parametrize(
@@ -211,8 +211,8 @@ def test_a_container_that_starts_twice_is_a_defect_with_its_story(agent: Convers
         "task t1 of F1 cannot go from running to running",
         "  1000.000 run_task: F1/t1 queued -> launching",
         "  1000.000 run_task: F1/t1 TASK_STARTING",
-        "  1000.000 ContainerStarted: F1/t1 launching -> running",
-        "  1000.000 ContainerStarted: F1/t1 TASK_RUNNING",
+        "  1000.000 container_started: F1/t1 launching -> running",
+        "  1000.000 container_started: F1/t1 TASK_RUNNING",
     ]
 
 
@@ -234,5 +234,5 @@ def test_no_story_holds_a_secret_nor_a_message(agent: Conversation) -> None:
 def test_a_story_forgets_what_is_old(agent: Conversation) -> None:
     story = agent.agent.state.story
     for number in range(5_000):
-        story.write(float(number), "event", ("F1", "t1"), "happened")
+        story.record(float(number), "event", ("F1", "t1"), "happened")
     assert [len(story.of(("F1", "t1"))), len(story.last()), len(list(story))] == [50, 50, 2_000]
