@@ -11,12 +11,18 @@ from mezzo.operator.v1 import operator_pb2 as service
 from mezzo.operator.v1 import operator_pb2_grpc
 from mezzo_chassis.log import correlation_id, get_logger
 from mezzo_chassis.log_level import LogLevel
+from mezzo_chassis.pace import Pace
 from mezzo_registry.core import events
 from mezzo_registry.shell.current_term import CurrentTerm
 from mezzo_registry.shell.streams import Overflow, Watcher
 from mezzo_registry.shell.term import Term
 
 NANOSECONDS = 1e9
+CHANGES_AT_ONCE = 20
+CHANGES_PER_SECOND = 100
+CHANGES_PAUSE_SECONDS = 0.005
+"""An observer is told each change in a message of its own while these are few. When there are more at once, and more a
+second, they are collected for so long: they cost the registry and each gateway half as much."""
 METRICS_PER_SLICE = 1000
 """Metrics written into an answer without a break: some milliseconds."""
 
@@ -36,6 +42,7 @@ class Operators(operator_pb2_grpc.OperatorServicer):
         """The state, and its changes, for one observer. One that does not keep up gets a new snapshot."""
         term = self._current_term.get()
         observer, watcher = term.number(), Watcher()
+        pace = Pace(burst=CHANGES_AT_ONCE, per_second=CHANGES_PER_SECOND, pause_seconds=CHANGES_PAUSE_SECONDS)
         term.open_watcher(observer, watcher)
         try:
             while True:
@@ -46,6 +53,8 @@ class Operators(operator_pb2_grpc.OperatorServicer):
                         if watcher.wants_more and watcher.idle:
                             watcher.wants_more = False
                             term.post(events.ObserverReady(observer))
+                        elif pause := pace.pause():
+                            await asyncio.sleep(pause)
                 except Overflow as error:
                     log.warning("observer too slow; sending it a new snapshot", peer=context.peer(), error=str(error))
                 else:
