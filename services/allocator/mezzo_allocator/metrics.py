@@ -17,7 +17,7 @@ from mezzo_allocator.core import measures
 from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.core.events import Allocated, Event, InverseOfferAnswered
 from mezzo_chassis.leadership.metrics import LeadershipMetrics
-from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, ProcessMetrics, RpcMetrics
+from mezzo_chassis.metrics import LATENCY_BUCKETS_SECONDS, EngineMetrics, ProcessMetrics, RpcMetrics
 
 ROLES_MAX = 1000
 """How many roles have metrics of their own; no dashboard shows each role of a cluster that has more."""
@@ -50,6 +50,10 @@ class AllocatorMetrics:
         self.registry = CollectorRegistry()
         self.process = ProcessMetrics(self.registry, "allocator", version)
         self.rpc = RpcMetrics(self.registry, "allocator")
+        kinds = [kind.name for kind in wire.RegistryMessage.DESCRIPTOR.oneofs_by_name["message"].fields]
+        self.engine = EngineMetrics(
+            self.registry, "allocator", (*kinds, "withheld", "full_pass_wanted", "cycle_started"), events=False
+        )
         self.sessions = Counter(
             "mezzo_allocator_sessions_total", "Sessions that registries began.", registry=self.registry
         )
@@ -62,8 +66,8 @@ class AllocatorMetrics:
             ["message", "reason"],
             registry=self.registry,
         )
-        for kind in wire.RegistryMessage.DESCRIPTOR.oneofs_by_name["message"].fields:
-            self._dropped.labels(kind.name, Dropped.INVALID.value)
+        for kind in kinds:
+            self._dropped.labels(kind, Dropped.INVALID.value)
         self.leadership = LeadershipMetrics(self.registry, "allocator")
         self.compiled = Gauge(
             "mezzo_allocator_inner_loop_compiled", "1 once the compiled inner loop is in use.", registry=self.registry

@@ -18,11 +18,17 @@ from mezzo.allocator.v1.allocator_pb2_grpc import AllocatorStub
 from mezzo.resources import Resources, parse
 from mezzo_allocator.app import serve
 from mezzo_allocator.config import Config
+from mezzo_allocator.core import events as ev
+from mezzo_allocator.core.allocator import Allocator
+from mezzo_allocator.metrics import AllocatorMetrics
+from mezzo_allocator.shell.session import SERVICE_NAME, SessionServicer
 from mezzo_chassis.lifecycle import Lifecycle
-from mezzo_chassis.rpc import EPOCH_KEY, open_channel
+from mezzo_chassis.log_level import LogLevel
+from mezzo_chassis.rpc import EPOCH_KEY, open_channel, start_server
 from mezzo_chassis.testing import free_port
 
 SECONDS_MAX = 20.0
+FLAGS = {"min_allocatable_resources": "cpus:0.01|mem:32"}
 
 Message = wire.RegistryMessage
 
@@ -146,6 +152,28 @@ async def served(allocation_interval: float = 1.0) -> AsyncIterator[Running]:
     lifecycle.stop()
     await asyncio.wait_for(running, SECONDS_MAX)
     await lifecycle.close()
+
+
+class Clock:
+    """A clock that a test turns."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+async def clocked() -> AsyncIterator[tuple[Running, Clock]]:
+    """An allocator whose clock stands still."""
+    clock, metrics = Clock(), AllocatorMetrics("test")
+    servicer = SessionServicer(Allocator(), metrics, wire.Ready(version="v", flags=FLAGS), LogLevel("info"), clock)
+    servicer.lead(leading=True)
+    server = await start_server("127.0.0.1", 0, [(SessionServicer.add_to, servicer)], [SERVICE_NAME])
+    yield Running(server.port, 0), clock
+    servicer.lead(leading=False)
+    await server.stop(0)
 
 
 async def test_a_snapshot_is_answered_and_then_allocated(allocator: Running) -> None:
@@ -379,6 +407,66 @@ async def test_a_framework_that_cannot_be_described_is_inactive_and_what_it_hold
         allocation = await registry.allocation()
     assert (allocation.framework, str(Resources.of(allocation.resources))) == (1, "cpus:1; mem:512")
     assert await allocator.metric('messages_dropped_total{message="framework_update",reason="suspect"}') == 1.0
+
+
+async def test_what_was_withheld_is_asked_for_again_later_and_later(clocked: tuple[Running, Clock]) -> None:
+    allocator, clock = clocked
+    greedy = framework(2)
+    filters = greedy.framework_update.framework_info.offer_filters["*"].min_allocatable_resources
+    filters.quantities.add().quantities["cpus"].value = 1e300
+    for refused_for in (600, 1200, 2400, 3600, 3600):
+        async with allocator.session() as registry:
+            await registry.say(Message(begin=wire.Begin(registry_id="r")), framework(1), greedy)
+            assert (await registry.end())[0] is grpc.StatusCode.INVALID_ARGUMENT
+        async with allocator.session() as registry:
+            await registry.begin([framework(1), greedy])
+            clock.now += refused_for - 1
+            await registry.say(agent(1, "cpus:2;mem:1024"))
+            assert (await registry.allocation()).framework == 1
+            clock.now += 1
+            await registry.say(agent(2, "cpus:2;mem:1024"))
+            assert await registry.end() == (
+                grpc.StatusCode.UNAVAILABLE,
+                "a snapshot is needed, to try again what was withheld from this session",
+            )
+
+
+@pytest.mark.parametrize("kind", [ev.AgentChanged, ev.CycleStarted, ev.FullPassWanted], ids=lambda kind: kind.__name__)
+async def test_a_defect_ends_the_session_and_the_next_is_sound(
+    allocator: Running, monkeypatch: pytest.MonkeyPatch, kind: type[ev.Event]
+) -> None:
+    handle, mistakes = Allocator.handle, [KeyError("nobody thought of this")]
+
+    def fail_once(core: Allocator, event: ev.Event, *, now: float) -> list[ev.Effect]:
+        effects = handle(core, event, now=now)
+        if isinstance(event, kind) and mistakes:
+            raise mistakes.pop()
+        return effects
+
+    monkeypatch.setattr(Allocator, "handle", fail_once)
+    async with allocator.session() as registry:
+        await registry.say(
+            Message(begin=wire.Begin(registry_id="r")),
+            framework(1),
+            agent(1, "cpus:2;mem:1024"),
+            Message(snapshot_end=wire.SnapshotEnd()),
+        )
+        assert (await registry.end())[0] is grpc.StatusCode.INTERNAL
+    async with allocator.session() as registry:
+        await registry.begin([framework(1), agent(2, "cpus:2;mem:1024")])
+        assert (await registry.allocation()).agent == 2
+    wire_names = {"AgentChanged": "agent_update", "CycleStarted": "cycle_started", "FullPassWanted": "full_pass_wanted"}
+    assert await allocator.metric(f'defects_total{{event="{wire_names[kind.__name__]}"}}') == 1.0
+
+
+async def test_messages_carry_what_they_follow_from(allocator: Running) -> None:
+    async with allocator.session() as registry:
+        begin = Message(begin=wire.Begin(registry_id="r"))
+        end = Message(snapshot_end=wire.SnapshotEnd(), cause="term-1/allocator_connected/2")
+        await registry.say(begin, framework(1), agent(1, "cpus:2;mem:1024"), end)
+        ready = await registry.next()
+        assert (ready.WhichOneof("message"), ready.cause) == ("ready", "term-1/allocator_connected/2")
+        assert (await registry.next()).cause.startswith("session-1/cycle_started/")
 
 
 async def test_inverse_offers_are_advised_and_answered(allocator: Running) -> None:

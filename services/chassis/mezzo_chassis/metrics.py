@@ -122,9 +122,15 @@ class EngineMetrics(Collector):
     Turns are counted by hand: there are thousands a second.
     """
 
-    def __init__(self, registry: CollectorRegistry, service: str, kinds: Iterable[str] = ()) -> None:
-        """`kinds`: the kinds of events that may turn out to be defects; their counts begin at 0, not absent."""
+    def __init__(
+        self, registry: CollectorRegistry, service: str, kinds: Iterable[str] = (), *, events: bool = True
+    ) -> None:
+        """`kinds`: the kinds of events that may turn out to be defects; their counts begin at 0, not absent.
+
+        Without `events` the service counts its events itself.
+        """
         self._prefix = f"mezzo_{service}"
+        self._counts_events = events
         self._events = 0
         self._seconds = 0.0
         self._buckets = [0] * (len(LATENCY_BUCKETS_SECONDS) + 1)
@@ -153,9 +159,10 @@ class EngineMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The metrics, now."""
-        events = CounterMetricFamily(f"{self._prefix}_events", "Events that the core handled.")
-        events.add_metric([], self._events)
-        yield events
+        if self._counts_events:
+            events = CounterMetricFamily(f"{self._prefix}_events", "Events that the core handled.")
+            events.add_metric([], self._events)
+            yield events
         turns = HistogramMetricFamily(
             f"{self._prefix}_turn_duration_seconds",
             "How long a turn took: decide, make durable what has to be, act.",

@@ -42,6 +42,7 @@ _ALLOCATIONS_ITEM = _tag(wire.Allocations, "allocations", _LENGTH_DELIMITED)
 _ALLOCATIONS_INVERSE = _tag(wire.Allocations, "inverse_allocations", _LENGTH_DELIMITED)
 _ALLOCATIONS_CYCLE = _tag(wire.Allocations, "cycle", _LENGTH_DELIMITED)
 _MESSAGE_ALLOCATIONS = _tag(wire.AllocatorMessage, "allocations", _LENGTH_DELIMITED)
+_MESSAGE_CAUSE = _tag(wire.AllocatorMessage, "cause", _LENGTH_DELIMITED)
 _RESPONSE_MESSAGES = _tag(wire.SessionResponse, "messages", _LENGTH_DELIMITED)
 
 
@@ -57,10 +58,15 @@ class Encoder:
         self._clients: Memo[tuple[int, str], tuple[bytes, bytes]] = Memo(FORMS_MAX)
 
     def cycle(
-        self, allocations: Sequence[Allocation], cycle: wire.Cycle, inverse: Sequence[InverseAllocation] = ()
+        self,
+        allocations: Sequence[Allocation],
+        cycle: wire.Cycle,
+        inverse: Sequence[InverseAllocation] = (),
+        cause: str = "",
     ) -> Iterator[bytes]:
         """Serialised `SessionResponse`s with the outcome of a cycle; the last one carries the cycle itself."""
         last = max(0, len(allocations) - 1) // ALLOCATIONS_PER_MESSAGE
+        tail = _field(_MESSAGE_CAUSE, cause.encode()) if cause else b""
         for index in range(last + 1):
             begin = index * ALLOCATIONS_PER_MESSAGE
             items = [self._allocation(each) for each in allocations[begin : begin + ALLOCATIONS_PER_MESSAGE]]
@@ -70,7 +76,7 @@ class Encoder:
                     for each in inverse
                 )
                 items.append(_field(_ALLOCATIONS_CYCLE, cycle.SerializeToString()))
-            yield _field(_RESPONSE_MESSAGES, _field(_MESSAGE_ALLOCATIONS, b"".join(items)))
+            yield _field(_RESPONSE_MESSAGES, _field(_MESSAGE_ALLOCATIONS, b"".join(items)) + tail)
 
     def _allocation(self, allocation: Allocation) -> bytes:
         head, role = self._client(allocation.framework, allocation.role)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import grpc
@@ -18,11 +19,13 @@ from mezzo_allocator.core import events as ev
 from mezzo_allocator.core import measures
 from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.metrics import AllocatorMetrics
-from mezzo_allocator.shell.intake import Intake, Quarantine
+from mezzo_allocator.shell.intake import Decided, Effect, Event, Intake, Withheld, new_quarantine, suspect_of
+from mezzo_chassis.engine import Defect, Engine
 from mezzo_chassis.lifecycle import freeze_gc
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.log_level import LogLevel
 from mezzo_chassis.outbox import Outbox, Overflow
+from mezzo_chassis.quarantine import Entry, Quarantine
 from mezzo_chassis.rpc import EPOCH_KEY
 
 SERVICE_NAME = wire.DESCRIPTOR.services_by_name["Allocator"].full_name
@@ -38,15 +41,26 @@ log = get_logger(__name__)
 class SessionServicer:
     """Serves `mezzo.allocator.v1.Allocator`. There is one core, and one session at a time."""
 
-    def __init__(self, core: Allocator, metrics: AllocatorMetrics, ready: wire.Ready, log_level: LogLevel) -> None:
+    def __init__(
+        self,
+        core: Allocator,
+        metrics: AllocatorMetrics,
+        ready: wire.Ready,
+        log_level: LogLevel,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`now`: seconds on a clock that never goes back, for the core and for what is to happen later."""
         self._core = core
+        self._now = now
         self._log_level = log_level
         self._metrics = metrics
         self._ready = ready
         self._leading = False
         self._epoch = 0
         """The highest of the registries that have opened a session since this allocator leads."""
-        self._quarantine = Quarantine()
+        self._quarantine = new_quarantine()
+        self._sessions = 0
+        """How many have begun."""
         self._current: _Session | None = None
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -85,7 +99,7 @@ class SessionServicer:
             raise Unavailable("no registry has described its cluster yet")
         response = wire.ExplainResponse()
         for each in self._core.explain(request.framework_id, request.role, request.agent_id):
-            response.explanations.append(explanation_message(each, time.monotonic()))
+            response.explanations.append(explanation_message(each, self._now()))
             await asyncio.sleep(0)  # each costs a look at all agents; cycles go on in between
         return response
 
@@ -103,8 +117,15 @@ class SessionServicer:
             raise Conflict(f"a registry that was elected later has had a session (epoch {self._epoch}, not {epoch})")
         self._epoch = epoch
         self.end_session(Conflict("another session has begun"))
+        self._sessions += 1
         session = self._current = _Session(
-            self._core, self._metrics, self._ready, self._log_level, Intake(self._core, self._metrics, self._quarantine)
+            self._core,
+            self._metrics,
+            self._ready,
+            self._log_level,
+            self._quarantine,
+            f"session-{self._sessions}",
+            self._now,
         )
         self._metrics.sessions.inc()
         reader = asyncio.create_task(session.guard(session.read(requests)), name="read session")
@@ -120,11 +141,12 @@ class SessionServicer:
         finally:
             for task in (reader, driver):
                 task.cancel()
+            session.end()
             # Before anything is awaited: a registry that dies ends its stream and cancels it, and the second may come
             # upon us here.
             if self._current is session:
                 self._current = None
-                self._core.handle(ev.SessionBegun(""), now=time.monotonic())
+                self._core.handle(ev.SessionBegun(""), now=self._now())
                 gc.unfreeze()
             log.info("session ended", why=str(session.failure or "the registry left"))
             await asyncio.gather(reader, driver, return_exceptions=True)
@@ -140,59 +162,92 @@ def _epoch_of(context: grpc.aio.ServicerContext[wire.SessionRequest, bytes]) -> 
 
 
 class _Session:
-    """One session. Only the newest one talks to the core."""
+    """One session: the incarnation of the core. Only the newest one talks to it."""
 
     def __init__(
-        self, core: Allocator, metrics: AllocatorMetrics, ready: wire.Ready, log_level: LogLevel, intake: Intake
+        self,
+        core: Allocator,
+        metrics: AllocatorMetrics,
+        ready: wire.Ready,
+        log_level: LogLevel,
+        quarantine: Quarantine,
+        name: str,
+        now: Callable[[], float],
     ) -> None:
         self.outbox: Outbox[bytes] = Outbox(RESPONSES_MAX, peer="registry")
         self.failure: Exception | None = None
         self._core = core
+        self._now = now
         self._metrics = metrics
         self._ready = ready
         self._log_level = log_level
-        self._intake = intake
         self._encoder = Encoder()
+        self._engine: Engine[Event, Effect] = Engine(
+            Intake(core, metrics),
+            {ev.Ready: self._send_ready, Decided: self._send_decided},
+            name=name,
+            metrics=metrics.engine,
+            timer_fired=_no_timers,
+            suspect_of=suspect_of,
+            quarantine=quarantine,
+            substitute=self._withhold,
+            now=now,
+        )
+        self._engine.ended.add_done_callback(self._engine_ended)
         self._changed = asyncio.Event()
         self._changed_at: float | None = None
         self._reported_at = 0.0
+        self._renew_at = math.inf
+        """When another session is to be begun, since what was withheld from this one is to be tried again."""
 
     def end(self, why: Exception | None = None) -> None:
         """Ends the session once what waits has been sent."""
         self.failure = self.failure or why
         self.outbox.close()
+        self._engine.end(why or Unavailable("the registry left"))
+
+    def _engine_ended(self, ended: asyncio.Future[Exception]) -> None:
+        """A defect ends the session; the registry begins a new one, with a snapshot."""
+        why = ended.result()
+        if isinstance(why, Defect):
+            self.failure = self.failure or (why.error if isinstance(why.error, Exception) else why)
+            self.outbox.close()
+
+    def _withhold(self, event: Event, entry: Entry) -> Event | None:
+        self._renew_at = min(self._renew_at, entry.until)
+        return Withheld(event) if isinstance(event, wire.RegistryMessage) else None
 
     async def guard(self, work: Coroutine[Any, Any, None]) -> None:
         """Does a part of the session's work; where it fails, the session ends, and the registry begins a new one."""
         try:
             await work
         except Exception as error:
-            log.warning("session fails", why=str(error), exc_info=not isinstance(error, MezzoError))
-            self.end(error)
+            if not self._engine.ended.done():  # else that has been told
+                log.warning("session fails", why=str(error), exc_info=not isinstance(error, MezzoError))
+                self.end(error)
 
     async def read(self, requests: AsyncIterator[wire.SessionRequest]) -> None:
-        """Applies the messages of the registry until it closes the stream."""
+        """Has the messages of the registry handled until it closes the stream; reads no faster than they are."""
         async for request in requests:
             if self.outbox.closed:
                 return
-            now = time.monotonic()
+            now = self._now()
             for message in request.messages:
-                self._apply(message, now)
+                if message.HasField("set_logging_level"):
+                    asked = message.set_logging_level
+                    self._log_level.raise_to(asked.level, asked.duration_seconds)
+                else:
+                    self._engine.post(message, message.cause)
+            await self._engine.drain()
             if self._core.pending:
                 self._changed_at = self._changed_at or now
                 self._changed.set()
         self.end()
 
-    def _apply(self, message: wire.RegistryMessage, now: float) -> None:
-        if message.HasField("set_logging_level"):
-            asked = message.set_logging_level
-            self._log_level.raise_to(asked.level, asked.duration_seconds)
-            return
-        for effect in self._intake.apply(message, now):
-            if isinstance(effect, ev.Ready):
-                self._send(wire.AllocatorMessage(ready=self._ready))
-                freeze_gc()
-                log.info("snapshot taken in")
+    def _send_ready(self, _effect: ev.Ready) -> None:
+        self._send(wire.AllocatorMessage(ready=self._ready, cause=self._engine.cause))
+        freeze_gc()
+        log.info("snapshot taken in")
 
     def _send(self, message: wire.AllocatorMessage) -> None:
         self.outbox.put(wire.SessionResponse(messages=[message]).SerializeToString())
@@ -200,54 +255,57 @@ class _Session:
     async def drive(self) -> None:
         """Runs a cycle after each change, when a refusal ends, and once per interval."""
         interval = self._core.policy.allocation_interval_seconds
-        next_pass = time.monotonic() + interval
-        next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+        next_pass = self._now() + interval
+        next_heartbeat = self._now() + HEARTBEAT_SECONDS
         while not self.outbox.closed:
             wake_at = self._core.wake_at()
             deadline = min(next_pass, next_heartbeat, wake_at if wake_at is not None else next_pass)
             await self._wait(deadline)
-            now = time.monotonic()
+            now = self._now()
+            if now >= self._renew_at:
+                self.end(Unavailable("a snapshot is needed, to try again what was withheld from this session"))
+                return
             if now >= next_heartbeat:
                 self._send(wire.AllocatorMessage(heartbeat=wire.Heartbeat()))
                 next_heartbeat = now + HEARTBEAT_SECONDS
             if now >= next_pass:
-                self._core.handle(ev.FullPassWanted(), now=now)
+                await self._engine.request(ev.FullPassWanted())
                 next_pass = now + interval
             if self._core.pending or (wake_at is not None and now >= wake_at):
-                spent = self._cycle(now)
+                started = time.perf_counter()
+                await self._engine.request(ev.CycleStarted())
                 # Leave at least as much of the event loop to everything else.
-                await asyncio.sleep(spent)
+                await asyncio.sleep(time.perf_counter() - started)
 
     async def _wait(self, deadline: float) -> None:
         if not self._core.pending:
             self._changed.clear()
             try:
-                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                async with asyncio.timeout(max(0.0, deadline - self._now())):
                     await self._changed.wait()
             except TimeoutError:
                 return
 
-    def _cycle(self, now: float) -> float:
-        """Runs a cycle and sends its outcome; returns how many seconds that took."""
-        started = time.perf_counter()
+    def _send_decided(self, effect: Decided) -> None:
+        now, outcome = self._now(), effect.outcome
         changed_at, self._changed_at = self._changed_at, None
-        effects = self._core.handle(ev.CycleStarted(), now=now)
-        decided = time.perf_counter()
-        for effect in effects:
-            if not isinstance(effect, ev.Allocated):
-                continue
-            cycle = wire.Cycle(
-                number=effect.number,
-                duration_seconds=decided - started,
-                latency_seconds=time.monotonic() - changed_at if changed_at is not None else 0.0,
-                agents_considered=effect.agents_considered,
+        cycle = wire.Cycle(
+            number=outcome.number,
+            duration_seconds=effect.seconds,
+            latency_seconds=now - changed_at if changed_at is not None else 0.0,
+            agents_considered=outcome.agents_considered,
+        )
+        self._metrics.count_cycle(cycle, outcome)
+        report = now - self._reported_at >= self._core.policy.allocation_interval_seconds
+        if report:
+            self._reported_at = now
+            cycle.active_filters.update(measures.active_filters(self._core.state))
+            cycle.dominant_shares.update(measures.dominant_shares(self._core.state))
+        if outcome.allocations or outcome.inverse or report:
+            self.outbox.put_all(
+                self._encoder.cycle(outcome.allocations, cycle, outcome.inverse, cause=self._engine.cause)
             )
-            self._metrics.count_cycle(cycle, effect)
-            report = now - self._reported_at >= self._core.policy.allocation_interval_seconds
-            if report:
-                self._reported_at = now
-                cycle.active_filters.update(measures.active_filters(self._core.state))
-                cycle.dominant_shares.update(measures.dominant_shares(self._core.state))
-            if effect.allocations or effect.inverse or report:
-                self.outbox.put_all(self._encoder.cycle(effect.allocations, cycle, effect.inverse))
-        return time.perf_counter() - started
+
+
+def _no_timers(key: object) -> Event:
+    raise TypeError(f"a session starts no timers: {key}")
