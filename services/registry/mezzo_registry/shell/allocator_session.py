@@ -10,6 +10,7 @@ import grpc
 
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.allocator.v1 import allocator_pb2_grpc
+from mezzo.backoff import Backoff
 from mezzo.errors import MezzoError, NotLeading, Unavailable
 from mezzo_chassis.leadership import LeaderDetector
 from mezzo_chassis.log import get_logger
@@ -60,7 +61,7 @@ class AllocatorSession:
                 await asyncio.gather(session, return_exceptions=True)
 
     async def _keep(self, address: str) -> None:
-        delay, logged = RETRY_SECONDS_MIN, ""
+        backoff, logged = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX), ""
         async with open_channel(address) as channel:
             while True:
                 began, sound = time.monotonic(), True
@@ -77,12 +78,12 @@ class AllocatorSession:
                     log.exception("allocator session failed", address=address)
                 if sound and time.monotonic() - began > SESSION_SETTLED_SECONDS:
                     # Of one that ended sooner the snapshot may be the cause: it is not sent again and again in a row.
-                    delay, logged = RETRY_SECONDS_MIN, ""
+                    backoff.reset()
+                    logged = ""
                 if reason != logged:
                     log.info("no allocator session; retrying", address=address, reason=reason)
                     logged = reason
-                await asyncio.sleep(delay)
-                delay = min(2 * delay, RETRY_SECONDS_MAX)
+                await asyncio.sleep(next(backoff))
 
     async def _session(self, channel: grpc.aio.Channel, address: str) -> None:
         stream = AllocatorStream("allocator", ALLOCATOR_MESSAGES_MAX)

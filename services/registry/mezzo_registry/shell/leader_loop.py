@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo.backoff import Backoff
 from mezzo.errors import NotLeading
 from mezzo_chassis.leadership import Candidate, LeaderDetector, Leadership
 from mezzo_chassis.lifecycle import freeze_gc
@@ -106,7 +107,7 @@ class LeaderLoop:
 
     async def _lead(self, leadership: Leadership) -> None:
         """Lead term after term for as long as the epoch lasts: one ends early when its store or core fails."""
-        pause, loop = RETRY_SECONDS_MIN, asyncio.get_running_loop()
+        backoff, loop = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX), asyncio.get_running_loop()
         while True:
             began = loop.time()
             try:
@@ -119,9 +120,8 @@ class LeaderLoop:
             self._step_down(NotLeading())
             await self._hinder(True)
             if loop.time() - began >= TERM_SETTLED_SECONDS:
-                pause = RETRY_SECONDS_MIN
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, RETRY_SECONDS_MAX)
+                backoff.reset()
+            await asyncio.sleep(next(backoff))
 
     async def _one_term(self, leadership: Leadership) -> None:
         store = self._store_of(leadership)
