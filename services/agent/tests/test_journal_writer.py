@@ -105,7 +105,7 @@ async def test_what_comes_during_a_write_shares_the_next(shop: SimpleNamespace, 
 async def test_full_disk_is_waited_for(
     shop: SimpleNamespace, tasks: type[Tasks], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "DISK_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(module, "RETRY_SECONDS_MIN", 0.001)
     shop.disk.full = True
     shop.disk.go.set()
     async with asyncio.timeout(SECONDS_MAX):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from mezzo.backoff import Backoff
 from mezzo.errors import NotFound
 from mezzo_agent.ports import ContainerId
 from mezzo_chassis.log import get_logger
@@ -12,8 +13,8 @@ from mezzo_chassis.log import get_logger
 ATTEMPTS_MAX = 5
 ATTEMPT_SECONDS_MAX = 60.0
 """How long one attempt may take: a container whose processes do not die takes 50 s until that is certain."""
-PAUSE_SECONDS_MIN = 0.5
-"""After the first failure; it doubles with each."""
+RETRY_SECONDS_MIN = 0.5
+RETRY_SECONDS_MAX = 5.0
 
 log = get_logger(__name__)
 
@@ -24,6 +25,7 @@ async def retry(work: Callable[[], Awaitable[object]], action: str, container_id
     `NotFound` is a success: what is to be removed is not there.
     """
     failure: Exception | None = None
+    backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS_MAX):
@@ -40,5 +42,5 @@ async def retry(work: Callable[[], Awaitable[object]], action: str, container_id
             "cannot act on a container", action=action, container_id=container_id, attempt=attempt, exc_info=failure
         )
         if attempt < ATTEMPTS_MAX:
-            await asyncio.sleep(PAUSE_SECONDS_MIN * 2.0 ** (attempt - 1))
+            await asyncio.sleep(next(backoff))
     return failure

@@ -7,10 +7,12 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
 from mezzo.agent.v1.checkpoint_pb2 import CheckpointRecord
+from mezzo.backoff import Backoff
 from mezzo_agent.core.effects import Effect, Persist
 from mezzo_chassis.log import get_logger
 
-DISK_RETRY_SECONDS = 1.0
+RETRY_SECONDS_MIN = 0.5
+RETRY_SECONDS_MAX = 5.0
 
 log = get_logger(__name__)
 
@@ -43,12 +45,13 @@ class JournalWriter:
 
     async def _commit(self, records: Sequence[CheckpointRecord]) -> None:
         """With a full disk the agent waits, and its tasks run on."""
+        backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
         while True:
             try:
                 await self._disk.commit(records)
             except OSError as error:
                 log.error("cannot write the journal; retrying", error=str(error))
-                await asyncio.sleep(DISK_RETRY_SECONDS)
+                await asyncio.sleep(next(backoff))
             else:
                 break
         if self._disk.grown:

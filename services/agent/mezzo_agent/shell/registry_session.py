@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 import grpc
 
 from mezzo.agent.v1 import agent_session_pb2 as messages
 from mezzo.agent.v1 import agent_session_pb2_grpc as service
+from mezzo.backoff import Backoff
 from mezzo.errors import MezzoError, NotLeading
 from mezzo_agent.core.events import Event, RegistryMessageReceived, SessionClosed, SessionOpened
 from mezzo_chassis import trace
@@ -21,7 +21,7 @@ from mezzo_chassis.log_throttle import LogThrottle
 from mezzo_chassis.outbox import Outbox, Overflow
 from mezzo_chassis.rpc import error_of, open_channel
 
-RETRY_SECONDS_MIN = 0.05
+RETRY_SECONDS_MIN = 0.1
 REGISTRATION_TIMEOUT_SECONDS = 15.0
 """How long a registry may take to answer Register, and the silence allowed until it has said what it allows."""
 
@@ -45,7 +45,7 @@ class RegistrySession:
         self._detector = detector
         self._retry_seconds_max = retry_seconds_max
         self._outbox: Outbox[messages.AgentMessage] | None = None
-        self._pauses = Pauses(retry_seconds_max)
+        self._backoff = Backoff(RETRY_SECONDS_MIN, retry_seconds_max)
         self._reminder = LogThrottle()
         self.registered = LatestValue(value=False)
         """Whether a registry that leads knows this agent, now."""
@@ -108,11 +108,11 @@ class RegistrySession:
 
     async def _pause(self, address: str) -> None:
         """Wait a little longer each time; but not a moment more once somebody else leads."""
-        if self._hint is not None and self._pauses.count == 0:
-            self._pauses.next()
+        if self._hint is not None and self._backoff.attempts == 0:
+            next(self._backoff)
             return
         try:
-            async with asyncio.timeout(self._pauses.next()):
+            async with asyncio.timeout(next(self._backoff)):
                 async for leader in self._detector.changes():
                     if leader is not None and leader.grpc_address != address and self._hint is None:
                         return
@@ -158,7 +158,7 @@ class RegistrySession:
                         silence_max = message.registered.heartbeat_timeout_seconds or silence_max
                         interval = message.registered.heartbeat_interval_seconds or silence_max / 5
                         heartbeats = asyncio.create_task(_heartbeats(outbox, interval))
-                        self._pauses.reset()
+                        self._backoff.reset()
                         self._reminder.reset()
                         log.info("registered", agent_id=message.registered.agent_id.value)
         finally:
@@ -190,20 +190,3 @@ async def _heartbeats(outbox: Outbox[messages.AgentMessage], interval_seconds: f
     while True:
         await asyncio.sleep(interval_seconds)
         outbox.put(messages.AgentMessage(heartbeat=messages.Heartbeat()))
-
-
-class Pauses:
-    """Waiting times that double, with jitter, so that a thousand agents do not come back in the same moment."""
-
-    def __init__(self, seconds_max: float, jitter: Callable[[], float] = random.random) -> None:
-        self._seconds_max = seconds_max
-        self._jitter = jitter
-        self.count = 0
-
-    def next(self) -> float:
-        longest = min(RETRY_SECONDS_MIN * 2.0 ** (self.count + 1), self._seconds_max)
-        self.count += 1
-        return longest * (0.5 + 0.5 * self._jitter())
-
-    def reset(self) -> None:
-        self.count = 0

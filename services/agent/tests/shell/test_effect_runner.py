@@ -36,7 +36,7 @@ ERRORS = [OverflowError("int too large"), RuntimeError(), ValueError("x" * 5000)
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries, "PAUSE_SECONDS_MIN", 0.0)
+    monkeypatch.setattr(retries, "RETRY_SECONDS_MAX", 0.001)
 
 
 def last_status(registry: ScriptedRegistry, task_id: str = "t1") -> mesos.TaskStatus:

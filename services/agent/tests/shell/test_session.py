@@ -15,7 +15,7 @@ from mezzo.errors import NotLeading, Unavailable
 from mezzo_agent.config import Config
 from mezzo_agent.core.events import SessionClosed
 from mezzo_agent.shell import registry_session
-from mezzo_agent.shell.registry_session import Pauses, RegistrySession
+from mezzo_agent.shell.registry_session import RegistrySession
 from mezzo_chassis.errors import StartupError
 from services.agent.tests.conftest import Tasks
 from services.agent.tests.shell.conftest import PretendedContainers, RunningAgent, ScriptedRegistry
@@ -254,14 +254,6 @@ async def test_session_that_breaks_while_the_agent_ends_is_still_heard(
     await agent.start()
     await agent.stop()
     assert said == ["closed"]
-
-
-def test_first_pause_is_short_and_pauses_grow_up_to_a_limit() -> None:
-    pauses = Pauses(1.0, jitter=lambda: 1.0)
-    assert [round(pauses.next(), 3) for _ in range(6)] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
-    pauses.reset()
-    assert pauses.next() == 0.1
-    assert Pauses(1.0, jitter=lambda: 0.0).next() == 0.05
 
 
 async def test_many_tasks_at_once_all_end(
