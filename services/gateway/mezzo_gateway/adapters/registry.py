@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import grpc
 from mesos.v1.master.master_pb2 import Call as OperatorCall
 from mesos.v1.master.master_pb2 import Response
 from mezzo import addresses
+from mezzo.backoff import Backoff
 from mezzo.errors import NotLeading, Unavailable
 from mezzo.operator.v1.operator_pb2 import CallRequest as OperatorCallRequest
 from mezzo.operator.v1.operator_pb2 import (
@@ -42,7 +42,6 @@ if TYPE_CHECKING:  # the generated stubs for type checkers alone
 # Pauses between attempts to reach a registry: doubled from the first to the last, and each shortened by chance.
 RETRY_SECONDS_MIN = 0.05
 RETRY_SECONDS_MAX = 1.0
-RETRY_JITTER = 0.5
 # For a registry to answer a call of an operator. Some are stored first, which waits while ZooKeeper is away; a registry
 # whose process has stopped is given up sooner, by gRPC's keepalive or the next election.
 CALL_SECONDS_MAX = 60.0
@@ -200,7 +199,7 @@ class Registry:
         Not from the one that led before, which it points to until it knows better: reaching a host that is gone takes
         as long as the look-up of its name.
         """
-        pause, throttle = RETRY_SECONDS_MIN, LogThrottle()
+        backoff, throttle = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX), LogThrottle()
         target = address
         while True:
             version, sound = self.copy.version, True
@@ -220,12 +219,12 @@ class Registry:
                 sound, reason = False, repr(error)
                 log.exception("watching the registry failed", address=target)
             if sound and self.copy.version != version:
-                pause = RETRY_SECONDS_MIN
+                backoff.reset()
                 throttle.reset()
+            seconds = next(backoff)
             if throttle.due(f"{target} {reason}"):
-                log.info("no state from a leading registry", address=target, reason=reason, retry_seconds=pause)
-            await asyncio.sleep(pause * (1 - RETRY_JITTER * random.random()))  # noqa: S311  spreads the gateways
-            pause = min(pause * 2, RETRY_SECONDS_MAX)
+                log.info("no state from a leading registry", address=target, reason=reason, retry_seconds=seconds)
+            await asyncio.sleep(seconds)
 
     async def _watch(self, address: str) -> None:
         connection = _Connection(address)
