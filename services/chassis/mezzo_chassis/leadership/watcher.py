@@ -9,6 +9,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss, KazooException, OperationTimeoutError, SessionExpiredError
 from kazoo.protocol.states import WatchedEvent
 
+from mezzo.backoff import Backoff
 from mezzo_chassis.leadership.candidate import Session
 from mezzo_chassis.leadership.zookeeper import ZooKeeperUrl, close, connect
 from mezzo_chassis.log import get_logger
@@ -94,7 +95,8 @@ class Watcher:
         self.wake()
 
     async def _keep_looking(self) -> None:
-        client, pause, told = self.client, RETRY_SECONDS_MIN, ""
+        client, told = self.client, ""
+        backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
         while True:
             await self._until_dirty()
             if not client.connected:
@@ -105,11 +107,11 @@ class Watcher:
                 if not isinstance(error, _PASSING) and repr(error) != told:
                     told = repr(error)
                     log.error("ZooKeeper request failed", error=told, **self._where)
-                await self._until_dirty(pause)
+                await self._until_dirty(next(backoff))
                 self.wake()
-                pause = min(2 * pause, RETRY_SECONDS_MAX)
             else:
-                pause, told = RETRY_SECONDS_MIN, ""
+                backoff.reset()
+                told = ""
 
     async def _until_dirty(self, seconds_max: float | None = None) -> None:
         """Wait for a change, and remind of a missing connection meanwhile; at most for `seconds_max`."""
