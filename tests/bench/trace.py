@@ -8,8 +8,8 @@ import os
 import statistics
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -107,20 +107,31 @@ def recorded(folder: Path) -> Iterator[tuple[int, Hop, str]]:
             yield int(nanoseconds), Hop(path.stem, name, what), whose
 
 
-def milliseconds_after_accept(hops: Iterator[tuple[int, Hop, str]], framework: Framework) -> dict[Hop, list[float]]:
-    """Of each hop, when every task of the framework passed it. What comes several times is numbered."""
-    by_task: defaultdict[str, list[tuple[int, Hop]]] = defaultdict(list)
-    for nanoseconds, hop, whose in (*hops, *framework.hops):
-        by_task[framework.containers.get(whose, whose)].append((nanoseconds, hop))
-    found: defaultdict[Hop, list[float]] = defaultdict(list)
-    accepted = {whose: at for at, hop, whose in framework.hops if hop.what == "ACCEPT"}
-    for task_id, began in accepted.items():
-        seen: defaultdict[Hop, int] = defaultdict(int)
-        for nanoseconds, hop in sorted(by_task[task_id], key=lambda each: each[0]):
-            seen[hop] += 1
-            what = f"{hop.what} {seen[hop]}" if hop.what == "ACKNOWLEDGE" else hop.what
-            found[Hop(hop.process, hop.name, what)].append((nanoseconds - began) / 1e6)
-    return found
+def passed(hops: Iterable[tuple[int, Hop, str]], framework: Framework) -> dict[Hop, dict[str, list[int]]]:
+    """Of each hop, when each task of the framework passed it, in nanoseconds. Acknowledgements are numbered."""
+    found: defaultdict[Hop, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    accepted = {whose for _, hop, whose in framework.hops if hop.what == "ACCEPT"}
+    acknowledged: Counter[tuple[Hop, str]] = Counter()
+    for nanoseconds, hop, whose in sorted((*hops, *framework.hops), key=lambda each: each[0]):
+        task_id = framework.containers.get(whose, whose)
+        if task_id not in accepted:
+            continue
+        if hop.what == "ACKNOWLEDGE":
+            acknowledged[hop, task_id] += 1
+            numbered = Hop(hop.process, hop.name, f"{hop.what} {acknowledged[hop, task_id]}")
+            found[numbered][task_id].append(nanoseconds)
+        else:
+            found[hop][task_id].append(nanoseconds)
+    return {hop: dict(times) for hop, times in found.items()}
+
+
+def milliseconds_after_accept(times: Mapping[Hop, Mapping[str, Sequence[int]]]) -> dict[Hop, list[float]]:
+    """Of each hop, how long after its ACCEPT each task passed it."""
+    began = times[Hop(FRAMEWORK, "said", "ACCEPT")]
+    return {
+        hop: [(moment - began[task_id][0]) / 1e6 for task_id, moments in by_task.items() for moment in moments]
+        for hop, by_task in times.items()
+    }
 
 
 def hop_table(found: Mapping[Hop, Sequence[float]]) -> Table:
@@ -225,7 +236,7 @@ async def run(singles: int, many: int, console: Console) -> None:
                 await framework.run(cluster.url)
         finally:
             del os.environ[trace.FOLDER_VARIABLE]
-        console.print(hop_table(milliseconds_after_accept(recorded(traced), framework)))
+        console.print(hop_table(milliseconds_after_accept(passed(recorded(traced), framework))))
     ways = {"one at a time": alone, "many at once": crowd}
     console.print(cpu_table(ways, {"one at a time": singles, "many at once": many}))
     console.print(f"{many / seconds:.0f} commands a second, {many} at once on one agent")

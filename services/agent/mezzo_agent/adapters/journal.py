@@ -163,13 +163,14 @@ class Journal:
             trace.hop("decided", record)
         serialised = [record.SerializeToString() for record in records]
         frames = self._frames(serialised)
-        if self._may_wait(records, frames):
+        may_wait = self._may_wait(records, frames)
+        if may_wait:
             self._write(frames)
             self._unsynced += serialised
         else:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._append, frames)
         for record in records:
-            trace.hop("on disk", record)
+            trace.hop("written" if may_wait else "on disk", record)
 
     def _frames(self, records: Sequence[bytes]) -> list[bytes]:
         """What is to be written behind the synced part: it includes what is written there and not synced."""
