@@ -22,19 +22,19 @@ class ContainerConfig:
     container_id: ContainerId
     framework_id: str
     executor_id: str
-    # Set for a command task; None for a custom executor.
     task_id: str | None
-    # With the URIs to fetch.
+    """Set for a command task; None for a custom executor."""
     command: mesos.CommandInfo
-    # The whole environment, the command's own variables included.
+    """With the URIs to fetch."""
     environment: Mapping[str, str]
+    """The whole environment, the command's own variables included."""
     sandbox: Path
-    # None: the agent's own.
     user: str | None
+    """None: the agent's own."""
     resources: Resources
     container: mesos.ContainerInfo | None = None
-    # By resource name: how far it may go above its resources. Infinity: without bound.
     limits: Mapping[str, float] = field(default_factory=dict)
+    """By resource name: how far it may go above its resources. Infinity: without bound."""
 
     @property
     def stdout(self) -> Path:
@@ -50,18 +50,18 @@ class Launched:
     """A container that has started."""
 
     container_id: ContainerId
-    # Of its first process, as the agent's machine numbers it.
     pid: int
+    """Of its first process, as the agent's machine numbers it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Termination:
     """How a container ended."""
 
-    # As wait(2) encodes it; None when nobody knows.
     wait_status: int | None
-    # Says more than the status does; empty where there is no more to say.
+    """As wait(2) encodes it; None when nobody knows."""
     message: str = ""
+    """Says more than the status does; empty where there is no more to say."""
     reason: mesos.TaskStatus.Reason.ValueType | None = None
     limitation: mesos.TaskResourceLimitation | None = None
 
@@ -69,8 +69,8 @@ class Termination:
 class RecoveredState(StrEnum):
     RUNNING = "running"
     ENDED = "ended"
-    # It was to be started, and never was, or nothing is left that could tell.
     UNKNOWN = "unknown"
+    """It was to be started, and never was, or nothing is left that could tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ class RecoveredContainer:
     container_id: ContainerId
     state: RecoveredState
     pid: int | None = None
-    # Set for ENDED.
     termination: Termination | None = None
+    """Set for ENDED."""
 
 
 class LaunchError(Exception):
@@ -103,9 +103,12 @@ class Containerizer(Protocol):
     """Runs containers that outlive the agent process."""
 
     async def launch(self, config: ContainerConfig) -> Launched:
-        """Fetch the URIs into the sandbox and start the process; raises `LaunchError`, whatever it was that failed.
+        """Fetch the URIs into the sandbox and start the process.
 
         Everything that is needed to find the container again is on disk before its process starts.
+
+        Raises:
+            LaunchError: it failed, whatever it was.
         """
         ...
 

@@ -47,7 +47,11 @@ class Servers:
         self.grpc_port = 0
 
     async def bind(self) -> None:
-        """Raises `StartupError` naming the port that is in use."""
+        """Bind every port; nothing is served yet.
+
+        Raises:
+            StartupError: a port is in use, or the Unix socket cannot be made; the error names it.
+        """
         config, gate = self._config, self._gate
         try:
             names = (hostname(config), config.advertise_ip, socket.gethostname())

@@ -28,7 +28,11 @@ DEFAULT_PORTS = "[31000-32000]"
 
 
 def agent_info(config: Config) -> mesos.AgentInfo:
-    """Who the agent says it is, without id and port. Raises `StartupError` naming the flag that makes no sense."""
+    """Describe the agent as it registers, without id and port.
+
+    Raises:
+        StartupError: a flag makes no sense; the error names it.
+    """
     info = mesos.AgentInfo(hostname=hostname(config))
     info.resources.extend(_checked("--resources", lambda: total(config)).messages())
     info.attributes.extend(_checked("--attributes", lambda: attribute_texts.parse(config.attributes)))

@@ -55,10 +55,10 @@ class Contents:
 
     records: list[CheckpointRecord]
     good_bytes: int
-    # Why the rest cannot be read, though it was on the disk once; "" for none.
     damage: str = ""
-    # Bytes of an append that was not finished.
+    """Why the rest cannot be read, though it was on the disk once; "" for none."""
     torn_bytes: int = 0
+    """Bytes of an append that was not finished."""
     version: int = VERSION
     salt: bytes = b""
 

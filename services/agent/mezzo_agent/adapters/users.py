@@ -49,7 +49,11 @@ class Credentials:
 
 
 def check_permitted(name: str, credentials: Credentials) -> None:
-    """Raises UserNotPermitted if this process can run nothing as that user: one that is not root is itself alone."""
+    """Check that this process can run something as a user: one that is not root can as itself alone.
+
+    Raises:
+        UserNotPermitted: it cannot.
+    """
     if os.geteuid() not in (0, credentials.uid):
         raise UserNotPermitted(
             f"cannot run as user '{name}': the agent runs as '{current_user()}', and only root can switch users "

@@ -73,7 +73,11 @@ class _Record:
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """Raises DamagedFile."""
+        """Read what `encode` wrote.
+
+        Raises:
+            DamagedFile: it cannot be read.
+        """
         try:
             record: dict[str, Any] = json.loads(data)
             return cls(record["container_id"], Path(record["sandbox"]), Allowance(**record["allowance"]))
@@ -203,7 +207,7 @@ class PosixContainerizer:
         self.counts.fetches_succeeded += 1
 
     async def _undo(self, container: _Container) -> Exception | None:
-        """Makes sure that a container whose launch has failed neither runs nor ever will.
+        """Make sure that a container whose launch has failed neither runs nor ever will.
 
         Returns what kept it from that: the next agent destroys what is left, as it does what nobody asks for.
         """
@@ -250,11 +254,19 @@ class PosixContainerizer:
             self.forget(next(iter(self._ended)))
 
     async def wait(self, container_id: ContainerId) -> Termination:
-        """See `Containerizer`. Raises NotFound."""
+        """See `Containerizer`.
+
+        Raises:
+            NotFound: the container is not known.
+        """
         return await asyncio.shield(self._container(container_id).termination)
 
     async def kill(self, container_id: ContainerId, signal: int) -> None:
-        """See `Containerizer`. A container that has not started is destroyed instead. Raises NotFound."""
+        """See `Containerizer`. A container that has not started is destroyed instead.
+
+        Raises:
+            NotFound: the container is not known.
+        """
         container = self._container(container_id)
         if signal == signals.SIGKILL or container.supervision is None:
             await self.destroy(container_id)
@@ -274,7 +286,7 @@ class PosixContainerizer:
             await asyncio.shield(container.termination)
 
     def forget(self, container_id: ContainerId) -> None:
-        """Drops what is remembered of a container that has ended: its end has been made use of."""
+        """Drop what is remembered of a container that has ended: its end has been made use of."""
         container = self._containers.get(container_id)
         if container is not None and container.termination.done():
             del self._containers[container_id]
@@ -288,14 +300,22 @@ class PosixContainerizer:
     # --- what is known of it
 
     async def usage(self, container_id: ContainerId) -> mesos.ResourceStatistics:
-        """See `Containerizer`. Raises NotFound, also for a container that does not run."""
+        """See `Containerizer`.
+
+        Raises:
+            NotFound: the container is not known, or is not running.
+        """
         container = self._container(container_id)
         if container.supervision is None or not container.supervision.running:
             raise NotFound(f"container '{container_id}' is not running")
         return await self._meter.measure(container.supervision.processes.monitor.pid, container.allowance)
 
     async def status(self, container_id: ContainerId) -> mesos.ContainerStatus:
-        """See `Containerizer`. Raises NotFound."""
+        """See `Containerizer`.
+
+        Raises:
+            NotFound: the container is not known.
+        """
         container = self._container(container_id)
         status = mesos.ContainerStatus(container_id=mesos.ContainerID(value=container_id))
         if container.supervision is not None:
@@ -303,7 +323,11 @@ class PosixContainerizer:
         return status
 
     async def update(self, container_id: ContainerId, resources: Resources) -> None:
-        """See `Containerizer`. Nothing is enforced here: it changes what usage is compared with. Raises NotFound."""
+        """See `Containerizer`. Nothing is enforced here: it changes what usage is compared with.
+
+        Raises:
+            NotFound: the container is not known.
+        """
         container = self._container(container_id)
         container.allowance = Allowance.of(resources, {})
         container.folder.replace_record(_Record(container.id, container.sandbox, container.allowance).encode())
@@ -330,7 +354,7 @@ class PosixContainerizer:
         orphans = []
         for folder in runtime.containers(self._runtime_dir):
             try:
-                container_id, state = self._take_up(folder, same_boot)
+                container_id, state = self._adopt(folder, same_boot)
             except (DamagedFile, FileNotFoundError) as error:
                 _log.error("damaged runtime folder", folder=str(folder.path), error=str(error))
                 container_id, state = folder.container_id, RecoveredState.ENDED
@@ -352,8 +376,13 @@ class PosixContainerizer:
             _log.warning("cannot determine whether the machine was rebooted", error=str(error))
             return True
 
-    def _take_up(self, folder: RuntimeFolder, same_boot: bool) -> tuple[ContainerId, RecoveredState]:
-        """Raises DamagedFile or FileNotFoundError, with nothing done."""
+    def _adopt(self, folder: RuntimeFolder, same_boot: bool) -> tuple[ContainerId, RecoveredState]:
+        """Watch the container of a folder that an earlier agent left, and say what it does.
+
+        Raises:
+            DamagedFile, FileNotFoundError: a file of the folder is damaged or missing; nothing has been
+                done.
+        """
         record = _Record.decode(folder.record())
         processes = folder.processes()
         if processes is None and not folder.abandon():

@@ -37,7 +37,11 @@ class ContainerizerConfig:
 
 
 def isolators(isolation: str) -> frozenset[str]:
-    """The isolators that the flag names. Raises UnknownIsolation."""
+    """Read the flag: the isolators that it names.
+
+    Raises:
+        UnknownIsolation: one of them is not known.
+    """
     names: set[str] = set()
     for name in filter(None, (word.strip() for word in isolation.split(","))):
         names.update(_ALIASES.get(name, (name,)))
@@ -48,7 +52,12 @@ def isolators(isolation: str) -> frozenset[str]:
 
 
 def create(config: ContainerizerConfig) -> PosixContainerizer:
-    """Raises UnknownIsolation, or ValueError for a limit that makes no sense. Touches no file yet."""
+    """Make the containerizer that the flags describe; it touches no file yet.
+
+    Raises:
+        UnknownIsolation: an isolator is not known.
+        ValueError: a limit makes no sense.
+    """
     enabled = isolators(config.isolation)
     fetcher = Fetcher(
         cache_dir=config.fetcher_cache_dir or config.work_dir / "fetch",

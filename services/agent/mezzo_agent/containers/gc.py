@@ -93,7 +93,7 @@ class GarbageCollector:
         return frozenset(self._garbage)
 
     async def collect(self, disk_usage: float) -> list[Path]:
-        """Removes what is due while this fraction of the disk is used; returns what was removed."""
+        """Remove what is due while this fraction of the disk is used; return what was removed."""
         age = maximum_age_secs(self.gc_delay_secs, self.disk_headroom, disk_usage)
         removed = []
         for path in due(self._garbage, self.clock(), age):
@@ -112,7 +112,7 @@ class GarbageCollector:
 
 
 def _remove(path: Path) -> Exception | None:
-    """Removes a folder with all that is in it, following no link. Returns what kept it from doing so."""
+    """Remove a folder with all that is in it, following no link. Return what kept it from doing so."""
     try:
         with suppress(FileNotFoundError):
             _remove_tree(path)

@@ -62,11 +62,13 @@ class LogLimit:
 
 
 def rotate(sandbox: Path, name: str, limit: LogLimit, quiet: Callable[[], AbstractContextManager[None]]) -> int:
-    """Rotates one log file if it is too large; returns how many bytes were cut off its head.
+    """Rotate one log file if it is too large; return how many bytes were cut off its head.
 
     `quiet` keeps every process that may write to the file from doing so; entered only where collapsing is impossible.
     The task may have put anything into its sandbox: no link is followed, and a file of another owner is left alone.
-    Raises OSError.
+
+    Raises:
+        OSError: it cannot be rotated.
     """
     with _opened(sandbox, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW) as folder:
         try:
@@ -135,13 +137,17 @@ class _Rotation:
                 raise
 
     def _probe(self, block: int) -> None:
-        """Raises OSError where the file system cannot collapse, before anything is copied: tried on an empty file."""
+        """Find out whether the file system can collapse, before anything is copied: on an empty file.
+
+        Raises:
+            OSError: it cannot.
+        """
         with _closing(os.open(".", os.O_TMPFILE | os.O_RDWR, 0o600, dir_fd=self.folder)) as probe:
             os.ftruncate(probe, 2 * block)
             _collapse(probe, block)
 
     def _copy_pieces(self, head: int) -> int:
-        """Copies the newest of the first `head` bytes beside the log; says into how many files."""
+        """Copy the newest of the first `head` bytes beside the log; return into how many files."""
         pieces = self._pieces(head)
         for number, (start, end) in enumerate(pieces):
             self._copy(start, end, f".{self.name}.new-{number}")
@@ -218,7 +224,7 @@ class LogRotation:
         self._watched.pop(container, None)
 
     async def run(self) -> None:
-        """Runs until it is cancelled."""
+        """Run until it is cancelled."""
         while True:
             await asyncio.sleep(self._interval_secs)
             await asyncio.to_thread(self.check, list(self._watched.values()))

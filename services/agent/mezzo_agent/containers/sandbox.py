@@ -16,11 +16,14 @@ _layout = threading.Lock()
 
 
 def create(sandbox: Path, owner: Credentials | None = None) -> None:
-    """Makes the sandbox, mode 0750, owned by the task's user, and points `latest` at the run that it is, or is in.
+    """Make the sandbox, mode 0750, owned by the task's user, and point `latest` at the run that it is, or is in.
 
     The sandbox of a pod's task lies in the pod's own, where a task may have put links in the way: below a folder that
     belongs to somebody else none is followed. Making a sandbox that is there already is not an error (an agent that
-    died in between does it again). Raises OSError.
+    died in between does it again).
+
+    Raises:
+        OSError: the file system refuses.
     """
     with _layout:
         opened = _make(sandbox)
@@ -36,7 +39,7 @@ def create(sandbox: Path, owner: Credentials | None = None) -> None:
 
 
 def prune(run: Path) -> None:
-    """After a run was removed: removes what only led to it, up to the framework's folder, unless something is in it.
+    """After a run was removed: remove what only led to it, up to the framework's folder, unless something is in it.
 
     Without this each executor id that was ever used would leave three folders and a link that leads nowhere.
     """
@@ -101,7 +104,7 @@ def _enter(folder: int, step: str) -> int:
 
 
 def point_latest(folder: Path) -> None:
-    """Points `latest`, beside the folder, at it; at every moment the link is there and leads to one or the other."""
+    """Point `latest`, beside the folder, at it; at every moment the link is there and leads to one or the other."""
     link = f"{folder.parent}/{LATEST}"
     try:
         os.symlink(folder.name, link)

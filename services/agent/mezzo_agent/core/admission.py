@@ -232,7 +232,11 @@ def _clash(
 
 
 def check(info: mesos.TaskInfo, executor: mesos.ExecutorInfo | None) -> None:
-    """Whether the agent can run it at all, by the rules that the registry has too. Raises `InvalidRequest`."""
+    """Check that the agent can run it at all, by the rules that the registry has too.
+
+    Raises:
+        InvalidRequest: it cannot; the error names the field.
+    """
     limits.check(info, "task")
     check_task_id(info.task_id, "task.task_id")
     Resources.of(info.resources, "task.resources")
@@ -259,7 +263,11 @@ def check(info: mesos.TaskInfo, executor: mesos.ExecutorInfo | None) -> None:
 
 
 def _check_container(container: mesos.ContainerInfo, field: str) -> None:
-    """A task that asks for an image or a volume must not run without it. Raises `InvalidRequest`."""
+    """Check that it asks for nothing that the agent does not have: a task must not run without its image or volume.
+
+    Raises:
+        InvalidRequest: it does; the error names the field.
+    """
     check_container(container, field)
     if container.type == mesos.ContainerInfo.DOCKER:
         raise InvalidRequest(f"{field}.type", "DOCKER is not supported: the agent has the POSIX containerizer alone")

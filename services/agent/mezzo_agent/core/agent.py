@@ -79,9 +79,10 @@ class Agent:
         }
 
     def handle(self, event: Event, *, now: float) -> list[Effect]:
-        """What to do, in order. `now` is in seconds since the epoch.
+        """Decide what follows from an event that happened at `now`, in seconds since the epoch: effects, in order.
 
-        Raises `InvalidRequest`, `Unauthorized` or `Forbidden` for a wrong call of an executor, with nothing changed.
+        Raises:
+            MezzoError: the event is refused, as a wrong call of an executor is; nothing has changed.
         """
         self.state.now = now
         self.state.at = None

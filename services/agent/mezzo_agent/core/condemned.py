@@ -26,10 +26,10 @@ _Key = tuple[str, str]
 @dataclass(slots=True)
 class CondemnedTask:
     record: checkpoint.TaskRecord
-    # What its framework is told; empty where it is told nothing.
     message: str
-    # Its last update, if that is terminal: it has not been acknowledged.
+    """What its framework is told; empty where it is told nothing."""
     terminal: mesos.TaskStatus | None = None
+    """Its last update, if that is terminal: it has not been acknowledged."""
 
 
 @dataclass(slots=True)
@@ -37,10 +37,10 @@ class Condemned:
     """What is ended by this recovery."""
 
     tasks: dict[_Key, CondemnedTask] = field(default_factory=dict)
-    # Where their own records are among those that are not applied.
     frameworks: dict[str, mesos.FrameworkInfo] = field(default_factory=dict)
-    # What is to be said of the tasks of a framework, of those of an executor, or of one task; nothing, where empty.
+    """Where their own records are among those that are not applied."""
     of_frameworks: dict[str, str] = field(default_factory=dict)
+    """What is to be said of the tasks of a framework, of those of an executor, or of one task; nothing, where empty."""
     of_executors: dict[_Key, str] = field(default_factory=dict)
     of_tasks: dict[_Key, str] = field(default_factory=dict)
     _apply: dict[str, Callable[..., bool]] = field(init=False)

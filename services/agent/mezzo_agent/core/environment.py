@@ -109,7 +109,11 @@ def variables(command: mesos.CommandInfo) -> dict[str, str]:
 
 
 def check_secrets(command: mesos.CommandInfo, field: str) -> None:
-    """Refuse variables with secrets of a kind that this agent cannot look up. Raises `InvalidRequest`."""
+    """Refuse variables with secrets of a kind that this agent cannot look up.
+
+    Raises:
+        InvalidRequest: there is one.
+    """
     for number, each in enumerate(command.environment.variables):
         if each.type == each.SECRET and each.secret.type != mesos.Secret.VALUE:
             where = f"{field}.environment.variables[{number}].secret"

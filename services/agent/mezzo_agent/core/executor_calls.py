@@ -21,7 +21,11 @@ UUID_BYTES = 16
 
 
 def check(call: executor_api.Call) -> None:
-    """Raises `InvalidRequest` for a call that is wrong in itself."""
+    """Check a call as far as it can be told without the state.
+
+    Raises:
+        InvalidRequest: it is wrong in itself; the error names the field.
+    """
     check_well_formed(call)
     limits.check_call(call)
     if not call.HasField("type") or call.type == _Call.UNKNOWN:
@@ -50,7 +54,12 @@ def _check_status(call: executor_api.Call, status: mesos.TaskStatus, field: str)
 
 
 def identify(state: AgentState, call: executor_api.Call, token: str | None) -> Executor:
-    """The executor that calls. Raises `InvalidRequest` where there is none, `Unauthorized` for a wrong token."""
+    """Find the executor that calls.
+
+    Raises:
+        InvalidRequest: there is none.
+        Unauthorized: its token is wrong, or is required and missing.
+    """
     framework = state.frameworks.get(call.framework_id.value)
     if framework is None:
         raise InvalidRequest("framework_id", f"unknown framework '{call.framework_id.value}'")
@@ -68,10 +77,13 @@ def identify(state: AgentState, call: executor_api.Call, token: str | None) -> E
 
 
 def check_update(state: AgentState, executor: Executor, status: mesos.TaskStatus) -> None:
-    """Raises `Forbidden` for another's task, `InvalidRequest` for an unknown one.
+    """Check that an executor may send this update.
 
-    An executor that has lost its subscription, as when the agent was restarted, may not know yet: `Unavailable` bids it
-    subscribe again and say it then. One that never had any should have known better.
+    Raises:
+        Forbidden: the task belongs to another executor, or this one has never subscribed.
+        InvalidRequest: the update names another agent, or a task that is not known.
+        Unavailable: the executor has lost its subscription, as when the agent was restarted, and may not know yet: it
+            is to subscribe again, and to send the update then.
     """
     if executor.connection is None:
         refusal = Forbidden if executor.state is ExecutorState.REGISTERING else Unavailable

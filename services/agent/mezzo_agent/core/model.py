@@ -35,14 +35,14 @@ class ExecutorState(StrEnum):
 class Phase(StrEnum):
     """How far the agent has come with a task, whatever its state: that is what was last reported of it."""
 
-    # A custom executor has not been told of it yet.
     QUEUED = "queued"
-    # Its container is being made ready, or its executor has been told of it.
+    """Its custom executor has not been sent it yet."""
     LAUNCHING = "launching"
-    # The agent itself supervises its container, which runs.
+    """Its container is being launched, or its executor has been sent it."""
     RUNNING = "running"
-    # It runs no more; its updates may still wait for their acknowledgements.
+    """The agent itself supervises its container, which runs."""
     ENDED = "ended"
+    """It runs no more; its updates may still wait for their acknowledgements."""
 
 
 class KillCause(Enum):
@@ -62,22 +62,22 @@ class Kill:
 class Task:
     info: mesos.TaskInfo
     framework_id: str
-    # Which executor it belongs to; None for a task that was refused before there was one.
     executor: Executor | None
-    # Where the agent supervises the task itself.
+    """Which executor it belongs to; None for a task that was refused before there was one."""
     container_id: ContainerId | None = None
-    # Tasks of one group live and die together; 0 for a task that came alone.
+    """Where the agent supervises the task itself."""
     group: int = 0
+    """Tasks of one group live and die together; 0 for a task that came alone."""
     phase: Phase = Phase.QUEUED
     state: mesos.TaskState.ValueType = mesos.TASK_STAGING
     pid: int | None = None
     kill: Kill | None = None
-    # The newest of each state, in the order in which they came.
     statuses: list[mesos.TaskStatus] = field(default_factory=list)
-    # Updates that the framework has not acknowledged; the first one is under way.
+    """The newest of each state, in the order in which they came."""
     pending: deque[mesos.TaskStatus] = field(default_factory=deque)
-    # How often the first pending update has been sent in this session.
+    """Updates that the framework has not acknowledged; the first one is under way."""
     attempts: int = 0
+    """How often the first pending update has been sent in this session."""
 
     @property
     def id(self) -> str:
@@ -113,13 +113,13 @@ class Executor:
     token: str = ""
     state: ExecutorState = ExecutorState.RUNNING
     pid: int | None = None
-    # The stream on which a custom executor listens.
     connection: str | None = None
-    # Tasks whose last update is not acknowledged yet.
+    """The stream on which a custom executor listens."""
     tasks: dict[str, Task] = field(default_factory=dict)
+    """Tasks whose last update is not acknowledged yet."""
     completed_tasks: deque[Task] = field(default_factory=lambda: deque(maxlen=COMPLETED_TASKS_PER_EXECUTOR_MAX))
-    # Why the agent ends it, where it does.
     kill_reason: tuple[mesos.TaskStatus.Reason.ValueType, str] | None = None
+    """Why the agent ends it, where it does."""
 
     @property
     def id(self) -> str:
@@ -139,12 +139,12 @@ class Framework:
     info: mesos.FrameworkInfo
     completed_executors: deque[Executor]
     executors: dict[str, Executor] = field(default_factory=dict)
-    # Tasks whose last update is not acknowledged yet, whether their executor still runs or not.
     tasks: dict[str, Task] = field(default_factory=dict)
-    # It is in the journal.
+    """Tasks whose last update is not acknowledged yet, whether their executor still runs or not."""
     persisted: bool = False
-    # It ends; nobody is told of its tasks any more.
+    """It is in the journal."""
     shutting_down: bool = False
+    """It is being shut down; its updates are dropped."""
 
     @property
     def id(self) -> str:

@@ -19,7 +19,11 @@ RUNS = "runs"
 
 @dataclass(frozen=True, slots=True)
 class SandboxName:
-    """The four ids that say whose sandbox it is. Raises `InvalidRequest` for one that cannot name a folder."""
+    """The four ids that say whose sandbox it is.
+
+    Raises:
+        InvalidRequest: one of them cannot name a folder.
+    """
 
     agent: str
     framework: str

@@ -28,23 +28,23 @@ class Settings:
     """What the flags say, as far as decisions depend on it. Times are in seconds."""
 
     work_dir: Path
-    # Where executors and others reach the agent's HTTP server, and the path of its Unix socket if there is one.
     ip: str
+    """Where executors and others reach the agent's HTTP server, and the path of its Unix socket if there is one."""
     port: int
     domain_socket: Path | None = None
-    # Where executors reach the agent's gRPC server, on the same address.
     grpc_port: int | None = None
+    """Where executors reach the agent's gRPC server, on the same address."""
     version: str = "0"
     mesos_version: str = "0.0.0"
     switch_user: bool = True
-    # What every container finds in its environment, before anything of the task's own.
     base_environment: Mapping[str, str] = field(default_factory=dict)
+    """What every container finds in its environment, before anything of the task's own."""
     executor_registration_timeout: float = 60.0
     executor_reregistration_timeout: float = 2.0
     executor_shutdown_grace_period: float = 5.0
     recovery_timeout: float = 900.0
-    # For tasks without a kill policy.
     kill_grace_period: float = 3.0
+    """For tasks without a kill policy."""
     update_retry_min: float = 10.0
     update_retry_max: float = 600.0
     authenticate_executors: bool = False
@@ -64,8 +64,8 @@ class Settings:
 class Counts:
     """What has happened since the agent started; the names are those of Mesos' metrics where it has one."""
 
-    # Terminal updates and TASK_KILLING, by state.
     tasks: Counter[int] = field(default_factory=Counter)
+    """Terminal updates and TASK_KILLING, by state."""
     valid_status_updates: int = 0
     invalid_status_updates: int = 0
     valid_framework_messages: int = 0
@@ -80,30 +80,30 @@ class Counts:
 @dataclass(slots=True, eq=False)
 class AgentState:
     settings: Settings
-    # As it registers: with its id once it has one, with all its resources and attributes.
     agent_info: mesos.AgentInfo
-    # 16 random bytes each time.
+    """As it registers: with its id once it has one, with all its resources and attributes."""
     new_id: Callable[[], bytes]
+    """16 random bytes each time."""
     frameworks: dict[str, Framework] = field(default_factory=dict)
     completed_frameworks: deque[Framework] = field(default_factory=lambda: deque(maxlen=COMPLETED_FRAMEWORKS_MAX))
-    # Who uses which container: an executor its own, a supervised task likewise.
     containers: dict[ContainerId, Task | Executor] = field(default_factory=dict)
-    # The registry has answered Registered on the present stream.
+    """Who uses which container: an executor its own, a supervised task likewise."""
     registered: bool = False
+    """The registry has answered Registered on the present stream."""
     master_info: mesos.MasterInfo | None = None
-    # The agent ends as soon as nothing runs any more, for this reason.
     removal_reason: str | None = None
+    """The agent ends as soon as nothing runs any more, for this reason."""
     group_count: int = 0
     counts: Counts = field(default_factory=Counts)
     now: float = 0.0
-    # The name of the event that is being handled.
     event: str = ""
+    """The name of the event that is being handled."""
     story: Story = field(default_factory=Story)
     effects: list[Effect] = field(default_factory=list)
-    # Whom an event that is about several has come to: to know whom it was about that a defect was met.
     at: Task | Executor | checkpoint.CheckpointRecord | None = None
-    # The tasks that a recovery ends are being reported.
+    """Whom an event that is about several has come to: to know whom it was about that a defect was met."""
     reports_condemned: bool = False
+    """The tasks that a recovery ends are being reported."""
 
     @property
     def agent_id(self) -> str:
@@ -162,7 +162,11 @@ class AgentState:
         return (self.new_id() + self.new_id()).hex()
 
     def sandbox(self, framework_id: str, executor_id: str, container_id: ContainerId) -> Path:
-        """Raises `InvalidRequest` for an id that cannot name a folder."""
+        """Return the path of the sandbox of an executor's container.
+
+        Raises:
+            InvalidRequest: an id cannot name a folder.
+        """
         return SandboxName(self.agent_id, framework_id, executor_id, container_id).path(self.settings.work_dir)
 
     def framework_of(self, task: Task) -> Framework:

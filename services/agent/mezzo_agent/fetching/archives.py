@@ -46,11 +46,15 @@ def is_archive(name: str) -> bool:
 
 
 def unpack(file: IO[bytes], name: str, folder: Path, budget: Budget, members_max: int = MEMBERS_MAX) -> None:
-    """Unpacks a file, of which `name` says what kind it is, into the folder.
+    """Unpack a file, of which `name` says what kind it is, into the folder.
 
     A plain `.gz` becomes one file of the name without the ending. `budget` bounds what comes out, and is asked before
-    each member. Raises ArchiveError, MemoryError where the process may have no more, or OSError where the disk fails;
-    what was unpacked until then stays.
+    each member. What was unpacked before a failure stays.
+
+    Raises:
+        ArchiveError: the archive is damaged, hostile or too large.
+        MemoryError: the process may have no more.
+        OSError: the disk fails.
     """
     try:
         with ConfinedFolder(folder) as inside:

@@ -24,7 +24,12 @@ class Budget:
         self.spent = 0
 
     def spend(self, count: int) -> None:
-        """Raises TooLarge or Unwanted."""
+        """Count bytes that are about to be written.
+
+        Raises:
+            TooLarge: they are more than are left.
+            Unwanted: nobody waits for them any more.
+        """
         if self._unwanted is not None and self._unwanted.is_set():
             raise Unwanted
         self.spent += count

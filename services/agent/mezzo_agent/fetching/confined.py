@@ -24,7 +24,11 @@ class OutsideError(Exception):
 
 
 def parts_of(name: str) -> tuple[str, ...]:
-    """The steps of a relative path. Raises OutsideError if it is empty, climbs, or has a null character."""
+    """Split a relative path into its steps.
+
+    Raises:
+        OutsideError: it is empty, climbs, or has a null character.
+    """
     steps = tuple(step for step in name.split("/") if step not in {"", "."})
     if ".." in steps or "\0" in name:
         raise OutsideError(f"the path '{name}' leads out of the sandbox")
@@ -32,7 +36,12 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 
 class ConfinedFolder:
-    """A folder that everything below stays in. Use it as a context manager; raises OSError and OutsideError."""
+    """A folder that everything below stays in, to be used as a context manager.
+
+    Raises:
+        OSError: the file system refuses.
+        OutsideError: a name or a link leads out of the folder.
+    """
 
     def __init__(self, path: Path) -> None:
         self._root = os.open(path, _FOLDER)
@@ -133,7 +142,11 @@ class ConfinedFolder:
 
 
 def check_link(parts: Sequence[str], target: str) -> None:
-    """Raises OutsideError unless a symbolic link at that place is sure to stay inside: see above."""
+    """Check that a symbolic link at that place is sure to stay inside: see above.
+
+    Raises:
+        OutsideError: it is not.
+    """
     where = "/".join(parts)
     if target.startswith("/") or not target:
         raise OutsideError(f"the link '{where}' leads out of the sandbox, to '{target}'")

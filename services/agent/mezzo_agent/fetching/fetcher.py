@@ -57,7 +57,11 @@ class Source:
 
 
 def locate(uri: str, frameworks_home: Path | None) -> Source:
-    """Raises FetchError for a URI that nothing here can follow."""
+    """Find out where a URI leads.
+
+    Raises:
+        FetchError: nothing here can follow it.
+    """
     if "\0" in (unquote(uri) if uri.startswith("file:") else uri):
         raise FetchError(uri, "must not contain a null character")
     if "://" not in uri:
@@ -85,8 +89,11 @@ def locate(uri: str, frameworks_home: Path | None) -> Source:
 def name_of(uri: str) -> str:
     """What a file is called in the sandbox unless its `output_file` says so: what follows the URI's last slash.
 
-    As in Mesos a query belongs to the name, and with it to the question whether this is an archive. Raises FetchError.
+    As in Mesos a query belongs to the name, and with it to the question whether this is an archive.
     Source: Fetcher::basename in src/slave/containerizer/fetcher.cpp of apache/mesos.
+
+    Raises:
+        FetchError: nothing follows it, or it is too long for a name.
     """
     path = uri.partition("://")[2] if "://" in uri else uri
     _, slash, name = path.rpartition("/")
@@ -133,9 +140,12 @@ class Fetcher:
     async def fetch(
         self, uris: Iterable[CommandInfo.URI], sandbox: Path, user: str, credentials: Credentials | None
     ) -> None:
-        """Fetches all of them, in order; raises FetchError at the first that fails.
+        """Fetch all of them, in order.
 
         `user` is whose cache it is; `credentials`, where the agent is root, whose rights count.
+
+        Raises:
+            FetchError: one of them failed; those after it are not fetched.
         """
         async with FileWorker(credentials) as worker:
             for uri in uris:
@@ -312,7 +322,7 @@ def _write_all(descriptor: int, chunk: bytes) -> None:
 
 
 def _note(sandbox: Path, line: str) -> None:
-    """Adds a line to the sandbox's stderr."""
+    """Add a line to the sandbox's stderr."""
     try:
         with ConfinedFolder(sandbox) as inside:
             descriptor = inside.append_file(("stderr",))

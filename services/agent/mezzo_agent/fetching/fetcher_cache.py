@@ -58,10 +58,13 @@ class FetcherCache:
         size: Callable[[], Awaitable[int | None]],
         download: Callable[[Path, int], Awaitable[int]],
     ) -> AsyncIterator[Path]:
-        """The cached file, which stays while the context lasts.
+        """Enter a context in which the cached file stays.
 
         Where it is missing, `size` says how many bytes it will have (None: unknown), and `download(path, bytes_max)`
-        writes it and returns how many it had. Raises CacheBypass, and whatever these two raise.
+        writes it and returns how many it had. What these two raise goes through.
+
+        Raises:
+            CacheBypass: the file cannot be in the cache, and is to be fetched without it.
         """
         key = (user, uri)
         entry = self._entries.get(key)

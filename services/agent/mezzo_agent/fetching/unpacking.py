@@ -47,10 +47,13 @@ class Unpacker:
         self._places = asyncio.Semaphore(UNPACKERS_MAX)
 
     async def unpack(self, archive: int, name: str, folder: Path, credentials: Credentials | None) -> None:
-        """Unpacks the file behind a descriptor, of which `name` says what kind it is, into the folder.
+        """Unpack the file behind a descriptor, of which `name` says what kind it is, into the folder.
 
-        `credentials`, where the agent is root, are whose rights count. Raises ArchiveError with what was wrong. A
-        caller that is cancelled comes back when nothing is written any more.
+        `credentials`, where the agent is root, are whose rights count. A caller that is cancelled comes back when
+        nothing is written any more.
+
+        Raises:
+            ArchiveError: with what was wrong.
         """
         limits = self._limits
         order = Order(

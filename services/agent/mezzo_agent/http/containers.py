@@ -39,8 +39,8 @@ class Container:
 
     executor: Executor
     id: ContainerId
-    # The pod in which it is, if it is in one.
     parent: ContainerId | None
+    """The pod in which it is, if it is in one."""
     status: mesos.ContainerStatus
     statistics: mesos.ResourceStatistics | None
 

@@ -71,7 +71,11 @@ async def send_heartbeats(outbox: Outbox[executor_api.Event]) -> None:
 
 
 def bearer_token(header: str | None) -> str | None:
-    """The token of an `Authorization` header; None where there is none. Raises `Unauthorized` for another scheme."""
+    """Read the token of an `Authorization` header; None where there is no header.
+
+    Raises:
+        Unauthorized: it has another scheme.
+    """
     if header is None:
         return None
     scheme, _, token = header.partition(" ")

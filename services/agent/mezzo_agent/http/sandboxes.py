@@ -23,7 +23,11 @@ class SandboxTree(FileTree):
         self.show(str(slaves), slaves)
 
     def resolve(self, virtual: str) -> Path:
-        """The real path; raises `NotFound` for what is no sandbox, or leads out of them."""
+        """Return the real path.
+
+        Raises:
+            NotFound: it is in no sandbox, or leads out of it.
+        """
         agent_id = self._gate.runtime().core.state.agent_id
         if not agent_id:
             raise NotFound("")

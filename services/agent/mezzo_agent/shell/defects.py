@@ -51,15 +51,15 @@ class Record:
     """One or more defects over the same thing. Times are in seconds since the epoch."""
 
     subject: Subject
-    # Where the event came from, and what was raised: the class of the exception, and its message.
     cause: str
+    """Where the event came from, and what was raised: the class of the exception, and its message."""
     error: str
     count: int
     at: float
-    # Until when such an event is refused.
     until: float
-    # Whom it was about has been ended; that is on the disk.
+    """Until when such an event is refused."""
     ended: bool = False
+    """Whom it was about has been ended; that is on the disk."""
 
     @property
     def reason(self) -> str:

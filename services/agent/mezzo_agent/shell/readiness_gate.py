@@ -20,7 +20,11 @@ class ReadinessGate:
         return self._runtime is not None
 
     def runtime(self) -> AgentRuntime:
-        """Raises `Unavailable` before the recovery is over."""
+        """Return the agent that has recovered.
+
+        Raises:
+            Unavailable: it has not yet.
+        """
         if self._runtime is None:
             raise Unavailable("the agent is recovering")
         return self._runtime
