@@ -68,17 +68,17 @@ class Context:
         self.effects.append(effects.Publish(change))
 
     def start_timer(self, purpose: str, after_seconds: float, subject: str = "") -> None:
-        """Start a timer, or start it anew."""
+        """Start a timer, or restart it."""
         self.effects.append(effects.StartTimer(Timer(purpose, subject), after_seconds))
 
     def cancel_timer(self, purpose: str, subject: str = "") -> None:
-        """Forget a timer."""
+        """Cancel a timer."""
         self.effects.append(effects.CancelTimer(Timer(purpose, subject)))
 
     def note(self, event: str, **details: object) -> None:
-        """Write to the log what an operator may want to know."""
+        """Log what an operator may want to know."""
         self.effects.append(effects.Note("info", event, details))
 
     def warn(self, event: str, **details: object) -> None:
-        """Write to the log that a peer did something wrong, or that something was lost."""
+        """Log that a peer did something wrong, or that something was lost."""
         self.effects.append(effects.Note("warning", event, details))

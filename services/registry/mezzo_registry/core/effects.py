@@ -52,14 +52,14 @@ class SendToAllocator:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Tell every observer of a change."""
+    """Send a change to every observer."""
 
     change: operator.StateChange
 
 
 @dataclass(frozen=True, slots=True)
 class PublishSnapshot:
-    """Give one observer a part of a snapshot."""
+    """Send one observer a part of a snapshot."""
 
     observer: int
     changes: list[operator.StateChange] = field(repr=False)

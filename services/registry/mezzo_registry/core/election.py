@@ -17,7 +17,7 @@ GARBAGE = "garbage"
 
 
 def elected(context: Context, event: Elected) -> None:
-    """This registry leads. The agents that the store knows have --agent_reregister_timeout to come back."""
+    """Begin a term. The agents that the store knows have --agent_reregister_timeout to come back."""
     cluster = context.state
     for info in event.admitted:
         total = Resources.EMPTY

@@ -215,7 +215,7 @@ class ObserverJoined:
 
 @dataclass(frozen=True, slots=True)
 class ObserverReady:
-    """An observer has received all that it was told so far of a snapshot, and wants more."""
+    """An observer has received what was sent of a snapshot so far, and wants more."""
 
     observer: int
 

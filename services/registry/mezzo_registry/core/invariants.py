@@ -64,7 +64,7 @@ def _problems(cluster: ClusterState, settings: Settings) -> Problems:
 
 
 def _differences(index: str, found: Mapping[Any, Any], wanted: Mapping[Any, Any]) -> Problems:
-    """An index has what it must have: nothing less, and nothing that is stale."""
+    """Compare an index with what it must have: nothing less, and nothing stale."""
     if found != wanted:
         wrong = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
         yield f"{index} is wrong about {wrong[:PROBLEMS_MAX]}"
@@ -250,7 +250,7 @@ def _sums(cluster: ClusterState) -> Problems:
 
 
 def _sum(name: str, found: Sums, holdings: Counter[tuple[str, Resources]]) -> Problems:
-    """Most holdings are alike: each form is counted once."""
+    """Compare a sum with what is held. Most holdings are alike: each form is counted once."""
     wanted = Sums()
     for (role, resources), count in holdings.items():
         wanted.add(role, resources, count)
@@ -284,7 +284,7 @@ def _out(
     *,
     timer_runs: bool,
 ) -> Problems:
-    """What offers and inverse offers have in common: ids, their order, and one timer for all."""
+    """Check what offers and inverse offers have in common: ids, their order, and one timer for all."""
     made: list[float] = []
     for offer_id, offer in out.items():
         made.append(offer.made_at)
@@ -320,7 +320,7 @@ def _plan(name: str, plan: Plan) -> Problems:
         yield f"{name}: of the machines that are down, {sorted(plan.down)}, some are not scheduled"
 
 
-# --- what is configured, and who is told ------------------------------------------------------------------------------
+# --- configuration and observers --------------------------------------------------------------------------------------
 
 
 def _roles(cluster: ClusterState) -> Problems:

@@ -85,7 +85,7 @@ def framework_removed(framework_id: str) -> str:
     return f"Framework {framework_id} removed"
 
 
-# --- why agents are removed: also what they are told when they are shut down ------------------------------------------
+# --- why agents are removed: also the reason that they are shut down with ---------------------------------------------
 
 CAUSE_UNREGISTERED = "the agent unregistered"
 CAUSE_SAME_ADDRESS = "a new agent registered at the same address"

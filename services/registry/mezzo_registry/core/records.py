@@ -44,7 +44,7 @@ class Write:
 
 
 def admit(info: mesos.AgentInfo) -> tuple[Write, ...]:
-    """The agent is part of the cluster, whatever it was before."""
+    """Record that an agent is part of the cluster, whatever it was before."""
     return (
         Write(ADMITTED, info.id.value, info.SerializeToString(deterministic=True)),
         Write(UNREACHABLE, info.id.value, None),
@@ -52,29 +52,29 @@ def admit(info: mesos.AgentInfo) -> tuple[Write, ...]:
 
 
 def mark_unreachable(agent_id: str, since: float) -> tuple[Write, ...]:
-    """The agent is out of reach since `since`, in seconds since the epoch, and may come back."""
+    """Record that an agent is unreachable since `since`, in seconds since the epoch, and may come back."""
     return (Write(ADMITTED, agent_id, None), Write(UNREACHABLE, agent_id, _SECONDS.pack(since)))
 
 
 def remove(agent_id: str) -> tuple[Write, ...]:
-    """The agent has left."""
+    """Record that an agent has left."""
     return (Write(ADMITTED, agent_id, None), Write(UNREACHABLE, agent_id, None))
 
 
 def forget_unreachable(agent_id: str) -> tuple[Write, ...]:
-    """Nobody remembers this unreachable agent any longer."""
+    """Forget an unreachable agent."""
     return (Write(UNREACHABLE, agent_id, None),)
 
 
 def configure(weights: Mapping[str, float], quotas: Mapping[str, Quota]) -> tuple[Write, ...]:
-    """Weights and quotas of roles. A quota that says nothing is deleted."""
+    """Record weights and quotas of roles. An empty quota is deleted."""
     of_weights = [Write(WEIGHTS, role, _WEIGHT.pack(weight)) for role, weight in weights.items()]
     of_quotas = [Write(QUOTAS, role, _quota(role, one) if one else None) for role, one in quotas.items()]
     return (*of_weights, *of_quotas)
 
 
 def maintain(plan: Plan) -> tuple[Write, ...]:
-    """All that is planned of maintenance."""
+    """Record the planned maintenance."""
     schedule, status = plan.schedule(), maintenance.ClusterStatus()
     for hostname, ip in sorted(plan.down):
         status.down_machines.add(hostname=hostname, ip=ip)
@@ -91,7 +91,7 @@ def _plan(table: Mapping[str, bytes]) -> Plan:
 
 
 def size_of_roles(configuration: Configuration) -> int:
-    """How many bytes the records of what is configured for roles have, keys included."""
+    """Return how many bytes the records of weights and quotas have, keys included."""
     return sum(
         len(one.key.encode()) + len(one.value or b"") for one in configure(configuration.weights, configuration.quotas)
     )
@@ -102,7 +102,7 @@ def _quota(role: str, one: Quota) -> bytes:
 
 
 def elected(tables: Mapping[str, Mapping[str, bytes]]) -> Elected:
-    """The first event of a new leader, from what the store holds.
+    """Make the first event of a new leader of what the store holds.
 
     Raises:
         google.protobuf.message.DecodeError, struct.error, ResourceError: a record is damaged.

@@ -43,7 +43,7 @@ class Registry:
         return self._context.identity
 
     def handle(self, event: events.Event, *, now: float) -> list[Effect]:
-        """What follows from an event that happened at `now`, in seconds since the epoch.
+        """Decide what follows from an event that happened at `now`, in seconds since the epoch.
 
         Raises:
             InvalidTransition: something was to enter a state that cannot follow its own, with its story.
@@ -58,18 +58,18 @@ class Registry:
         return emitted
 
     def measure(self, *, now: float, in_full: bool = False) -> dict[str, float]:
-        """The registry in numbers, by Mesos' names; with those of single frameworks and roles if `in_full`."""
+        """Return the metrics, by Mesos' names; with those of single frameworks and roles if `in_full`."""
         self._context.now = now
         return measures.measure(self._context, in_full=in_full)
 
     def heartbeat_sent(self, stream_id: str) -> None:
-        """A heartbeat was sent on a framework's stream: the one event that is not the core's."""
+        """Count a heartbeat that was sent on a framework's stream: the one event that is not the core's."""
         framework = self._context.state.frameworks_by_stream.get(stream_id)
         if framework is not None:
             framework.counts.events[subscription.HEARTBEAT.type] += 1
 
     def oldest_offer_seconds(self, *, now: float) -> float:
-        """For how long the oldest offer has been out; 0 when none is."""
+        """Return the age of the oldest outstanding offer; 0 when there is none."""
         oldest = next(iter(self._context.state.offers.values()), None)
         return max(0.0, now - oldest.made_at) if oldest is not None else 0.0
 
@@ -79,7 +79,7 @@ class Registry:
         return self._context.state.offer_ages
 
     def validate(self) -> None:
-        """Compare every index of the cluster state with what it repeats. Changes nothing; takes 10 µs for each task.
+        """Compare every index of the cluster state with what it repeats. Changes nothing; takes 5 µs for each task.
 
         Raises:
             InvariantViolation: some differ; it names them.

@@ -1,4 +1,4 @@
-"""What a registry is told once, when it is elected: who it is, and the flags that its decisions depend on."""
+"""What a term is given once: who leads, and the flags that decisions depend on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ MINIMUM_GROUPS_MAX = 100
 """Most alternatives in `min_allocatable_resources` of one role."""
 
 MINIMUM_QUANTITIES_MAX = 100
-"""Most resources in one alternative. The allocator has a column for each name that it was ever told."""
+"""Most resources in one alternative. The allocator has a column for each name that it has ever seen."""
 
 FAILOVER_TIMEOUT_SECONDS_MAX = 9_223_372_036.0
 """Mesos counts nanoseconds in 63 bits; a longer time-out is refused."""

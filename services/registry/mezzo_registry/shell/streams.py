@@ -10,11 +10,11 @@ from mezzo_chassis.outbox import Outbox, Overflow
 M = TypeVar("M")
 
 AGENT_MESSAGES_MAX = 200_000
-"""More than this wait for no agent: it is disconnected, and its snapshot settles what it missed."""
+"""More than this wait for no agent: it is disconnected, and resyncs when it comes back."""
 FRAMEWORK_EVENTS_MAX = 1_000_000
 """More than this wait for no framework: it is disconnected, and reconciles when it comes back."""
 OBSERVER_CHANGES_MAX = 100_000
-"""More than this wait for no observer: it is given a new snapshot."""
+"""More than this wait for no observer: it is sent a new snapshot."""
 ALLOCATOR_MESSAGES_MAX = 2_000_000
 """More than this wait for no allocator: its session is ended, and begins anew with a snapshot."""
 

@@ -17,7 +17,7 @@ from mezzo_registry.testing.replica import Replica
 
 START = 1_800_000_000.0
 OBSERVER = -1
-"""The observer that every cluster has, and no test sees: what it is told must be true at the end."""
+"""The observer that every cluster has, and no test sees: what it is sent must be true at the end."""
 REGISTRY_ID = "0f2e6a1c-3f5a-4d6e-9a57-5d8f3f6f0a10"
 Call = scheduler.Call
 Status = mesos.TaskStatus
@@ -106,17 +106,17 @@ class Cluster:
         return seen
 
     def validate(self) -> None:
-        """What the registry holds is sound, and observers have been told the same."""
+        """What the registry holds is sound, and observers have been sent the same."""
         self.registry.validate()
         for event in (events.ObserverReady(OBSERVER), events.ObserverLeft(OBSERVER)):
             for effect in self.registry.handle(event, now=self.now):
                 if isinstance(effect, effects.PublishSnapshot):
                     self._replica.apply(effect.changes)
-        told, self._replica = self._replica, Replica()
+        sent, self._replica = self._replica, Replica()
         while not self._replica.complete:
             comes = events.ObserverReady(OBSERVER) if self._replica.facts else events.ObserverJoined(OBSERVER)
             self._unobserved(self.registry.handle(comes, now=self.now))
-        differences = told.differences(self._replica)
+        differences = sent.differences(self._replica)
         assert not differences, "\n\n".join(differences)
 
     def _persist(self, effect: effects.Persist) -> None:
@@ -197,12 +197,12 @@ class Cluster:
         ]
 
     def roles_to_allocator(self) -> dict[str, allocator.RoleUpdate]:
-        """What the allocator was told in the last exchange of what is configured for roles."""
-        told = [one.role_update for one in self.to_allocator() if one.HasField("role_update")]
-        return {one.role: one for one in told}
+        """What the allocator was sent of roles in the last exchange."""
+        sent = [one.role_update for one in self.to_allocator() if one.HasField("role_update")]
+        return {one.role: one for one in sent}
 
     def published(self, kind: str) -> list[Any]:
-        """The changes of one kind that observers were told in the last exchange."""
+        """The changes of one kind that observers were sent in the last exchange."""
         changes = [one.change for one in self.of(effects.Publish)]
         for one in self.of(effects.PublishSnapshot):
             changes.extend(one.changes)

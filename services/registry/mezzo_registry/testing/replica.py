@@ -1,4 +1,4 @@
-"""An observer of a registry, for tests: what it has been told, to be compared with what is true."""
+"""An observer of a registry, for tests: what it was sent, to be compared with what is true."""
 
 import difflib
 from collections.abc import Iterable
@@ -117,8 +117,8 @@ class Replica:
         self.facts.pop(("offer", change.offer_id.value), None)
 
 
-def _difference(told: str, true: str) -> str:
-    return "\n".join(difflib.unified_diff(told.splitlines(), true.splitlines(), "told", "true", lineterm="", n=3))
+def _difference(sent: str, true: str) -> str:
+    return "\n".join(difflib.unified_diff(sent.splitlines(), true.splitlines(), "sent", "true", lineterm="", n=3))
 
 
 def _text(known: Message | str | None) -> str:

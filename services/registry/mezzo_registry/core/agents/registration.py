@@ -24,7 +24,7 @@ Message = agent_session.RegistryMessage
 
 
 def registering(context: Context, event: AgentRegistering) -> None:
-    """An agent opened a session: check what it says, and have the store admit it."""
+    """Check what a registering agent reports, and have the store admit it."""
     register, cluster = event.register, context.state
     agent_id = register.agent_info.id.value
     context.counters["messages_reregister_slave" if agent_id else "messages_register_slave"] += 1
@@ -77,7 +77,7 @@ def registering(context: Context, event: AgentRegistering) -> None:
 
 
 def _returning(context: Context, event: AgentRegistering, agent: Agent, total: Resources) -> None:
-    """An agent that is known opened a new session: it ends the one before."""
+    """Attach a known agent to its new session, which ends the one before."""
     if agent.session is not None:
         context.emit(CloseAgentSession(agent.session, Conflict("the agent has opened another session")))
         context.state.detach_session(agent)
@@ -100,7 +100,7 @@ def _returning(context: Context, event: AgentRegistering, agent: Agent, total: R
 
 
 def stored(context: Context, event: AgentStored) -> None:
-    """The store has admitted an agent."""
+    """Complete the registration of an agent that the store has admitted."""
     agent = context.state.agents.get(event.agent_id)
     if agent is None:
         context.note("agent disconnected before its admission was stored", agent_id=event.agent_id)
@@ -170,7 +170,7 @@ def _send_registered(context: Context, agent: Agent, session: int) -> None:
 
 
 def _remove_old_self(context: Context, register: agent_session.Register) -> None:
-    """A new agent is at the address of one that is disconnected: the same agent, which has lost its id.
+    """Remove the disconnected agent at a new agent's address: it is the same one, which has lost its id.
 
     As in Mesos (`Master::registerSlave`), whose agents keep their address for life. Here addresses change hands: so it
     is the same machine only under the same hostname, and an agent that has its id is nobody's successor.
@@ -186,7 +186,7 @@ def _shutdown(session: int, reason: str) -> SendToAgent:
 
 
 def heartbeat(context: Context, event: AgentHeartbeatReceived) -> None:
-    """An agent is alive."""
+    """Record that an agent is alive."""
     agent = context.state.agents_by_session.get(event.session)
     if agent is not None:
         agent.last_seen_at = context.now

@@ -29,7 +29,7 @@ def rescind_offers(context: Context, agent: Agent) -> None:
 
 
 def disconnected(context: Context, event: AgentDisconnected) -> None:
-    """An agent's stream broke. Its tasks may run on; nothing of it is offered until it is back."""
+    """Take a disconnected agent out of the offers. Its tasks may run on, and it may come back."""
     agent = context.state.agents_by_session.get(event.session)
     if agent is None:
         return
@@ -44,7 +44,7 @@ def disconnected(context: Context, event: AgentDisconnected) -> None:
 
 
 def pinged(context: Context, event: TimerFired) -> None:
-    """Look at who has been silent for too long."""
+    """Find the agents that have been silent for too long."""
     context.start_timer(event.timer.purpose, context.settings.agent_ping_timeout)
     limit = context.now - context.settings.agent_silence_limit
     for agent in context.state.agents.values():
@@ -57,7 +57,7 @@ _PINGED = (AgentState.CONNECTED, AgentState.DISCONNECTED)
 
 
 def schedule_removal(context: Context, agent: Agent) -> None:
-    """The agent has been silent for too long; it is unreachable as soon as the rate limit allows."""
+    """Queue a silent agent to be marked unreachable as soon as the rate limit allows."""
     agent.removal_scheduled = True
     context.state.removals.append(agent.id)
     context.counters["slave_unreachable_scheduled"] += 1
@@ -90,12 +90,12 @@ def _seen_again(context: Context, agent: Agent) -> bool:
 
 
 def removal_permitted(context: Context, _event: TimerFired) -> None:
-    """The rate limit allows one more removal."""
+    """Mark the next queued agent unreachable: the rate limit allows one more."""
     _grant_removals(context)
 
 
 def reregistration_ended(context: Context, _event: TimerFired) -> None:
-    """Agents known from the store that have not come back since the election are unreachable."""
+    """Queue the agents known from the store that have not re-registered since the election."""
     for agent_id in sorted(context.state.recovered):
         agent = context.state.agents[agent_id]
         if not agent.removal_scheduled and agent.state is AgentState.RECOVERED:
@@ -105,7 +105,7 @@ def reregistration_ended(context: Context, _event: TimerFired) -> None:
 
 
 def marked_unreachable(context: Context, event: AgentMarkedUnreachable) -> None:
-    """The store says that an agent is unreachable; it may have come back while that was written."""
+    """Drop an agent that the store has marked unreachable, unless it has come back meanwhile."""
     cluster = context.state
     agent = cluster.agents.get(event.agent_id)
     if agent is None:
@@ -129,7 +129,7 @@ def marked_unreachable(context: Context, event: AgentMarkedUnreachable) -> None:
 
 
 def leaving(context: Context, event: AgentLeaving) -> None:
-    """An agent goes for good."""
+    """Remove an agent that has unregistered."""
     context.counters["messages_unregister_slave"] += 1
     agent = context.state.agents_by_session.get(event.session)
     if agent is not None:
@@ -139,7 +139,7 @@ def leaving(context: Context, event: AgentLeaving) -> None:
 
 
 def remove(context: Context, agent: Agent, reason: str) -> None:
-    """An agent is no longer part of the cluster, and what ran on it is lost."""
+    """Remove an agent from the cluster; what ran on it is lost."""
     context.counters["slave_removals"] += 1
     if agent.session is not None:
         shutdown = agent_session.RegistryMessage(shutdown=agent_session.Shutdown(reason=reason))
@@ -165,7 +165,7 @@ def remove(context: Context, agent: Agent, reason: str) -> None:
 
 
 def _drop(context: Context, agent: Agent) -> None:
-    """The agent's tasks and offers are gone: drop its executors and itself, and tell the frameworks."""
+    """Drop an agent whose tasks and offers are gone, with its executors, and notify the frameworks."""
     for executor in list(agent.executors.values()):
         context.state.drop_executor(executor)
         allocator_messages.recovered(context, executor.framework, agent, executor.role, executor.resources)

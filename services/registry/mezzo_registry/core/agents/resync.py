@@ -49,7 +49,7 @@ def apply(context: Context, agent: Agent, register: agent_session.Register, *, w
 
 
 def _frameworks(context: Context, agent: Agent, register: agent_session.Register) -> dict[str, Framework]:
-    """The frameworks of the agent's snapshot that live, told to the agent as the registry knows them."""
+    """Return the live frameworks of the agent's snapshot, by id, after sending it what it lacks of them."""
     known: dict[str, Framework] = {}
     for info in register.frameworks:
         framework_id = info.id.value
@@ -69,7 +69,7 @@ def _frameworks(context: Context, agent: Agent, register: agent_session.Register
 def _missing_tasks(
     context: Context, agent: Agent, reported: dict[TaskKey, mesos.Task]
 ) -> list[tuple[Task, Executor | None]]:
-    """Strike out the tasks that the agent lacks. Returns those to be sent again, with their executors."""
+    """Drop the tasks that the agent lacks. Returns those to be sent again, with their executors."""
     again: list[tuple[Task, Executor | None]] = []
     for key, task in list(agent.tasks.items()):
         if key in reported:
@@ -164,7 +164,7 @@ def _resync_task(
 
 
 def _resend(context: Context, agent: Agent, again: list[tuple[Task, Executor | None]]) -> None:
-    """Send what the agent never saw, where it still fits. A group goes as one, as it came."""
+    """Send what the agent has never seen, where it still fits. A group goes as one, as it came."""
     sent: set[int] = set()
     for task, executor in again:
         new = executor is not None and executor.key not in agent.executors
@@ -188,7 +188,7 @@ def _resend(context: Context, agent: Agent, again: list[tuple[Task, Executor | N
 
 
 def _forget_unreachable_tasks(context: Context, agent: Agent) -> None:
-    """Tasks that were on the agent when it became unreachable, and are not there now, have ended unseen."""
+    """End the tasks that were on the agent when it became unreachable, and are not there any more."""
     for task in list(context.state.unreachable_tasks.get(agent.id, {}).values()):
         context.state.drop_unreachable_task(task)
         observers.task_forgotten(context, task, observers.UNREACHABLE)

@@ -6,7 +6,7 @@ from mezzo_registry.core.views import allocator_messages
 
 
 def updated(context: Context, event: WhitelistUpdated) -> None:
-    """There is a list, or another one. Tells the allocator of the agents for which that makes a difference.
+    """Replace the whitelist, and update the allocator on the agents for which that makes a difference.
 
     Offers that are out stay out, as in Mesos.
     """

@@ -28,7 +28,7 @@ ROLE_SHOWN_MAX = 100
 
 
 def called(context: Context, event: FrameworkCalled) -> None:
-    """A framework made a call: carry it out, or refuse it and change nothing."""
+    """Carry out a framework's call, or refuse it and change nothing."""
     try:
         framework, handler = _admit(context, event)
         framework.counts.calls[event.call.type] += 1
@@ -39,7 +39,7 @@ def called(context: Context, event: FrameworkCalled) -> None:
 
 
 def _admit(context: Context, event: FrameworkCalled) -> tuple[Framework, Handler]:
-    """The framework that calls, and what carries the call out.
+    """Return the framework that calls, and what carries its call out.
 
     Raises:
         InvalidRequest: the call is malformed, or not from the stream of a known framework.
@@ -123,7 +123,7 @@ def _suppress(context: Context, framework: Framework, call: scheduler.Call) -> N
 
 
 def _has_roles(context: Context, framework: Framework, roles: Sequence[str], call: str) -> bool:
-    """Whether the framework has all these roles. A call that names another is dropped whole, as in Mesos."""
+    """Return whether the framework has all these roles. A call that names another is dropped whole, as in Mesos."""
     own = frozenset(framework.roles)
     foreign = next((role for role in roles if role not in own), None)
     if foreign is None:

@@ -35,7 +35,7 @@ HEARTBEAT = Event(type=Event.HEARTBEAT)
 
 
 def subscribing(context: Context, event: FrameworkSubscribing) -> None:
-    """A framework opened a stream. A malformed call is refused; a framework that makes no sense gets an ERROR event."""
+    """Subscribe a framework. A malformed call is refused; an invalid subscription is answered with an ERROR event."""
     context.counters[
         "messages_reregister_framework" if event.call.framework_id.value else "messages_register_framework"
     ] += 1
@@ -103,7 +103,7 @@ def _make(context: Context, info: mesos.FrameworkInfo, state: FrameworkState) ->
 
 
 def _apply_info(context: Context, framework: Framework) -> list[str]:
-    """Take what follows from the framework's own description. Returns the roles that somebody, or nobody, has now."""
+    """Derive what follows from the FrameworkInfo. Returns the roles that a framework, or none, has now."""
     framework.multi_role = has_capability(framework.info, Capability.MULTI_ROLE)
     refined = has_capability(framework.info, Capability.RESERVATION_REFINEMENT)
     framework.form = Form.REFINED if refined else Form.LEGACY
@@ -117,7 +117,7 @@ def _apply_info(context: Context, framework: Framework) -> list[str]:
 
 
 def recover(context: Context, info: mesos.FrameworkInfo) -> Framework:
-    """A framework that the registry does not know has tasks on an agent: it has until its time-out to come back."""
+    """Enter a framework that is known from an agent alone: it has until its time-out to come back."""
     framework = _make(context, info, FrameworkState.RECOVERED)
     context.start_timer(
         FAILOVER, max(info.failover_timeout, context.settings.agent_reregister_timeout), subject=framework.id
@@ -143,7 +143,7 @@ def _subscribe_new(context: Context, event: FrameworkSubscribing, subscribe: sch
 def _subscribe_again(
     context: Context, event: FrameworkSubscribing, framework: Framework, subscribe: scheduler.Call.Subscribe
 ) -> None:
-    """A framework comes back, or another of its schedulers takes over: one stream, and no offers from before."""
+    """Resubscribe a framework, or another of its schedulers: one stream, and no offers from before."""
     if framework.stream_id is not None:
         context.state.frameworks_by_stream.pop(framework.stream_id, None)
         framework.counts.events[Event.ERROR] += 1
@@ -206,13 +206,13 @@ def _update_info(context: Context, framework: Framework, info: mesos.FrameworkIn
 
 
 def _update_agents(context: Context, framework: Framework) -> None:
-    """Tell the agents that run something of the framework how it describes itself now; the others when they need it."""
+    """Send the FrameworkInfo to the agents that run something of the framework; others get it when they need it."""
     for agent_id in framework.agents:
         context.send_framework_info(context.state.agents[agent_id], framework)
 
 
 def update(context: Context, framework: Framework, call: scheduler.Call.UpdateFramework) -> None:
-    """A framework describes itself anew without a new stream.
+    """Update a framework's description without a new stream.
 
     Raises:
         InvalidRequest: the description makes no sense, or changes what cannot change.
@@ -240,14 +240,14 @@ def update(context: Context, framework: Framework, call: scheduler.Call.UpdateFr
 
 
 def suppress(context: Context, framework: Framework, roles: Iterable[str]) -> None:
-    """A framework wants no offers in some roles, or in all when it names none."""
+    """Stop offers to a framework in some roles, or in all when it names none."""
     roles = list(roles)
     framework.suppressed |= set(roles or framework.roles)
     allocator_messages.suppressed(context, framework, roles)
 
 
 def revive(context: Context, framework: Framework, roles: Iterable[str]) -> None:
-    """A framework wants offers again in some roles, or in all when it names none."""
+    """Resume offers to a framework in some roles, or in all when it names none."""
     roles = list(roles)
     framework.suppressed -= set(roles or framework.roles)
     allocator_messages.revived(context, framework, roles, in_vain=framework.revived_without_launch)
@@ -255,7 +255,7 @@ def revive(context: Context, framework: Framework, roles: Iterable[str]) -> None
 
 
 def stream_closed(context: Context, event: FrameworkStreamClosed) -> None:
-    """A framework's stream broke. It has its failover time-out to come back; its tasks run on."""
+    """Disconnect a framework. It has its failover time-out to come back; its tasks run on."""
     framework = context.state.frameworks_by_stream.pop(event.stream_id, None)
     if framework is None:
         return

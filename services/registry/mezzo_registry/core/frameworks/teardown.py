@@ -14,7 +14,7 @@ from mezzo_registry.core.views import allocator_messages, observers
 
 
 def timed_out(context: Context, event: TimerFired) -> None:
-    """A framework did not come back in time."""
+    """Tear down a framework that did not come back in time."""
     framework = context.state.frameworks.get(event.timer.subject)
     if framework is not None and not framework.connected:
         tear_down(context, framework, "failover_timeout expired")

@@ -35,7 +35,7 @@ Filtering = (
 
 
 def check_filters(call: Filtering, field: str) -> None:
-    """Refuse a refusal for a time that is no number: nobody could say when it ends.
+    """Refuse a filter whose time is not a number: it would have no end.
 
     Raises:
         InvalidRequest: naming it.
@@ -45,12 +45,12 @@ def check_filters(call: Filtering, field: str) -> None:
 
 
 def filters_of(call: Filtering) -> mesos.Filters:
-    """The filters that a framework sets, or those that it is taken to set."""
+    """Return the filters of a call, or the default ones."""
     return call.filters if call.HasField("filters") else DEFAULT_FILTERS
 
 
 def check_limits(call: scheduler.Call.Accept) -> None:
-    """Refuse a call that is too large to be looked at in one turn.
+    """Refuse a call that is too large for one turn.
 
     Raises:
         InvalidRequest: it has too many tasks, or they have too many ranges and items of sets together.
@@ -129,7 +129,7 @@ def _tasks(call: scheduler.Call.Accept) -> Iterator[mesos.TaskInfo]:
 
 
 def _resources(call: scheduler.Call.Accept) -> Iterator[Iterable[mesos.Resource]]:
-    """All lists of resources of a call that are looked at."""
+    """Return all lists of resources of a call that are looked at."""
     for task in _tasks(call):
         yield task.resources
         if task.HasField("executor"):
@@ -140,7 +140,7 @@ def _resources(call: scheduler.Call.Accept) -> Iterator[Iterable[mesos.Resource]
 
 
 def _refuse_all(context: Context, framework: Framework, call: scheduler.Call.Accept, reason: str) -> None:
-    """Nothing is started. The offers of the call that were valid are used up all the same."""
+    """Refuse every operation. The offers of the call that were valid are used up all the same."""
     offering.decline(context, framework, call.offer_ids, filters_of(call))
     state = statuses.lost(framework, mesos.TASK_DROPPED)
     for task in _tasks(call):
@@ -176,7 +176,7 @@ def answer_operation(
     reason: str,
     agent_id: str,
 ) -> None:
-    """Say what became of an operation: to the framework when it gave it an id, and to the log."""
+    """Report the outcome of an operation: to the framework when it gave it an id, and to the log."""
     outcome = mesos.OperationState.Name(state).lower().removeprefix("operation_")
     for kind in ("", f"{Operation.Type.Name(operation.type).lower()}/"):
         context.counters[f"operations/{kind}{outcome}"] += 1

@@ -63,7 +63,7 @@ def _make(context: Context, allocation: allocator.InverseAllocation) -> InverseO
 
 
 def _message(offer: InverseOffer) -> mesos.InverseOffer:
-    """Without resources: all that the framework has on the agent is meant."""
+    """Make the message, without resources: all that the framework has on the agent is meant."""
     message = mesos.InverseOffer(unavailability=offer.unavailability)
     message.id.value = offer.id
     message.framework_id.value = offer.framework.id
@@ -80,7 +80,7 @@ def answer(
     reply: "Answered.Answer.ValueType",
     filters: mesos.Filters,
 ) -> None:
-    """A framework says whether it will have left by then. What is no longer out needs no answer."""
+    """Record whether a framework will have left by then. What is no longer out needs no answer."""
     for offer_id in offer_ids:
         offer = context.state.inverse_offers.get(offer_id.value)
         if offer is None or offer.framework is not framework:
@@ -94,7 +94,7 @@ def answer(
 
 
 def rescind(context: Context, offers: Iterable[InverseOffer]) -> None:
-    """Rescind inverse offers, and tell their frameworks where they listen."""
+    """Rescind inverse offers, and notify their frameworks."""
     for offer in list(offers):
         context.state.drop_inverse_offer(offer)
         context.counters["inverse_offers_rescinded"] += 1
@@ -105,14 +105,14 @@ def rescind(context: Context, offers: Iterable[InverseOffer]) -> None:
 
 
 def forget(context: Context, framework: Framework) -> None:
-    """A framework is gone: nobody is told any longer what it said."""
+    """Forget what a framework that is gone has answered."""
     if context.state.plan:
         for agent in context.state.agents.values():
             agent.inverse_statuses.pop(framework.id, None)
 
 
 def timed_out(context: Context, _event: TimerFired) -> None:
-    """Inverse offers, too, time out: the allocator asks anew."""
+    """Rescind inverse offers that were not answered in time: the allocator makes new ones."""
     timeout = context.settings.offer_timeout
     assert timeout is not None
     due = context.now - timeout + TIMER_SECONDS_MIN
@@ -121,7 +121,7 @@ def timed_out(context: Context, _event: TimerFired) -> None:
 
 
 def _watch_oldest(context: Context) -> None:
-    """One timer serves all: they are kept in the order in which they were made."""
+    """Start the one timer that serves all: they are kept in the order in which they were made."""
     timeout, oldest = context.settings.offer_timeout, next(iter(context.state.inverse_offers.values()), None)
     context.state.inverse_offer_timer_runs = timeout is not None and oldest is not None
     if timeout is not None and oldest is not None:
@@ -129,5 +129,5 @@ def _watch_oldest(context: Context) -> None:
 
 
 def of_agent(context: Context, agent: Agent) -> list[InverseOffer]:
-    """The inverse offers about an agent that are out."""
+    """Return the outstanding inverse offers about an agent."""
     return [context.state.frameworks[one].inverse_offers[agent.id] for one in agent.inverse_offers]

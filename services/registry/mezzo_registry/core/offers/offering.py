@@ -23,7 +23,7 @@ OFFER_TIMEOUT = "offer timeout"
 
 
 def offer_form(cluster: ClusterState, agent: Agent) -> mesos.Offer:
-    """The part of an offer that is the same in all offers of an agent."""
+    """Make the part of an offer that is the same in all offers of an agent."""
     form = mesos.Offer(hostname=agent.info.hostname)
     form.agent_id.CopyFrom(agent.info.id)
     form.attributes.extend(agent.info.attributes)
@@ -129,7 +129,7 @@ class Outcome(enum.Enum):
 
 
 def remove(context: Context, offer: Offer, outcome: Outcome, filters: mesos.Filters | None = None) -> None:
-    """The offer is no longer out; what it held goes back to the allocator, with `filters` when it was declined."""
+    """Remove an offer; what it held goes back to the allocator, with `filters` when it was declined."""
     context.state.drop_offer(offer)
     silent = outcome is Outcome.TIMED_OUT
     framework, agent = offer.framework, offer.agent
@@ -138,7 +138,7 @@ def remove(context: Context, offer: Offer, outcome: Outcome, filters: mesos.Filt
 
 
 def closed(context: Context, offer: Offer, outcome: Outcome) -> None:
-    """What has to be done for every offer that is no longer out, however it ended."""
+    """Do what every offer needs that is no longer out, however it ended."""
     context.counters[f"offers_{outcome.value}"] += 1
     counts = offer.framework.counts
     if outcome is Outcome.ACCEPTED:
@@ -152,7 +152,7 @@ def closed(context: Context, offer: Offer, outcome: Outcome) -> None:
 
 
 def rescind(context: Context, offer: Offer, outcome: Outcome = Outcome.RESCINDED) -> None:
-    """Take an offer back and tell its framework."""
+    """Rescind an offer, and notify its framework."""
     remove(context, offer, outcome)
     event = scheduler.Event(type=scheduler.Event.RESCIND)
     event.rescind.offer_id.value = offer.id
@@ -160,7 +160,7 @@ def rescind(context: Context, offer: Offer, outcome: Outcome = Outcome.RESCINDED
 
 
 def timed_out(context: Context, _event: TimerFired) -> None:
-    """The oldest offer may be out for longer than --offer_timeout, and others with it."""
+    """Rescind the offers that are older than --offer_timeout."""
     timeout = context.settings.offer_timeout
     assert timeout is not None
     due = context.now - timeout + TIMER_SECONDS_MIN
@@ -172,7 +172,7 @@ def timed_out(context: Context, _event: TimerFired) -> None:
 
 
 def _watch_oldest(context: Context) -> None:
-    """One timer serves all offers: they are kept in the order in which they were made."""
+    """Start the one timer that serves all offers: they are kept in the order in which they were made."""
     timeout, oldest = context.settings.offer_timeout, next(iter(context.state.offers.values()), None)
     context.state.offer_timer_runs = timeout is not None and oldest is not None
     if timeout is not None and oldest is not None:
@@ -180,7 +180,7 @@ def _watch_oldest(context: Context) -> None:
 
 
 def decline(context: Context, framework: Framework, offer_ids: Iterable[mesos.OfferID], filters: mesos.Filters) -> None:
-    """A framework does not want offers. Those that are no longer out need no declining."""
+    """Decline offers. Those that are no longer out need no declining."""
     for offer_id in offer_ids:
         offer = context.state.offers.get(offer_id.value)
         if offer is not None and offer.framework is framework:

@@ -1,4 +1,4 @@
-"""The calls of operators about maintenance: checked, stored, and then told to whom it concerns.
+"""The calls of operators about maintenance: checked, stored, and then carried out.
 
 As with roles, a call is checked against what will be planned once everything before it is stored.
 """
@@ -21,14 +21,14 @@ Response = master.Response
 
 
 def get_schedule(context: Context, _call: master.Call) -> master.Response:
-    """What is planned."""
+    """Return the maintenance schedule."""
     response = Response(type=Response.GET_MAINTENANCE_SCHEDULE)
     response.get_maintenance_schedule.schedule.CopyFrom(context.state.plan.schedule())
     return response
 
 
 def get_status(context: Context, _call: master.Call) -> master.Response:
-    """Which machines are draining, with what frameworks said to that, and which are down."""
+    """Return which machines are draining, with what frameworks answered, and which are down."""
     plan = context.state.plan
     response = Response(type=Response.GET_MAINTENANCE_STATUS)
     status = response.get_maintenance_status.status
@@ -48,7 +48,7 @@ def get_status(context: Context, _call: master.Call) -> master.Response:
 
 
 def update_schedule(context: Context, call: master.Call, request: int) -> None:
-    """Plan maintenance anew.
+    """Replace the maintenance schedule.
 
     Raises:
         InvalidRequest: the schedule makes no sense, or leaves out a machine that is down.
@@ -67,7 +67,7 @@ def update_schedule(context: Context, call: master.Call, request: int) -> None:
 
 
 def start(context: Context, call: master.Call, request: int) -> None:
-    """Take machines out of service: their agents are told to end.
+    """Take machines out of service: their agents are shut down.
 
     Raises:
         InvalidRequest: a machine is not in the schedule, or is down.
@@ -83,7 +83,7 @@ def start(context: Context, call: master.Call, request: int) -> None:
 
 
 def stop(context: Context, call: master.Call, request: int) -> None:
-    """Put machines into service again, and strike them from the schedule.
+    """Put machines back into service, and remove them from the schedule.
 
     Raises:
         InvalidRequest: a machine is not down.
@@ -99,7 +99,7 @@ def stop(context: Context, call: master.Call, request: int) -> None:
 
 
 def _persist(context: Context, request: int, plan: Plan) -> None:
-    """Have the store keep the plan. Nothing follows from it before it does."""
+    """Store the plan. Nothing follows from it before it is stored."""
     # A machine that is down takes more room than one that is planned to be: whatever is planned here can be started.
     size = sum(len(one.value or b"") for one in records.maintain(plan.with_down(map(machine, plan.machines()))))
     if size > PLAN_BYTES_MAX:
@@ -111,7 +111,7 @@ def _persist(context: Context, request: int, plan: Plan) -> None:
 
 
 def stored(context: Context, event: MaintenanceStored) -> None:
-    """The store has the plan: agents of machines that are down now end, and others are offered with other prospects."""
+    """Apply a stored plan: shut down the agents of machines that are down, and renew the offers of others."""
     cluster = context.state
     before, cluster.plan = cluster.plan, event.plan
     for agent in list(cluster.agents.values()):
@@ -125,7 +125,7 @@ def stored(context: Context, event: MaintenanceStored) -> None:
 
 
 def _replanned(context: Context, agent: Agent) -> None:
-    """Offers said nothing of it, or something else: they come anew, and so do inverse offers."""
+    """Renew the offers and inverse offers of an agent: those that are out tell of another plan, or of none."""
     removal.rescind_offers(context, agent)
     agent.inverse_statuses.clear()
     if agent.registered_at is not None:

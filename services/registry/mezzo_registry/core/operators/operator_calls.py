@@ -24,7 +24,7 @@ Change = Callable[[Context, master.Call, int], None]
 
 
 def called(context: Context, event: OperatorCalled) -> None:
-    """An operator made a call: carry it out, or refuse it and change nothing."""
+    """Carry out an operator's call, or refuse it and change nothing."""
     try:
         _check(event.call)
         change = _CHANGES.get(event.call.type)
@@ -46,7 +46,7 @@ def _check(call: master.Call) -> None:
 
 
 def killed_task(context: Context, event: OperatorKilledTask) -> None:
-    """An operator wants a task killed."""
+    """Kill a task of any framework for an operator."""
     framework = context.state.frameworks.get(event.framework_id)
     if framework is None:
         context.emit(

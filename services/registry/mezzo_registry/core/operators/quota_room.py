@@ -64,7 +64,7 @@ def _make_room(context: Context, lacks: Mapping[str, Quantities]) -> None:
 
 
 def _offered_agents(cluster: ClusterState) -> Iterator[Agent]:
-    """Agents with offers, each once."""
+    """Yield the agents with offers, each once."""
     for agent in list(cluster.agents.values()):
         if agent.offers:
             yield agent

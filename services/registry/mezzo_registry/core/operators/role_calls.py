@@ -1,4 +1,4 @@
-"""What operators configure for roles: checked against what is configured, stored, and then told.
+"""What operators configure for roles: checked against what is configured, stored, and then applied.
 
 A call is checked against what will be configured once everything before it is stored, so that calls may come
 faster than the store writes. Offers that stand in the way of what was configured are rescinded.
@@ -29,7 +29,7 @@ Response = master.Response
 
 
 def recovered(context: Context, configuration: Configuration) -> None:
-    """What the store holds is configured. The weights of the flags are taken where the store has none."""
+    """Configure what the store holds; the weights of the flags where it has none."""
     cluster = context.state
     for one in (cluster.configuration, cluster.pending_configuration):
         one.apply(configuration.weights, configuration.quotas)
@@ -45,7 +45,7 @@ def recovered(context: Context, configuration: Configuration) -> None:
 
 
 def get_weights(context: Context, _call: master.Call) -> master.Response:
-    """The weights that are configured."""
+    """Return the configured weights."""
     response = Response(type=Response.GET_WEIGHTS)
     response.get_weights.SetInParent()
     for role, weight in sorted(context.state.configuration.weights.items()):
@@ -54,7 +54,7 @@ def get_weights(context: Context, _call: master.Call) -> master.Response:
 
 
 def get_quota(context: Context, _call: master.Call) -> master.Response:
-    """The quotas that are configured, in Mesos' form and in its form of old."""
+    """Return the configured quotas, in Mesos' form and in its legacy form."""
     response = Response(type=Response.GET_QUOTA)
     status = response.get_quota.status
     status.SetInParent()
@@ -103,7 +103,7 @@ def update_quota(context: Context, call: master.Call, request: int) -> None:
 
 
 def set_quota(context: Context, call: master.Call, request: int) -> None:
-    """Set the quota of a role that has none, in the form of old: guarantee and limit at once.
+    """Set the quota of a role that has none, in the legacy form: guarantee and limit at once.
 
     Raises:
         InvalidRequest: it makes no sense, in itself or in the tree of roles, or the role has a quota.
@@ -148,7 +148,7 @@ def _check_tree(context: Context, quotas: Mapping[str, Quota], fields: Mapping[s
 
 
 def _overcommitment(context: Context, quotas: Mapping[str, Quota]) -> str:
-    """How the cluster is too small for what would be guaranteed; empty if it is large enough."""
+    """Say how the cluster is too small for the guarantees; empty if it is large enough."""
     promised = roles.promised(context.state.pending_configuration.changed({}, quotas).quotas)
     capacity = consumption.capacity(context.state)
     if capacity.contains(promised):
@@ -157,7 +157,7 @@ def _overcommitment(context: Context, quotas: Mapping[str, Quota]) -> str:
 
 
 def _check_consumption(context: Context, quotas: Mapping[str, Quota], field: str) -> None:
-    """Refuse limits that are exceeded already."""
+    """Refuse limits that are already exceeded."""
     consumed = consumption.consumptions(context.state)
     for index, (role, one) in enumerate(quotas.items()):
         amounts = consumed.get(role, Quantities.EMPTY)
@@ -178,7 +178,7 @@ def _persist(
     weights: Mapping[str, float] | None = None,
     quotas: Mapping[str, Quota] | None = None,
 ) -> None:
-    """Have the store keep it. Everybody else is told when it does."""
+    """Store weights and quotas. Nothing follows from them before they are stored."""
     weights, quotas = weights or {}, quotas or {}
     changed = context.state.pending_configuration.changed(weights, quotas)
     size, before = records.size_of_roles(changed), records.size_of_roles(context.state.pending_configuration)
@@ -189,7 +189,7 @@ def _persist(
 
 
 def stored(context: Context, event: RolesStored) -> None:
-    """The store has it: it is configured from now on."""
+    """Apply stored weights and quotas."""
     cluster = context.state
     before = {role: cluster.configuration.quota(role) for role in event.quotas}
     cluster.configuration.apply(event.weights, event.quotas)
@@ -211,7 +211,7 @@ def stored(context: Context, event: RolesStored) -> None:
 
 
 def _in_use(used: Iterable[str]) -> set[str]:
-    """The roles that somebody is in, and those above them."""
+    """Return the roles that frameworks have, and those above them."""
     found: set[str] = set()
     for role in used:
         while role and role not in found:

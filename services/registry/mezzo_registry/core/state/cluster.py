@@ -99,7 +99,7 @@ class ClusterState:
         self.removal_permit_at = 0.0
 
     def number(self) -> int:
-        """A name on the session with the allocator that was never used."""
+        """Return a number that no agent or framework has had on a session with the allocator."""
         self.next_number += 1
         return self.next_number
 
@@ -125,7 +125,7 @@ class ClusterState:
         self.recovered.discard(agent.id)
 
     def move_agent(self, agent: Agent, state: AgentState) -> None:
-        """An agent enters a state.
+        """Change an agent's state.
 
         Raises:
             InvalidTransition: the table does not have it.
@@ -136,7 +136,7 @@ class ClusterState:
         agent.state = state
 
     def set_pid(self, agent: Agent, pid: str) -> None:
-        """Record the address that the agent is reached at now, and no longer the one before. "" for none."""
+        """Record the address at which the agent is reached now, instead of the one before. "" for none."""
         if agent.pid:
             before = self.agents_by_pid[agent.pid]
             del before[agent.id]
@@ -147,21 +147,21 @@ class ClusterState:
             self.agents_by_pid.setdefault(pid, {})[agent.id] = agent
 
     def offerable(self, agent: Agent) -> bool:
-        """Whether an agent may be offered."""
+        """Return whether an agent may be offered."""
         return agent.connected and (self.whitelist is None or agent.info.hostname in self.whitelist)
 
     def unavailability(self, agent: Agent) -> mesos.Unavailability | None:
-        """When an agent is planned to be unavailable."""
+        """Return when an agent is planned to be unavailable."""
         return self.plan.unavailability(agent.info.hostname, agent.pid)
 
     def attach_session(self, agent: Agent, session: int) -> None:
-        """From now on the agent speaks through `session`."""
+        """Record the session through which the agent is reached."""
         agent.session = session
         agent.sent_versions.clear()
         self.agents_by_session[session] = agent
 
     def detach_session(self, agent: Agent) -> None:
-        """The agent has no stream."""
+        """Record that the agent has no session."""
         if agent.session is not None:
             self.agents_by_session.pop(agent.session, None)
             agent.session = None
@@ -196,7 +196,7 @@ class ClusterState:
         return vanished
 
     def move_framework(self, framework: Framework, state: FrameworkState) -> None:
-        """A framework enters a state.
+        """Change a framework's state.
 
         Raises:
             InvalidTransition: the table does not have it.
@@ -208,7 +208,7 @@ class ClusterState:
         framework.state = state
 
     def set_roles(self, framework: Framework, roles: tuple[str, ...]) -> tuple[list[str], list[str]]:
-        """Give a framework other roles. Returns the roles that nobody had before, and those that nobody has now."""
+        """Give a framework other roles. Returns the roles that no framework had before, and those that none has now."""
         appeared = [role for role in roles if role not in self.roles]
         for role in roles:
             self.roles[role] = self.roles.get(role, 0) + 1
@@ -224,7 +224,7 @@ class ClusterState:
     # --- holdings -----------------------------------------------------------------------------------------------------
 
     def add_offer(self, offer: Offer) -> None:
-        """The offer holds its resources."""
+        """Enter an offer, which holds its resources."""
         self.offers[offer.id] = offer
         offer.agent.offers[offer.id] = offer
         offer.framework.offers[offer.id] = offer
@@ -232,7 +232,7 @@ class ClusterState:
         self.offered.add(offer.role, offer.resources)
 
     def drop_offer(self, offer: Offer) -> None:
-        """The offer holds nothing any longer."""
+        """Drop an offer; it holds nothing any longer."""
         del self.offers[offer.id]
         del offer.agent.offers[offer.id]
         del offer.framework.offers[offer.id]
@@ -240,7 +240,7 @@ class ClusterState:
         self.offered.add(offer.role, offer.resources, -1)
 
     def use_offer(self, offer: Offer) -> None:
-        """Strike out an offer that was accepted. What it held is still held: by what is then entered as `paid`, and the
+        """Drop an offer that was accepted. What it held is still held: by what is then entered as `paid`, and the
         rest until `release`.
         """
         del self.offers[offer.id]
@@ -249,13 +249,13 @@ class ClusterState:
         self.offered.add(offer.role, offer.resources, -1)
 
     def add_inverse_offer(self, offer: InverseOffer) -> None:
-        """A framework is asked to leave an agent."""
+        """Enter an inverse offer."""
         self.inverse_offers[offer.id] = offer
         offer.framework.inverse_offers[offer.agent.id] = offer
         offer.agent.inverse_offers.add(offer.framework.id)
 
     def drop_inverse_offer(self, offer: InverseOffer) -> None:
-        """The framework has answered, or is not asked any longer."""
+        """Drop an inverse offer that was answered or rescinded."""
         del self.inverse_offers[offer.id]
         del offer.framework.inverse_offers[offer.agent.id]
         offer.agent.inverse_offers.discard(offer.framework.id)
@@ -284,7 +284,7 @@ class ClusterState:
                 task.agent.available = task.agent.available - task.resources
 
     def move_task(self, task: Task, state: TaskState) -> None:
-        """A task enters a state; once that is terminal, it holds nothing any longer.
+        """Change a task's state; once that is terminal, it holds nothing any longer.
 
         A task that is not entered, or was dropped, holds nothing and is counted nowhere: its state alone changes.
 
@@ -325,12 +325,12 @@ class ClusterState:
             self.used.add(task.role, task.resources, -1)
 
     def add_unreachable_task(self, task: Task) -> None:
-        """Remember a task that was struck out because its agent is out of reach."""
+        """Keep a task that was dropped because its agent is unreachable."""
         task.framework.unreachable[task.id] = task
         self.unreachable_tasks.setdefault(task.agent.id, {})[task.key] = task
 
     def drop_unreachable_task(self, task: Task) -> None:
-        """Forget a task that was last seen on an agent out of reach."""
+        """Forget a task that was last seen on an unreachable agent."""
         del task.framework.unreachable[task.id]
         of_agent = self.unreachable_tasks[task.agent.id]
         del of_agent[task.key]
@@ -347,7 +347,7 @@ class ClusterState:
             executor.agent.available = executor.agent.available - executor.resources
 
     def drop_executor(self, executor: Executor) -> None:
-        """Strike out an executor; it holds nothing any longer."""
+        """Drop an executor; it holds nothing any longer."""
         del executor.framework.executors[(executor.agent.id, executor.info.executor_id.value)]
         del executor.agent.executors[executor.key]
         self._count(executor.framework, executor.agent, -1)
@@ -363,7 +363,7 @@ class ClusterState:
             framework.agents.pop(agent.id, None)
 
     def holdings(self, agent: Agent) -> Iterator[tuple[Framework, str, Resources]]:
-        """Who holds what of an agent: framework, role, resources without allocation."""
+        """Yield what is held of an agent: framework, role, resources without allocation."""
         for task in agent.tasks.values():
             if not task.terminal:
                 yield task.framework, task.role, task.resources

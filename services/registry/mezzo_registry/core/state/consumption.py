@@ -12,7 +12,7 @@ from mezzo_registry.core.state.cluster import ClusterState
 
 
 def consumptions(cluster: ClusterState) -> dict[str, Quantities]:
-    """By role. Looks at every agent and offer: for the calls of operators."""
+    """Return consumption by role. Looks at every agent and offer: for the calls of operators."""
     by_role: dict[str, Counter[str]] = defaultdict(Counter)
     for role, used in cluster.used.firm.items():
         by_role[role].update(used)
@@ -25,7 +25,7 @@ def consumptions(cluster: ClusterState) -> dict[str, Quantities]:
 
 
 def capacity(cluster: ClusterState) -> Quantities:
-    """What the agents have that is not revocable. Agents that are away for a moment count: they usually come back."""
+    """Return what the agents have that is not revocable, those that are disconnected included."""
     total: Counter[str] = Counter()
     for agent in cluster.agents.values():
         if agent.registered_at is not None:

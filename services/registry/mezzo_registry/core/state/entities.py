@@ -43,7 +43,7 @@ class Agent:
     registered_at: float | None = None
     reregistered_at: float | None = None
     was_unreachable: bool = False
-    """It is coming back from being unreachable: its tasks are to be told so."""
+    """It is coming back from being unreachable: the frameworks of its tasks are to be notified."""
     removal_scheduled: bool = False
     """Its silence was too long; it waits for the rate limit."""
     tasks: dict[TaskKey, "Task"] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Agent:
     kills: dict[TaskKey, agent_session.RegistryMessage] = field(default_factory=dict)
     """Kills that no terminal update has answered; sent again when the agent comes back."""
     acknowledged: dict[TaskKey, bytes] = field(default_factory=dict)
-    """The updates that frameworks acknowledged last, by their uuid: the agent may not have heard of it."""
+    """The updates that frameworks acknowledged last, by their uuid: the agent may not have received that."""
     inverse_offers: set[str] = field(default_factory=set)
     """The frameworks that are asked to leave it and have not answered, by id."""
     inverse_statuses: dict[str, InverseOfferStatus] = field(default_factory=dict)

@@ -32,7 +32,7 @@ OMITTED: Final = "master/frameworks_without_metrics"
 
 
 def _names(values: Mapping[str, int], prefix: str, *, without: str = "UNKNOWN") -> dict[int, str]:
-    """The last part of a metric's name by the number of the enum's value."""
+    """Return the last part of a metric's name by the number of the enum's value."""
     return {number: f"{prefix}{name.lower()}" for name, number in values.items() if name != without}
 
 
@@ -72,7 +72,7 @@ class FrameworkCounts:
 
 
 def measure(cluster: ClusterState) -> dict[str, float]:
-    """The metrics of frameworks, those that have ended and are remembered among them; at most `FRAMEWORKS_MAX`."""
+    """Return the metrics of frameworks, completed ones among them; at most `FRAMEWORKS_MAX`."""
     known = len(cluster.frameworks) + len(cluster.completed)
     numbers = {OMITTED: float(max(0, known - FRAMEWORKS_MAX))}
     for framework in islice(chain(cluster.frameworks.values(), reversed(cluster.completed.values())), FRAMEWORKS_MAX):

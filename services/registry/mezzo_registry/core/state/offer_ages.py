@@ -16,7 +16,7 @@ class OfferAges:
     """All together."""
 
     def add(self, seconds: float) -> None:
-        """An offer of this age has ended; clocks are set back, ages are not."""
+        """Count an offer of this age that has ended; clocks are set back, ages are not."""
         seconds = max(0.0, seconds)
         self.counts[bisect_left(BOUNDS_SECONDS, seconds)] += 1
         self.seconds += seconds

@@ -25,7 +25,7 @@ _messages: Memo[tuple[Resources, str, Form], list[mesos.Resource]] = Memo(FORMS_
 
 
 def value_of(messages: Sequence[mesos.Resource], field: str = "resources") -> Resources:
-    """The value of some messages, without their allocations.
+    """Return the value of some messages, without their allocations.
 
     Raises:
         ResourceError: a message is wrong; the error names what of `field`.
@@ -39,7 +39,7 @@ def value_of(messages: Sequence[mesos.Resource], field: str = "resources") -> Re
 
 
 def allocated(resources: Resources, role: str, form: Form = Form.REFINED) -> list[mesos.Resource]:
-    """The messages of resources that are allocated to a role. Shared: to be copied from, never changed."""
+    """Return the messages of resources that are allocated to a role. Shared: to be copied from, never changed."""
     key = (resources, role, form)
     messages = _messages.find(key)
     if messages is None:
@@ -49,5 +49,5 @@ def allocated(resources: Resources, role: str, form: Form = Form.REFINED) -> lis
 
 
 def plain(resources: Resources, form: Form = Form.REFINED) -> list[mesos.Resource]:
-    """The messages of resources without allocation. Shared: to be copied from, never changed."""
+    """Return the messages of resources without allocation. Shared: to be copied from, never changed."""
     return allocated(resources, "", form)

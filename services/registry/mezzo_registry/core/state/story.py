@@ -40,13 +40,13 @@ class Story:
         """What is being handled."""
 
     def record(self, name: Name, before: State, after: State) -> None:
-        """Write down that an entity has entered a state."""
+        """Record that an entity has entered a state."""
         event = self.event
         correlation_id = getattr(event, "correlation_id", "")
         self.rows.append((self.now, type(event).__name__, correlation_id, name, before, after))
 
     def of(self, *names: Name) -> tuple[str, ...]:
-        """The newest rows of some entities as lines, the oldest first."""
+        """Return the newest rows of some entities as lines, the oldest first."""
         wanted = frozenset(names)
         return tuple(_line(row) for row in [row for row in self.rows if row[3] in wanted][-LINES_MAX:])
 
@@ -59,7 +59,7 @@ def _line(row: Row) -> str:
 
 
 def text(state: State) -> str:
-    """A state by its name; "none" where there is no entity."""
+    """Return the name of a state; "none" where there is no entity."""
     if state is None:
         return "none"
     return str(state.value) if isinstance(state, enum.Enum) else _TASK_STATES[state]

@@ -19,7 +19,7 @@ _reserved_amounts: Memo[Resources, tuple[tuple[str, Amounts], ...]] = Memo(FORMS
 
 
 def amounts(resources: Resources) -> tuple[Amounts, Amounts]:
-    """Thousandths by name: of what is not revocable, and of what is."""
+    """Return thousandths by name: of what is not revocable, and of what is."""
     found = _amounts.find(resources)
     if found is None:
         firm, revocable = resources.nonrevocable().quantities(), resources.revocable().quantities()
@@ -29,7 +29,7 @@ def amounts(resources: Resources) -> tuple[Amounts, Amounts]:
 
 
 def reserved_amounts(resources: Resources) -> tuple[tuple[str, Amounts], ...]:
-    """Thousandths of what is reserved and not revocable, by the role that it is reserved to."""
+    """Return thousandths of what is reserved and not revocable, by the role that it is reserved to."""
     found = _reserved_amounts.find(resources)
     if found is None:
         by_role = resources.nonrevocable().reserved_by_role()
@@ -39,7 +39,7 @@ def reserved_amounts(resources: Resources) -> tuple[tuple[str, Amounts], ...]:
 
 
 def up_the_tree(by_role: Mapping[str, Mapping[str, int]]) -> dict[str, Quantities]:
-    """What roles and all roles below them have, from what each has by itself."""
+    """Return what roles and all roles below them have, from what each has by itself."""
     sums: dict[str, Counter[str]] = {}
     for role, of_role in by_role.items():
         for one in (role, *ancestors(role)):
@@ -73,7 +73,7 @@ class Sums:
                 del self.revocable[name]
 
     def total(self) -> Counter[str]:
-        """Of what is not revocable, in all roles."""
+        """Return the sum of what is not revocable, in all roles."""
         total: Counter[str] = Counter()
         for of_role in self.firm.values():
             total.update(of_role)

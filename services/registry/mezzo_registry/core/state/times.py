@@ -6,5 +6,5 @@ NANOSECONDS = 1_000_000_000
 
 
 def time_info(seconds: float) -> mesos.TimeInfo:
-    """A moment given in seconds since the epoch."""
+    """Convert seconds since the epoch."""
     return mesos.TimeInfo(nanoseconds=int(seconds * NANOSECONDS))

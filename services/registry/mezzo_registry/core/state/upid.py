@@ -18,7 +18,7 @@ class Upid(NamedTuple):
 
 
 def parse(pid: str) -> Upid | None:
-    """None for what is none."""
+    """Parse a UPID. Returns None for any other text."""
     process, at, rest = pid.partition("@")
     address = addresses.parse(rest)
     if not at or address is None or not _PROCESS.fullmatch(process):

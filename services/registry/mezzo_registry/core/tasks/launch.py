@@ -110,7 +110,7 @@ def _check_id_is_new(framework: Framework, info: mesos.TaskInfo, field: str) -> 
 
 
 def _run_task(pool: Pool, info: mesos.TaskInfo) -> agent_session.RegistryMessage:
-    """The order to run a task: what the framework said, and what follows from the offers."""
+    """Make the order to run a task: what the framework asked for, and what follows from the offers."""
     message = Message()
     run = message.run_task
     run.framework_id.value = pool.framework.info.id.value
@@ -130,7 +130,7 @@ def _allocate(pool: Pool, executor: mesos.ExecutorInfo) -> None:
 
 
 def _executor(pool: Pool, requested: mesos.ExecutorInfo, info: mesos.ExecutorInfo, field: str) -> tuple[Executor, bool]:
-    """The executor that a task wants: one that runs, or a new one. Returns it, and whether it is new.
+    """Return the executor that a task wants, a running or a new one, and whether it is new.
 
     Raises:
         InvalidRequest: it makes no sense, or one with this id runs and is another.
@@ -148,7 +148,7 @@ def _executor(pool: Pool, requested: mesos.ExecutorInfo, info: mesos.ExecutorInf
 
 
 def _pay(pool: Pool, needed: Resources, field: str) -> Resources:
-    """What remains of the offers.
+    """Return what remains of the offers.
 
     Raises:
         InvalidRequest: they do not contain what is needed.

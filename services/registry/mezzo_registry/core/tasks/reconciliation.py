@@ -28,7 +28,7 @@ def reconcile(context: Context, framework: Framework, requested: Sequence[schedu
 
 
 def answer_one(context: Context, framework: Framework, task_id: str, agent_id: str) -> None:
-    """Say what is known of one task. Nothing is said while its agent may yet come back from before the election."""
+    """Report what is known of one task; nothing while its agent may yet come back from before the election."""
     cluster = context.state
     task = framework.tasks.get(task_id)
     if task is not None:
@@ -87,7 +87,7 @@ def _of_operation(context: Context, agent_id: str) -> tuple["mesos.OperationStat
 
 
 def _answer_known(context: Context, framework: Framework, task: Task) -> None:
-    """The state that the framework has been told, if an update is on its way; else the newest."""
+    """Report the state that the framework was sent, if it has not acknowledged that; else the newest."""
     state = task.pending.state if task.pending is not None else task.state
     statuses.send(context, framework, statuses.of_task(context, task, state, REASON, mesos_messages.RECONCILED_LATEST))
 

@@ -16,7 +16,7 @@ def status(
     message: str,
     agent_id: str = "",
 ) -> mesos.TaskStatus:
-    """A status that the registry says of a task."""
+    """Make a status of a task."""
     made = mesos.TaskStatus(
         state=state,
         source=mesos.TaskStatus.SOURCE_MASTER,
@@ -37,7 +37,7 @@ def of_task(
     reason: "mesos.TaskStatus.Reason.ValueType",
     message: str,
 ) -> mesos.TaskStatus:
-    """A status that the registry says of a task that it knows, with what is known of its container and health."""
+    """Make a status of a known task, with what is known of its container and health."""
     made = status(context, task.id, state, reason, message, task.agent.id)
     if task.executor_id:
         made.executor_id.value = task.executor_id
@@ -57,7 +57,7 @@ def of_task(
 
 
 def send(context: Context, framework: Framework, made: mesos.TaskStatus) -> mesos.TaskStatus:
-    """Forward a status to its framework. Returns it as it was sent: a copy, worth keeping."""
+    """Forward a status to its framework. Returns it as it was sent: a copy that may be kept."""
     event = scheduler.Event(type=scheduler.Event.UPDATE)
     sent = event.update.status
     sent.CopyFrom(made)
@@ -66,12 +66,12 @@ def send(context: Context, framework: Framework, made: mesos.TaskStatus) -> meso
 
 
 def lost(framework: Framework, instead: TaskState) -> TaskState:
-    """TASK_LOST for frameworks that know nothing finer; `instead` for those that are partition-aware."""
+    """Return TASK_LOST for frameworks that know nothing finer, `instead` for those that are partition-aware."""
     return instead if framework.partition_aware else mesos.TASK_LOST
 
 
 def record(task: Task, made: mesos.TaskStatus) -> None:
-    """Keep a status: the newest of each run of equal states, without the executor's data."""
+    """Record a status: the newest of each run of equal states, without the executor's data."""
     kept = made
     if made.HasField("data"):
         kept = mesos.TaskStatus()

@@ -35,7 +35,7 @@ def end(
     reason: "mesos.TaskStatus.Reason.ValueType",
     message: str,
 ) -> None:
-    """The registry ends a task: it holds nothing any longer, its framework is told, and it is remembered."""
+    """End a task: it holds nothing any longer, its framework is notified, and it is kept among the completed."""
     assert state in TERMINAL
     status = statuses.of_task(context, task, state, reason, message)
     if not task.terminal:
@@ -54,7 +54,7 @@ def never_started(
     reason: "mesos.TaskStatus.Reason.ValueType",
     message: str,
 ) -> None:
-    """End a task that is no longer in the cluster state: its framework is told, and it is kept among the completed."""
+    """End a task that was dropped: its framework is notified, and it is kept among the completed."""
     status = statuses.of_task(context, task, state, reason, message)
     context.state.move_task(task, state)
     task.launch = None
@@ -66,7 +66,7 @@ def never_started(
 
 
 def complete(context: Context, task: Task) -> None:
-    """Nothing is left to wait for: strike the task out and remember it among the completed."""
+    """Drop a task that has nothing left to wait for, and keep it among the completed."""
     task.pending = None
     task.launch = None
     context.state.drop_task(task)
@@ -88,7 +88,7 @@ def _keep_completed(context: Context, framework: Framework, task: Task) -> None:
 
 
 def become_unreachable(context: Context, task: Task) -> None:
-    """The task's agent is out of reach. The task may run on; it holds no resources any longer."""
+    """Drop a task whose agent is unreachable. The task may run on; it holds no resources any longer."""
     framework, agent = task.framework, task.agent
     if task.terminal:
         complete(context, task)

@@ -19,11 +19,11 @@ ACKNOWLEDGED_MAX = 64
 
 
 def task_updated(context: Context, event: TaskUpdated) -> None:
-    """An agent forwards an update: record it and forward it to the framework.
+    """Record an agent's status update, and forward it to the framework.
 
-    An update for a task that the registry does not know is forwarded all the same: the framework may. One that makes no
-    sense is dropped, and counted. One that the framework has acknowledged already is not forwarded again: the agent is
-    told, whom the acknowledgement did not reach.
+    An update for a task that the registry does not know is forwarded all the same: the framework may know it. An
+    invalid one is dropped, and counted. One that the framework has acknowledged already is not forwarded again: the
+    agent is sent the acknowledgement, which did not reach it.
     """
     context.counters["messages_status_update"] += 1
     agent = context.state.agents_by_session.get(event.session)
@@ -80,12 +80,12 @@ def _record_update(context: Context, task: Task, status: mesos.TaskStatus, updat
 
 
 def acknowledge(context: Context, framework: Framework, call: scheduler.Call.Acknowledge) -> None:
-    """A framework has an update: tell the agent. The acknowledged terminal update completes the task."""
+    """Pass an acknowledgement on to the agent. That of a terminal update completes the task."""
     agent = context.state.agents.get(call.agent_id.value)
     if agent is not None:
         _record_acknowledgement(agent, (framework.info.id.value, call.task_id.value), call.uuid)
     if agent is None or not agent.connected:
-        # The agent sends the update again when it is back, and is told then.
+        # The agent sends the update again when it is back, and is sent the acknowledgement then.
         context.counters["invalid_status_update_acknowledgements"] += 1
         return
     context.counters["valid_status_update_acknowledgements"] += 1
@@ -120,7 +120,7 @@ def _acknowledge(context: Context, framework: Framework, agent: Agent, task_id: 
 def kill(
     context: Context, framework: Framework, task_id: str, agent_id: str, kill_policy: mesos.KillPolicy | None = None
 ) -> None:
-    """Kill a task. Of a task that is not known the framework is told what a reconciliation would tell it."""
+    """Kill a task. For an unknown one the framework is sent what a reconciliation would answer."""
     task = framework.tasks.get(task_id)
     if task is None:
         reconciliation.answer_one(context, framework, task_id, agent_id)
@@ -143,7 +143,7 @@ def kill(
 
 
 def shutdown_executor(context: Context, framework: Framework, call: scheduler.Call.Shutdown) -> None:
-    """End an executor. The agent says when it has ended."""
+    """Shut an executor down. The agent reports when it has ended."""
     agent = context.state.agents.get(call.agent_id.value)
     if agent is None or (framework.id, call.executor_id.value) not in agent.executors:
         context.warn(
@@ -194,7 +194,7 @@ def message_to_framework(context: Context, event: ExecutorMessageReceived) -> No
 
 
 def executor_exited(context: Context, event: ExecutorExited) -> None:
-    """An executor has ended: it holds nothing any longer, and its framework is told."""
+    """Drop an executor that has ended, and notify its framework."""
     context.counters["messages_exited_executor"] += 1
     agent = context.state.agents_by_session.get(event.session)
     if agent is None:

@@ -14,7 +14,7 @@ from mezzo_registry.core.validation.framework import check_framework_info
 
 
 def check_register(register: agent_session.Register) -> Resources:
-    """Refuse an agent whose snapshot makes no sense. Returns all that it has, without allocation.
+    """Refuse an agent whose snapshot is invalid. Returns its total resources, without allocation.
 
     Raises:
         InvalidRequest: with the first field that is wrong.
@@ -45,7 +45,7 @@ def check_register(register: agent_session.Register) -> Resources:
 
 
 def check_domain(agent: mesos.AgentInfo, registry: mesos.MasterInfo, *, required: bool) -> None:
-    """Refuse an agent of which nobody could say whether it is far away. One that says nothing is where the registry is.
+    """Refuse an agent whose distance cannot be known. One without a domain is where the registry is.
 
     Raises:
         InvalidRequest: it says where it is while the registry does not, or it does not although that is `required`.

@@ -21,19 +21,19 @@ Capability = mesos.FrameworkInfo.Capability
 
 
 def has_capability(info: mesos.FrameworkInfo, capability: "Capability.Type.ValueType") -> bool:
-    """Whether the framework says that it understands something."""
+    """Return whether the framework has a capability."""
     return any(one.type == capability for one in info.capabilities)
 
 
 def roles_of(info: mesos.FrameworkInfo) -> tuple[str, ...]:
-    """The roles in which a framework is offered resources."""
+    """Return the roles in which a framework is offered resources."""
     if has_capability(info, Capability.MULTI_ROLE):
         return tuple(info.roles)
     return (info.role or UNRESERVED_ROLE,)
 
 
 def check_framework_info(info: mesos.FrameworkInfo, field: str) -> None:
-    """Refuse a framework that describes itself wrongly.
+    """Refuse an invalid FrameworkInfo.
 
     Raises:
         InvalidRequest: its roles, id, failover time-out, offer filters or labels make no sense.
@@ -98,7 +98,7 @@ def check_suppressed_roles(suppressed: Iterable[str], info: mesos.FrameworkInfo,
 def check_offer_constraints(
     constraints: scheduler.OfferConstraints, info: mesos.FrameworkInfo, field: str, limits: RegexLimits
 ) -> None:
-    """Refuse offer constraints that nobody could apply.
+    """Refuse offer constraints that cannot be applied.
 
     Raises:
         InvalidRequest: a role is not the framework's; a group, selector or predicate says nothing; or a regular

@@ -10,7 +10,7 @@ from mezzo_registry.core.state.maintenance import Machine, Plan, machine, text
 
 
 def check_schedule(schedule: maintenance.Schedule, plan: Plan, field: str) -> None:
-    """Refuse a schedule that makes no sense, or that leaves out a machine that is down.
+    """Refuse an invalid schedule, or one that leaves out a machine that is down.
 
     Raises:
         InvalidRequest: with the first field that is wrong.

@@ -14,7 +14,7 @@ WEIGHT_MIN, WEIGHT_MAX = 1e-6, 1e6
 
 
 def check_weights(infos: Sequence[mesos.WeightInfo], field: str) -> dict[str, float]:
-    """Refuse weights that are none. Returns them by role.
+    """Refuse invalid weights. Returns them by role.
 
     Raises:
         InvalidRequest: a role is no role or is named twice, or a weight is not a positive number.
@@ -35,7 +35,7 @@ def check_weights(infos: Sequence[mesos.WeightInfo], field: str) -> dict[str, fl
 
 
 def check_quota_configs(configs: Sequence[quota.QuotaConfig], field: str) -> dict[str, Quota]:
-    """Refuse quotas that make no sense in themselves. Returns them by role.
+    """Refuse quotas that are invalid in themselves. Returns them by role.
 
     Raises:
         InvalidRequest: a role is no role or is named twice; an amount is negative, too large or no number; guarantees
@@ -73,7 +73,7 @@ def _check_config(config: quota.QuotaConfig, field: str) -> Quota:
 
 
 def check_quota_request(request: quota.QuotaRequest, field: str) -> Quota:
-    """Refuse a quota in the form of old, which is guarantee and limit at once, that makes no sense in itself.
+    """Refuse an invalid quota in the legacy form, which is guarantee and limit at once.
 
     Raises:
         InvalidRequest: the role is no role; there is no guarantee; or one is no plain scalar, or named twice.

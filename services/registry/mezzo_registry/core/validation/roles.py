@@ -7,7 +7,7 @@ from mezzo.resources import check_role
 
 
 def check_roles(roles: Iterable[str], field: str) -> None:
-    """Refuse a list with a name that is no role, or with the same role twice.
+    """Refuse a list with an invalid role, or with the same role twice.
 
     Raises:
         InvalidRequest: the first that is wrong.

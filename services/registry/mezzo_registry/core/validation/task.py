@@ -14,7 +14,7 @@ from mezzo_registry.core.validation.labels import check_labels
 
 
 def check_task(task: mesos.TaskInfo, agent_id: str, role: str, field: str) -> Resources:
-    """Refuse a task that makes no sense on this agent. Returns its resources, without allocation.
+    """Refuse a task that is invalid on this agent. Returns its resources, without allocation.
 
     Raises:
         InvalidRequest: with the first field that is wrong.
@@ -93,7 +93,7 @@ def check_command_or_executor(task: mesos.TaskInfo, field: str) -> None:
 
 
 def check_executor(executor: mesos.ExecutorInfo, framework_id: str, role: str, field: str) -> Resources:
-    """Refuse an executor that makes no sense. Returns its own resources, without allocation.
+    """Refuse an invalid executor. Returns its own resources, without allocation.
 
     Raises:
         InvalidRequest: with the first field that is wrong.

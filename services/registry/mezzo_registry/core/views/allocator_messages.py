@@ -1,4 +1,4 @@
-"""What the registry tells the allocator: a snapshot when a session begins, then every change."""
+"""What the allocator is sent: a snapshot when a session begins, then every change."""
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.allocator.v1 import allocator_pb2 as allocator
@@ -12,7 +12,7 @@ Message = allocator.RegistryMessage
 
 
 def connected(context: Context) -> None:
-    """A session began: describe the whole cluster. Offers that are out stay out, as holdings."""
+    """Begin a session with a snapshot of the whole cluster. Offers that are out stay out, as holdings."""
     cluster = context.state
     cluster.allocator_connected = True
     cluster.allocator_cycle = 0
@@ -35,12 +35,12 @@ def _begin(context: Context) -> allocator.Begin:
 
 
 def disconnected(context: Context) -> None:
-    """The session ended. Only new offers wait for the next one."""
+    """End a session. Only new offers wait for the next one."""
     context.state.allocator_connected = False
 
 
 def role_changed(context: Context, role: str) -> None:
-    """What is configured for a role is new, has changed, or is no more."""
+    """Send what is configured for a role."""
     configuration = context.state.configuration
     one = configuration.quota(role)
     update = allocator.RoleUpdate(
@@ -53,7 +53,7 @@ def role_changed(context: Context, role: str) -> None:
 
 
 def framework_changed(context: Context, framework: Framework) -> None:
-    """A framework is new, or something about it has changed."""
+    """Send a framework as it is."""
     if not context.state.allocator_connected:
         return
     message = Message()
@@ -68,12 +68,12 @@ def framework_changed(context: Context, framework: Framework) -> None:
 
 
 def framework_removed(context: Context, framework: Framework) -> None:
-    """A framework is no more; all that it held was recovered before."""
+    """Send that a framework is removed; all that it held was recovered before."""
     context.to_allocator(Message(framework_removed=allocator.FrameworkRemoved(framework=framework.number)))
 
 
 def agent_changed(context: Context, agent: Agent, *, holdings: bool) -> None:
-    """An agent is new, or something about it has changed; with all that is held of it when `holdings`."""
+    """Send an agent as it is; with all that is held of it when `holdings`."""
     if not context.state.allocator_connected:
         return
     message = Message()
@@ -98,7 +98,7 @@ def agent_changed(context: Context, agent: Agent, *, holdings: bool) -> None:
 
 
 def agent_removed(context: Context, agent: Agent) -> None:
-    """An agent is no more, or out of reach."""
+    """Send that an agent is removed or unreachable."""
     context.to_allocator(Message(agent_removed=allocator.AgentRemoved(agent=agent.number)))
 
 
@@ -112,7 +112,7 @@ def recovered(
     *,
     unanswered: bool = False,
 ) -> None:
-    """A framework gives resources back: with `filters` when it declined them, `unanswered` when it said nothing."""
+    """Return resources of a framework: with `filters` when it declined them, `unanswered` when it did not answer."""
     if not context.state.allocator_connected or not resources:
         return
     message = Message()
@@ -127,7 +127,7 @@ def recovered(
 
 
 def allocated(context: Context, framework: Framework, agent: Agent, role: str, resources: Resources) -> None:
-    """A framework holds resources that the allocator did not give it."""
+    """Send that a framework holds resources which the allocator did not give it."""
     if not context.state.allocator_connected or not resources:
         return
     message = Message()
@@ -145,7 +145,7 @@ def inverse_offer_answered(
     answer: "allocator.InverseOfferAnswered.Answer.ValueType",
     filters: mesos.Filters | None = None,
 ) -> None:
-    """An inverse offer is no longer out; with what the framework said, if it did."""
+    """Send that an inverse offer is no longer out; with the framework's answer, if there was one."""
     answered = allocator.InverseOfferAnswered(framework=framework.number, agent=agent.number, answer=answer)
     if filters is not None:
         answered.filters.CopyFrom(filters)
@@ -153,15 +153,15 @@ def inverse_offer_answered(
 
 
 def revived(context: Context, framework: Framework, roles: list[str], *, in_vain: bool) -> None:
-    """A framework wants offers again."""
+    """Send that a framework wants offers again."""
     context.to_allocator(Message(revive=allocator.Revive(framework=framework.number, roles=roles, in_vain=in_vain)))
 
 
 def suppressed(context: Context, framework: Framework, roles: list[str]) -> None:
-    """A framework wants no more offers."""
+    """Send that a framework wants no more offers."""
     context.to_allocator(Message(suppress=allocator.Suppress(framework=framework.number, roles=roles)))
 
 
 def requested(context: Context, framework: Framework, requests: list[mesos.Request]) -> None:
-    """A framework hints at what it needs."""
+    """Send what a framework hints that it needs."""
     context.to_allocator(Message(request=allocator.Request(framework=framework.number, requests=requests)))

@@ -77,7 +77,7 @@ COUNTED = (
     "valid_status_update_acknowledgements",
     "valid_status_updates",
 )
-"""Counters that are told even while they are zero; some always are, since nobody sends such messages here."""
+"""Counters that are shown even while they are zero; some always are, since nobody sends such messages here."""
 
 ROLES_MAX = 1000
 """Roles whose quota, consumption, share or filters are published; of each the first so many."""
@@ -107,7 +107,7 @@ ACTIVE_STATES = (mesos.TASK_STAGING, mesos.TASK_STARTING, mesos.TASK_RUNNING, me
 
 
 def measure(context: Context, *, in_full: bool = False) -> dict[str, float]:
-    """All numbers, by name; with those of single frameworks, roles and kinds of operations if `in_full`.
+    """Return all metrics, by name; with those of single frameworks, roles and kinds of operations if `in_full`.
 
     Walks the agents and frameworks, but no tasks.
     """
@@ -202,7 +202,7 @@ def _quotas(cluster: ClusterState) -> dict[str, float]:
 
 
 def _totals(cluster: ClusterState) -> tuple[Counter[str], Counter[str]]:
-    """Thousandths by name of all that agents have: not revocable, and revocable. Most agents are alike."""
+    """Return thousandths by name of all that agents have: not revocable, and revocable. Most agents are alike."""
     total, revocable = Counter[str](), Counter[str]()
     alike = Counter(agent.total for agent in cluster.agents.values() if agent.registered_at is not None)
     for resources, agents in alike.items():

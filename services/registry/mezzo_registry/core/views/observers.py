@@ -1,4 +1,4 @@
-"""What observers are told: a snapshot when they join, then every change. Nothing is built when nobody watches."""
+"""What observers are sent: a snapshot when they join, then every change. Nothing is built when nobody watches."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -27,10 +27,10 @@ TASKS_PER_PART = 1000
 
 
 def joined(context: Context, event: ObserverJoined) -> None:
-    """Give an observer everything, and every change from now on.
+    """Send an observer the whole state, and every change from now on.
 
-    Everything but the tasks is told at once. Tasks can be many, so they come in parts, and the cluster's work goes on
-    in between; a task that changes before its part comes is told whole before its change is.
+    Everything but the tasks is sent at once. Tasks can be many, so they come in parts, and the cluster's work goes on
+    in between; a task that changes before its part comes is sent whole before its change is.
     """
     cluster, observer = context.state, event.observer
     cluster.observers.add(observer)
@@ -46,7 +46,7 @@ def joined(context: Context, event: ObserverJoined) -> None:
 
 
 def ready(context: Context, event: ObserverReady) -> None:
-    """Give an observer the next part of its snapshot."""
+    """Send an observer the next part of its snapshot."""
     if event.observer in context.state.pending_snapshots:
         changes = _next_part(context, event.observer)
         more = event.observer in context.state.pending_snapshots
@@ -54,7 +54,7 @@ def ready(context: Context, event: ObserverReady) -> None:
 
 
 def left(context: Context, event: ObserverLeft) -> None:
-    """An observer watches no longer."""
+    """Forget an observer."""
     context.state.observers.discard(event.observer)
     context.state.pending_snapshots.pop(event.observer, None)
 
@@ -111,18 +111,18 @@ def _all_but_tasks(context: Context) -> Iterator[operator.StateChange]:
 
 
 def flags_of(context: Context) -> dict[str, str]:
-    """The registry's flags, and the allocator's that are the master's in Mesos; by name, as text."""
+    """Return the registry's flags, and the allocator's that are the master's in Mesos; by name, as text."""
     return {**context.state.allocator_flags, **context.identity.flags}
 
 
 def flags_changed(context: Context) -> None:
-    """Tell of flags that are not those of the snapshot."""
+    """Publish flags that are not those of the snapshot."""
     if context.observed:
         context.publish(Change(flags_changed=operator.FlagsChanged(flags=flags_of(context))))
 
 
 def role_message(cluster: ClusterState, role: str) -> operator.StateChange:
-    """A role as it is; one that is neither used nor configured any more is forgotten."""
+    """Describe a role; one that is neither used nor configured any more is forgotten."""
     configuration = cluster.configuration
     one, configured = configuration.quota(role), configuration.has(role)
     changed = operator.RoleChanged(
@@ -137,7 +137,7 @@ def role_message(cluster: ClusterState, role: str) -> operator.StateChange:
 
 
 def agent_message(agent: Agent) -> operator.StateChange:
-    """An agent as it is."""
+    """Describe an agent."""
     change = Change()
     changed = change.agent_changed
     changed.connected = agent.connected
@@ -160,7 +160,7 @@ def agent_message(agent: Agent) -> operator.StateChange:
 
 
 def framework_message(framework: Framework) -> operator.StateChange:
-    """A framework as it is."""
+    """Describe a framework."""
     change = Change()
     changed = change.framework_changed
     changed.completed = framework.state is FrameworkState.COMPLETED
@@ -182,7 +182,7 @@ def framework_message(framework: Framework) -> operator.StateChange:
 
 
 def task_message(task: Task, where: "operator.TaskList.ValueType") -> operator.StateChange:
-    """A task as it is, in the form that operators read."""
+    """Describe a task, in the form that operators read."""
     change = Change()
     change.task_added.list = where
     message = change.task_added.task
@@ -226,7 +226,7 @@ def _fill(message: mesos.Task, task: Task, info: mesos.TaskInfo) -> None:
 
 
 def agent_changed(context: Context, agent: Agent) -> None:
-    """Tell of an agent."""
+    """Publish an agent."""
     if context.observed:
         context.publish(agent_message(agent))
 
@@ -239,19 +239,19 @@ def _gone_message(agent_id: str, *, unreachable: bool) -> operator.StateChange:
 
 
 def agent_gone(context: Context, agent_id: str, *, unreachable: bool) -> None:
-    """Tell that an agent is no longer there."""
+    """Publish that an agent is no longer there."""
     if context.observed:
         context.publish(_gone_message(agent_id, unreachable=unreachable))
 
 
 def framework_changed(context: Context, framework: Framework) -> None:
-    """Tell of a framework."""
+    """Publish a framework."""
     if context.observed:
         context.publish(framework_message(framework))
 
 
 def framework_forgotten(context: Context, framework: Framework) -> None:
-    """Tell that a completed framework, and every task of it, is no longer remembered."""
+    """Publish that a completed framework, and every task of it, is no longer kept."""
     if context.observed:
         for task in framework.completed:
             _send_pending(context, task)
@@ -261,20 +261,20 @@ def framework_forgotten(context: Context, framework: Framework) -> None:
 
 
 def roles_changed(context: Context, roles: Iterable[str]) -> None:
-    """Tell of roles that somebody or nobody has now, or for which something else is configured."""
+    """Publish roles that are new or vanished, or for which something else is configured."""
     if context.observed:
         for role in roles:
             context.publish(role_message(context.state, role))
 
 
 def task_added(context: Context, task: Task, where: "operator.TaskList.ValueType" = ACTIVE) -> None:
-    """Tell of a task, all that is known of it."""
+    """Publish a task, all that is known of it."""
     if context.observed:
         context.publish(task_message(task, where))
 
 
 def task_updated(context: Context, task: Task, status: mesos.TaskStatus, where: "operator.TaskList.ValueType") -> None:
-    """Tell of a task's newest status, and in which list it stands now."""
+    """Publish a task's newest status, and in which list it stands now."""
     if not context.observed:
         return
     _send_pending(context, task)
@@ -291,7 +291,7 @@ def task_updated(context: Context, task: Task, status: mesos.TaskStatus, where: 
 
 
 def task_forgotten(context: Context, task: Task, where: "operator.TaskList.ValueType") -> None:
-    """Tell that a task is no longer remembered in a list."""
+    """Publish that a task is no longer kept in a list."""
     if context.observed:
         _send_pending(context, task)
         change = Change()
@@ -311,13 +311,13 @@ def _executor_message(executor: Executor) -> operator.StateChange:
 
 
 def executor_added(context: Context, executor: Executor) -> None:
-    """Tell of an executor."""
+    """Publish an executor."""
     if context.observed:
         context.publish(_executor_message(executor))
 
 
 def executor_removed(context: Context, executor: Executor) -> None:
-    """Tell that an executor has ended."""
+    """Publish that an executor has ended."""
     if context.observed:
         removed = operator.ExecutorRemoved()
         removed.framework_id.value = executor.framework.id
@@ -327,7 +327,7 @@ def executor_removed(context: Context, executor: Executor) -> None:
 
 
 def offer_added(context: Context, offer: Offer) -> None:
-    """Tell of an offer that is out."""
+    """Publish an offer that is out."""
     if context.observed:
         change = Change()
         change.offer_added.offer.CopyFrom(offer.message)
@@ -336,7 +336,7 @@ def offer_added(context: Context, offer: Offer) -> None:
 
 
 def offer_removed(context: Context, offer: Offer) -> None:
-    """Tell that an offer is no longer out."""
+    """Publish that an offer is no longer out."""
     if context.observed:
         change = Change()
         change.offer_removed.offer_id.value = offer.id
