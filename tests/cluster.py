@@ -26,6 +26,8 @@ FLAGS: dict[str, dict[str, object]] = {
     "agent": {"resources": "cpus:4;mem:4096;disk:10000;ports:[31000-32000]", "registration_backoff_factor": "100ms"},
 }
 ZK_SESSION_TIMEOUT_SECONDS = 2
+VALIDATE_EVERY_TURNS = 20
+"""How often every core of a test's cluster checks its whole state."""
 
 
 @dataclass(slots=True)
@@ -104,7 +106,10 @@ class Cluster:
             **FLAGS[service],
             **self.flags.get(service, {}),
         }
-        process = ServiceProcess.service(service, flags, folder=self.folder, name=name, grpc_port=node.grpc_port)
+        environment = {"MEZZO_VALIDATE_EVERY": str(VALIDATE_EVERY_TURNS)}
+        process = ServiceProcess.service(
+            service, flags, folder=self.folder, name=name, grpc_port=node.grpc_port, environment=environment
+        )
         if prefix := self.command_prefixes.get(name):
             process.module, process.command = "", [*prefix, *process.command]  # executed, not forked
         return process
@@ -176,7 +181,7 @@ class Cluster:
     def url(self) -> str:
         return f"http://{self.gateway().http}"
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         for name, node in self.nodes.items():
             if not node.process.running:
                 continue
@@ -187,6 +192,14 @@ class Cluster:
             else:
                 node.process.kill()
         self._end_leftovers()
+        if not any(error):  # else that is what matters
+            self._look_for_defects()
+
+    def _look_for_defects(self) -> None:
+        """Whatever a test does to a cluster, no core may fail at it, nor contradict itself."""
+        for node in self.nodes.values():
+            text = node.process.log.read_text(errors="replace") if node.process.log.exists() else ""
+            assert "defect ends the incarnation" not in text, f"a defect in {node.process.name}:\n{text}"
 
     def _end_leftovers(self) -> None:
         """Tasks outlive agents that were killed; here nothing may outlive the test."""

@@ -1,6 +1,7 @@
 """A service's life, and what it says of it."""
 
 import asyncio
+import contextvars
 import gc
 import json
 import logging
@@ -192,6 +193,32 @@ def test_a_secret_is_told_nowhere_in_an_event(form: str, capsys: pytest.CaptureF
     assert "\x1b" not in told  # colours are for terminals
     assert told.count("host:1/m") >= 8
     assert "ValueError: refused by zk://host:1/m" in told
+
+
+@pytest.mark.usefixtures("fresh_logging")
+def test_lines_carry_the_cause_of_what_they_tell(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("test", "info", "json")
+    causes = ["call-7", "call-8", ""]
+
+    def work() -> None:
+        log.bind_cause(lambda: causes[0])
+        log.get_logger("one").info("ours")
+        causes.pop(0)
+        logging.getLogger("elsewhere").warning("of a library")
+        log.get_logger("one").info("its own", cause="call-9")
+        causes.pop(0)
+        log.get_logger("one").info("between events")
+
+    contextvars.Context().run(work)
+    log.get_logger("one").info("of nobody")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["event"], line.get("cause")) for line in lines] == [
+        ("ours", "call-7"),
+        ("of a library", "call-8"),
+        ("its own", "call-9"),
+        ("between events", None),
+        ("of nobody", None),
+    ]
 
 
 @pytest.mark.usefixtures("fresh_logging")

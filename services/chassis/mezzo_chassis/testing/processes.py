@@ -139,6 +139,7 @@ class ServiceProcess:
         name: str = "",
         grpc_port: int | None = None,
         forked: bool = True,
+        environment: Mapping[str, str] | None = None,
     ) -> Self:
         """`python -m mezzo_<service>` with flags; its log is `<folder>/<name>.log`.
 
@@ -148,7 +149,8 @@ class ServiceProcess:
         command = [sys.executable, "-m", f"mezzo_{service}", *(f"--{flag}={value}" for flag, value in flags.items())]
         address = f"127.0.0.1:{grpc_port}" if grpc_port else None
         module = f"mezzo_{service}.app" if forked else ""
-        return cls(label, command, log=folder / f"{label}.log", health_address=address, module=module)
+        log = folder / f"{label}.log"
+        return cls(label, command, log=log, health_address=address, module=module, environment=environment)
 
     @property
     def pid(self) -> int:
