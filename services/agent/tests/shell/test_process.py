@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo_chassis.errors import Exit
 from mezzo_chassis.testing import ServiceProcess, free_ports
 from services.agent.tests.conftest import Tasks
 from services.agent.tests.shell.conftest import ScriptedRegistry
@@ -244,3 +246,50 @@ async def test_port_in_use_is_named(running: AgentProcess, tmp_path: Path) -> No
     other.start()
     assert await asyncio.to_thread(other.wait, 20) == 3
     assert f"127.0.0.1:{running.flags['port']} is in use" in other.tail()
+
+
+@pytest.mark.parametrize("once", [True, False], ids=["once", "every-time"])
+@pytest.mark.parametrize(
+    ("event", "state", "restarts"),
+    [("run_task", "TASK_ERROR", 0), ("timer_kill_grace", "TASK_FAILED", 0), ("containers_recovered", "TASK_FAILED", 1)],
+    ids=["launch", "timer", "recovery"],
+)
+async def test_agent_that_ends_on_a_defect_recovers_and_only_whom_it_was_about_ends(
+    process: AgentProcess,
+    registry: ScriptedRegistry,
+    tasks: type[Tasks],
+    tmp_path: Path,
+    event: str,
+    state: str,
+    restarts: int,
+    once: bool,
+) -> None:
+    """Real processes: the other's is the same all the time, and that of the task in question is gone."""
+    process.module = "services.agent.tests.shell.defective_agent"
+    process._environment["MEZZO_TEST_DEFECT"] = f"{event} bad" + (f" {tmp_path / 'met'}" if once else "")
+    registry.resyncs = True
+    registry.frameworks["F1"] = mesos.FrameworkInfo(user="root", name="f", id=mesos.FrameworkID(value="F1"))
+    process.start()
+    await registry.until(registry.registrations)
+    pids = {}
+    for task_id in ("other", "bad"):
+        os.mkfifo(tmp_path / task_id)
+        line = f"trap '' TERM; echo $$ > {tmp_path / task_id}; while :; do sleep 0.1; done"
+        registry.run(command(tasks, task_id, line))
+        if task_id == "other" or event != "run_task":
+            pids[task_id] = int(await asyncio.to_thread((tmp_path / task_id).read_text))
+    if event == "timer_kill_grace":
+        registry.kill("bad", grace_seconds=0.0)
+    elif event == "containers_recovered":
+        process.kill()
+    for _ in range(restarts):
+        process.start()
+    assert await asyncio.to_thread(process.wait, 20) == Exit.DEFECT
+    assert "mezzo agent: ended on a defect" in process.tail()
+    process.start()
+    await registry.until_state("bad", state)
+    assert "ZeroDivisionError: a mistake of ours" in registry.last("bad").message
+    assert {task_id for task_id, pid in pids.items() if psutil.pid_exists(pid)} == {"other"}
+    registry.kill("other", grace_seconds=0.0)
+    await registry.until_state("other", "TASK_KILLED")
+    assert process.running
