@@ -82,7 +82,7 @@ async def many(transport: Transport) -> float:
                     started = started or time.perf_counter()
                     for offer in event.offers.offers:
                         free = Resources.of(offer.resources).unallocated()
-                        room = min(free.get("cpus") // NEEDED.get("cpus"), MANY_TASKS - launched)
+                        room = min(free.thousandths_of("cpus") // NEEDED.thousandths_of("cpus"), MANY_TASKS - launched)
                         tasks = [command(f"many-{launched + number}", offer.agent_id) for number in range(room)]
                         launched += len(tasks)
                         await scheduler.launch(offer, tasks, 0)

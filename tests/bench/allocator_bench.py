@@ -218,7 +218,11 @@ def mixed_load(loops: Loops) -> list[Row]:
         _, allocations = cluster.decide()
         for each in allocations:
             offered = Resources.sum(each.resources)
-            fits = min(offered.get("cpus") // 100, offered.get("mem") // 64_000, waiting.get(each.framework, 0))
+            fits = min(
+                offered.thousandths_of("cpus") // 100,
+                offered.thousandths_of("mem") // 64_000,
+                waiting.get(each.framework, 0),
+            )
             used = Resources.sum([task] * fits)
             launched += fits
             rest = (offered - used).allocated_to(each.role)

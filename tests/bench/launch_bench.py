@@ -77,7 +77,10 @@ class Framework:
 
     def tasks_for(self, offer: mesos.Offer) -> list[mesos.TaskInfo]:
         free = Resources.of(offer.resources).unallocated()
-        room = min(free.get("cpus") // TASK.get("cpus"), free.get("mem") // TASK.get("mem"))
+        room = min(
+            free.thousandths_of("cpus") // TASK.thousandths_of("cpus"),
+            free.thousandths_of("mem") // TASK.thousandths_of("mem"),
+        )
         messages = TASK.messages()
         tasks = []
         for _ in range(min(room, self.waiting, self.per_accept)):

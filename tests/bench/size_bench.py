@@ -57,7 +57,7 @@ async def running(address: str, count: int, command: str, prefix: str) -> AsyncI
             if event.type == v1.Event.OFFERS:
                 for offer in event.offers.offers:
                     free = Resources.of(offer.resources).unallocated()
-                    room = min(free.get("cpus") // NEEDED.get("cpus"), count - launched)
+                    room = min(free.thousandths_of("cpus") // NEEDED.thousandths_of("cpus"), count - launched)
                     tasks = [task(f"{prefix}-{launched + number}", offer.agent_id, command) for number in range(room)]
                     launched += len(tasks)
                     await scheduler.launch(offer, tasks, 0)

@@ -76,7 +76,9 @@ class Framework:
     async def _launch(self, scheduler: SchedulerClient, offers: Sequence[mesos.Offer]) -> None:
         self.began = self.began or time.perf_counter()
         for offer in offers:
-            room = int(Resources.of(offer.resources).unallocated().get("cpus") // NEEDED.get("cpus"))
+            room = int(
+                Resources.of(offer.resources).unallocated().thousandths_of("cpus") // NEEDED.thousandths_of("cpus")
+            )
             room = min(room, self.at_a_time, self.count - self.launched)
             tasks = [command(f"{self.prefix}-{self.launched + number}", offer.agent_id) for number in range(room)]
             self.launched += len(tasks)

@@ -219,7 +219,7 @@ def test_what_is_found_is_there_and_is_as_much_as_was_asked_for(value: Resources
 def test_quantities_count_what_is_there_whatever_its_kind(value: Resources) -> None:
     quantities = value.quantities()
     assert quantities.names() <= value.names()
-    assert {name: value.get(name) for name in quantities.names()} == dict(quantities.items())
+    assert {name: value.thousandths_of(name) for name in quantities.names()} == dict(quantities.items())
     assert quantities == sum((value.named(name).quantities() for name in value.names()), Quantities.EMPTY)
     assert quantities + quantities - quantities == quantities
     assert (quantities + quantities).contains(quantities)
@@ -234,7 +234,7 @@ def test_the_text_of_plain_resources_reads_back(value: Resources) -> None:
 @given(st.lists(st.integers(0, 10**7), max_size=30))
 def test_thousandths_never_drift(thousandths: list[int]) -> None:
     total = Resources.sum(Resources.of([scalar("cpus", amount)]) for amount in thousandths)
-    assert total.get("cpus") == sum(thousandths)
+    assert total.thousandths_of("cpus") == sum(thousandths)
     for amount in thousandths:
         total -= Resources.of([scalar("cpus", amount)])
     assert total == Resources.EMPTY

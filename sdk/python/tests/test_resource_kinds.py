@@ -47,7 +47,7 @@ def paths(value: Resources) -> list[str]:
 def test_what_is_reserved_for_a_role_and_what_is_not_are_different_things() -> None:
     assert not parse("cpus:4").contains(parse("cpus(ads):1"))
     assert not parse("cpus(ads):4").contains(parse("cpus:1"))
-    assert parse("cpus:4;cpus(ads):1").get("cpus") == 5000
+    assert parse("cpus:4;cpus(ads):1").thousandths_of("cpus") == 5000
 
 
 def test_order_of_a_reservations_labels_means_nothing() -> None:
@@ -195,7 +195,7 @@ def test_a_persistent_volume_is_given_out_whole() -> None:
     held = Resources.of([volume("a", 100), volume("b", 50)])
     assert held.contains(Resources.of([volume("a", 100)]))
     assert not held.contains(Resources.of([volume("a", 40)]))
-    assert held.get("disk") == 150_000
+    assert held.thousandths_of("disk") == 150_000
     assert held - Resources.of([volume("a", 100)]) == Resources.of([volume("b", 50)])
     assert held.persistent_volumes() == held
     first, second = str(held).split("; ")
@@ -229,7 +229,7 @@ def test_a_shared_volume_is_counted_by_copies_and_measured_once() -> None:
     assert two != one
     assert two - one == one
     assert len(two.messages()) == 2
-    assert two.get("disk") == 100_000
+    assert two.thousandths_of("disk") == 100_000
     assert two.quantities() == one.quantities()
     first, second = two.messages()
     assert first == second
@@ -280,7 +280,7 @@ def test_an_empty_amount_is_nothing() -> None:
 
 def test_scalars_keep_three_decimals() -> None:
     assert Resources.of([cpus(1.5123)]) == parse("cpus:1.512")
-    assert Resources.of([cpus(0.0015), cpus(0.0025)]).get("cpus") == 5
+    assert Resources.of([cpus(0.0015), cpus(0.0025)]).thousandths_of("cpus") == 5
     assert parse("cpus:0.1") + parse("cpus:0.2") == parse("cpus:0.3")
 
 

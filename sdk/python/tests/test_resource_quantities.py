@@ -162,5 +162,7 @@ def test_what_is_cut_is_as_much_as_there_is_room_for(
     assert value.contains(cut)
     for name in NAMES:
         limit = bounds.get(name)
-        assert kept.get(name) == (value.get(name) if limit is None else min(limit, value.get(name)))
-        assert cut.get(name) == min(wanted.get(name), value.get(name))
+        assert kept.thousandths_of(name) == (
+            value.thousandths_of(name) if limit is None else min(limit, value.thousandths_of(name))
+        )
+        assert cut.thousandths_of(name) == min(wanted.get(name), value.thousandths_of(name))

@@ -47,7 +47,7 @@ def test_what_is_said_twice_adds_up() -> None:
 
 @pytest.mark.parametrize(("text", "thousandths"), [("1", 1000), (".5", 500), ("2.", 2000), ("1e2", 100_000), ("0", 0)])
 def test_a_number_may_be_written_in_the_usual_ways(text: str, thousandths: int) -> None:
-    assert parse(f"cpus:{text}").get("cpus") == thousandths
+    assert parse(f"cpus:{text}").thousandths_of("cpus") == thousandths
 
 
 def test_the_json_form_may_name_a_source_of_disk_and_what_is_reserved() -> None:

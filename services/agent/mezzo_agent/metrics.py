@@ -219,7 +219,7 @@ def _resource_numbers(total: Resources, used: Resources) -> Numbers:
     numbers: Numbers = {}
     for suffix, part in (("", Resources.nonrevocable), ("_revocable", Resources.revocable)):
         for name in _RESOURCES:
-            whole, taken = part(total).get(name) / 1000, part(used).get(name) / 1000
+            whole, taken = part(total).thousandths_of(name) / 1000, part(used).thousandths_of(name) / 1000
             numbers[f"slave/{name}{suffix}_total"] = whole
             numbers[f"slave/{name}{suffix}_used"] = taken
             numbers[f"slave/{name}{suffix}_percent"] = taken / whole if whole else 0.0

@@ -60,7 +60,7 @@ def fill(demands: list[Resources], weights: list[float] | None = None) -> list[i
 
 
 def dominant(resources: Resources) -> float:
-    return max(resources.get(name) / CLUSTER.get(name) for name in ("cpus", "mem"))
+    return max(resources.thousandths_of(name) / CLUSTER.thousandths_of(name) for name in ("cpus", "mem"))
 
 
 def times(demand: Resources, count: int) -> Resources:
@@ -90,9 +90,9 @@ def test_nobody_would_rather_have_what_another_has(wanted: list[Resources]) -> N
     for mine, my_tasks in zip(wanted, tasks, strict=True):
         for other, other_tasks in zip(wanted, tasks, strict=True):
             bundle = times(other, other_tasks)
-            with_it = min(bundle.get(name) // mine.get(name) for name in ("cpus", "mem"))
+            with_it = min(bundle.thousandths_of(name) // mine.thousandths_of(name) for name in ("cpus", "mem"))
             # One task of the other more or less is the grain of what is given out.
-            grain = max(other.get(name) / mine.get(name) for name in ("cpus", "mem"))
+            grain = max(other.thousandths_of(name) / mine.thousandths_of(name) for name in ("cpus", "mem"))
             assert with_it <= my_tasks + 1 + grain
 
 

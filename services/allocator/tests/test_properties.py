@@ -277,7 +277,11 @@ class Naive:
             for (_, client), held in self.held.items()
             if client[0] in self.frameworks and path in self._paths(client)
         )
-        shares = [mine.get(name) / total.get(name) for name in ("cpus", "mem") if total.get(name)]
+        shares = [
+            mine.thousandths_of(name) / total.thousandths_of(name)
+            for name in ("cpus", "mem")
+            if total.thousandths_of(name)
+        ]
         return max(shares, default=0.0) / self.weights.get(path, 1.0)
 
     def _visible(self, client: Client, free: Resources) -> Resources:
@@ -287,7 +291,7 @@ class Naive:
 
     @staticmethod
     def _worthwhile(offered: Resources) -> bool:
-        return offered.get("cpus") >= 10 or offered.get("mem") >= 32_000
+        return offered.thousandths_of("cpus") >= 10 or offered.thousandths_of("mem") >= 32_000
 
     def _refuses(self, client: Client, agent: int, offered: Resources, now: float) -> bool:
         return any(

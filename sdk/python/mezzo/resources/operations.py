@@ -82,19 +82,21 @@ def _grow(operation: Operation) -> Iterator[Conversion]:
     message = operation.grow_volume.volume
     volume = Resources.of_one(message, "grow_volume.volume")
     addition = Resources.of_one(operation.grow_volume.addition, "grow_volume.addition")
-    if addition != _piece(message, addition.get("disk"), "grow_volume.volume"):
+    if addition != _piece(message, addition.thousandths_of("disk"), "grow_volume.volume"):
         raise ResourceError("grow_volume.addition", "is not of the disk that the volume is on")
-    yield Conversion(volume + addition, _resized(message, volume.get("disk") + addition.get("disk")))
+    yield Conversion(
+        volume + addition, _resized(message, volume.thousandths_of("disk") + addition.thousandths_of("disk"))
+    )
 
 
 def _shrink(operation: Operation) -> Iterator[Conversion]:
     message = operation.shrink_volume.volume
     volume = Resources.of_one(message, "shrink_volume.volume")
     less = to_thousandths(operation.shrink_volume.subtract.value, "shrink_volume.subtract.value")
-    if less >= volume.get("disk"):
+    if less >= volume.thousandths_of("disk"):
         raise ResourceError("shrink_volume.subtract.value", f"nothing would be left of {volume}")
     freed = _piece(message, less, "shrink_volume.volume")
-    yield Conversion(volume, _resized(message, volume.get("disk") - less) + freed)
+    yield Conversion(volume, _resized(message, volume.thousandths_of("disk") - less) + freed)
 
 
 def _popped(resources: Resources, field: str) -> Resources:

@@ -284,7 +284,7 @@ class Resources:
 
     # ----------------------------------------------------------------------------------------------- reading
 
-    def get(self, name: str) -> int:
+    def thousandths_of(self, name: str) -> int:
         """How much there is of a scalar, in thousandths, whatever its kind; shared ones count once."""
         return sum(thousandths(kind, amount) for kind, amount in self._amounts.items() if kind.name == name)
 
@@ -300,7 +300,7 @@ class Resources:
 
     def _scalar(self, name: str) -> float | None:
         found = any(kind.name == name and kind.value_type == SCALAR for kind in self._amounts)
-        return self.get(name) / THOUSANDTHS if found else None
+        return self.thousandths_of(name) / THOUSANDTHS if found else None
 
     @property
     def cpus(self) -> float | None:

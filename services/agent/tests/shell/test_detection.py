@@ -36,7 +36,7 @@ def test_what_is_given_is_taken_as_it_is(tmp_path: Path) -> None:
     total = detection.total(config(tmp_path, resources="cpus:0.5;mem(ads):64;gpus:2"))
     assert (total.cpus, total.gpus) == (0.5, 2)
     assert total.reserved("ads") == parse("mem(ads):64")
-    assert total.unreserved().get("mem") == 0
+    assert total.unreserved().thousandths_of("mem") == 0
 
 
 def test_default_role_is_that_of_resources_which_name_none(tmp_path: Path) -> None:

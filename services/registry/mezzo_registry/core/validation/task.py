@@ -76,9 +76,10 @@ def check_revocable(resources: Resources, field: str) -> None:
 def _check_limits(task: mesos.TaskInfo, resources: Resources, field: str) -> None:
     check_limits(task.limits, field)
     for name, limit in task.limits.items():
-        if limit.value * 1000 < resources.get(name):
+        if limit.value * 1000 < resources.thousandths_of(name):
             raise InvalidRequest(
-                f"{field}['{name}']", f"is {limit.value:g}, less than the {resources.get(name) / 1000:g} of 'resources'"
+                f"{field}['{name}']",
+                f"is {limit.value:g}, less than the {resources.thousandths_of(name) / 1000:g} of 'resources'",
             )
 
 
