@@ -54,7 +54,7 @@ SERVICES = ("mezzo.scheduler.v1.Scheduler", "mezzo.agent.v1.AgentSession", "mezz
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a registry until it is told to stop. Returns the exit code."""
+    """Run a registry until it is asked to stop. Returns the exit code."""
     config = load(Config, argv, service="registry", version=__version__)
     log.configure("registry", config.log_level, config.log_format)
     open_files.raise_limit()
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
-    """Serve until `life` says stop.
+    """Serve until `life` is stopping.
 
     Raises:
         StartupError: a port is in use, the store or the whitelist cannot be used, or a flag makes no sense.
@@ -155,7 +155,7 @@ def _reachable_host(config: Config) -> str:
 
 
 def master_info(config: Config, host: str, registry_id: str) -> mesos.MasterInfo:
-    """What clients are told of whoever leads: the address is that of the HTTP API, a gateway's."""
+    """Describe the leader to clients: the address is that of a gateway's HTTP API."""
     ip = config.advertise_ip or _ip_of(config, host)
     # The port is a gateway's: so is the name. Where gRPC is, --hostname, nobody answers HTTP.
     name = config.advertise_ip or host
@@ -190,7 +190,7 @@ def _ip_of(config: Config, host: str) -> str:
 def _election(
     config: Config, info: mesos.MasterInfo, address: str
 ) -> tuple[Candidate, LeaderDetector | None, LeaderDetector]:
-    """How this registry stands for election, learns of another leader, and finds the allocator."""
+    """Return how this registry stands for election, learns of another leader, and finds the allocator."""
     if config.zk is None:
         logger.warning("no --zk: this registry leads alone, with a store of its own", work_dir=str(config.work_dir))
         return StandaloneCandidate(), None, FixedDetector("{}:{}".format(*config.allocator))
@@ -203,7 +203,7 @@ def _election(
 
 
 async def _follow_leader(registries: LeaderDetector, current_term: CurrentTerm) -> None:
-    """Remember who leads, to tell those who ask here."""
+    """Record who leads, for those who ask here."""
     async for leader in registries.changes():
         current_term.leader = leader.grpc_address if leader is not None else None
 

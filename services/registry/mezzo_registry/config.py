@@ -42,7 +42,7 @@ _RATE = re.compile(r"\s*(\d+)\s*/\s*(.+)\Z")
 
 
 def rate_limit(text: str) -> RateLimit:
-    """`1/10mins`: so many in each so much time."""
+    """Parse a rate like `1/10mins`."""
     matched = _RATE.match(text)
     if matched is None or int(matched[1]) < 1:
         raise ValueError(f"{text!r} is not a rate like 1/10mins")
@@ -50,7 +50,7 @@ def rate_limit(text: str) -> RateLimit:
 
 
 def positive(text: str) -> int:
-    """A whole number from 1."""
+    """Parse a whole number from 1."""
     number = count(text)
     if number < 1:
         raise ValueError(f"{number} is less than 1")
@@ -58,12 +58,12 @@ def positive(text: str) -> int:
 
 
 def whitelist_file(text: str) -> Path | None:
-    """A path, or Mesos' `*` for none."""
+    """Parse a path, or Mesos' `*` for none."""
     return None if text == "*" else folder(text.removeprefix("file://"))
 
 
 def role_weights(text: str) -> tuple[tuple[str, float], ...]:
-    """Pairs like `role=2,other/role=0.5`."""
+    """Parse weights like `role=2,other/role=0.5`."""
     infos = []
     for pair in filter(None, (one.strip() for one in text.split(","))):
         role, equals, weight = pair.partition("=")
@@ -203,7 +203,7 @@ class Config:
     )
 
     def as_mesos_flags(self) -> dict[str, str]:
-        """Every flag as text, and what is so here, and cannot be set, under the names of the flags of Mesos' master."""
+        """Return every flag as text, and the flags of Mesos' master that cannot be set here."""
         return {
             **UNCHANGEABLE,
             "logging_level": self.log_level.upper(),
@@ -212,7 +212,7 @@ class Config:
         }
 
     def settings(self) -> Settings:
-        """The flags that decisions of the core depend on."""
+        """Return the flags that decisions of the core depend on."""
         return Settings(
             agent_ping_timeout=self.agent_ping_timeout,
             max_agent_ping_timeouts=self.max_agent_ping_timeouts,

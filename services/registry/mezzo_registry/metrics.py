@@ -30,15 +30,15 @@ class Leading(Protocol):
     """What leads here, and knows nothing while nobody does: a `CurrentTerm`."""
 
     def measures(self) -> dict[str, float]:
-        """The core's numbers, under Mesos' names."""
+        """Return the core's metrics, under Mesos' names."""
         ...
 
     def offer_ages(self) -> Mapping[str, OfferAges]:
-        """How old offers were when they ended, by how they did."""
+        """Return the ages of offers when they ended, by outcome."""
         ...
 
     def oldest_offer_seconds(self) -> float:
-        """For how long the oldest offer has been out."""
+        """Return the age of the oldest outstanding offer."""
         ...
 
 
@@ -51,7 +51,7 @@ class Samples:
         self._count = 0
 
     def add(self, seconds: float) -> None:
-        """Take a sample."""
+        """Add a sample."""
         self._recent.append(seconds * 1000)
         self._count += 1
 
@@ -80,10 +80,14 @@ class RegistryMetrics:
         self.rpc = RpcMetrics(self.registry, "registry")
         self.leadership = LeadershipMetrics(self.registry, "registry")
         self.engine = EngineMetrics(self.registry, "registry", EVENT_KINDS)
-        self._writes = Counter("mezzo_registry_store_writes_total", "Records written.", registry=self.registry)
+        self._writes = Counter(
+            "mezzo_registry_store_writes_total",
+            "Records written to the store, deletions included.",
+            registry=self.registry,
+        )
         self._store = Histogram(
             "mezzo_registry_store_transaction_duration_seconds",
-            "How long one transaction of the store took.",
+            "Duration of a transaction of the store.",
             buckets=LATENCY_BUCKETS_SECONDS,
             registry=self.registry,
         )
@@ -98,7 +102,7 @@ class RegistryMetrics:
         self._bytes = 0
 
     def stored(self, groups: Sequence[Sequence[Write]], seconds: float) -> None:
-        """Writes are durable."""
+        """Count writes that are durable."""
         for write in (one for group in groups for one in group):
             self._writes.inc()
             where = (write.table, write.key)
@@ -110,13 +114,13 @@ class RegistryMetrics:
         self._state_store.add(seconds)
 
     def fetched(self, tables: Tables, seconds: float) -> None:
-        """The records were read at the beginning of a term."""
+        """Record what was read from the store at the beginning of a term."""
         self._fetch_ms = seconds * 1000
         self._sizes = {(table, key): len(value) for table, records in tables.items() for key, value in records.items()}
         self._bytes = sum(self._sizes.values())
 
     def cycle(self, cycle: allocator.Cycle) -> None:
-        """The allocator tells of a cycle."""
+        """Record a cycle of the allocator."""
         self._cycles += 1
         self._runs.add(cycle.duration_seconds)
         self._latencies.add(cycle.latency_seconds)
@@ -141,7 +145,7 @@ class RegistryMetrics:
         return numbers
 
     def by_role(self) -> dict[str, float]:
-        """What the allocator said last of each role, under Mesos' names; at most `ROLES_MAX` roles."""
+        """Return what the allocator reported last of each role, under Mesos' names; at most `ROLES_MAX` roles."""
         omitted = sum(max(0, len(each) - core_measures.ROLES_MAX) for each in (self._filters, self._shares))
         numbers = {"allocator/mesos/roles_without_metrics": float(omitted)}
         for role, count in islice(self._filters.items(), core_measures.ROLES_MAX):
@@ -151,7 +155,7 @@ class RegistryMetrics:
         return numbers
 
     def follow(self, leading: Leading) -> None:
-        """Tell Prometheus what the leading core knows."""
+        """Export the metrics of the leading core."""
         self.registry.register(CoreCollector(leading))
 
 
@@ -169,65 +173,69 @@ class Family(NamedTuple):
 
 
 GAUGES = (
-    Family("agents", "state", "Agents.", "master/slaves_", ("connected", "disconnected", "unreachable")),
+    Family("agents", "state", "Agents, by state.", "master/slaves_", ("connected", "disconnected", "unreachable")),
     Family(
-        "frameworks", "state", "Frameworks that have not ended.", "master/frameworks_", ("connected", "disconnected")
+        "frameworks",
+        "state",
+        "Frameworks that are not completed, by state.",
+        "master/frameworks_",
+        ("connected", "disconnected"),
     ),
     Family(
         "tasks",
         "state",
-        "Tasks that have not ended.",
+        "Tasks that are not terminal, by state.",
         "master/tasks_",
         ("staging", "starting", "running", "killing", "unreachable"),
     ),
 )
 SINGLE_GAUGES = (
-    ("outstanding_offers", "Offers that are out.", "master/outstanding_offers"),
-    ("events_waiting", "Events that wait for the core's next turn.", "master/event_queue_dispatches"),
-    ("store_writes_waiting", "Groups of writes that wait for the store.", "registrar/queued_operations"),
-    ("store_bytes", "What the records in the store weigh, keys left out.", "registrar/registry_size_bytes"),
-    ("observers", "Gateways and operators that follow the state.", "master/operator_event_stream_subscribers"),
+    ("outstanding_offers", "Outstanding offers.", "master/outstanding_offers"),
+    ("events_waiting", "Events in the core's inbox.", "master/event_queue_dispatches"),
+    ("store_writes_waiting", "Groups of writes that wait to be stored.", "registrar/queued_operations"),
+    ("store_bytes", "Size of the records in the store, without their keys.", "registrar/registry_size_bytes"),
+    ("observers", "Gateways and operators that watch the cluster state.", "master/operator_event_stream_subscribers"),
 )
 COUNTERS = (
     Family(
         "tasks_ended",
         "state",
-        "Tasks that have ended, in this term.",
+        "Tasks that became terminal in this term, by state.",
         "master/tasks_",
         ("finished", "failed", "killed", "error", "lost", "dropped", "gone", "gone_by_operator"),
     ),
     Family(
         "offers_ended",
         "outcome",
-        "Offers that are no longer out, in this term.",
+        "Offers that ended in this term, by outcome.",
         "master/offers_",
         ("accepted", "declined", "rescinded", "timed_out", "withdrawn"),
     ),
     Family(
         "agents_admitted",
         "how",
-        "Agents that came into the cluster, in this term: new, or back.",
+        "Agents that registered or re-registered in this term.",
         "master/slave_",
         ("registrations", "reregistrations"),
     ),
     Family(
         "agents_removed",
         "reason",
-        "Agents that left the cluster, in this term: their place was taken, they were silent, or they said so.",
+        "Agents that were removed in this term, by reason: replaced at their address, unreachable, or unregistered.",
         "master/slave_removals/reason_",
         ("registered", "unhealthy", "unregistered"),
     ),
     Family(
         "agents_unreachable",
         "step",
-        "Agents that were silent for too long, in this term, and what came of it.",
+        "Steps of marking silent agents unreachable in this term: scheduled, canceled by a message, completed.",
         "master/slave_unreachable_",
         ("scheduled", "canceled", "completed"),
     ),
     Family(
         "messages",
         "kind",
-        "Messages of frameworks and agents, in this term.",
+        "Messages received from frameworks and agents in this term, by kind.",
         "master/messages_",
         tuple(name.removeprefix("messages_") for name in core_measures.COUNTED if name.startswith("messages_")),
     ),
@@ -248,7 +256,7 @@ class CoreCollector(Collector):
         self._leading = leading
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics, now; none while nobody leads here."""
+        """Yield the metrics, as they are now; none while nobody leads here."""
         numbers = self._leading.measures()
         if not numbers:
             return
@@ -268,7 +276,7 @@ class CoreCollector(Collector):
         yield _checked(numbers)
         yield GaugeMetricFamily(
             "mezzo_registry_oldest_offer_age_seconds",
-            "For how long the oldest offer that is out has been.",
+            "Age of the oldest outstanding offer.",
             self._leading.oldest_offer_seconds(),
         )
         yield _ages(self._leading.offer_ages())
@@ -278,7 +286,7 @@ class CoreCollector(Collector):
 def _reasons(numbers: dict[str, float]) -> Metric:
     family = CounterMetricFamily(
         "mezzo_registry_task_reasons",
-        "Ends of tasks for which a reason was given, in this term.",
+        "Tasks that became terminal in this term for a reason, by state, source and reason.",
         labels=["state", "source", "reason"],
     )
     for name, count in numbers.items():
@@ -291,7 +299,7 @@ def _reasons(numbers: dict[str, float]) -> Metric:
 def _checked(numbers: dict[str, float]) -> Metric:
     family = CounterMetricFamily(
         "mezzo_registry_checked_messages",
-        "Messages, updates and acknowledgements that made sense or did not, in this term.",
+        "Messages, status updates and acknowledgements checked in this term: valid, or invalid and dropped.",
         labels=["kind", "outcome"],
     )
     for kind in CHECKED:
@@ -303,7 +311,7 @@ def _checked(numbers: dict[str, float]) -> Metric:
 def _ages(by_outcome: Mapping[str, OfferAges]) -> Metric:
     family = HistogramMetricFamily(
         "mezzo_registry_offer_age_seconds",
-        "How old offers were when they ended, by how they did, in this term.",
+        "Age of offers when they ended in this term, by outcome.",
         labels=["outcome"],
     )
     for outcome, ages in by_outcome.items():

@@ -38,5 +38,5 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """End; after that nothing is written."""
+        """Close the store; after that nothing is written."""
         ...

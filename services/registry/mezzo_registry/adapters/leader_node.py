@@ -17,7 +17,7 @@ class LeaderNode:
         self._address = address
 
     async def announce(self, info: mesos.MasterInfo, leadership: Leadership) -> None:
-        """Say that the term of `info` runs. Without ZooKeeper nobody looks for it.
+        """Write the term of `info` into the node. Without ZooKeeper there is none.
 
         Raises:
             StoreError: ZooKeeper does not take it.

@@ -47,7 +47,7 @@ log = get_logger(__name__)
 
 
 def checksum(bucket: str, key: str, value: bytes) -> int:
-    """Of a row: SQLite finds out that its pages do not fit together, but not that a byte of a value has changed."""
+    """Compute the checksum of a row: SQLite checks its pages, but not whether a byte of a value has changed."""
     return zlib.crc32(f"{bucket}\0{key}\0".encode() + value)
 
 
@@ -166,7 +166,7 @@ class SqliteStore:
             raise StartupError(Exit.INCOMPATIBLE_STATE, f"{self._path} is damaged: {what}")
 
     async def open_term(self) -> Tables:
-        """All records. There is no other leader to shut out."""
+        """Return all records. There is no other leader to shut out."""
         return await self._guarded(self._load)
 
     def _load(self) -> Tables:

@@ -38,7 +38,7 @@ class Finding:
 
 
 def examine(log: bytes) -> Finding:
-    """Look at the content of a `-wal` file that nobody writes to."""
+    """Examine the content of a `-wal` file that nobody writes to."""
     if not log:
         return Finding()
     if len(log) < HEADER_BYTES:

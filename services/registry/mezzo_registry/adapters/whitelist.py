@@ -61,7 +61,7 @@ class Whitelist:
             self.hostnames = hostnames
 
     def _load(self, known: Version | None) -> tuple[Version, frozenset[str] | None]:
-        """The file's version, and what is in it when that is not the version that is known."""
+        """Return the file's version, and what is in it when that is not the version that is known."""
         status = self._path.stat()
         version = (status.st_ino, status.st_size, status.st_mtime_ns)
         if version == known:

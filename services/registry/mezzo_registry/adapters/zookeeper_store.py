@@ -62,7 +62,7 @@ def _size(key: str, value: bytes) -> int:
 
 
 def decode(content: bytes) -> dict[str, bytes]:
-    """A chunk's records.
+    """Parse a chunk's records.
 
     Raises:
         StoreError: the chunk is cut off.
@@ -97,7 +97,7 @@ class ZooKeeperStore:
         return f"{self._url.path}/{FOLDER}/{table}"
 
     async def open_term(self) -> Tables:
-        """All records. Earlier leaders cannot write: their nodes, and with them their epochs, are gone."""
+        """Return all records. Earlier leaders cannot write: their nodes, and with them their epochs, are gone."""
         try:
             for table in TABLES:
                 await call(self._client.ensure_path_async, self._folder(table), acl=self._url.acl)
@@ -190,7 +190,7 @@ class ZooKeeperStore:
         return transaction
 
     async def _find_made(self, chunks: Iterable[Chunk]) -> None:
-        """Look which chunks exist after all."""
+        """Find out which chunks were made after all."""
         try:
             for chunk in chunks:
                 chunk.stored = chunk.stored or await call(self._client.exists_async, chunk.path) is not None
@@ -208,4 +208,4 @@ class ZooKeeperStore:
             raise StoreError(f"ZooKeeper: {failures[0]!r}")
 
     async def close(self) -> None:
-        """Nothing is held open: the session is the candidate's."""
+        """Do nothing: the session is the candidate's."""

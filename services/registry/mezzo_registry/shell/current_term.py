@@ -17,12 +17,12 @@ class CurrentTerm:
         """The "host:port" of the gRPC server of whoever leads, when it is not this process."""
 
     def set(self, term: Term) -> None:
-        """This process leads."""
+        """Record that this process leads."""
         self._term = term
         self.leader = None
 
     def clear(self) -> None:
-        """This process leads no longer."""
+        """Record that this process leads no longer."""
         self._term = None
 
     @property
@@ -31,7 +31,7 @@ class CurrentTerm:
         return self._term is not None
 
     def get(self) -> Term:
-        """The term that runs.
+        """Return the running term.
 
         Raises:
             NotLeading: none does; with the leader's address, when it is known.
@@ -41,13 +41,13 @@ class CurrentTerm:
         return self._term
 
     def offer_ages(self) -> Mapping[str, OfferAges]:
-        """How old offers were when they ended; nothing when nobody leads here."""
+        """Return the ages of offers when they ended; nothing when nobody leads here."""
         return self._term.core.offer_ages if self._term is not None else {}
 
     def oldest_offer_seconds(self) -> float:
-        """For how long the oldest offer has been out; 0 when none is, or nobody leads here."""
+        """Return the age of the oldest outstanding offer; 0 when there is none, or nobody leads here."""
         return self._term.core.oldest_offer_seconds(now=time.time()) if self._term is not None else 0.0
 
     def measures(self) -> dict[str, float]:
-        """The numbers of the core that leads here, now; nothing when none does."""
+        """Return the metrics of the core that leads here; nothing when none does."""
         return self._term.measure() if self._term is not None else {}

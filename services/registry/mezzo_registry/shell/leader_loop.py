@@ -76,7 +76,7 @@ class LeaderLoop:
         self._quarantine = suspects.new_quarantine()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Follow the election until cancelled."""
         async for leadership in self._candidate.changes():
             if self._leadership is None or leadership.epoch != self._leadership.epoch:
                 await self.end(NotLeading())
@@ -91,7 +91,7 @@ class LeaderLoop:
                     self._term.suspend_writes()
 
     async def end(self, error: Exception) -> None:
-        """End the term that runs, if one does."""
+        """End the running term, if there is one."""
         work, self._work = self._work, None
         if work is not None:
             work.cancel()
