@@ -17,7 +17,7 @@ from mezzo_agent.shell.agent_runtime import AgentRuntime
 from mezzo_agent.shell.readiness_gate import ReadinessGate
 from mezzo_chassis.http.exchange import answer_format, read_message
 from mezzo_chassis.http.streams import RecordStream
-from mezzo_chassis.log import get_logger
+from mezzo_chassis.log import correlation_id, get_logger
 from mezzo_chassis.outbox import Outbox, Overflow
 
 log = get_logger(__name__)
@@ -35,7 +35,7 @@ class ExecutorApi:
         token = bearer_token(request.headers.get("Authorization"))
         if call.type == executor_api.Call.SUBSCRIBE:
             return await self._subscribe(runtime, request, call, token)
-        await runtime.engine.request(ExecutorCalled(call, token))
+        await runtime.engine.request(ExecutorCalled(call, token), correlation_id())
         return web.Response(status=202)
 
     async def _subscribe(
@@ -45,7 +45,7 @@ class ExecutorApi:
         name, outbox = runtime.streams.open()
         heartbeats: asyncio.Task[None] | None = None
         try:
-            await runtime.engine.request(ExecutorSubscribed(call, token, name))
+            await runtime.engine.request(ExecutorSubscribed(call, token, name), correlation_id())
             heartbeats = asyncio.create_task(send_heartbeats(outbox))
             await stream.begin(request)
             async for batch in outbox:

@@ -15,6 +15,7 @@ from mezzo.executor.v1 import executor_pb2_grpc as service
 from mezzo_agent.core.events import ExecutorCalled, ExecutorDisconnected, ExecutorSubscribed
 from mezzo_agent.http.executor_api import bearer_token, send_heartbeats
 from mezzo_agent.shell.readiness_gate import ReadinessGate
+from mezzo_chassis.log import correlation_id
 from mezzo_chassis.outbox import Overflow
 
 SERVICE = "mezzo.executor.v1.Executor"
@@ -37,7 +38,7 @@ class ExecutorService(service.ExecutorServicer):
         name, outbox = runtime.streams.open()
         heartbeats: asyncio.Task[None] | None = None
         try:
-            await runtime.engine.request(ExecutorSubscribed(request.call, _token(context), name))
+            await runtime.engine.request(ExecutorSubscribed(request.call, _token(context), name), correlation_id())
             heartbeats = asyncio.create_task(send_heartbeats(outbox))
             async for batch in outbox:
                 yield messages.SubscribeResponse(events=batch)
@@ -56,7 +57,7 @@ class ExecutorService(service.ExecutorServicer):
     ) -> messages.CallResponse:
         if request.call.type == executor_api.Call.SUBSCRIBE:
             raise InvalidRequest("call.type", "SUBSCRIBE is not allowed here: use the method Subscribe")
-        await self._gate.runtime().engine.request(ExecutorCalled(request.call, _token(context)))
+        await self._gate.runtime().engine.request(ExecutorCalled(request.call, _token(context)), correlation_id())
         return messages.CallResponse()
 
 

@@ -44,6 +44,9 @@ from mezzo_chassis.log import get_logger
 
 UNKNOWN_CONTAINER = "Container unknown to the containerizer; none of its processes is running"
 
+CAUSES_MAX = 10_000
+"""For how many updates is known what they follow from; those of a framework that ends are never acknowledged."""
+
 log = get_logger(__name__)
 
 
@@ -96,10 +99,12 @@ class EffectRunner:
         self._engine: Shell
         # Containers whose end a task of ours is going to report.
         self._watched: set[ContainerId] = set()
+        # What unacknowledged updates follow from, by their uuid: each waits for the one before it.
+        self._causes: dict[bytes, str] = {}
         self.running: Effect | None = None
         """The effect that is being carried out, or has failed to be."""
         self._runs: dict[type, Callable[[Any], None]] = {
-            Persist: lambda _: None,  # it is durable by now
+            Persist: self._persisted,
             SendToRegistry: self._send_to_registry,
             SendToExecutor: lambda effect: self._streams.send(effect.connection, effect.event),
             CloseExecutorStream: lambda effect: self._streams.close(effect.connection),
@@ -127,11 +132,23 @@ class EffectRunner:
         self._runs[type(effect)](effect)
         self.running = None
 
+    def _persisted(self, effect: Persist) -> None:
+        """It is durable by now."""
+        record = effect.record
+        if record.HasField("update"):
+            if len(self._causes) == CAUSES_MAX:
+                del self._causes[next(iter(self._causes))]
+            self._causes[record.update.status.uuid] = self._engine.cause
+        elif record.HasField("acknowledgement"):
+            self._causes.pop(record.acknowledgement.uuid, None)
+
     def _send_to_registry(self, effect: SendToRegistry) -> None:
-        effect.message.cause = self._engine.cause
-        self._send(effect.message)
-        if effect.message.HasField("task_update"):
-            _log_update(effect.message.task_update)
+        message, cause = effect.message, self._engine.cause
+        if message.HasField("task_update"):
+            cause = self._causes.get(message.task_update.status.uuid, cause)
+            _log_update(message.task_update, cause)
+        message.cause = cause
+        self._send(message)
 
     def _launch_container(self, effect: LaunchContainer) -> None:
         container_id = effect.config.container_id
@@ -249,7 +266,7 @@ def _lost(why: str) -> Termination:
     return Termination(None, f"Abnormal executor termination: {why}", reason)
 
 
-def _log_update(update: session.TaskUpdate) -> None:
+def _log_update(update: session.TaskUpdate, cause: str) -> None:
     """A line in the log for how each task ended; what comes before is told by /state."""
     status = update.status
     if status.state in TERMINAL:
@@ -259,4 +276,5 @@ def _log_update(update: session.TaskUpdate) -> None:
             task_id=status.task_id.value,
             state=mesos.TaskState.Name(status.state),
             message=status.message,
+            cause=cause,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
+from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo_chassis.errors import Exit
 from mezzo_chassis.testing import ServiceProcess, free_ports
 from services.agent.tests.conftest import Tasks
@@ -118,6 +120,27 @@ async def test_command_that_cannot_be_fetched_fails_with_the_reason(
     registry.run(task)
     await registry.until_state("t1", "TASK_FAILED")
     assert registry.states("t1") == ["TASK_STARTING", "TASK_FAILED"]
+
+
+async def test_what_follows_from_a_launch_carries_its_cause(
+    running: AgentProcess, registry: ScriptedRegistry, tasks: type[Tasks]
+) -> None:
+    good, bad = command(tasks, "good", "true"), command(tasks, "bad", "true")
+    bad.command.uris.add(value="/no/such/file")
+    framework_id = mesos.FrameworkID(value="F1")
+    for task in (good, bad):
+        order = session.RunTask(framework_id=framework_id, task=task)
+        registry.send(run_task=order, cause=f"call-{task.name}")
+    await registry.until_state("good", "TASK_FINISHED")
+    await registry.until_state("bad", "TASK_FAILED")
+    causes: dict[str, list[str]] = {"good": [], "bad": []}
+    for message in registry.received:
+        if message.HasField("task_update"):
+            causes[message.task_update.status.task_id.value].append(message.cause)
+    assert causes == {"good": ["call-good"] * 3, "bad": ["call-bad"] * 2}
+    lines = [json.loads(line) for line in running.log.read_text().splitlines() if line.startswith("{")]
+    assert {line["cause"] for line in lines if line["event"] == "launch failed"} == {"call-bad"}
+    assert {line["cause"] for line in lines if line["event"] == "task ended"} == {"call-good", "call-bad"}
 
 
 async def test_kill_is_polite_and_then_not(
