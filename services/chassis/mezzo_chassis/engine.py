@@ -38,6 +38,8 @@ from mezzo_chassis.metrics import EngineMetrics
 from mezzo_chassis.quarantine import Entry, Quarantine, Suspect
 
 EVENTS_PER_TURN_MAX = 512
+_MISTAKES = (Exception, asyncio.CancelledError)
+"""What is a defect where it comes out of a core or an effect; the latter, of something that was cancelled long ago."""
 VALIDATE_VARIABLE = "MEZZO_VALIDATE_EVERY"
 """For tests, and for whoever looks for a mistake: after how many turns the whole state is checked again."""
 
@@ -249,7 +251,7 @@ class Engine(Generic[E, F]):
         began = time.perf_counter()
         try:
             handled = self._decide()
-        except Exception as error:  # noqa: BLE001  a defect, whatever it is
+        except _MISTAKES as error:
             self._fail("handle", error, (self._event,))
             return
         if self.ended.done():
@@ -257,7 +259,7 @@ class Engine(Generic[E, F]):
         self._event = None
         try:
             committed = self._begin_commit(handled)
-        except Exception as error:  # noqa: BLE001  a defect, whatever it is
+        except _MISTAKES as error:
             self._fail_to_commit(error, handled)
             return
         if committed is None:
@@ -319,7 +321,7 @@ class Engine(Generic[E, F]):
                     return
                 if waiter is not None and not waiter.done():
                     waiter.set_result(None)
-        except Exception as error:  # noqa: BLE001  a defect, whatever it is
+        except _MISTAKES as error:
             self._fail(f"effect {type(effect).__name__}", error, (self._event,))
             return
         self._event = None
@@ -398,8 +400,9 @@ class Engine(Generic[E, F]):
         else:
             try:
                 event = failed(error if isinstance(error, Exception) else InternalError(repr(error)))
-            except Exception as defect:  # noqa: BLE001  whatever it is
-                self._fail(f"outcome of {task.get_name()}", defect, ())
+            except _MISTAKES as defect:
+                log.error("no event fits what a spawned task raised", engine=self._name, task=task.get_name())
+                self._fail("outcome", defect, ())
                 return
         if event is not None:
             self.post(event, cause)
@@ -438,7 +441,7 @@ class Engine(Generic[E, F]):
     def _is_valid(self) -> bool:
         try:
             self.core.validate()
-        except Exception as error:  # noqa: BLE001  whatever it is
+        except _MISTAKES as error:
             self._fail("validate", error, ())
             return False
         return True
@@ -471,7 +474,7 @@ class Engine(Generic[E, F]):
     def _suspect(self, event: E) -> Suspect:
         try:
             return self._suspect_of(event)
-        except Exception:
+        except _MISTAKES:
             log.exception("cannot describe an event", engine=self._name, event_type=type(event).__name__)
             return Suspect(kind_of(type(event).__name__))
 

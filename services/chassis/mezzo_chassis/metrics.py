@@ -116,6 +116,10 @@ class _Streams(Collector):
         yield from (streams, waiting, longest, overflows)
 
 
+DEFECTS_WITHOUT_EVENT = ("validate", "outcome")
+"""Of the label `event`: a check of the state failed; what a spawned task raised has no event that tells of it."""
+
+
 class EngineMetrics(Collector):
     """The turns of a service's engine, and its defects: see `mezzo_chassis.engine`.
 
@@ -134,8 +138,8 @@ class EngineMetrics(Collector):
         self._events = 0
         self._seconds = 0.0
         self._buckets = [0] * (len(LATENCY_BUCKETS_SECONDS) + 1)
-        self._defects = dict.fromkeys(kinds, 0)
         self._refused = dict.fromkeys(kinds, 0)
+        self._defects = dict.fromkeys((*self._refused, *DEFECTS_WITHOUT_EVENT), 0)
         registry.register(self)
 
     def turn(self, events: int, seconds: float) -> None:

@@ -431,6 +431,20 @@ async def test_a_defect_in_an_effect_ends_the_incarnation_and_names_its_event(wo
     assert world.story == ["wrote a+broken effect+b", "answered a"]
 
 
+async def test_a_cancellation_out_of_an_effect_is_a_defect_and_does_not_stall_the_engine(world: World) -> None:
+    """Such as the result of a future that was cancelled long ago: it is no Exception to Python."""
+    engine = world.engine()
+
+    def ask(effect: Answer) -> None:
+        raise asyncio.CancelledError
+
+    engine._effects = {**engine._effects, Answer: ask}
+    engine.post(Said("a"), cause="call-7")
+    defect = await ended(engine)
+    assert isinstance(defect.error, asyncio.CancelledError)
+    assert defect.suspects == (Suspect("said", subject="a"),)
+
+
 async def test_an_effect_that_nobody_carries_out_is_a_defect(world: World) -> None:
     engine = world.engine()
     engine._effects = {}
@@ -477,7 +491,8 @@ async def test_a_spawned_task_whose_failure_cannot_be_told_is_a_defect(world: Wo
 
     engine.spawn(world.work("spawn failing"), failed, name="work")
     defect = await ended(engine)
-    assert str(defect) == "outcome of work (): TypeError: nothing fits"
+    assert str(defect) == "outcome (): TypeError: nothing fits"
+    assert world.metric("defects_total", event="outcome") == 1
 
 
 async def test_an_event_that_cannot_be_described_still_ends_the_incarnation(world: World) -> None:
