@@ -52,7 +52,7 @@ class Admission:
             return
         infos = [info for info in infos if info.task_id.value not in framework.tasks]
         if infos:
-            self._refuse(framework, infos, mesos.TASK_ERROR, code, reason)
+            self._refuse(framework, _executor_of(message), infos, mesos.TASK_ERROR, code, reason)
 
     def decline(self, message: session.RegistryMessage, reason: str) -> None:
         """As `refuse`, but with nothing kept: the refusal is sent once."""
@@ -78,18 +78,18 @@ class Admission:
             for info in infos:
                 check(info, executor_info)
         except InvalidRequest as error:
-            self._refuse(framework, infos, mesos.TASK_ERROR, _Status.REASON_TASK_INVALID, str(error))
+            self._refuse(framework, executor_info, infos, mesos.TASK_ERROR, _Status.REASON_TASK_INVALID, str(error))
             return
         executor = framework.executors.get(executor_info.executor_id.value) if executor_info is not None else None
         if executor is not None and executor.state in (ExecutorState.TERMINATING, ExecutorState.TERMINATED):
             state = mesos.TASK_DROPPED if framework.has(_Capability.PARTITION_AWARE) else mesos.TASK_LOST
             ending = executor.state is ExecutorState.TERMINATING
             message = mesos_messages.EXECUTOR_TERMINATING if ending else mesos_messages.EXECUTOR_TERMINATED
-            self._refuse(framework, infos, state, _Status.REASON_EXECUTOR_TERMINATED, message)
+            self._refuse(framework, executor_info, infos, state, _Status.REASON_EXECUTOR_TERMINATED, message)
             return
         clash = _clash(framework, executor_info, infos)
         if clash is not None:
-            self._refuse(framework, infos, mesos.TASK_ERROR, _Status.REASON_TASK_INVALID, clash)
+            self._refuse(framework, executor_info, infos, mesos.TASK_ERROR, _Status.REASON_TASK_INVALID, clash)
             return
         self._state.persist_framework(framework)
         if executor_info is None:
@@ -163,18 +163,24 @@ class Admission:
     def _refuse(
         self,
         framework: Framework,
+        executor_info: mesos.ExecutorInfo | None,
         infos: Sequence[mesos.TaskInfo],
         state: mesos.TaskState.ValueType,
         reason: _Status.Reason.ValueType,
         message: str,
     ) -> None:
-        """None of them runs. The refusal is an update like any other, repeated until it is acknowledged."""
+        """None of them runs. The refusal is an update like any other, repeated until it is acknowledged.
+
+        The registry holds resources for their executor, too: one that is not started now is reported as exited.
+        """
         self._state.persist_framework(framework)
         for info in infos:
             task = Task(info, framework.id, None, phase=Phase.ENDED)
             framework.tasks[task.id] = task
             self._state.persist(checkpoint.CheckpointRecord(task=record_of_task(framework, task)))
             self._updates.report(task, state, message, reason=reason)
+        if executor_info is not None and executor_info.executor_id.value not in framework.executors:
+            self._executors.report_exit(framework.id, executor_info.executor_id.value, None)
 
     def _reject_unknown_framework(self, framework_id: mesos.FrameworkID, infos: Sequence[mesos.TaskInfo]) -> None:
         """There is no framework for whom a refusal could be kept; the registry knows what to make of it."""
@@ -210,6 +216,12 @@ def _launch_of(
         return message.run_task.framework_id, [message.run_task.task], _Status.REASON_TASK_INVALID
     group = message.run_task_group
     return group.framework_id, group.task_group.tasks, _Status.REASON_TASK_GROUP_INVALID
+
+
+def _executor_of(message: session.RegistryMessage) -> mesos.ExecutorInfo | None:
+    if message.HasField("run_task"):
+        return message.run_task.task.executor if message.run_task.task.HasField("executor") else None
+    return message.run_task_group.executor
 
 
 def _kind(info: mesos.ExecutorInfo) -> ExecutorKind:

@@ -376,7 +376,8 @@ class Agent:
         del framework.executors[executor.id]
         state.write_row(executor.key, "is closed")
         if executor.kind is ExecutorKind.POD:
-            self._executors.report_exit(executor, 0)  # it has no process; the registry holds its resources all the same
+            # It has no process that could end; the registry holds its resources all the same.
+            self._executors.report_exit(framework.id, executor.id, 0)
         framework.completed_executors.append(executor)
         if state.containers.pop(executor.container_id, None) is not None:
             state.emit(ForgetContainer(executor.container_id))

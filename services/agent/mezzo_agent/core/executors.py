@@ -272,13 +272,11 @@ class Executors:
             state.move_task(task, Phase.ENDED)
             task_state = mesos.TASK_FAILED if task.kill is None else mesos.TASK_KILLED
             self._updates.report(task, task_state, message, reason=reason, limitation=termination.limitation)
-        self.report_exit(executor, termination.wait_status)
+        self.report_exit(executor.framework_id, executor.id, termination.wait_status)
 
-    def report_exit(self, executor: Executor, status: int | None) -> None:
+    def report_exit(self, framework_id: str, executor_id: str, status: int | None) -> None:
         """Tell the registry that an executor holds nothing any more; `status` is as wait(2) encodes it."""
-        exited = session.ExecutorExited(
-            framework_id=self._state.frameworks[executor.framework_id].info.id,
-            executor_id=executor.info.executor_id,
-            wait_status=-1 if status is None else status,
-        )
+        exited = session.ExecutorExited(wait_status=-1 if status is None else status)
+        exited.framework_id.value = framework_id
+        exited.executor_id.value = executor_id
         self._state.send(session.AgentMessage(executor_exited=exited))

@@ -105,6 +105,25 @@ def test_registry_is_told_of_a_pod_whose_tasks_could_not_be_started(agent: Conve
     assert [exited.executor_id.value for exited in agent.sent("executor_exited")] == ["P1"]
 
 
+def test_registry_is_told_that_the_executor_of_a_refused_group_was_not_started(
+    agent: Conversation, tasks: type[Tasks]
+) -> None:
+    message = pod(tasks, "a", "b")
+    message.task_group.tasks[1].ClearField("command")
+    agent.receive(run_task_group=message)
+    (exited,) = agent.sent("executor_exited")
+    assert (exited.executor_id.value, exited.wait_status) == ("P1", -1)
+
+
+def test_executor_that_runs_is_not_reported_when_another_group_is_refused(
+    running: Conversation, tasks: type[Tasks]
+) -> None:
+    message = pod(tasks, "d")
+    message.task_group.tasks[0].ClearField("command")
+    running.receive(run_task_group=message)
+    assert running.sent("executor_exited") == []
+
+
 def test_group_of_which_one_task_makes_no_sense_is_refused_as_a_whole(agent: Conversation, tasks: type[Tasks]) -> None:
     message = pod(tasks, "a", "b")
     message.task_group.tasks[1].ClearField("command")
