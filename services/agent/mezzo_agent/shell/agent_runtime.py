@@ -72,7 +72,7 @@ class AgentRuntime:
         self.ended: asyncio.Future[EndAgent] = asyncio.get_running_loop().create_future()
         self._journal = Journal(settings.work_dir / "meta")
         self._journal_writer = JournalWriter(self._journal, self.core.checkpoint)
-        self._defects = Defects(settings.work_dir / "meta")
+        self._defects = Defects(settings.work_dir / "meta", time.time)
         self._effect_runner = EffectRunner(
             containerizer,
             self.streams,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -80,7 +79,7 @@ class Record:
 class Defects:
     """Every defect that still matters. `load` first."""
 
-    def __init__(self, folder: Path, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: Path, now: Callable[[], float]) -> None:
         self._path = folder / FILE
         self._now = now
         self._records: dict[Subject, Record] = {}

@@ -289,7 +289,7 @@ async def test_agent_that_ends_on_a_defect_recovers_and_only_whom_it_was_about_e
 ) -> None:
     """Real processes: the other's is the same all the time, and that of the task in question is gone."""
     process.module = "services.agent.tests.shell.defective_agent"
-    process._environment["MEZZO_TEST_DEFECT"] = f"{event} bad" + (f" {tmp_path / 'met'}" if once else "")
+    process.environment["MEZZO_TEST_DEFECT"] = f"{event} bad" + (f" {tmp_path / 'met'}" if once else "")
     registry.resyncs = True
     registry.frameworks["F1"] = mesos.FrameworkInfo(user="root", name="f", id=mesos.FrameworkID(value="F1"))
     process.start()

@@ -126,7 +126,8 @@ class ServiceProcess:
         self.module = module
         self.log = log
         self.health_address = health_address
-        self._environment = {**os.environ, **(environment or {})}
+        self.environment: dict[str, str] = {**os.environ, **(environment or {})}
+        """For the next start."""
         self._process: Running | None = None
 
     @classmethod
@@ -167,9 +168,9 @@ class ServiceProcess:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.module:
             # Without the interpreter, -m and the name of the package.
-            self._process = Forked(self.module, self.command[3:], self.log, self._environment)
+            self._process = Forked(self.module, self.command[3:], self.log, self.environment)
         else:
-            self._process = Executed(self.command, self.log, self._environment)
+            self._process = Executed(self.command, self.log, self.environment)
         return self
 
     def wait_healthy(self, seconds_max: float = START_SECONDS_MAX) -> Self:
