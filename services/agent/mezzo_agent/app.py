@@ -84,7 +84,7 @@ async def serve(
         ready()
         await _ended(runtime, life)
         if life.signal is LEAVE_SIGNAL:
-            await runtime.remove_agent("told to leave")
+            await runtime.remove_agent("SIGUSR1")
             over: set[asyncio.Future[Any]] = {runtime.ended, runtime.failed}
             await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
             if runtime.ended.done():

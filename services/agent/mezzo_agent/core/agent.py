@@ -250,7 +250,7 @@ class Agent:
         state = self.state
         known = state.agent_id
         if known and known != message.agent_id.value and any(not each.idle for each in state.frameworks.values()):
-            reason = f"registered as {message.agent_id.value}, but tasks run here that belong to {known}"
+            reason = f"the registry assigned the id {message.agent_id.value}, but tasks of agent {known} are running"
             state.emit(EndAgent(reason, forget=False))
             return
         state.registered = True

@@ -174,7 +174,7 @@ async def test_agent_that_another_registry_takes_for_another_ends_and_says_so(
     port = registry.port
     await registry.stop()
     await registry.start(port)
-    with pytest.raises(StartupError, match="registered as S9, but tasks run here that belong to S0"):
+    with pytest.raises(StartupError, match="assigned the id S9, but tasks of agent S0 are running"):
         await agent.ended()
     assert len(containers.running()) == 1
 

@@ -20,7 +20,7 @@ _log = structlog.get_logger(__name__)
 DESTROY_SECS_MAX = 10.0
 """How long a monitor may take to end its container before the agent does it."""
 ORPHAN_KILL_SECS_MAX = 10.0
-MONITOR_LOST = "the process that watched the task was killed, so nobody knows how the task ended; it has been killed"
+MONITOR_LOST = "the monitor of the container was killed: the exit status is unknown; the container was killed"
 
 
 class Supervision:
