@@ -293,7 +293,7 @@ def whom(state: ClusterState) -> tuple[Framework, Agent]:
 
 
 def move_sum(state: ClusterState) -> None:
-    state.used.firm["web"] = state.used.firm.pop("*")
+    state.used.nonrevocable["web"] = state.used.nonrevocable.pop("*")
 
 
 def forgotten(state: ClusterState) -> Task:

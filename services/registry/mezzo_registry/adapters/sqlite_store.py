@@ -71,9 +71,9 @@ class SqliteStore:
         except OSError as error:
             raise StartupError(Exit.UNWRITABLE, f"cannot write to {self._path.parent}: {error}") from error
         except sqlite3.Error as error:
-            raise self._in_the_way(error) from error
+            raise self._startup_error(error) from error
 
-    def _in_the_way(self, error: sqlite3.Error) -> StartupError:
+    def _startup_error(self, error: sqlite3.Error) -> StartupError:
         match getattr(error, "sqlite_errorcode", None):
             case sqlite3.SQLITE_BUSY:
                 return StartupError(Exit.UNWRITABLE, f"another process uses {self._path}; give each registry its own")
@@ -85,7 +85,7 @@ class SqliteStore:
 
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(mode=private_files.FOLDER_MODE, parents=True, exist_ok=True)
-        lock = self._beside(".lock")
+        lock = self._sibling(".lock")
         private_files.make_file(lock)
         self._lock = lock.open("ab")
         try:
@@ -103,7 +103,7 @@ class SqliteStore:
             if version > SCHEMA_VERSION:
                 raise StartupError(Exit.INCOMPATIBLE_STATE, f"{self._path} was written by a later version of Mezzo")
             self._check(connection, version)
-            for file in (self._path, lock, self._beside("-wal"), self._beside("-shm")):
+            for file in (self._path, lock, self._sibling("-wal"), self._sibling("-shm")):
                 private_files.close_to_others(file)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
@@ -121,7 +121,7 @@ class SqliteStore:
 
     def _examine_log(self) -> None:
         """Raise a `StartupError` where SQLite would drop transactions in silence; keep a copy of what it may drop."""
-        log_file = self._beside("-wal")
+        log_file = self._sibling("-wal")
         try:
             finding = sqlite_wal.examine(log_file.read_bytes())
         except FileNotFoundError:
@@ -132,7 +132,7 @@ class SqliteStore:
                 f"{log_file} is damaged: {finding.damage}; restore a backup, or move it away to start without it",
             )
         if finding.torn_bytes:
-            copy = self._beside("-wal-torn")
+            copy = self._sibling("-wal-torn")
             copy.unlink(missing_ok=True)
             private_files.make_file(copy)
             shutil.copyfile(log_file, copy)
@@ -143,7 +143,7 @@ class SqliteStore:
                 copy=str(copy),
             )
 
-    def _beside(self, ending: str) -> Path:
+    def _sibling(self, ending: str) -> Path:
         return self._path.with_name(f"{self._path.name}{ending}")
 
     def _check(self, connection: sqlite3.Connection, version: int) -> None:

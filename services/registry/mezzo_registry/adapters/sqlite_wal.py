@@ -61,10 +61,10 @@ def examine(log: bytes) -> Finding:
             break
         if commit:
             committed = position + frame_bytes
-    return _judge(log, frames, bad, committed, [salt_1, salt_2])
+    return _classify(log, frames, bad, committed, [salt_1, salt_2])
 
 
-def _judge(log: bytes, frames: range, bad: int, committed: int, salts: list[int]) -> Finding:
+def _classify(log: bytes, frames: range, bad: int, committed: int, salts: list[int]) -> Finding:
     """From `bad` on nothing can be read; up to `committed` are whole transactions.
 
     The frames of this checkpoint that follow belong to the transaction that was being written. If one comes after the

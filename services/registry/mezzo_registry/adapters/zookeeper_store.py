@@ -143,7 +143,7 @@ class ZooKeeperStore:
                 chunk.size_bytes -= _size(write.key, chunk.records.pop(write.key))
             else:
                 if chunk is None:
-                    chunk = self._where[where] = self._roomy(write.table, _size(write.key, write.value))
+                    chunk = self._where[where] = self._chunk_with_room(write.table, _size(write.key, write.value))
                 else:
                     chunk.size_bytes -= _size(write.key, chunk.records[write.key])
                 chunk.records[write.key] = write.value
@@ -151,7 +151,7 @@ class ZooKeeperStore:
             touched.append(chunk)
         return touched
 
-    def _roomy(self, table: str, size_bytes: int) -> Chunk:
+    def _chunk_with_room(self, table: str, size_bytes: int) -> Chunk:
         chunks = self._chunks[table]
         for chunk in reversed(chunks):
             if chunk.size_bytes + size_bytes <= CHUNK_BYTES_MAX:
@@ -175,7 +175,7 @@ class ZooKeeperStore:
                 if not isinstance(error, _LOST) or not attempts_left:
                     raise StoreError(f"ZooKeeper: {error!r}") from error
             # Whether it was carried out, nobody knows. Writing the same once more does no harm.
-            await self._find_made(chunks)
+            await self._find_existing(chunks)
         for chunk in chunks:
             chunk.stored = True
 
@@ -189,7 +189,7 @@ class ZooKeeperStore:
                 transaction.create(chunk.path, chunk.encode(), acl=self._url.acl)
         return transaction
 
-    async def _find_made(self, chunks: Iterable[Chunk]) -> None:
+    async def _find_existing(self, chunks: Iterable[Chunk]) -> None:
         """Find out which chunks were made after all."""
         try:
             for chunk in chunks:

@@ -27,7 +27,7 @@ def rescind(context: Context, quotas: Mapping[str, Quota], raised: Mapping[str, 
 
 def _keep_within(context: Context, limits: Mapping[str, Limits], consumed: Mapping[str, Quantities]) -> None:
     """Rescind offers to roles that could exceed their limits if they took them, until they could not."""
-    offered = sums.up_the_tree(context.state.offered.firm)
+    offered = sums.roll_up(context.state.offered.nonrevocable)
     for role, bounds in limits.items():
         held = consumed.get(role, Quantities.EMPTY)
         if bounds.admit(held + offered.get(role, Quantities.EMPTY)):
@@ -39,7 +39,7 @@ def _keep_within(context: Context, limits: Mapping[str, Limits], consumed: Mappi
                 left = together
             else:
                 offering.rescind(context, offer)
-        offered = sums.up_the_tree(context.state.offered.firm)
+        offered = sums.roll_up(context.state.offered.nonrevocable)
 
 
 def _make_room(context: Context, lacks: Mapping[str, Quantities]) -> None:

@@ -14,14 +14,14 @@ from mezzo_registry.core.state.cluster import ClusterState
 def consumptions(cluster: ClusterState) -> dict[str, Quantities]:
     """Return consumption by role. Looks at every agent and offer: for the calls of operators."""
     by_role: dict[str, Counter[str]] = defaultdict(Counter)
-    for role, used in cluster.used.firm.items():
+    for role, used in cluster.used.nonrevocable.items():
         by_role[role].update(used)
     unused = [agent.available for agent in cluster.agents.values()]
     unused += [offer.resources for offer in cluster.offers.values()]
     for part in unused:
         for owner, reserved in sums.reserved_amounts(part):
             by_role[owner].update(dict(reserved))
-    return sums.up_the_tree(by_role)
+    return sums.roll_up(by_role)
 
 
 def capacity(cluster: ClusterState) -> Quantities:

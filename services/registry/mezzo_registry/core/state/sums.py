@@ -22,8 +22,8 @@ def amounts(resources: Resources) -> tuple[Amounts, Amounts]:
     """Return thousandths by name: of what is not revocable, and of what is."""
     found = _amounts.find(resources)
     if found is None:
-        firm, revocable = resources.nonrevocable().quantities(), resources.revocable().quantities()
-        found = tuple(firm.items()), tuple(revocable.items())
+        nonrevocable, revocable = resources.nonrevocable().quantities(), resources.revocable().quantities()
+        found = tuple(nonrevocable.items()), tuple(revocable.items())
         _amounts.keep(resources, found, size=resources.pieces())
     return found
 
@@ -38,7 +38,7 @@ def reserved_amounts(resources: Resources) -> tuple[tuple[str, Amounts], ...]:
     return found
 
 
-def up_the_tree(by_role: Mapping[str, Mapping[str, int]]) -> dict[str, Quantities]:
+def roll_up(by_role: Mapping[str, Mapping[str, int]]) -> dict[str, Quantities]:
     """Return what roles and all roles below them have, from what each has by itself."""
     sums: dict[str, Counter[str]] = {}
     for role, of_role in by_role.items():
@@ -51,22 +51,22 @@ class Sums:
     """Sums of resources by role."""
 
     def __init__(self) -> None:
-        self.firm: dict[str, Counter[str]] = {}
+        self.nonrevocable: dict[str, Counter[str]] = {}
         """Role → thousandths by name of what is not revocable."""
         self.revocable: Counter[str] = Counter()
         """Thousandths by name, of all roles."""
 
     def add(self, role: str, resources: Resources, count: int = 1) -> None:
         """Add resources that are held in a role, so many times; with a `count` of -1 they are held no longer."""
-        firm, revocable = amounts(resources)
-        if firm:
-            of_role = self.firm.setdefault(role, Counter())
-            for name, amount in firm:
+        nonrevocable, revocable = amounts(resources)
+        if nonrevocable:
+            of_role = self.nonrevocable.setdefault(role, Counter())
+            for name, amount in nonrevocable:
                 of_role[name] += count * amount
                 if not of_role[name]:
                     del of_role[name]
             if not of_role:
-                del self.firm[role]
+                del self.nonrevocable[role]
         for name, amount in revocable:
             self.revocable[name] += count * amount
             if not self.revocable[name]:
@@ -75,14 +75,14 @@ class Sums:
     def total(self) -> Counter[str]:
         """Return the sum of what is not revocable, in all roles."""
         total: Counter[str] = Counter()
-        for of_role in self.firm.values():
+        for of_role in self.nonrevocable.values():
             total.update(of_role)
         return total
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sums) and self.firm == other.firm and self.revocable == other.revocable
+        return isinstance(other, Sums) and self.nonrevocable == other.nonrevocable and self.revocable == other.revocable
 
     __hash__ = None  # type: ignore[assignment]  # it changes
 
     def __repr__(self) -> str:
-        return f"Sums({self.firm}, revocable={self.revocable})"
+        return f"Sums({self.nonrevocable}, revocable={self.revocable})"

@@ -190,7 +190,7 @@ def _quotas(cluster: ClusterState) -> dict[str, float]:
             numbers[f"{QUOTA}{role}/resources/{name}/consumed"] = amount / THOUSANDTHS
     if not quotas:
         return numbers
-    used, offered = sums.up_the_tree(cluster.used.firm), sums.up_the_tree(cluster.offered.firm)
+    used, offered = sums.roll_up(cluster.used.nonrevocable), sums.roll_up(cluster.offered.nonrevocable)
     for role, one in islice(quotas.items(), ROLES_MAX):
         held = used.get(role, Quantities.EMPTY) + offered.get(role, Quantities.EMPTY)
         for kind, bounds in (("guarantee", one.guarantees), ("limit", one.limits)):
