@@ -133,7 +133,7 @@ class Player:
                 self._check_shares(expected)
         elif subject == "shares":
             self._check_shares(expected)
-        elif subject == "laid away":
+        elif subject == "set aside":
             assert self._text(self.cluster.core.state.quota.headroom()) == expected
         elif subject.startswith("counted against "):
             role = subject.removeprefix("counted against ")

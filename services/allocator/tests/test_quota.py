@@ -153,7 +153,7 @@ def test_a_child_without_a_guarantee_uses_what_its_siblings_leave_of_the_parents
     cluster.role("eng/kept", guarantees={"cpus": 2, "mem": 2048})
     for number in range(3):
         cluster.agent(f"a{number}", "cpus:1;mem:1024")
-    # One agent is for whoever is in eng; two are laid away for eng/kept.
+    # One agent is for whoever is in eng; two are set aside for eng/kept.
     assert [framework for framework, _, _ in cluster.offers()] == ["plain"]
     cluster.framework("kept", "eng/kept")
     assert [framework for framework, _, _ in cluster.offers()] == ["kept", "kept"]

@@ -234,7 +234,7 @@ def test_what_a_child_holds_meets_the_guarantee_of_its_parent() -> None:
     holdings = {("child", "eng/backend"): "cpus:2;mem:1024"}
     cluster.agent("a", "cpus:2;mem:1024", holdings=holdings)
     cluster.agent("b", "cpus:1;mem:512")
-    # Nothing more is laid away for eng, whoever of it holds what it is guaranteed.
+    # Nothing more is set aside for eng, whoever of it holds what it is guaranteed.
     assert cluster.core.state.quota.headroom() == {}
     assert cluster.offers() == [("f", "b", "cpus:1;mem:512")]
 

@@ -99,7 +99,7 @@ def test_what_was_asked_for_is_told_with_how_many_agents_have_it() -> None:
 def test_who_takes_no_part_is_told_why_and_how_to(why: InactiveReason.ValueType, remedy: str) -> None:
     told = explanation(nothing_free=2)
     told.active, told.inactive_because, told.inactive_reason = False, "the framework is elsewhere", why
-    assert verdict(told, SPARK) == "spark in role eng takes no part: the framework is elsewhere"
+    assert verdict(told, SPARK) == "spark in role eng is inactive: the framework is elsewhere"
     assert summary(told)[0] == f"the framework is elsewhere; {remedy}"
 
 
@@ -157,7 +157,7 @@ def test_a_reason_to_take_no_part_is_told_by_its_name_and_none_is_left_out() -> 
     newer = Explanation(inactive_because="the moon is full", inactive_reason=InactiveReason.ValueType(77))
     made = document(newer)
     assert "inactive_reason" not in made
-    assert made["verdict"].endswith("takes no part: the moon is full")
+    assert made["verdict"].endswith("is inactive: the moon is full")
 
 
 def test_the_document_is_json_whatever_the_numbers_are() -> None:

@@ -45,7 +45,7 @@ async def test_a_task_is_told_with_its_agent_and_in_sentences(gateway: GatewayCl
 async def test_the_message_of_an_ended_task_is_told_whatever_its_id_contains(gateway: GatewayClient) -> None:
     told = (await gateway.get(f"{PATH}/a%2Fb/")).json()
     assert told["completed"]
-    assert "it said: out of luck" in told["summary"]
+    assert "its message: out of luck" in told["summary"]
 
 
 @pytest.mark.parametrize(

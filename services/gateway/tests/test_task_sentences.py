@@ -41,7 +41,7 @@ def test_every_state_is_told(state: mesos.TaskState.ValueType) -> None:
 def test_a_task_that_its_agent_has_not_reported_waits_for_the_agent() -> None:
     told = facts(mesos.TASK_STAGING)
     assert verdict(told) == "task t1 of spark is launched, and host1 has not reported it yet"
-    assert summary(told, NOW) == ["the agent has to take it in", "nothing has been reported of it yet"]
+    assert summary(told, NOW) == ["the agent has to accept it", "no update has arrived yet"]
     away = facts(mesos.TASK_STAGING, agent=AgentState.DISCONNECTED)
     assert summary(away, NOW)[0] == ("agent host1 is disconnected; it has to connect again, or is marked unreachable")
 
@@ -51,8 +51,8 @@ def test_a_task_out_of_reach_is_told_since_when() -> None:
     told = facts(mesos.TASK_UNREACHABLE, agent=AgentState.UNREACHABLE, unreachable_time=since)
     assert summary(told, NOW)[:3] == [
         "agent host1 is unreachable",
-        "the agent has to come back; then its true state is told",
-        "its agent has been out of reach for 10 min",
+        "the agent has to come back; then its state is reported",
+        "its agent has been unreachable for 10 min",
     ]
 
 
@@ -73,8 +73,8 @@ def test_the_end_of_a_task_is_told_with_its_reason_and_its_message() -> None:
     )
     assert verdict(told) == "task t1 of spark has failed: it used more memory than it was given"
     assert summary(told, NOW) == [
-        "the last word was TASK_FAILED 90 s ago, because it used more memory than it was given",
-        "it said: 32 MB used of 32 MB",
+        "the last update was TASK_FAILED 90 s ago, because it used more memory than it was given",
+        "its message: 32 MB used of 32 MB",
     ]
 
 

@@ -219,7 +219,7 @@ def _places(explanation: Document) -> Iterator[tuple[str, ...]]:
         elif place.get("kind") == "FRAMEWORK":
             name = explanation["framework_name"] or name
         if not place["place"]:
-            standing = "takes no part"
+            standing = "inactive"
         elif place["drawn_by_lot"]:
             standing = f"one of {place['of']}, by lot"
         else:

@@ -31,7 +31,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a node of the role tree stands among its active siblings; `place` counts from 1, 0: it takes no part."""
+    """Where a node of the role tree stands among its active siblings; `place` counts from 1, 0: it is inactive."""
 
     name: str
     share: float
@@ -42,7 +42,7 @@ class Place:
 
 
 class Inactivity(Enum):
-    """Why a client takes no part; the values are for people."""
+    """Why a client is inactive; the values are for people."""
 
     NOT_SUBSCRIBED = "the framework is not subscribed in the role"
     DISCONNECTED = "the framework is not connected"
@@ -72,7 +72,7 @@ class Explanation:
     agents_gone_by: int
     """Of those that are OFFERABLE: how many were offered to it in a fairness round that is under way."""
     headroom: Headroom | None
-    """Where what is laid away for others keeps anything from it."""
+    """Where what is set aside for others keeps anything from it."""
 
 
 def explain(state: AllocatorState, cycle: Cycle, client: Client, agents: Sequence[Agent]) -> Explanation:

@@ -1,4 +1,4 @@
-"""Quotas that keep somebody from being offered more: which they are, who uses them, and for whom what is laid away."""
+"""Quotas that keep somebody from being offered more: which they are, who uses them, and for whom what is set aside."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ RULES: Mapping[str, tuple[str, str, str]] = {
     "inactive": (
         "is disconnected, draining, deactivated or not on the whitelist",
         "are disconnected, draining, deactivated or not on the whitelist",
-        "they have to come back, or be let in again",
+        "they have to come back, or be reactivated",
     ),
     "gpu": (
         "has GPUs, which are kept for frameworks with the capability GPU_RESOURCES",
@@ -69,8 +69,8 @@ RULES: Mapping[str, tuple[str, str, str]] = {
         "the limit has to be raised, or something of that role to end",
     ),
     "quota_headroom": (
-        "has nothing free but what is laid away for the guarantees of other roles",
-        "have nothing free but what is laid away for the guarantees of other roles",
+        "has nothing free but what is set aside for the guarantees of other roles",
+        "have nothing free but what is set aside for the guarantees of other roles",
         "a guarantee has to be lowered, or agents to be added",
     ),
     "refused": (
@@ -85,7 +85,7 @@ OWN_NODE = "."
 # As many of those who hold unanswered offers are in a document, and as many are named in a sentence.
 HOLDERS_MAX, HOLDERS_NAMED_MAX = 20, 3
 
-# Why a framework takes no part, and what would have to change.
+# Why a framework is inactive, and what would have to change.
 REMEDIES: Mapping[InactiveReason.ValueType, str] = {
     allocator.INACTIVE_REASON_NOT_SUBSCRIBED: "it has to subscribe in it",
     allocator.INACTIVE_REASON_DISCONNECTED: "it has to connect again",
@@ -200,7 +200,7 @@ def verdict(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN
     """The explanation in one sentence."""
     who = f"{surroundings.name(explanation.framework_id)} in role {explanation.role}"
     if not explanation.active:
-        return f"{who} takes no part: {explanation.inactive_because}"
+        return f"{who} is inactive: {explanation.inactive_because}"
     total = agents_considered(explanation)
     if explanation.agents_offerable:
         found = _agents(explanation.agents_offerable, total)

@@ -1,4 +1,4 @@
-"""What a task is at, in plain sentences: its state, the last word on it, and what it waits for.
+"""What a task is at, in plain sentences: its state, its last update, and what it waits for.
 
 The sentences are made of a task (`mesos.v1.Task`) and of what is known of its agent.
 """
@@ -46,15 +46,15 @@ class TaskFacts:
 
 # States in words; and what comes next, or has to. Terminal states wait for nothing.
 STATES: Mapping[mesos.TaskState.ValueType, tuple[str, str]] = {
-    mesos.TASK_STAGING: ("is launched, and {host} has not reported it yet", "the agent has to take it in"),
-    mesos.TASK_STARTING: ("is taken in by {host}, and has not begun to run", "its executor has to begin it"),
+    mesos.TASK_STAGING: ("is launched, and {host} has not reported it yet", "the agent has to accept it"),
+    mesos.TASK_STARTING: ("is accepted by {host}, and does not run yet", "its executor has to start it"),
     mesos.TASK_RUNNING: ("runs on {host}", ""),
-    mesos.TASK_KILLING: ("is being killed on {host}", "it has to end within its grace period, or is ended by force"),
+    mesos.TASK_KILLING: ("is being killed on {host}", "it has to end within its grace period, or is killed"),
     mesos.TASK_UNREACHABLE: (
-        "is out of reach with {host}, and may run on",
-        "the agent has to come back; then its true state is told",
+        "is unreachable with {host}, and may run on",
+        "the agent has to come back; then its state is reported",
     ),
-    mesos.TASK_UNKNOWN: ("is known to nobody", ""),
+    mesos.TASK_UNKNOWN: ("is unknown", ""),
     mesos.TASK_FINISHED: ("has finished", ""),
     mesos.TASK_FAILED: ("has failed", ""),
     mesos.TASK_KILLED: ("was killed", ""),
@@ -62,7 +62,7 @@ STATES: Mapping[mesos.TaskState.ValueType, tuple[str, str]] = {
     mesos.TASK_LOST: ("is lost", ""),
     mesos.TASK_DROPPED: ("was never started", ""),
     mesos.TASK_GONE: ("is gone with its agent", ""),
-    mesos.TASK_GONE_BY_OPERATOR: ("is gone with its agent, as an operator said", ""),
+    mesos.TASK_GONE_BY_OPERATOR: ("is gone with its agent, which an operator marked gone", ""),
 }
 
 # What stands in the way while the agent cannot be talked to.
@@ -70,7 +70,7 @@ AWAY: Mapping[AgentState, str] = {
     AgentState.DISCONNECTED: "agent {host} is disconnected; it has to connect again, or is marked unreachable",
     AgentState.RECOVERED: "agent {host} has not come back since the registry was elected; it has to register again",
     AgentState.UNREACHABLE: "agent {host} is unreachable",
-    AgentState.REMOVED: "agent {host} is there no longer",
+    AgentState.REMOVED: "agent {host} was removed",
 }
 
 
@@ -132,17 +132,17 @@ def _about_waiting(facts: TaskFacts) -> Iterator[str]:
 def _about_last_word(task: mesos.Task, now: float) -> Iterator[str]:
     last = _last(task)
     if last is None:
-        yield "nothing has been reported of it yet"
+        yield "no update has arrived yet"
         return
     if last.HasField("unreachable_time"):
         since = last.unreachable_time.nanoseconds / NANOSECONDS
-        yield f"its agent has been out of reach for {duration(max(0.0, now - since))}"
+        yield f"its agent has been unreachable for {duration(max(0.0, now - since))}"
     state = mesos.TaskState.Name(last.state)
     ago = f" {duration(max(0.0, now - last.timestamp))} ago" if last.HasField("timestamp") else ""
     because = f", because {reason(last.reason)}" if last.HasField("reason") else ""
-    yield f"the last word was {state}{ago}{because}"
+    yield f"the last update was {state}{ago}{because}"
     if last.message:
-        yield f"it said: {last.message}"
+        yield f"its message: {last.message}"
     if last.HasField("healthy"):
         yield "its health check " + ("passes" if last.healthy else "fails")
     addresses = [
