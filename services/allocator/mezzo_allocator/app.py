@@ -41,14 +41,14 @@ log = get_logger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs an allocator until it is told to stop; returns its exit code."""
+    """Run an allocator until it is told to stop; return its exit code."""
     config = load(Config, argv, service="allocator", version=VERSION)
     configure("allocator", config.log_level, config.log_format)
     return run(partial(serve, config), service="allocator")
 
 
 async def serve(config: Config, lifecycle: Lifecycle) -> None:
-    """Starts everything, waits for `lifecycle.stopping`, and ends everything."""
+    """Start everything, wait for `lifecycle.stopping`, and end everything."""
     core = Allocator(_policy(config))
     metrics = AllocatorMetrics(VERSION)
     metrics.watch(core)
@@ -109,7 +109,7 @@ async def _follow(candidate: Candidate, servicer: SessionServicer) -> None:
 
 
 async def _compile(config: Config, core: Allocator, metrics: AllocatorMetrics) -> None:
-    """Compiles beside the service, which decides with the plain inner loop until then."""
+    """Compile beside the service, which decides with the plain inner loop until then."""
     if not config.compile_inner_loop:
         return
     try:

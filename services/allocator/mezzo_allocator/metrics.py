@@ -97,17 +97,17 @@ class AllocatorMetrics:
         return Histogram(f"mezzo_allocator_{name}", text, buckets=LATENCY_BUCKETS_SECONDS, registry=self.registry)
 
     def count_event(self, event: Event) -> None:
-        """Counts an event of the registry."""
+        """Count an event of the registry."""
         self._events.labels(type(event).__name__).inc()
         if isinstance(event, InverseOfferAnswered):
             self._answers[event.accepted].inc()
 
     def count_dropped(self, kind: str, reason: Dropped) -> None:
-        """Counts a message of the registry that was not applied; `kind` is its field in the wire's oneof."""
+        """Count a message of the registry that was not applied; `kind` is its field in the wire's oneof."""
         self._dropped.labels(kind, reason.value).inc()
 
     def count_cycle(self, cycle: wire.Cycle, outcome: Allocated) -> None:
-        """Counts a cycle and what came of it."""
+        """Count a cycle and what came of it."""
         self._durations.observe(cycle.duration_seconds)
         if cycle.latency_seconds:
             self._latencies.observe(cycle.latency_seconds)
@@ -125,7 +125,7 @@ class AllocatorMetrics:
         return role if role in self._roles else ALL_OTHERS
 
     def watch(self, core: Allocator, clock: Callable[[], float] = time.monotonic) -> None:
-        """Collects the core's own numbers at each scrape."""
+        """Collect the core's own numbers at each scrape."""
         self.registry.register(_CoreCollector(core, clock))
 
 

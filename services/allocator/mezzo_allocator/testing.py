@@ -107,26 +107,26 @@ class Conversation:
     # -- what happens --------------------------------------------------------------------------------------------------
 
     def cycle(self, after: float = 0.0, agents_max: int = 10_000) -> list[ev.Allocation]:
-        """Runs one cycle; returns its allocations."""
+        """Run one cycle; return its allocations."""
         self.now += after
         (outcome,) = self.say(ev.CycleStarted(agents_max))
         assert isinstance(outcome, ev.Allocated)
         return list(outcome.allocations)
 
     def inverse_offers(self, after: float = 0.0) -> list[tuple[str, str]]:
-        """Runs one cycle; returns the inverse offers that it advises: (framework, agent)."""
+        """Run one cycle; return the inverse offers that it advises: (framework, agent)."""
         self.now += after
         (outcome,) = self.say(ev.CycleStarted())
         assert isinstance(outcome, ev.Allocated)
         return [(self.framework_numbered(each.framework), self.agent_named(each.agent)) for each in outcome.inverse]
 
     def full_pass(self) -> Offers:
-        """Runs a cycle that looks at all agents, as each interval has one."""
+        """Run a cycle that looks at all agents, as each interval has one."""
         self.say(ev.FullPassWanted())
         return self.offers()
 
     def offers(self, after: float = 0.0) -> Offers:
-        """Runs one cycle; returns (framework, agent, resources) in the order of the decisions."""
+        """Run one cycle; return (framework, agent, resources) in the order of the decisions."""
         return [self.summary(allocation) for allocation in self.cycle(after)]
 
     def summary(self, allocation: ev.Allocation) -> tuple[str, str, str]:
@@ -160,17 +160,17 @@ class Conversation:
         self.say(ev.ResourcesRecovered(allocation.framework, allocation.agent, back, seconds))
 
     def release(self, allocation: ev.Allocation) -> None:
-        """Gives back what was offered, without refusing it."""
+        """Give back what was offered, without refusing it."""
         back = Resources.sum(allocation.resources).allocated_to(allocation.role)
         self.say(ev.ResourcesRecovered(allocation.framework, allocation.agent, back))
 
     def time_out(self, allocation: ev.Allocation) -> None:
-        """Has an offer come back that nobody answered."""
+        """Have an offer come back that nobody answered."""
         back = Resources.sum(allocation.resources).allocated_to(allocation.role)
         self.say(ev.ResourcesRecovered(allocation.framework, allocation.agent, back, unanswered=True))
 
     def use(self, allocation: ev.Allocation, resources: str, seconds: float = 5.0) -> None:
-        """Launches something with a part of an offer; the rest is declined."""
+        """Launch something with a part of an offer; the rest is declined."""
         rest = Resources.sum(allocation.resources) - parse(resources)
         back = rest.allocated_to(allocation.role)
         self.say(ev.ResourcesRecovered(allocation.framework, allocation.agent, back, seconds))
@@ -180,7 +180,7 @@ class Conversation:
         self.say(ev.ResourcesAllocated(*numbers, in_full(resources).allocated_to(role)))
 
     def answer(self, framework: str, agent: str, refuse: float | None = None) -> None:
-        """Ends an inverse offer."""
+        """End an inverse offer."""
         self.say(ev.InverseOfferAnswered(self._frameworks[framework], self._agents[agent], refuse))
 
     def request(self, framework: str, *amounts: Mapping[str, float]) -> None:
@@ -204,7 +204,7 @@ def begun(loops: Loops = REFERENCE, policy: Policy | None = None) -> Allocator:
 
 
 def cycle(core: Allocator, now: float, agents_max: int = 10_000) -> list[ev.Allocation]:
-    """Runs one cycle; returns its allocations."""
+    """Run one cycle; return its allocations."""
     (outcome,) = core.handle(ev.CycleStarted(agents_max), now=now)
     assert isinstance(outcome, ev.Allocated)
     return list(outcome.allocations)

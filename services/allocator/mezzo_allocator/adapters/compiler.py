@@ -42,7 +42,7 @@ def version_folder(cache: Path) -> Path:
 
 
 def compile_loops(cache: Path | None = None) -> Loops:
-    """Returns the compiled form of the inner loop. Takes ten seconds the first time, and one with a warm cache.
+    """Return the compiled form of the inner loop. Takes ten seconds the first time, and one with a warm cache.
 
     The functions of the kernel are taken as they are; only the names by which they call each other are bound to the
     compiled forms, so there is one source for both.
@@ -70,7 +70,7 @@ def compile_loops(cache: Path | None = None) -> Loops:
 
 
 def _rehearse(loops: Loops) -> None:
-    """Has every entry point called, since numba compiles a function when it first sees its arguments."""
+    """Have every entry point called, since numba compiles a function when it first sees its arguments."""
     core = Allocator(loops=loops)
     info = FrameworkInfo(user="nobody", name="rehearsal")
     total = parse("cpus:4;mem:1024")

@@ -54,14 +54,19 @@ class Translator:
     def event(self, message: wire.RegistryMessage) -> ev.Event | None:
         """The event that a message is; None for a heartbeat, or for what this version does not know.
 
-        Raises InvalidRequest that names the field which is wrong.
+        Raises:
+            InvalidRequest: a field is wrong; it names the field.
         """
         kind = message.WhichOneof("message")
         reader = self._readers.get(kind or "")
         return reader(getattr(message, kind)) if reader and kind else None
 
     def resources(self, messages: Iterable[Resource], field: str) -> Resources:
-        """The value of some messages; raises ResourceError."""
+        """The value of some messages.
+
+        Raises:
+            ResourceError: one of them makes no sense.
+        """
         key = b"".join([message.SerializePartialToString() for message in messages])
         value = self._forms.find(key)
         if value is None:

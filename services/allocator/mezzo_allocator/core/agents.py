@@ -45,7 +45,7 @@ class Agent:
     """Who holds what of it, by client."""
 
     def describe(self, info: AgentInfo) -> None:
-        """Replaces what is known of it."""
+        """Replace what is known of it."""
         profile = AgentInfo(hostname=info.hostname, attributes=info.attributes)
         if info.HasField("domain"):
             profile.domain.CopyFrom(info.domain)
@@ -105,7 +105,7 @@ class AgentTable:
     # -- agents --------------------------------------------------------------------------------------------------------
 
     def add(self, number: int) -> Agent:
-        """Adds an agent that has nothing yet."""
+        """Add an agent that has nothing yet."""
         row = self._free_rows.pop() if self._free_rows else len(self.by_row)
         agent = Agent(number, row)
         if row == len(self.by_row):
@@ -123,7 +123,7 @@ class AgentTable:
         return agent
 
     def remove(self, agent: Agent) -> None:
-        """Forgets an agent that nobody holds anything of any more."""
+        """Forget an agent that nobody holds anything of any more."""
         self.set_total(agent, Resources.EMPTY)
         self._vacate(agent)
         self.set_active(agent, active=False)
@@ -132,12 +132,12 @@ class AgentTable:
         self._free_rows.append(agent.row)
 
     def set_active(self, agent: Agent, *, active: bool) -> None:
-        """Says whether an agent may be offered."""
+        """Set whether an agent may be offered."""
         agent.active = active
         self.active[agent.row] = active
 
     def set_total(self, agent: Agent, total: Resources) -> None:
-        """Sets what an agent has; all of it is free afterwards, so holdings are to be taken off again."""
+        """Set what an agent has; all of it is free afterwards, so holdings are to be taken off again."""
         portions = self._slicer.split(total)
         for portion in portions:
             self._tree.add_total(portion.vector)
@@ -154,7 +154,7 @@ class AgentTable:
         agent.overdraft = Resources.EMPTY
 
     def _shelve(self, agent: Agent, portions: list[Portion]) -> None:
-        """Lays out the slices of an agent, everything free."""
+        """Lay out the slices of an agent, everything free."""
         if len(portions) > agent.room:
             self._vacate(agent)
             self._occupy(agent, len(portions))
@@ -223,13 +223,17 @@ class AgentTable:
             return None
 
     def restore(self, slot: int, portion: Portion) -> None:
-        """Adds to what is free in a slice."""
+        """Add to what is free in a slice."""
         self.contents[slot] = self.contents[slot] + portion.resources
         self.arrays.free[slot] += portion.vector
         self.arrays.stocked[slot] = 1
 
     def deduct(self, slot: int, portion: Portion) -> None:
-        """Takes from what is free in a slice; raises ResourceError where it is not there."""
+        """Take from what is free in a slice.
+
+        Raises:
+            ResourceError: so much is not free there.
+        """
         rest = self.contents[slot] - portion.resources
         self.contents[slot] = rest
         self.arrays.free[slot] -= portion.vector

@@ -58,15 +58,16 @@ class Allocator:
         self._complete = False
 
     def handle(self, event: ev.Event, *, now: float) -> list[ev.Effect]:
-        """Takes an event in and returns what follows. `now` is seconds on a clock that never goes back.
+        """Handle an event, and return what follows. `now` is seconds on a clock that never goes back.
 
-        Raises NotFound where an event names somebody who was never announced, with nothing changed; Conflict where it
-        releases what is not held: the two sides of the session then disagree, and it should be begun anew.
+        Raises:
+            NotFound: the event names somebody who was never announced; nothing has changed.
+            Conflict: it releases what is not held; the two sides of the session disagree, and it should be begun anew.
         """
         return self._handlers[type(event)](event, now)
 
     def use_loops(self, loops: Loops) -> None:
-        """Goes on with another form of the inner loop; it decides the same."""
+        """Use another form of the inner loop; it decides the same."""
         self._loops = self.state.quota.loops = loops
 
     @property
@@ -80,14 +81,21 @@ class Allocator:
         return min((end for end in ends if end is not None), default=None) if self._complete else None
 
     def validate(self) -> None:
-        """Raises InvariantViolation where the state contradicts itself."""
+        """Check the invariants of the state.
+
+        Raises:
+            InvariantViolation: the state contradicts itself.
+        """
         invariants.check(self.state)
 
     def explain(self, framework_id: str = "", role: str = "", agent_id: str = "") -> Iterator[Explanation]:
-        """Why the framework (every one, if none is named) is offered what it is, or nothing, in the role (in all).
+        """Explain why the framework (every one, if none is named) is offered what it is, in the role (in all).
 
-        Each explanation is computed when it is asked for, and tells of that moment. A role that only has quota or
-        reservations has none. Raises NotFound where nobody is called so.
+        Each explanation is computed when it is asked for, and is about that moment. A role that only has quota or
+        reservations has none.
+
+        Raises:
+            NotFound: there is no such framework, role or agent.
         """
         state = self.state
         agents = [each for each in state.agents.by_number.values() if agent_id in ("", each.id)]

@@ -26,21 +26,21 @@ class Backlog:
         return bool(self._marked[row])
 
     def reshape(self, agents: int) -> None:
-        """Makes room for more agents."""
+        """Make room for more agents."""
         self._marked = np.concatenate([self._marked, np.zeros(agents - self._marked.shape[0], dtype=bool)])
 
     def mark(self, row: int) -> None:
-        """Has the next cycle look at an agent."""
+        """Have the next cycle look at an agent."""
         self._marked[row] = True
         self._any = True
 
     def mark_all(self, rows: Iterable[int]) -> None:
-        """Has the next cycle look at these agents."""
+        """Have the next cycle look at these agents."""
         for row in rows:
             self.mark(row)
 
     def mark_everything(self, active: NDArray[np.bool_]) -> None:
-        """Has the next cycle look at all agents that are active, [A]."""
+        """Have the next cycle look at all agents that are active, [A]."""
         np.logical_or(self._marked, active, out=self._marked)
         self._any = True
         self._start += STRIDE

@@ -38,5 +38,9 @@ class NothingAdmitted:
 
 
 def constraints_by_role(constraints: OfferConstraints) -> Mapping[str, Constraints]:
-    """Compiles constraints; raises InvalidRequest naming the field that is wrong."""
+    """Compile constraints.
+
+    Raises:
+        InvalidRequest: one is wrong; it names the field.
+    """
     return compile_constraints(constraints, constraints.role_constraints, FIELD, CHECKED_BEFORE)

@@ -46,7 +46,7 @@ class Cycle:
         )
 
     def run(self, loops: Loops, agents_max: int, now: float) -> Allocated:
-        """Decides about at most `agents_max` of the agents in the backlog."""
+        """Decide about at most `agents_max` of the agents in the backlog."""
         state = self._state
         self.number += 1
         state.tree.refresh(loops)
@@ -65,7 +65,7 @@ class Cycle:
     def _pass(
         self, loops: Loops, looked_at: NDArray[np.int64], outcome: _Outcome, *, to_those_offered: bool = False
     ) -> int:
-        """Gives out these agents; returns for how many of them anybody could be found."""
+        """Give out these agents; return for how many of them anybody could be found."""
         state = self._state
         rows, eligible = self._candidates(looked_at, to_those_offered=to_those_offered)
         if rows.size:
@@ -76,7 +76,7 @@ class Cycle:
         return int(rows.size)
 
     def _advance_rounds(self, loops: Loops, looked_at: NDArray[np.int64], outcome: _Outcome) -> None:
-        """Records to whom agents in a fairness round were offered. Where nobody else wants one, its round is over,
+        """Record to whom agents in a fairness round were offered. Where nobody else wants one, its round is over,
         and it is offered to those who were offered it before.
         """
         rounds, backlog = self._state.fairness_rounds, self._state.backlog
@@ -90,7 +90,7 @@ class Cycle:
             rounds.end(row)
 
     def _record_offered(self, allocations: Sequence[Allocation]) -> set[int]:
-        """Records who was offered agents in a fairness round; returns the rows of those agents."""
+        """Record who was offered agents in a fairness round; return the rows of those agents."""
         state = self._state
         rows = set()
         for allocation in allocations:
@@ -117,7 +117,7 @@ class Cycle:
         return rows.astype(np.int32), eligible
 
     def refresh_filters(self, rows: NDArray[np.int64]) -> None:
-        """Brings the bits of refusals on these agents up to date with what is free."""
+        """Bring the bits of refusals on these agents up to date with what is free."""
         state = self._state
         if not state.filters.stale():
             return
@@ -187,7 +187,7 @@ class _Outcome:
         return self._allocations
 
     def add(self, taken: Taken, filled: int) -> None:
-        """Takes in the first `filled` rows. Rows of one agent and client that follow each other are one allocation."""
+        """Take in the first `filled` rows. Rows of one agent and client that follow each other are one allocation."""
         if not filled:
             return
         agents, clients = taken.agent[:filled], taken.client[:filled]
@@ -262,7 +262,7 @@ class _Outcome:
         self._append(agent, client, (*pieces, shared) if shared else tuple(pieces))
 
     def _undo(self, agent: Agent, client: Client, taken: list[tuple[int, Resources, Ints]]) -> None:
-        """Takes back what a client refuses, and has the agent looked at again without it."""
+        """Take back what a client refuses, and have the agent looked at again without it."""
         state = self._state
         for slot, piece, vector in taken:
             state.undo_take(agent, client, slot, piece, vector)
@@ -278,7 +278,7 @@ class _Outcome:
         return agent.shared.allocatable_to(client.role).minus_what_is_there(held)
 
     def _append(self, agent: Agent, client: Client, resources: tuple[Resources, ...]) -> None:
-        """Adds an allocation; what one client gets of one agent in both stages is one."""
+        """Add an allocation; what one client gets of one agent in both stages is one."""
         key = (agent.row, client.number)
         place = self._places.get(key)
         if place is not None:

@@ -43,7 +43,7 @@ class Eligibility:
         self._constraints: dict[int, Constraints] = {}
 
     def reshape(self, agents: int, words: int) -> None:
-        """Makes room for more agents and clients."""
+        """Make room for more agents and clients."""
         denied = np.zeros((agents, words), dtype=np.uint64)
         denied[: self.denied.shape[0], : self.denied.shape[1]] = self.denied
         by_kind = np.zeros((self._denied_by_kind.shape[0], words), dtype=np.uint64)
@@ -53,7 +53,7 @@ class Eligibility:
         self.denied, self._denied_by_kind, self._kind_of_row = denied, by_kind, kinds
 
     def set_domain(self, domain: DomainInfo | None) -> None:
-        """Sets where the registry is; agents of other regions are for frameworks that ask for them."""
+        """Set where the registry is; agents of other regions are for frameworks that ask for them."""
         self._home = region_of(domain) if domain is not None else ""
 
     # -- changes -------------------------------------------------------------------------------------------------------
@@ -61,7 +61,7 @@ class Eligibility:
     def evaluate_agent(
         self, agent: Agent, info: AgentInfo, capabilities: frozenset[int], clients: Iterable[Client]
     ) -> None:
-        """Applies all rules to an agent that is new or has changed. `clients` are all there are."""
+        """Apply all rules to an agent that is new or has changed. `clients` are all there are."""
         capability = AgentInfo.Capability
         traits = Traits(
             has_gpus=any(portion.vector[self._gpus] > 0 for portion in agent.portions),
@@ -88,7 +88,7 @@ class Eligibility:
         return kind
 
     def evaluate_client(self, client: Client, constraints: Constraints | None, agents: Iterable[Agent]) -> None:
-        """Applies all rules to a client that is new or has changed. `agents` are all there are."""
+        """Apply all rules to a client that is new or has changed. `agents` are all there are."""
         number = client.number
         word, bit = number >> 6, BIT[number & 63]
         verdicts = np.zeros(len(self._kind_of_traits) or 1, dtype=bool)
@@ -110,7 +110,7 @@ class Eligibility:
         bits[:, word] = np.where(rows, bits[:, word] | bit, bits[:, word] & ~bit)
 
     def forget_client(self, client: Client) -> None:
-        """Clears the bits of a client that is gone."""
+        """Clear the bits of a client that is gone."""
         self._constraints.pop(client.number, None)
         self._denied_by_kind[:, client.number >> 6] &= ALL_BUT[client.number & 63]
         self.denied[:, client.number >> 6] &= ALL_BUT[client.number & 63]

@@ -51,13 +51,17 @@ class FairnessRounds:
             self._offered[row] &= ~(1 << client)
 
     def validate(self, rows: Container[int], clients: Container[int]) -> None:
-        """Raises AssertionError where a round names an agent or a client that is not there."""
+        """Check that rounds name agents and clients that are there.
+
+        Raises:
+            AssertionError: one is not.
+        """
         for row, offered in self._offered.items():
             assert row in rows, row
             assert all(client in clients for client in bits_of(offered)), (row, offered)
 
     def exclude_offered(self, rows: NDArray[np.int64], eligible: Bits) -> None:
-        """Clears the bits [k, W] of clients that were offered them in this round, for the agents at `rows` [k]."""
+        """Clear the bits [k, W] of clients that were offered them in this round, for the agents at `rows` [k]."""
         bytes_per_row = eligible.shape[1] * 8
         for index in np.flatnonzero(np.isin(rows, list(self._offered))):
             offered = self._offered[int(rows[index])].to_bytes(bytes_per_row, "little")

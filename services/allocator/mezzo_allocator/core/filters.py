@@ -50,7 +50,7 @@ class RefuseFilters:
         self._overruled: set[int] = set()
 
     def reshape(self, agents: int, words: int) -> None:
-        """Makes room for more agents and clients."""
+        """Make room for more agents and clients."""
         bits = np.zeros((agents, words), dtype=np.uint64)
         bits[: self.bits.shape[0], : self.bits.shape[1]] = self.bits
         self.bits = bits
@@ -58,7 +58,7 @@ class RefuseFilters:
     # -- coming and going ----------------------------------------------------------------------------------------------
 
     def refuse(self, row: int, client: int, refused: Resources, until: float) -> None:
-        """Records that a client refused resources of an agent until a time."""
+        """Record that a client refused resources of an agent until a time."""
         tick = int(until / TICK_SECONDS) + 1
         here = self._by_agent.setdefault(row, {})
         refusal = here.get(refused)
@@ -82,7 +82,7 @@ class RefuseFilters:
         self._stale.add(row)
 
     def expire(self, now: float) -> Iterator[int]:
-        """Ends what is due; yields the rows of the agents concerned."""
+        """End what is due; yield the rows of the agents concerned."""
         while self._queue and self._queue[0][0] * TICK_SECONDS <= now:
             tick, client = heapq.heappop(self._queue)
             for number in self._ends.get(client, {}).pop(tick, ()):
@@ -95,7 +95,7 @@ class RefuseFilters:
                 yield from self._end(refusal, client)
 
     def clear(self, client: int) -> Iterator[int]:
-        """Ends all refusals of a client; yields the rows of the agents concerned."""
+        """End all refusals of a client; yield the rows of the agents concerned."""
         for numbers in self._ends.pop(client, {}).values():
             for number in numbers:
                 refusal = self._by_number.get(number)
@@ -105,7 +105,7 @@ class RefuseFilters:
         self.count.pop(client, None)
 
     def drop_agent(self, row: int) -> None:
-        """Forgets all refusals on an agent that is gone."""
+        """Forget all refusals on an agent that is gone."""
         for refusal in self._by_agent.pop(row, {}).values():
             for client in bits_of(refusal.clients):
                 self.count[client] -= 1
@@ -143,7 +143,7 @@ class RefuseFilters:
     # -- what holds ----------------------------------------------------------------------------------------------------
 
     def stock_changed(self, row: int) -> None:
-        """Says that more or less than before is free on an agent."""
+        """Note that more or less than before is free on an agent."""
         if row in self._by_agent:
             self._stale.add(row)
 
@@ -152,16 +152,16 @@ class RefuseFilters:
         return self._stale
 
     def reconsider(self) -> None:
-        """Lets refusals that were found to hold only after quota had cut an offer be judged again."""
+        """Let refusals that were found to hold only after quota had cut an offer be judged again."""
         self._stale |= self._overruled
         self._overruled.clear()
 
     def reconsider_all(self) -> None:
-        """Lets all refusals be judged again."""
+        """Let all refusals be judged again."""
         self._stale.update(self._by_agent)
 
     def refresh(self, row: int, visible: Callable[[int], Resources] | Resources) -> None:
-        """Recomputes the bits of an agent: `visible` is what is free, or a function of the client that sees it."""
+        """Recompute the bits of an agent: `visible` is what is free, or a function of the client that sees it."""
         self._stale.discard(row)
         holds = 0
         for refusal in self._by_agent.get(row, {}).values():
@@ -183,7 +183,7 @@ class RefuseFilters:
         )
 
     def overrule(self, row: int, client: int) -> None:
-        """Sets a bit because a refusal holds against what would be offered, though not against all that is free."""
+        """Set a bit because a refusal holds against what would be offered, though not against all that is free."""
         self.bits[row, client >> 6] |= BIT[client & 63]
         self._overruled.add(row)
 
@@ -196,7 +196,11 @@ class RefuseFilters:
         return sorted((tick * TICK_SECONDS, len(numbers)) for tick, numbers in self._ends.get(client, {}).items())
 
     def validate(self) -> None:
-        """Raises AssertionError where the counts and the records differ."""
+        """Check that the counts are those of the records.
+
+        Raises:
+            AssertionError: they differ.
+        """
         seen: dict[int, int] = {}
         for row, here in self._by_agent.items():
             for refused, refusal in here.items():

@@ -110,12 +110,12 @@ class FrameworkTable:
     # -- frameworks ----------------------------------------------------------------------------------------------------
 
     def add(self, number: int, framework_id: str) -> Framework:
-        """Adds a framework that is subscribed to nothing yet."""
+        """Add a framework that is subscribed to nothing yet."""
         framework = self.by_number[number] = Framework(number, framework_id)
         return framework
 
     def describe(self, framework: Framework, info: FrameworkInfo) -> list[Client]:
-        """Replaces what is known of a framework. Returns the clients that are no longer subscribed."""
+        """Replace what is known of a framework. Return the clients that are no longer subscribed."""
         framework.removed = False
         capabilities = frozenset(c.type for c in info.capabilities)
         framework.capabilities = self._capabilities.setdefault(capabilities, capabilities)
@@ -159,7 +159,7 @@ class FrameworkTable:
         return row
 
     def remove(self, framework: Framework) -> None:
-        """Forgets a framework whose clients were all removed."""
+        """Forget a framework whose clients were all removed."""
         del self.by_number[framework.number]
 
     # -- clients -------------------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ class FrameworkTable:
         return client
 
     def remove_client(self, client: Client) -> None:
-        """Forgets a client that holds nothing."""
+        """Forget a client that holds nothing."""
         self.refresh_activity(client, now=0.0, gone=True)
         self._tree.remove_client(client.node)
         del client.framework.clients[client.role], self.clients[client.number]
@@ -198,7 +198,7 @@ class FrameworkTable:
         return number
 
     def refresh_activity(self, client: Client, *, now: float, gone: bool = False) -> bool:
-        """Decides anew whether a client takes part. Returns whether it now does and did not before."""
+        """Decide anew whether a client takes part. Return whether it now does and did not before."""
         framework = client.framework
         active = framework.active and client.subscribed and client.role not in framework.suppressed and not gone
         if active == self._tree.is_active(client.node):

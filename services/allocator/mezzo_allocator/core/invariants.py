@@ -19,7 +19,11 @@ class InvariantViolation(AssertionError):
 
 
 def check(state: AllocatorState) -> None:
-    """Raises InvariantViolation. Costs as much as the cluster is large; for tests and simulation."""
+    """Check every invariant. It costs as much as the cluster is large: for tests and simulation.
+
+    Raises:
+        InvariantViolation: one does not hold; the message says where.
+    """
     allocated = np.zeros_like(state.tree.arrays.alloc)
     consumed = np.zeros_like(state.tree.arrays.alloc)
     totals = np.zeros_like(state.tree.arrays.totals)
@@ -66,7 +70,7 @@ def _climb(state: AllocatorState, role: int, reserved_for: int, vector: Ints, co
 
 
 def _count_shared(state: AllocatorState, agent: Agent, allocated: Ints, consumed: Ints) -> None:
-    """Counts each shared resource that is held of an agent once at each node."""
+    """Count each shared resource that is held of an agent once at each node."""
     seen: set[tuple[int, Kind]] = set()
     for number in agent.held:
         client = state.frameworks.clients[number]

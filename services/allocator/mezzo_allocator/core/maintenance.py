@@ -42,7 +42,7 @@ class Maintenance:
     # -- what changes --------------------------------------------------------------------------------------------------
 
     def plan(self, row: int, unavailability: Unavailability | None) -> None:
-        """Says when an agent will be unavailable; None: it will not, or it is gone. A new time starts anew."""
+        """Set when an agent will be unavailable; None: it will not, or it is gone. A new time starts anew."""
         if unavailability is None:
             self._plans.pop(row, None)
             self.due.discard(row)
@@ -52,17 +52,17 @@ class Maintenance:
             self.due.add(row)
 
     def mark(self, row: int) -> None:
-        """Says that others than before may hold something of an agent."""
+        """Note that others than before may hold something of an agent."""
         if row in self._plans:
             self.due.add(row)
 
     def mark_holders_of(self, rows: NDArray[np.int64]) -> None:
-        """Says that others than before may hold something of these agents."""
+        """Note that others than before may hold something of these agents."""
         if self._plans:
             self.due |= self._plans.keys() & rows.tolist()
 
     def mark_all(self) -> None:
-        """Says that something has changed that may concern any agent."""
+        """Note that something has changed that may concern any agent."""
         self.due |= self._plans.keys()
 
     def end(self, row: int, framework: int, until: float | None) -> None:
@@ -78,7 +78,7 @@ class Maintenance:
             heapq.heappush(self._ends, (until, row, framework))
 
     def forget_answers(self, framework: int) -> None:
-        """Forgets the filters of a framework's answers."""
+        """Forget the filters of a framework's answers."""
         for row, plan in self._plans.items():
             if plan.answered.pop(framework, None) is not None:
                 self.due.add(row)
@@ -90,7 +90,7 @@ class Maintenance:
             plan.answered.pop(framework, None)
 
     def expire(self, now: float) -> None:
-        """Ends the filters whose time has come."""
+        """End the filters whose time has come."""
         while self._ends and self._ends[0][0] <= now:
             until, row, framework = heapq.heappop(self._ends)
             plan = self._plans.get(row)
@@ -134,7 +134,11 @@ class Maintenance:
         return (number for number, framework in sorted(holders.items()) if framework.active)
 
     def validate(self, agents: AgentTable, frameworks: FrameworkTable) -> None:
-        """Raises AssertionError where somebody is asked who is not there, about what is not there."""
+        """Check that inverse offers are about agents and frameworks that are there.
+
+        Raises:
+            AssertionError: one is not.
+        """
         assert self.due <= self._plans.keys(), self.due
         for row, plan in self._plans.items():
             assert agents.by_row[row] is not None, row

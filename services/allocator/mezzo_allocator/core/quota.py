@@ -75,7 +75,7 @@ class QuotaTable:
         )
 
     def fit(self) -> None:
-        """Makes room for as many nodes as the tree has."""
+        """Make room for as many nodes as the tree has."""
         old, nodes = self.arrays, self._tree.capacity
         if old.limit.shape[0] >= nodes:
             return
@@ -90,7 +90,7 @@ class QuotaTable:
         return self.arrays.on
 
     def configure(self, role: str, quota: RoleQuota) -> bool:
-        """Sets or, with an empty quota, removes the quota of a role. Returns whether consumption must be counted anew,
+        """Set or, with an empty quota, remove the quota of a role. Return whether consumption must be counted anew,
         because until now nobody needed it.
         """
         known = role in self.configured
@@ -117,7 +117,7 @@ class QuotaTable:
         return self.on and not was_on
 
     def clear_consumption(self) -> None:
-        """Sets all consumption to nothing, to be counted anew."""
+        """Set all consumption to nothing, to be counted anew."""
         self.fit()
         for cells in (self.arrays.consumed, self.arrays.need, self.arrays.need_below, self.arrays.barred):
             cells[:] = 0
@@ -125,7 +125,7 @@ class QuotaTable:
             self._refresh(self._tree.roles[role])
 
     def count(self, role_node: int, reserved_for: int, vector: Ints, sign: int) -> None:
-        """Counts resources that are not revocable and that a client of a role took (sign 1) or gave back (-1)."""
+        """Count resources that are not revocable and that a client of a role took (sign 1) or gave back (-1)."""
         self.fit()
         room = np.zeros(self._columns.width, dtype=np.int64)
         clients = self._frameworks.arrays

@@ -34,7 +34,7 @@ class RandomSorter:
             draw(self.arrays)
 
     def refresh(self, tree: RoleTree) -> None:
-        """Takes in who is active, and with what weight; costs something only where that has changed."""
+        """Update who is active, and with what weight; it costs something only where that has changed."""
         if self.arrays.roles and self._orders != tree.orders:
             leaves, weights = tree.weights_of_leaves()
             self.arrays = self.arrays._replace(leaves=leaves, cumulative=np.cumsum(weights))

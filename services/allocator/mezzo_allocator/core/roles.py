@@ -93,7 +93,7 @@ class RoleTree:
         return node
 
     def release_role(self, node: int) -> None:
-        """Ends a use of a role. With the last one its node goes, and the parent's use by it ends."""
+        """End a use of a role. With the last one its node goes, and the parent's use by it ends."""
         self._uses[node] -= 1
         if self._uses[node] or node == ROOT:
             return
@@ -107,7 +107,7 @@ class RoleTree:
             self.release_role(parent)
 
     def add_client(self, role: str, framework_id: str, number: int) -> int:
-        """Adds an inactive client to a role; returns its node."""
+        """Add an inactive client to a role; return its node."""
         role_node = self.use_role(role)
         leaf = self._leaf.get(role_node)
         if leaf is None:
@@ -119,7 +119,7 @@ class RoleTree:
         return node
 
     def remove_client(self, node: int) -> None:
-        """Removes a client that holds nothing."""
+        """Remove a client that holds nothing."""
         role_node = int(self.arrays.role[node])
         self._touched.discard(node)
         self._drop_node(node)
@@ -187,7 +187,7 @@ class RoleTree:
     # -- facts ---------------------------------------------------------------------------------------------------------
 
     def set_weight(self, role: str, weight: float) -> None:
-        """Sets a role's weight, now or for when the role appears."""
+        """Set a role's weight, now or for when the role appears."""
         self._weights[role] = weight
         node = self.roles.get(role)
         if node is not None:
@@ -195,7 +195,7 @@ class RoleTree:
             self._stale = True
 
     def set_active(self, client_node: int, *, active: bool) -> None:
-        """Says whether a client takes part."""
+        """Set whether a client takes part."""
         if bool(self._wanted[client_node]) != active:
             self._wanted[client_node] = active
             self._stale = True
@@ -205,18 +205,18 @@ class RoleTree:
         return bool(self._wanted[client_node])
 
     def add_total(self, vector: Ints) -> None:
-        """Adds to the cluster's totals (or, negative, subtracts)."""
+        """Add to the cluster's totals (or, negative, subtracts)."""
         if vector.any():
             self.arrays.totals[:] += vector
             self._stale = True
 
     def exclude_from_shares(self, column: int) -> None:
-        """Leaves a resource out of all shares."""
+        """Leave a resource out of all shares."""
         self.arrays.fair[column] = 0
         self._stale = True
 
     def add_allocation(self, path: Indices, vector: Ints) -> None:
-        """Adds to what a client holds (or, negative, subtracts); `path` is its node's path, or the beginning of it."""
+        """Add to what a client holds (or, negative, subtracts); `path` is its node's path, or the beginning of it."""
         self.arrays.alloc[path] += vector
         self._touched.add(int(path[0]))
 
@@ -228,7 +228,7 @@ class RoleTree:
     # -- order ---------------------------------------------------------------------------------------------------------
 
     def refresh(self, loops: Loops) -> None:
-        """Puts the tree in order; the cost is that of what has changed."""
+        """Put the tree in order; the cost is that of what has changed."""
         if self._renamed:
             self._rank_names()
         if self._stale or len(self._touched) * 8 > len(self.name):
@@ -287,7 +287,7 @@ class RoleTree:
         return leaves, part[leaves]
 
     def _mask_leaves(self, clients: Indices) -> None:
-        """Lists, for each leaf, the words of client bits that are its own."""
+        """List, for each leaf, the words of client bits that are its own."""
         arrays = self.arrays
         arrays.mask_length[:] = 0
         if not clients.size:

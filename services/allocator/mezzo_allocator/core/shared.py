@@ -18,7 +18,7 @@ class SharedUses:
         self._copies: dict[tuple[int, int, Kind], int] = {}  # (row of the agent, node, what)
 
     def change(self, row: int, path: Indices, kind: Kind, copies: int) -> int:
-        """Counts copies that a client took, or, negative, gave back; `path` leads from its node up.
+        """Count copies that a client took, or, negative, gave back; `path` leads from its node up.
 
         Returns at how many nodes, from the beginning of the path, the first copy came or the last one went: what is
         held at a node is held at all nodes above it.

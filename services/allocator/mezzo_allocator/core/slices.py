@@ -96,14 +96,14 @@ class Slicer:
         columns.on_widen.append(lambda _: self._portions.clear())
 
     def split(self, resources: Resources) -> tuple[Portion, ...]:
-        """Divides resources, which are nobody's in particular (not `allocated_to`), by slice."""
+        """Divide resources, which are nobody's in particular (not `allocated_to`), by slice."""
         portions = self._portions.find(resources)
         if portions is None:
             portions = self._portions.keep(resources, self._split(resources))
         return portions
 
     def by_role(self, resources: Resources) -> Sequence[tuple[str, Resources]]:
-        """Divides resources by the role that they are allocated to, and takes the allocation off them."""
+        """Divide resources by the role that they are allocated to, and take the allocation off them."""
         divided = self._by_role.find(resources)
         if divided is None:
             divided = [(role, held.unallocated()) for role, held in resources.allocations().items()]
@@ -122,7 +122,7 @@ class Slicer:
         return tuple(portions)
 
     def cut(self, resources: Resources, amounts: Ints) -> tuple[Resources, Resources]:
-        """Cuts `amounts` [R] of scalars, and everything that is no scalar, off; returns this and the rest."""
+        """Cut `amounts` [R] of scalars, and everything that is no scalar, off; return this and the rest."""
         key = (resources, tuple(amounts.tolist()))
         pair = self._cuts.find(key)
         if pair is None:

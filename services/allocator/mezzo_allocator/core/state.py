@@ -50,7 +50,7 @@ class AllocatorState:
         self.random_sorter = RandomSorter(policy.role_sorter, policy.framework_sorter, policy.seed)
 
     def fit(self) -> None:
-        """Makes the bit matrices as large as there are agents and clients."""
+        """Make the bit matrices as large as there are agents and clients."""
         shape = (self.agents.capacity, self.frameworks.words)
         if self.filters.bits.shape != shape:
             self.filters.reshape(*shape)
@@ -58,20 +58,20 @@ class AllocatorState:
             self.backlog.reshape(self.agents.capacity)
 
     def break_cycles(self) -> None:
-        """Breaks the reference cycles within, so that the memory is freed at once: the garbage collector may be told
+        """Break the reference cycles within, so that the memory is freed at once: the garbage collector may be told
         not to look at it.
         """
         self.columns.on_widen.clear()
 
     def mark_dirty(self, agent: Agent) -> None:
-        """Has the next cycle consider an agent, of which something has changed."""
+        """Have the next cycle consider an agent, of which something has changed."""
         self.filters.stock_changed(agent.row)
         self.maintenance.mark(agent.row)
         if agent.active:
             self.backlog.mark(agent.row)
 
     def mark_all_dirty(self) -> None:
-        """Has the next cycles consider every agent: what has changed may concern any."""
+        """Have the next cycles consider every agent: what has changed may concern any."""
         self.filters.reconsider()
         self.maintenance.mark_all()
         self.backlog.mark_everything(self.agents.active)
@@ -88,7 +88,7 @@ class AllocatorState:
         return client
 
     def retire(self, client: Client) -> None:
-        """Forgets a client that neither wants nor holds anything, and a framework that is gone with its last client."""
+        """Forget a client that neither wants nor holds anything, and a framework that is gone with its last client."""
         if client.subscribed or client.holdings:
             return
         self.backlog.mark_all(self.filters.clear(client.number))
@@ -101,7 +101,11 @@ class AllocatorState:
     # -- holdings ------------------------------------------------------------------------------------------------------
 
     def take(self, agent: Agent, client: Client, resources: Resources, cycle: int = KNOWN) -> None:
-        """Gives resources of an agent to a client; raises Conflict where they are not free."""
+        """Allocate resources of an agent to a client.
+
+        Raises:
+            Conflict: they are not free.
+        """
         for portion in self.slicer.split(resources):
             if portion.key.needs & NEEDS_SHARED:
                 self.account_shared(agent, client, portion.resources, 1)
@@ -146,7 +150,7 @@ class AllocatorState:
         return Portion(portion.key, rest, self.columns.vector(scalars_of(rest)))
 
     def note_holding(self, agent: Agent, client: Client, piece: Piece) -> None:
-        """Writes down who holds resources that were taken off the stock and accounted for."""
+        """Record who holds resources that were taken off the stock and accounted for."""
         pieces = agent.held.get(client.number)
         if pieces is None:
             agent.held[client.number] = [piece]
@@ -155,7 +159,11 @@ class AllocatorState:
             pieces.append(piece)
 
     def release(self, agent: Agent, client: Client, resources: Resources) -> None:
-        """Frees resources of an agent that a client holds; raises Conflict where it does not hold them."""
+        """Free resources of an agent that a client holds.
+
+        Raises:
+            Conflict: the client does not hold them.
+        """
         held = agent.held_by(client.number)
         try:
             rest = held - resources
@@ -176,13 +184,13 @@ class AllocatorState:
             self.account(client, portion.key, portion.vector, -1)
 
     def undo_take(self, agent: Agent, client: Client, slot: int, resources: Resources, vector: Ints) -> None:
-        """Undoes the taking of a slice that is in no allocation yet."""
+        """Undo the taking of a slice that is in no allocation yet."""
         portion = Portion(agent.keys[slot - agent.first], resources, vector)
         self.agents.restore(slot, portion)
         self.account(client, portion.key, vector, -1)
 
     def undo_served(self, client: Client) -> None:
-        """Takes back that an allocation was made to a client."""
+        """Take back that an allocation was made to a client."""
         self.tree.arrays.served[client.path] -= 1
 
     def visible_to(self, agent: Agent, role: str, needs_met: int) -> Resources:
@@ -194,7 +202,7 @@ class AllocatorState:
         )
 
     def release_all(self, agent: Agent) -> list[Client]:
-        """Frees all that is held of an agent whose slices are about to be replaced; returns who held it."""
+        """Free all that is held of an agent whose slices are about to be replaced; return who held it."""
         holders = [self.frameworks.clients[number] for number in agent.held]
         for client in holders:
             for portion in self.slicer.split(agent.held_by(client.number)):
@@ -207,14 +215,14 @@ class AllocatorState:
         return holders
 
     def account(self, client: Client, key: SliceKey, vector: Ints, sign: int) -> None:
-        """Counts what a client took (sign 1) or released (-1) on its path, and against quotas."""
+        """Count what a client took (sign 1) or released (-1) on its path, and against quotas."""
         self.tree.add_allocation(client.path, vector if sign > 0 else -vector)
         if self.quota.on and not key.needs & NEEDS_REVOCABLE:
             role = int(self.tree.arrays.role[client.node])
             self.quota.count(role, self.tree.roles[key.role], vector, sign)
 
     def account_shared(self, agent: Agent, client: Client, resources: Resources, sign: int) -> None:
-        """Counts shared resources that a client took (sign 1) or released (-1), where that makes a difference."""
+        """Count shared resources that a client took (sign 1) or released (-1), where that makes a difference."""
         for kind, changed, vector in self._shared_changes(self.shared_uses, agent, client, resources, sign):
             self.tree.add_allocation(client.path[:changed], vector)
             if self.quota.on:
@@ -239,7 +247,7 @@ class AllocatorState:
             self.quota.count(role, end, vector, 1)
 
     def count_reservations(self, agent: Agent, sign: int) -> None:
-        """Counts what an agent has reserved against the quotas of the roles: it counts there whoever holds it."""
+        """Count what an agent has reserved against the quotas of the roles: it counts there whoever holds it."""
         if not self.quota.on:
             return
         for portion in agent.portions:
@@ -248,7 +256,7 @@ class AllocatorState:
                 self.quota.count(node, ROOT, portion.vector, sign)
 
     def recount_quota(self) -> None:
-        """Counts the consumption of all roles from the holdings and reservations of all agents."""
+        """Count the consumption of all roles from the holdings and reservations of all agents."""
         self.quota.clear_consumption()
         uses = SharedUses()
         for agent in self.agents.by_number.values():

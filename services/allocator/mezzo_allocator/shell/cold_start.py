@@ -23,7 +23,11 @@ OUTPUT_CHARACTERS_MAX = 500
 
 
 async def compiled_loops(cache: Path | None = None) -> Loops:
-    """The compiled form of the inner loop; raises Unavailable where it cannot be compiled, with the reason."""
+    """Load the compiled form of the inner loop, or compile it.
+
+    Raises:
+        Unavailable: it cannot be compiled; the message says why.
+    """
     cache = cache or cache_folder()
     if not _complete(cache).exists():
         await _compile_apart(cache)
@@ -57,7 +61,7 @@ def _end_with_parent() -> None:
 
 
 def main(cache: Path) -> None:
-    """Fills the cache."""
+    """Fill the cache."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Where that folder cannot be written numba would write beside the sources.
     version_folder(cache).mkdir(parents=True, exist_ok=True)

@@ -105,7 +105,7 @@ class Detector:
         await self._watcher.close()
 
     def _session_changed(self, session: Session) -> None:
-        """Changes nothing by itself: the watcher looks again as soon as it can."""
+        """Change nothing by itself: the watcher looks again as soon as it can."""
 
     async def _look(self, client: KazooClient) -> None:
         try:

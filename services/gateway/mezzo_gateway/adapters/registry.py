@@ -270,7 +270,7 @@ class Registry:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Turns what a registry says against a call, or that it is gone, into the error that it stands for."""
+    """Turn what a registry says against a call, or that it is gone, into the error that it stands for."""
     try:
         yield
     except grpc.aio.AioRpcError as error:

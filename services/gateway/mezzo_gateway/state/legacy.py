@@ -150,7 +150,7 @@ def roles(cluster: Cluster) -> bytes:
 
 
 def rendering_tasks(cluster: Cluster) -> Iterator[None]:
-    """Makes the JSON of tasks that the next document would have to make, one at each step.
+    """Make the JSON of tasks that the next document would have to make, one at each step.
 
     After a fail-over that may be all of them: whoever serves others, too, does it in slices.
     """

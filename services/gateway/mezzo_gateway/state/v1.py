@@ -89,7 +89,7 @@ def executors_json(cluster: Cluster) -> bytes:
 
 
 def rendering(cluster: Cluster) -> Iterator[None]:
-    """Makes the JSON that the next answer would have to make, one task or agent at each step."""
+    """Make the JSON that the next answer would have to make, one task or agent at each step."""
     for framework in list(cluster.all_frameworks()):
         for task_list in framework.task_lists:
             if task_list.v1_joined is None:

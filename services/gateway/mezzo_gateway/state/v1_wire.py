@@ -76,7 +76,7 @@ def executors(cluster: Cluster) -> bytes:
 
 
 def rendering(cluster: Cluster) -> Iterator[None]:
-    """Serialises what the next answer would have to, one task or agent at each step."""
+    """Serialise what the next answer would have to, one task or agent at each step."""
     for framework in list(cluster.all_frameworks()):
         yield from _rendering_tasks(framework)
     for agent in list(cluster.agents.values()):

@@ -25,7 +25,7 @@ def headers_of(row: Row) -> dict[str, str]:
 
 
 def check_kind(row: Row, body: bytes, *, is_stream: bool) -> None:
-    """Fails unless the body is of the recorded kind; of a stream it is the first piece."""
+    """Fail unless the body is of the recorded kind; of a stream it is the first piece."""
     if row["request"].startswith("HEAD"):
         assert not body
     elif row["answer"] == STREAM:

@@ -33,7 +33,7 @@ def meets_any_minimum(amount: Ints, clients: Clients) -> bool:
 
 @compilable
 def refresh_quota(tree: Tree, clients: Clients, quota: Quota, role: int, room: Ints) -> None:
-    """Brings `need`, `need_below` and `barred` up to date from a role up to the root. `room` is scratch, [R]."""
+    """Bring `need`, `need_below` and `barred` up to date from a role up to the root. `room` is scratch, [R]."""
     while role != ROOT:
         parent = tree.parent[role]
         for r in range(room.shape[0]):
@@ -50,7 +50,7 @@ def refresh_quota(tree: Tree, clients: Clients, quota: Quota, role: int, room: I
 def consume(
     tree: Tree, clients: Clients, quota: Quota, role: int, reserved_for: int, amount: Ints, sign: int, room: Ints
 ) -> None:
-    """Counts what a client of `role` takes (sign 1) or releases (-1) against the quota of each role on its path.
+    """Count what a client of `role` takes (sign 1) or releases (-1) against the quota of each role on its path.
 
     What is reserved for a role counts there and above from the moment of the reservation, so an allocation counts only
     below the role that holds the reservation.
@@ -65,7 +65,7 @@ def consume(
 
 @compilable
 def measure_allowance(tree: Tree, quota: Quota, role: int, stage: int, scratch: Scratch) -> None:
-    """Computes how much that is unreserved a client of `role` may take: `scratch.allowed`, and the part of it that
+    """Compute how much that is unreserved a client of `role` may take: `scratch.allowed`, and the part of it that
     guarantees on its path ask for: `scratch.grant`.
 
     Going down the path, a child's share of its parent's guarantee is the child's own need and whatever of the parent's

@@ -11,6 +11,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compilable(function: F) -> F:
-    """Marks a function for compilation; the order of definition is the order of compilation."""
+    """Mark a function for compilation; the order of definition is the order of compilation."""
     COMPILABLE.append(function)
     return function

@@ -45,7 +45,7 @@ def may_take(tree: Tree, stock: Stock, slot: int, role: int, capabilities: int, 
 
 @compilable
 def take_plain(stock: Stock, slot: int, stage: int, row: int, scratch: Scratch) -> bool:
-    """Puts what quota allows of an unreserved slice into row `row` of the scratch; False where that is nothing."""
+    """Put what quota allows of an unreserved slice into row `row` of the scratch; False where that is nothing."""
     anything = False
     granted = False
     for r in range(scratch.allowed.shape[0]):
@@ -63,7 +63,7 @@ def take_plain(stock: Stock, slot: int, stage: int, row: int, scratch: Scratch) 
 def draw_on_quota(
     tree: Tree, clients: Clients, stock: Stock, quota: Quota, role: int, row: int, sign: int, scratch: Scratch
 ) -> None:
-    """Counts row `row` of the scratch, gathered for a client of `role`, against quotas (sign 1), or no longer (-1)."""
+    """Count row `row` of the scratch, gathered for a client of `role`, against quotas (sign 1), or no longer (-1)."""
     slot = scratch.slot[row]
     if not quota.on or stock.slice_needs[slot] & NEEDS_REVOCABLE:
         return
@@ -77,7 +77,7 @@ def draw_on_quota(
 def gather(
     tree: Tree, clients: Clients, stock: Stock, quota: Quota, agent: int, node: int, stage: int, scratch: Scratch
 ) -> int:
-    """Collects what a client may take of an agent into the scratch; how many slices that is, 0 for no offer at all.
+    """Collect what a client may take of an agent into the scratch; how many slices that is, 0 for no offer at all.
 
     What is collected counts against quotas at once, since several slices may draw on the same limits.
     """
@@ -116,7 +116,7 @@ def gather(
 
 @compilable
 def commit(tree: Tree, stock: Stock, node: int, rows: int, scratch: Scratch) -> None:
-    """Takes what was gathered off the stock and counts it for the client and for every role above it."""
+    """Take what was gathered off the stock and counts it for the client and for every role above it."""
     for row in range(rows):
         slot = scratch.slot[row]
         rest = 0
@@ -164,7 +164,7 @@ def decide(
     scratch: Scratch,
     taken: Taken,
 ) -> tuple[int, int]:
-    """Gives the free slices of `agents` [k], from the `start`-th on, to the clients with a bit in `eligible` [k, W].
+    """Give the free slices of `agents` [k], from the `start`-th on, to the clients with a bit in `eligible` [k, W].
 
     Returns how many rows of `taken` were filled and at which agent to go on: k, or less where `taken` is full. Each
     client is asked once per agent: its bit is cleared when it was.

@@ -32,14 +32,14 @@ def precedes(tree: Tree, left: int, right: int) -> bool:
 
 @compilable
 def put(tree: Tree, place: int, node: int) -> None:
-    """Writes a node into the order."""
+    """Write a node into the order."""
     tree.order[place] = node
     tree.place[node] = place
 
 
 @compilable
 def compact(tree: Tree, parent: int) -> None:
-    """Moves the children of a node to the beginning of their segment."""
+    """Move the children of a node to the beginning of their segment."""
     begin = tree.first[parent]
     base = tree.base[parent]
     for offset in range(tree.active[parent]):
@@ -49,7 +49,7 @@ def compact(tree: Tree, parent: int) -> None:
 
 @compilable
 def move_back(tree: Tree, parent: int, node: int) -> None:
-    """Moves a node behind those siblings that now precede it: by moving these, or all others, whichever are fewer."""
+    """Move a node behind those siblings that now precede it: by moving these, or all others, whichever are fewer."""
     if tree.first[parent] + tree.active[parent] == tree.limit[parent]:
         compact(tree, parent)
     place = tree.place[node]
@@ -77,7 +77,7 @@ def move_back(tree: Tree, parent: int, node: int) -> None:
 
 @compilable
 def move_forward(tree: Tree, parent: int, node: int) -> None:
-    """Moves a node before those siblings that it now precedes."""
+    """Move a node before those siblings that it now precedes."""
     place = tree.place[node]
     begin = tree.first[parent]
     while place > begin and precedes(tree, node, tree.order[place - 1]):
@@ -88,7 +88,7 @@ def move_forward(tree: Tree, parent: int, node: int) -> None:
 
 @compilable
 def reposition(tree: Tree, node: int) -> None:
-    """Moves a node whose share or number of allocations has changed to its place among its siblings."""
+    """Move a node whose share or number of allocations has changed to its place among its siblings."""
     place = tree.place[node]
     if place < 0:
         return
@@ -101,7 +101,7 @@ def reposition(tree: Tree, node: int) -> None:
 
 @compilable
 def refresh_path(tree: Tree, node: int) -> None:
-    """Recomputes the shares from a node up to the root, and moves each to its place."""
+    """Recompute the shares from a node up to the root, and move each to its place."""
     while node != ROOT:
         tree.share[node] = share_of(tree, node)
         reposition(tree, node)
