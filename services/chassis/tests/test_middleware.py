@@ -12,7 +12,7 @@ from aiohttp import web
 from mezzo.errors import Conflict, InvalidRequest, MezzoError, NotLeading, Unauthorized
 from mezzo_chassis.http.bodies import read_body
 from mezzo_chassis.http.middleware import Endpoint, Hooks
-from mezzo_chassis.http.principals import Principal, principal_of
+from mezzo_chassis.http.principals import Principal, current_principal, principal_name
 from mezzo_chassis.http.routes import POST, Routes
 from mezzo_chassis.http.site import start_site
 
@@ -27,8 +27,8 @@ ERRORS: dict[str, Exception] = {
 
 
 async def whoami(request: web.Request) -> web.Response:
-    principal = principal_of(request)
-    return web.Response(text="nobody" if principal is None else principal.name)
+    assert principal_name() == ("" if (principal := current_principal()) is None else principal.name)
+    return web.Response(text=principal_name() or "nobody")
 
 
 async def fail(request: web.Request) -> web.Response:
@@ -92,6 +92,17 @@ async def test_an_endpoint_is_told_the_principal_that_was_resolved_once(path: st
     ):
         assert await answer.text() == "ops"
     assert gatekeeper.asked == 1
+
+
+async def test_a_principal_is_that_of_one_request_on_a_connection_of_many() -> None:
+    async def authenticate(request: web.Request) -> Principal | None:
+        name = request.headers.get("Authorization")
+        return None if name is None else Principal(name)
+
+    async with served(Hooks(authenticate=authenticate)) as client:
+        for name in ("ops", None, "dev"):
+            async with client.get("/whoami", headers={} if name is None else {"Authorization": name}) as answer:
+                assert await answer.text() == (name or "nobody")
 
 
 async def test_who_is_not_authenticated_reaches_no_endpoint() -> None:

@@ -26,6 +26,7 @@ from mezzo.operator.v1.operator_pb2 import (
 from mezzo.operator.v1.operator_pb2_grpc import OperatorStub
 from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, SubscribeRequest, SubscribeResponse
 from mezzo.scheduler.v1.scheduler_pb2_grpc import SchedulerStub
+from mezzo_chassis.http.principals import principal_name
 from mezzo_chassis.leadership import LeaderInfo
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.log_throttle import LogThrottle
@@ -139,20 +140,20 @@ class Registry:
 
     async def operator_call(self, call: OperatorCall) -> Response:
         """A call of the v1 operator API that the registry answers; an empty response where Mesos' has no body."""
-        request = OperatorCallRequest(call=call)
+        request = OperatorCallRequest(call=call, principal=principal_name())
         with _refusals():
             answer = await self._live().operator.Call(request, metadata=metadata(), timeout=CALL_SECONDS_MAX)
         return answer.response
 
     async def explain(self, framework_id: str, role: str, agent_id: str) -> ExplainResponse:
         """Why frameworks are offered what they are; each argument narrows it, unless it is empty."""
-        request = ExplainRequest(framework_id=framework_id, role=role, agent_id=agent_id)
+        request = ExplainRequest(framework_id=framework_id, role=role, agent_id=agent_id, principal=principal_name())
         with _refusals():
             return await self._live().operator.Explain(request, metadata=metadata(), timeout=CALL_SECONDS_MAX)
 
     async def kill_task(self, framework_id: str, task_id: str) -> None:
         """Kill a task of any framework."""
-        request = KillTaskRequest()
+        request = KillTaskRequest(principal=principal_name())
         request.framework_id.value, request.task_id.value = framework_id, task_id
         with _refusals():
             await self._live().operator.KillTask(request, metadata=metadata(), timeout=CALL_SECONDS_MAX)

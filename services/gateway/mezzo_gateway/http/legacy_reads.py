@@ -34,7 +34,7 @@ class LegacyReads:
         }
 
     def _cached(self, request: web.Request, name: str, make: Callable[[Cluster], bytes]) -> web.Response:
-        return self._reads.json(request, self._reads.cached(request, name, make))
+        return self._reads.json(request, self._reads.cached(name, make))
 
     async def _roles(self, request: web.Request) -> web.Response:
         return self._cached(request, "roles", legacy.roles)

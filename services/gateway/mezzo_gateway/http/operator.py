@@ -162,11 +162,11 @@ class OperatorApi:
         if table.is_long:
             await self._reads.render(v1.rendering if in_json else v1_wire.rendering)
         if in_json:
-            value = self._reads.cached(request, name, table.json)
+            value = self._reads.cached(name, table.json)
             body = b'{"type":"%b","%b":%b}' % (name.encode(), table.member.encode(), value)
             answer = json_bytes_response(request, body)
         else:
-            value = self._reads.cached(request, f"{name} in protobuf", table.wire)
+            value = self._reads.cached(f"{name} in protobuf", table.wire)
             answer = protobuf_bytes_response(request, v1_wire.answer(Response.Type.Value(name), table.member, value))
         answer.headers.update(self._reads.headers())
         return answer

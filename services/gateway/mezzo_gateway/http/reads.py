@@ -10,7 +10,7 @@ from aiohttp import web
 
 from mezzo.errors import NotLeading
 from mezzo_chassis.http.exchange import json_bytes_response
-from mezzo_chassis.http.principals import principal_of
+from mezzo_chassis.http.principals import principal_name
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.state.cluster import Cluster
 from mezzo_gateway.state.view import view_of
@@ -57,11 +57,10 @@ class Reads:
                 if step % STEPS_PER_SLICE == 0:
                     await asyncio.sleep(0)
 
-    def cached(self, request: web.Request, name: str, make: Callable[[Cluster], bytes]) -> bytes:
+    def cached(self, name: str, make: Callable[[Cluster], bytes]) -> bytes:
         """An answer that is made of the copy alone, for whoever asks. Raises NotLeading before the first snapshot."""
         self.cluster()
-        principal = principal_of(request)
-        return self._registry.copy.cached(view_of(principal.name if principal else None), name, make)
+        return self._registry.copy.cached(view_of(principal_name()), name, make)
 
     def json(self, request: web.Request, body: bytes) -> web.Response:
         """An answer that is made of the copy and encoded already."""

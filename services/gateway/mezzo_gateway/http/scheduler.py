@@ -13,6 +13,7 @@ from mezzo.scheduler.v1.scheduler_pb2 import CallRequest, SubscribeRequest, Subs
 from mezzo_chassis import trace
 from mezzo_chassis.http.exchange import Format, answer_format, read_message
 from mezzo_chassis.http.middleware import CORRELATION_HEADER
+from mezzo_chassis.http.principals import principal_name
 from mezzo_chassis.http.streams import RecordStream
 from mezzo_chassis.log import correlation_id, get_logger
 from mezzo_gateway.adapters.calls import CallLost
@@ -54,7 +55,7 @@ class SchedulerApi:
             raise InvalidRequest("framework_id", "is required")
         if stream_id is None:
             raise InvalidRequest("", f"All non-subscribe calls should include the '{STREAM_ID_HEADER}' header")
-        return await self._call(request, CallRequest(stream_id=stream_id, call=call))
+        return await self._call(request, CallRequest(stream_id=stream_id, call=call, principal=principal_name()))
 
     async def _wait_for_a_leader(self) -> None:
         """For a while: there are clients that ask again at once, and as fast as they can."""
@@ -84,7 +85,8 @@ class SchedulerApi:
     async def _subscribe(self, request: web.Request, call: Call, form: Format) -> web.StreamResponse:
         peer = request.transport and request.transport.get_extra_info("peername")
         address = f"{peer[0]}:{peer[1]}" if peer else ""
-        responses = self._registry.subscribe(SubscribeRequest(call=call, client_address=address))
+        subscribe = SubscribeRequest(call=call, client_address=address, principal=principal_name())
+        responses = self._registry.subscribe(subscribe)
         try:
             try:
                 first = await anext(responses)

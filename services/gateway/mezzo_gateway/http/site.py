@@ -11,6 +11,7 @@ from mezzo.errors import MezzoError, NotLeading, Unavailable
 from mezzo_chassis.http.bodies import TOTAL_BYTES_MAX
 from mezzo_chassis.http.browsers import DEFAULT_HOSTS, AllowedHosts
 from mezzo_chassis.http.middleware import Endpoint, Hooks
+from mezzo_chassis.http.principals import Authenticate, anonymous
 from mezzo_chassis.http.routes import Routes
 from mezzo_gateway.metrics import Metrics
 
@@ -24,10 +25,11 @@ class Site:
     # Those that clients may know this gateway by ("host:port"): nobody is sent to where they are.
     own_addresses: frozenset[str] = field(default_factory=frozenset)
     hosts: AllowedHosts = DEFAULT_HOSTS
+    authenticate: Authenticate = anonymous
 
     def application(self, body_bytes_max: int, total_body_bytes_max: int = TOTAL_BYTES_MAX) -> web.Application:
         """The application that serves it."""
-        hooks = Hooks(answer_error=self._redirect, count=self._count)
+        hooks = Hooks(authenticate=self.authenticate, answer_error=self._redirect, count=self._count)
         return self.routes.application(body_bytes_max, total_body_bytes_max, self.hosts, hooks)
 
     def _redirect(self, request: web.Request, error: MezzoError) -> web.Response | MezzoError:

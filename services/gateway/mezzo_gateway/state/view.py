@@ -15,7 +15,7 @@ class View(Enum):
     EVERYTHING = "everything"
 
 
-def view_of(principal: str | None) -> View:
-    """What a principal may see; None: somebody who is not authenticated."""
+def view_of(principal: str) -> View:
+    """What a principal may see; "": somebody who is not authenticated."""
     del principal
     return View.EVERYTHING

@@ -92,6 +92,7 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
         self.killed: list[KillTaskRequest] = []
         self.asked_to_explain: list[ExplainRequest] = []
         self.correlation_ids: list[str] = []
+        self.principals: list[str] = []
         self.refused_to_lead = asyncio.Event()
         self._watchers: set[asyncio.Queue[Any]] = set()
         self._server: Server | None = None
@@ -143,7 +144,7 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
 
     async def Subscribe(self, request: SubscribeRequest, context: Any) -> AsyncIterator[SubscribeResponse]:  # noqa: N802
         self._check_leading()
-        self._note_correlation(context)
+        self._note_caller(request, context)
         stream = Stream(request)
         self.on_subscribe(stream)
         self.streams.put_nowait(stream)
@@ -171,7 +172,7 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
 
     async def Call(self, request: Any, context: Any) -> Any:  # noqa: N802  both services have one
         self._check_leading()
-        self._note_correlation(context)
+        self._note_caller(request, context)
         if isinstance(request, OperatorCallRequest):
             self.operator_calls.append(request.call)
             await self.before_results()
@@ -185,7 +186,7 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
         return answer or CallResponse()
 
     async def KillTask(self, request: KillTaskRequest, context: Any) -> KillTaskResponse:  # noqa: N802
-        self._note_correlation(context)
+        self._note_caller(request, context)
         self.killed.append(request)
         error = self.on_kill(request)
         if error is not None:
@@ -194,7 +195,7 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
 
     async def Explain(self, request: ExplainRequest, context: Any) -> ExplainResponse:  # noqa: N802
         self._check_leading()
-        self._note_correlation(context)
+        self._note_caller(request, context)
         self.asked_to_explain.append(request)
         answer = self.on_explain(request)
         if isinstance(answer, MezzoError):
@@ -210,7 +211,8 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
             self.refused_to_lead.set()
             raise NotLeading(self.leader)
 
-    def _note_correlation(self, context: Any) -> None:
+    def _note_caller(self, request: Any, context: Any) -> None:
+        self.principals.append(request.principal)
         metadata = dict(context.invocation_metadata())
         if "x-correlation-id" in metadata:
             self.correlation_ids.append(metadata["x-correlation-id"])
