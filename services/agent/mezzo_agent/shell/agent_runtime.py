@@ -11,6 +11,7 @@ from uuid import uuid4
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1.checkpoint_pb2 import CheckpointRecord
 from mezzo.errors import InternalError, MezzoError, Unavailable, shorten
+from mezzo_agent.adapters.defects_file import DefectsFile
 from mezzo_agent.adapters.journal import Journal
 from mezzo_agent.containers.gc import GarbageCollector, disk_usage, maximum_age_secs
 from mezzo_agent.core import Agent, Settings, subjects
@@ -72,7 +73,7 @@ class AgentRuntime:
         self.ended: asyncio.Future[EndAgent] = asyncio.get_running_loop().create_future()
         self._journal = Journal(settings.work_dir / "meta")
         self._journal_writer = JournalWriter(self._journal, self.core.checkpoint)
-        self._defects = Defects(settings.work_dir / "meta", time.time)
+        self._defects = Defects(DefectsFile(settings.work_dir / "meta"), time.time)
         self._effect_runner = EffectRunner(
             containerizer,
             self.streams,

@@ -1,35 +1,30 @@
-"""The defects of earlier incarnations, on the disk: what the next one refuses, and whom its recovery ends.
+"""The defects of earlier incarnations: what this one refuses, and whom its recovery ends.
 
-    <work_dir>/meta/defects.json
-
-It is written when a defect ends the agent, and read by the next agent on the same work_dir before anything else. A file
-that cannot be read is set aside, and nothing is refused. It is for people as well: each entry says what was being
-handled, for whom, and what was raised.
+They are written down when a defect ends the agent, and read by the next agent on the same work_dir before anything
+else. A file that cannot be read is set aside, and nothing is refused.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, Self
 
-from mezzo import private_files
 from mezzo.errors import shorten
+from mezzo_agent.adapters.defects_file import DefectsFile
 from mezzo_agent.core.subjects import LAUNCHES, Subject
 from mezzo_chassis.engine import Defect
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.quarantine import SECONDS_MAX, SECONDS_MIN, Entry, Quarantine, Suspect
 
-FILE = "defects.json"
 RECORDS_MAX = 100
 """How many are kept; the oldest are forgotten."""
 FRAMEWORK_DEFECTS_MAX = 3
 """After so many defects within FRAMEWORK_WINDOW_SECONDS a framework launches nothing on this agent for a while."""
 FRAMEWORK_WINDOW_SECONDS = 600.0
+REFUSED_TOO = LAUNCHES | {"kill_task", "shutdown_executor", "shutdown_framework"}
+"""Sent again by the registry after the recovery has ended whom they are about."""
 
 log = get_logger(__name__)
 
@@ -65,6 +60,10 @@ class Record:
         """What frameworks are told."""
         return shorten(f"the agent met a defect while handling {self.subject.event}: {self.error}")
 
+    def matters(self, now: float) -> bool:
+        """Whether somebody is still to be ended; or it counts for how long the next one like it is refused."""
+        return (self.subject.ends and not self.ended) or self.until + SECONDS_MAX > now
+
     def encode(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -79,8 +78,8 @@ class Record:
 class Defects:
     """Every defect that still matters. `load` first."""
 
-    def __init__(self, folder: Path, now: Callable[[], float]) -> None:
-        self._path = folder / FILE
+    def __init__(self, file: DefectsFile, now: Callable[[], float]) -> None:
+        self._file = file
         self._now = now
         self._records: dict[Subject, Record] = {}
         self.counts: Counter[str] = Counter()
@@ -90,14 +89,14 @@ class Defects:
     def load(self) -> None:
         """Read what earlier incarnations left. The time until the first start after a defect does not count."""
         try:
-            document = json.loads(self._path.read_bytes())
+            document = self._file.read()
+            if document is None:
+                return
             records = [Record.decode(each) for each in document["defects"]]
             self.counts = Counter(document["counts"])
             pause = 0.0 if document["resumed"] else self._now() - document["written_at"]
-        except FileNotFoundError:
-            return
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            log.error("cannot read the defects of earlier incarnations", file=str(self._path), error=str(error))
+            log.error("cannot read the defects of earlier incarnations", file=str(self._file.path), error=str(error))
             self._set_aside()
             return
         self._records = {each.subject: replace(each, until=each.until + max(pause, 0.0)) for each in records}
@@ -157,7 +156,7 @@ class Defects:
     def _save(self, *, resumed: bool) -> None:
         """A defect that cannot be written down is met again, at worst: the agent goes on without."""
         now = self._now()
-        kept = [each for each in self._records.values() if not each.ended or each.until + SECONDS_MAX > now]
+        kept = [each for each in self._records.values() if each.matters(now)]
         self._records = {each.subject: each for each in kept[-RECORDS_MAX:]}
         document = {
             "written_at": now,
@@ -166,19 +165,15 @@ class Defects:
             "defects": [each.encode() for each in self._records.values()],
         }
         try:
-            _replace(self._path, json.dumps(document, indent=1, default=repr).encode())
+            self._file.write(document)
         except OSError as error:
-            log.error("cannot write down a defect", file=str(self._path), error=str(error))
+            log.error("cannot write down a defect", file=str(self._file.path), error=str(error))
 
     def _set_aside(self) -> None:
         try:
-            self._path.rename(self._path.with_suffix(".json-damaged"))
+            self._file.set_aside()
         except OSError as error:
-            log.error("cannot set a damaged file aside", file=str(self._path), error=str(error))
-
-
-REFUSED_TOO = LAUNCHES | {"kill_task", "shutdown_executor", "shutdown_framework"}
-"""Sent again by the registry after the recovery has ended whom they are about."""
+            log.error("cannot set a damaged file aside", file=str(self._file.path), error=str(error))
 
 
 class _Quarantine(Quarantine):
@@ -197,18 +192,3 @@ class _Quarantine(Quarantine):
 
 def _launches_of(framework_id: str) -> Suspect:
     return AgentSuspect.of(Subject("run_task", framework_id))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """The file as a whole, or as it was. Raises OSError."""
-    new = path.with_suffix(".new")
-    with open(new, "wb", opener=private_files.opener) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
