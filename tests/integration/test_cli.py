@@ -271,6 +271,22 @@ def test_run_goes_on_when_the_agent_is_killed_and_comes_back(
         assert process.returncode == 6
 
 
+@pytest.mark.parametrize(
+    "words", [("status",), ("why",), ("logs", "sleeper-"), ("weights", "set", "eng", "1")], ids=" ".join
+)
+def test_of_several_gateways_the_first_that_answers_is_asked(
+    words: tuple[str, ...], mezzo: MezzoCommand, sleeper: dict[str, Any]
+) -> None:
+    ended = MezzoCommand(f"127.0.0.1:1,{mezzo.api}")(*words)
+    assert (ended.code, bool(ended.stdout)) == (0, True)
+    assert_one_line(ended.stderr, "no gateway answers at http://127.0.0.1:1", f"trying http://{mezzo.api}")
+
+
+def test_a_run_goes_on_by_another_gateway(mezzo: MezzoCommand) -> None:
+    ended = MezzoCommand(f"127.0.0.1:1,{mezzo.api}")("run", "--", "echo", "out")
+    assert (ended.code, ended.stdout) == (0, "out\n")
+
+
 # ------------------------------------------------------------------------------------------------------ logs and kill
 
 

@@ -143,6 +143,16 @@ def test_a_gateway_that_hangs_is_given_up_soon(words: tuple[str, ...], monkeypat
     )
 
 
+def test_none_of_several_gateways_that_answers_is_told_with_all_of_them() -> None:
+    one, other = free_ports(2)
+    ended = MezzoCommand(f"127.0.0.1:{one},127.0.0.1:{other}")("status")
+    assert (ended.code, ended.stdout) == (EXIT_UNREACHABLE, "")
+    first, last = ended.stderr.splitlines()
+    refused = "Connection refused"
+    assert first == f"mezzo: no gateway answers at http://127.0.0.1:{one}: {refused}; trying http://127.0.0.1:{other}"
+    assert last.startswith(f"mezzo: no gateway answers at http://127.0.0.1:{one},http://127.0.0.1:{other}: {refused};")
+
+
 @pytest.mark.parametrize("words", [("run", "--name"), ("weights", "set"), ("why",), ("tasks", "-f")], ids=" ".join)
 def test_words_that_are_no_text_are_refused_in_one_line(words: tuple[str, ...]) -> None:
     ended = subprocess.run([MEZZO, *words, b"caf\xe9"], capture_output=True, text=True, timeout=PATIENCE_SECONDS)

@@ -164,6 +164,22 @@ async def test_a_stream_whose_head_does_not_come_is_unavailable(
     await transport.close()
 
 
+async def test_of_several_masters_the_next_is_asked_where_one_does_not_answer(
+    serve_http: Serve, unused_port: int
+) -> None:
+    async def healthy(_request: web.Request) -> web.StreamResponse:
+        response = master.Response(type=master.Response.GET_HEALTH)
+        response.get_health.healthy = True
+        return web.Response(body=response.SerializeToString())
+
+    urls = f"http://127.0.0.1:{unused_port},{await serve_http(healthy)}"
+    async with MasterOperator(urls) as operator:
+        with pytest.raises(errors.Unavailable, match=f"127.0.0.1:{unused_port}"):
+            await operator.get(master.Call.GET_HEALTH)
+        assert (await operator.get(master.Call.GET_HEALTH)).get_health.healthy
+        assert (await operator.get(master.Call.GET_HEALTH)).get_health.healthy
+
+
 async def test_leaving_ends_the_subscription(serve_http: Serve) -> None:
     ended = asyncio.Event()
 

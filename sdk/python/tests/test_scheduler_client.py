@@ -16,7 +16,7 @@ from mezzo import errors, jsonpb, recordio
 from mezzo.executor import GrpcTransport as ExecutorTransport
 from mezzo.http import JSON, PROTOBUF
 from mezzo.operator import RegistryOperator
-from mezzo.scheduler import GrpcTransport, HttpTransport, SchedulerClient, Transport
+from mezzo.scheduler import GrpcTransport, HttpTransport, SchedulerClient, Transport, client
 from mezzo.scheduler.v1 import scheduler_pb2 as wire
 from mezzo.scheduler.v1 import scheduler_pb2_grpc as wire_grpc
 
@@ -65,22 +65,22 @@ class Cluster:
         self.refuse_subscriptions: list[errors.MezzoError] = []
         self.refuse_calls: list[errors.MezzoError] = []
         self._number = 0
-        self._newest: Stream | None = None
+        self.newest: Stream | None = None
 
     def subscribe(self, call: v1.Call) -> Stream:
         if self.refuse_subscriptions:
             raise self.refuse_subscriptions.pop(0)
         self._number += 1
-        self._newest = Stream(call, self._number)
-        self.streams.put_nowait(self._newest)
-        return self._newest
+        self.newest = Stream(call, self._number)
+        self.streams.put_nowait(self.newest)
+        return self.newest
 
     def called(self, stream_id: str, call: v1.Call) -> None:
         if self.refuse_calls:
             raise self.refuse_calls.pop(0)
         self.calls.put_nowait((stream_id, call))
-        if call.type == v1.Call.TEARDOWN and self._newest is not None:
-            self._newest.end()
+        if call.type == v1.Call.TEARDOWN and self.newest is not None:
+            self.newest.end()
 
 
 HTTP_STATUS = {errors.InvalidRequest: 400, errors.Forbidden: 403, errors.Unavailable: 503}
@@ -747,11 +747,53 @@ async def test_an_answer_that_makes_no_sense_is_a_defect_of_the_server(
             await anext(scheduler.events())
 
 
+@pytest.mark.parametrize("form", ["grpc", "http"])
+async def test_of_several_servers_the_next_is_asked_where_one_does_not_answer_and_again_where_it_goes_away(
+    form: str, unused_port: int, serve_http: Serve, serve_grpc: Serve
+) -> None:
+    cluster = Cluster()
+    if form == "grpc":
+        addresses = [f"127.0.0.1:{unused_port}"]
+        addresses += [
+            await serve_grpc(wire_grpc.add_SchedulerServicer_to_server, GrpcScheduler(cluster)) for _ in range(2)
+        ]
+        transport: Transport = GrpcTransport(",".join(addresses))
+    else:
+        addresses = [f"http://127.0.0.1:{unused_port}", *[await serve_http(http_handler(cluster)) for _ in range(2)]]
+        transport = HttpTransport(",".join(addresses))
+    async with SchedulerClient(transport, INFO) as scheduler:
+        events, _ = await subscribed(cluster, scheduler)
+        assert str(transport).startswith(addresses[1])
+        # It refuses, and the one after it is asked; under the same id.
+        cluster.refuse_subscriptions = [errors.Unavailable("going away")]
+        following = asyncio.ensure_future(anext(events))
+        assert cluster.newest is not None
+        cluster.newest.end()
+        second = await cluster.streams.get()
+        assert str(transport).startswith(addresses[2])
+        assert second.call.framework_id.value == "F1"
+        second.subscribed()
+        await following
+
+
+async def test_a_server_that_hangs_is_left_for_the_next(serve_http: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "FIRST_EVENT_SECONDS_MAX", 0.1)
+
+    async def hang(_request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError("nothing sets it")
+
+    cluster = Cluster()
+    urls = [await serve_http(hang), await serve_http(http_handler(cluster))]
+    async with SchedulerClient(HttpTransport(",".join(urls)), INFO) as scheduler:
+        await subscribed(cluster, scheduler)
+
+
 @pytest.mark.parametrize("address", ["zk://host:2181/mezzo", "http://host:5050", "host", "host:port", ""])
 def test_what_is_no_address_of_a_registry_is_refused_at_once(address: str) -> None:
-    for client in (GrpcTransport, RegistryOperator, ExecutorTransport):
+    for kind in (GrpcTransport, RegistryOperator, ExecutorTransport):
         with pytest.raises(errors.InvalidRequest, match=r"address: '.*' is not host:port"):
-            client(address)
+            kind(address)
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"], ids=["grpc", "http"])

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Any
@@ -19,7 +20,7 @@ import typer
 
 from mezzo.answers import read_answer, read_refusal
 from mezzo.cli import exit_codes
-from mezzo.cli.errors import ApiError, exit_code_of, print_error
+from mezzo.cli.errors import ApiError, exit_code_of, print_error, print_note
 from mezzo.cli.fields import without_path
 from mezzo.cli.output import ACTIVE_STATES
 from mezzo.cli.settings import Settings
@@ -42,18 +43,34 @@ HINT = "--api or MEZZO_API says where one is, and mezzo local starts one"
 class Api:
     """A gateway, asked over HTTP."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, urls: Sequence[str]) -> None:
         self._session = session
-        self._url = url
+        self._urls = deque(urls)
         self._warned = False
         self._answered = False
+
+    @property
+    def _url(self) -> str:
+        """The gateway that answered last, or is tried next."""
+        return self._urls[0]
+
+    async def _answer(self, path: str, limits: aiohttp.ClientTimeout, **query: str) -> aiohttp.ClientResponse:
+        """The answer to a GET of the first gateway that gives one. Raises `aiohttp.ClientError` where none does."""
+        for _ in range(len(self._urls) - 1):
+            try:
+                return await self._session.get(f"{self._url}{path}", params=query, timeout=limits)
+            except (aiohttp.ClientConnectionError, TimeoutError) as error:
+                silent = self._url
+                self._urls.rotate(-1)
+                print_note(f"no gateway answers at {silent}: {_cause(error)}; trying {self._url}")
+        return await self._session.get(f"{self._url}{path}", params=query, timeout=limits)
 
     async def get(self, path: str, **query: str) -> Any:
         """The JSON answer of a GET, which the gateway has at hand; raises `ApiError` on a status of 400 and above."""
         return await self._get(path, query, AT_HAND)
 
     async def _get(self, path: str, query: dict[str, str], limits: aiohttp.ClientTimeout) -> Any:
-        async with self._session.get(f"{self._url}{path}", params=query, timeout=limits) as response:
+        async with await self._answer(path, limits, **query) as response:
             self._answered = True
             await _raise_for(response)
             self._warn_of_age(response)
@@ -111,7 +128,7 @@ class Api:
     async def _check_alive(self) -> None:
         """Find out soon whether the gateway hangs, before it is asked for what may take long for good reasons."""
         if not self._answered:
-            async with self._session.get(f"{self._url}/health", timeout=AT_HAND):
+            async with await self._answer("/health", AT_HAND):
                 self._answered = True
 
     async def post(self, path: str) -> None:
@@ -130,7 +147,7 @@ class Api:
         no_limit = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS)
         # The body may take as long as it likes, the head may not.
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            response = await self._session.get(f"{self._url}{path}", params=query, timeout=no_limit)
+            response = await self._answer(path, no_limit, **query)
         async with response:
             await _raise_for(response)
             async for piece in response.content.iter_any():
@@ -172,7 +189,7 @@ def _message_of(text: str) -> str:
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Api]:
     async with aiohttp.ClientSession(timeout=FROM_AFAR) as session:
-        yield Api(session, settings.url)
+        yield Api(session, settings.urls)
 
 
 @contextmanager

@@ -46,7 +46,12 @@ app = typer.Typer(
 def settings(
     context: typer.Context,
     api: Annotated[
-        str, typer.Option("--api", envvar="MEZZO_API", help="Address of a gateway: host:port, or a URL.")
+        str,
+        typer.Option(
+            "--api",
+            envvar="MEZZO_API",
+            help="Address of a gateway, host:port or a URL; several, with commas, are tried in turn.",
+        ),
     ] = DEFAULT_API,
     _version: Annotated[
         bool, typer.Option("--version", callback=version.show, is_eager=True, help="Print the version and exit.")

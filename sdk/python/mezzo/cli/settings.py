@@ -14,11 +14,21 @@ DEFAULT_API = "127.0.0.1:5050"
 class Settings:
     """Where the cluster is asked."""
 
-    url: str
+    urls: tuple[str, ...]
+    """Of gateways, in the order in which they are tried."""
+
+    @property
+    def url(self) -> str:
+        """All of them, as the SDK's transports take them."""
+        return ",".join(self.urls)
 
     @classmethod
     def of(cls, api: str) -> Settings:
-        """Take `host:port` or a URL. Raises `typer.BadParameter` for anything else."""
+        """Take `host:port` or a URL, or several with commas between. Raises `typer.BadParameter` for anything else."""
+        return cls(tuple(cls._url_of(each) for each in api.split(",")))
+
+    @staticmethod
+    def _url_of(api: str) -> str:
         url = (api if "://" in api else f"http://{api}").rstrip("/")
         try:
             parsed = urlsplit(url)
@@ -27,4 +37,4 @@ class Settings:
                 raise ValueError("expected host:port, or a URL that begins with http:// or https://")
         except ValueError as error:
             raise typer.BadParameter(f"{api!r}: {error}", param_hint="--api") from None
-        return cls(url)
+        return url

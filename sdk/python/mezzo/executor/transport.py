@@ -98,7 +98,7 @@ class HttpTransport:
         if self._endpoint is None:
             connector = aiohttp.UnixConnector(path=self._domain_socket) if self._domain_socket else None
             session = aiohttp.ClientSession(connector=connector)
-            self._endpoint = http.Endpoint(session, self._url, self._content_type, self._headers)
+            self._endpoint = http.Endpoint(session, [self._url], self._content_type, self._headers)
         return self._endpoint
 
     async def subscribe(self, call: v1.Call) -> AsyncGenerator[list[v1.Event]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, TypeVar
@@ -55,14 +55,26 @@ class Endpoint:
     """One path of a server that takes calls as messages, in JSON or protobuf.
 
     It follows redirects to the leader, stays there, and comes back to where it began when the leader does not answer.
+    With several servers it stays with one until it is told to `move_on`.
     """
 
     session: aiohttp.ClientSession
-    url: str
+    urls: Sequence[str]
     content_type: str = JSON
     headers: dict[str, str] = field(default_factory=dict)
+    _home: int = field(init=False, default=0)
     _leader_url: str | None = field(init=False, default=None)
     _streams: set[aiohttp.ClientResponse] = field(init=False, default_factory=set)
+
+    @property
+    def url(self) -> str:
+        """Where it asks for the leader."""
+        return self.urls[self._home]
+
+    def move_on(self) -> None:
+        """Ask the next of the servers from now on: this one does not answer."""
+        self._home = (self._home + 1) % len(self.urls)
+        self._leader_url = None
 
     async def call(self, call: Message, answer_class: type[M], headers: dict[str, str] | None = None) -> M | None:
         """Make a call; None where the answer has no body. Raises a `MezzoError`."""
@@ -145,6 +157,20 @@ class Endpoint:
         except errors.Unavailable:
             self._leader_url = None
             raise
+
+
+def urls_of(text: str, path: str) -> list[str]:
+    """Where a path is at each of the servers that `http://host:port,http://host:port` names.
+
+    Raises:
+        InvalidRequest: one is another kind of address.
+    """
+    urls = []
+    for url in text.split(","):
+        if not url.startswith(("http://", "https://")):
+            raise errors.InvalidRequest("url", f"'{url}' begins with neither http:// nor https://")
+        urls.append(f"{url.rstrip('/')}{path}")
+    return urls
 
 
 def _redirected(url: str, location: str) -> str:

@@ -9,6 +9,7 @@ from typing import Final, Self, TypeVar
 
 import aiohttp
 import grpc
+from google.protobuf.message import Message
 
 from mesos.v1.agent import agent_pb2 as agent
 from mesos.v1.master import master_pb2 as master
@@ -21,6 +22,7 @@ from mezzo.operator.v1 import operator_pb2_grpc as wire_grpc
 # A stream that is silent for so many heartbeats is broken: a server that hangs closes no connection.
 HEARTBEATS_MISSED_MAX: Final = 5
 
+M = TypeVar("M", bound=Message)
 P = TypeVar("P")
 
 
@@ -28,16 +30,28 @@ class _HttpOperator:
     """What both HTTP APIs share: a path that takes calls."""
 
     def __init__(self, url: str, content_type: str = http.PROTOBUF) -> None:
-        """`url` is `http://host:port`."""
-        self._url = f"{url.rstrip('/')}/api/v1"
+        """`url` is `http://host:port`, or several with commas between: one that does not answer is left for the next.
+
+        Raises:
+            InvalidRequest: it is another kind of address.
+        """
+        self._urls = http.urls_of(url, "/api/v1")
         self._content_type = content_type
         self._opened: http.Endpoint | None = None
 
     @property
     def _endpoint(self) -> http.Endpoint:
         if self._opened is None:
-            self._opened = http.Endpoint(aiohttp.ClientSession(), self._url, self._content_type)
+            self._opened = http.Endpoint(aiohttp.ClientSession(), self._urls, self._content_type)
         return self._opened
+
+    async def _call(self, call: Message, response_class: type[M]) -> M | None:
+        endpoint = self._endpoint
+        try:
+            return await endpoint.call(call, response_class)
+        except Unavailable:
+            endpoint.move_on()
+            raise
 
     async def __aenter__(self) -> Self:
         return self
@@ -53,7 +67,7 @@ class MasterOperator(_HttpOperator):
 
     async def call(self, call: master.Call) -> master.Response | None:
         """Make any call; None where the answer has no body. Raises `MezzoError`."""
-        return await self._endpoint.call(call, master.Response)
+        return await self._call(call, master.Response)
 
     async def get(self, call_type: master.Call.Type.ValueType) -> master.Response:
         """Make a call that has no arguments, and is answered by a message."""
@@ -69,12 +83,17 @@ class MasterOperator(_HttpOperator):
         """
         call = master.Call(type=master.Call.SUBSCRIBE)
         silence_seconds_max = http.CALL_SECONDS_MAX
-        async with contextlib.aclosing(self._endpoint.stream(call, master.Event)) as pieces:
-            while (piece := await _next(pieces, silence_seconds_max)) is not None:
-                for event in piece[1]:
-                    if event.subscribed.heartbeat_interval_seconds:
-                        silence_seconds_max = HEARTBEATS_MISSED_MAX * event.subscribed.heartbeat_interval_seconds
-                    yield event
+        endpoint = self._endpoint
+        try:
+            async with contextlib.aclosing(endpoint.stream(call, master.Event)) as pieces:
+                while (piece := await _next(pieces, silence_seconds_max)) is not None:
+                    for event in piece[1]:
+                        if event.subscribed.heartbeat_interval_seconds:
+                            silence_seconds_max = HEARTBEATS_MISSED_MAX * event.subscribed.heartbeat_interval_seconds
+                        yield event
+        except Unavailable:
+            endpoint.move_on()
+            raise
 
 
 async def _next(pieces: AsyncGenerator[P], silence_seconds_max: float) -> P | None:
@@ -91,7 +110,7 @@ class AgentOperator(_HttpOperator):
 
     async def call(self, call: agent.Call) -> agent.Response | None:
         """Make any call; None where the answer has no body. Raises `MezzoError`."""
-        return await self._endpoint.call(call, agent.Response)
+        return await self._call(call, agent.Response)
 
 
 class RegistryOperator:

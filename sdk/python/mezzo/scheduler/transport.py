@@ -12,7 +12,7 @@ import grpc
 
 from mesos.v1.scheduler import scheduler_pb2 as v1
 from mezzo import http, rpc
-from mezzo.errors import InvalidRequest, MezzoError, NotLeading, Unavailable
+from mezzo.errors import MezzoError, NotLeading, Unavailable
 from mezzo.scheduler.v1 import scheduler_pb2 as wire
 from mezzo.scheduler.v1 import scheduler_pb2_grpc as wire_grpc
 
@@ -39,12 +39,16 @@ class GrpcTransport:
     """gRPC to a registry. Calls are sent in the order made, and those that wait leave together."""
 
     def __init__(self, address: str) -> None:
-        """`address` is `host:port` of a registry; one that does not lead names the one that does.
+        """`address` is `host:port` of a registry, or several with commas between.
+
+        One that does not lead names the one that does; one that does not answer is left for the next.
 
         Raises:
             InvalidRequest: it is another kind of address.
         """
-        self._home = self._address = rpc.check_address(address)
+        self._homes = [rpc.check_address(each) for each in address.split(",")]
+        self._home = 0
+        self._address = self._homes[0]
         self._channel: grpc.aio.Channel | None = None
         self._closed = False
         self._stream_id = ""
@@ -74,9 +78,18 @@ class GrpcTransport:
                         self._stream_id = response.stream_id
                     yield list(response.events)
         except Unavailable as error:
-            # To the leader, or, when that does not answer, back to whom we know.
-            await self._move_to((isinstance(error, NotLeading) and error.leader) or self._home)
+            await self._move_to((isinstance(error, NotLeading) and error.leader) or self._next_home())
             raise
+        except (asyncio.CancelledError, GeneratorExit):
+            # The client has waited for long enough.
+            await self._move_to(self._next_home())
+            raise
+
+    def _next_home(self) -> str:
+        """Whom to ask when there is no answer: back to whom we know, or the next of those."""
+        if self._address == self._homes[self._home]:
+            self._home = (self._home + 1) % len(self._homes)
+        return self._homes[self._home]
 
     async def _move_to(self, address: str) -> None:
         if address != self._address:
@@ -170,36 +183,43 @@ class HttpTransport:
     """Mesos' v1 HTTP API, at a gateway or at a Mesos master."""
 
     def __init__(self, url: str, content_type: str = http.PROTOBUF) -> None:
-        """`url` is `http://host:port`; calls and events are JSON or protobuf, as `content_type` says.
+        """`url` is `http://host:port`, or several with commas between: one that does not answer is left for the next.
+
+        Calls and events are JSON or protobuf, as `content_type` says.
 
         Raises:
             InvalidRequest: it is another kind of address.
         """
-        if not url.startswith(("http://", "https://")):
-            raise InvalidRequest("url", f"'{url}' begins with neither http:// nor https://")
-        self._url = f"{url.rstrip('/')}/api/v1/scheduler"
+        self._urls = http.urls_of(url, "/api/v1/scheduler")
         self._content_type = content_type
         self._endpoint: http.Endpoint | None = None
         self._closed = False
         self._stream_id = ""
 
     def __str__(self) -> str:
-        return self._url
+        return self._endpoint.url if self._endpoint is not None else self._urls[0]
 
     def _open(self) -> http.Endpoint:
         if self._closed:
             raise Unavailable("the client was closed")
         if self._endpoint is None:
-            self._endpoint = http.Endpoint(aiohttp.ClientSession(), self._url, self._content_type)
+            self._endpoint = http.Endpoint(aiohttp.ClientSession(), self._urls, self._content_type)
         return self._endpoint
 
     async def subscribe(self, call: v1.Call) -> AsyncGenerator[list[v1.Event]]:
         """See `Transport`."""
-        async with contextlib.aclosing(self._open().stream(call, v1.Event)) as pieces:
-            async for response, events in pieces:
-                self._stream_id = response.headers.get(http.STREAM_ID_HEADER, "")
-                if events:
-                    yield events
+        endpoint = self._open()
+        try:
+            async with contextlib.aclosing(endpoint.stream(call, v1.Event)) as pieces:
+                async for response, events in pieces:
+                    self._stream_id = response.headers.get(http.STREAM_ID_HEADER, "")
+                    if events:
+                        yield events
+        except (Unavailable, asyncio.CancelledError, GeneratorExit):
+            # Cancelled, or closed, where the client waited for long enough. Not upon a call that fails: calls belong to
+            # the server that has the subscription.
+            endpoint.move_on()
+            raise
 
     async def call(self, call: v1.Call) -> v1.Response | None:
         """See `Transport`."""
