@@ -11,7 +11,16 @@ import pytest
 from mesos.v1.mesos_pb2 import TASK_RUNNING, Offer
 from mesos.v1.scheduler.scheduler_pb2 import Call, Event
 from mezzo import jsonpb
-from mezzo.errors import Conflict, Forbidden, InvalidRequest, MezzoError, NotFound, Unavailable, Unimplemented
+from mezzo.errors import (
+    Conflict,
+    Forbidden,
+    InternalError,
+    InvalidRequest,
+    MezzoError,
+    NotFound,
+    Unavailable,
+    Unimplemented,
+)
 from mezzo.scheduler.v1.scheduler_pb2 import CallRequest
 from mezzo_gateway.testing.changes import FRAMEWORK_ID, status
 from mezzo_gateway.testing.client import PATIENCE_SECONDS, GatewayClient
@@ -155,6 +164,22 @@ async def test_what_the_registry_says_against_a_call_becomes_the_status_that_mes
     answer = await gateway.post(PATH, REVIVE, WITH_STREAM)
     assert (answer.status, answer.content_type) == (http_status, "text/plain; charset=utf-8")
     assert str(error) in answer.text
+
+
+async def test_a_framework_whose_call_ended_a_term_is_told_which_and_until_when(
+    gateway: GatewayClient, registry: ScriptedRegistry
+) -> None:
+    """As an error of HTTP, for SUBSCRIBE too: an event ERROR would have it give up for good, and it is let in again."""
+    reason = "framework f is refused until 2026-11-30T16:32:20+00:00: its framework_called REQUEST led to a defect"
+
+    def fail(_: object) -> None:
+        raise InternalError(reason)
+
+    registry.on_subscribe = fail
+    registry.on_call = lambda _call: InternalError(reason)
+    for answer in (await gateway.post(PATH, SUBSCRIBE), await gateway.post(PATH, REVIVE, WITH_STREAM)):
+        assert answer.status == 500
+        assert reason in answer.text
 
 
 async def test_a_refused_call_does_not_disturb_the_others(gateway: GatewayClient, registry: ScriptedRegistry) -> None:
