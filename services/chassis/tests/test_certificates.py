@@ -128,4 +128,4 @@ def test_one_with_a_key_that_is_too_short_is_refused_for_that(files: Files) -> N
 def test_one_that_expires_soon_is_taken_with_a_warning(days: int, warned: bool, files: Files) -> None:
     with capture_logs() as logs:
         server_context(*files.issue(until=days))
-    assert [line["event"] for line in logs] == ["the certificate expires soon"] * warned
+    assert [line["event"] for line in logs] == ["certificate expires soon"] * warned

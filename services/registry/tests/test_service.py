@@ -328,7 +328,7 @@ async def test_reasons_are_the_allocators(registry: Service) -> None:
         (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.NOT_FOUND, "there is no framework 'x'"),
         (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INVALID_ARGUMENT, "there is no framework 'x'"),
         # What an allocator says of its leadership is no word on who leads the registries.
-        (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNAVAILABLE, "leads no longer"),
+        (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNAVAILABLE, "is no longer the leader"),
     ],
 )
 async def test_refusal_of_the_allocator_is_carried_through(
