@@ -8,6 +8,10 @@ own session, with nothing imported that a monitor does not need, and sends it or
       ▲◀────────────────────reports─────────┘
       └── the container's runtime folder: `processes` and `exit`, written by the monitor
 
+Forking twice takes longer than all else that happens between an order and the task's program. So a launcher with
+nothing to do forks a monitor ahead, which forks the task's process ahead: both wait for the order, the *spare*. They
+end when the launcher does. For orders that come one upon the other monitors are forked as they come.
+
 The monitor is the task's parent for as long as the task lives. It outlives the agent and the launcher, it adopts every
 process that the task leaves behind (it is a child subreaper), writes the exit status to disk, kills what is left of
 the tree and ends. A task therefore never lacks a parent that will write down how it ended, unless the monitor itself is
@@ -17,9 +21,9 @@ This file is run by its path (`python -I -S launcher.py <reports fd> <trace file
 mezzo_agent, nor anything else that a monitor can do without: each monitor carries it along. What both sides agree on,
 in full:
 
-- Orders arrive on standard input: four bytes, little endian, the length of the body; then the body, a `marshal` of
-  `(token, folder, program, argv, environment, sandbox, credentials, rlimits)`. Agent and launcher are the same
-  interpreter, so marshal's format cannot differ between them.
+- Orders arrive on standard input: four bytes, little endian, the length of the body; eight bytes, the token; then the
+  body, a `marshal` of `(token, folder, program, argv, environment, sandbox, credentials, rlimits)`. Agent and launcher
+  are the same interpreter, so marshal's format cannot differ between them.
 - Reports are written to a SOCK_SEQPACKET socket, one packet each (so that monitors may share it), a marshal of
   `(token, kind, text)`: STARTED with the target of `processes`, FAILED or ABANDONED with the reason. ENDED is the
   launcher's own: a monitor ended badly, and may have reported nothing.
@@ -50,7 +54,12 @@ else:
 
 STARTED, FAILED, ABANDONED, ENDED = range(4)
 
+ORDER_HEAD_BYTES = 12
 ORDER_BYTES_MAX = 64 << 20
+SPARE_ORDER_BYTES_MAX = 32 << 10
+"""A pipe takes so much without anybody reading: a launcher never waits for its spare monitor."""
+SPARE_AFTER_MS = 10
+"""How long nothing must happen before a spare monitor is made: not while orders come one upon the other."""
 REPORT_CHARACTERS_MAX = 4096
 EXIT_CHARACTERS_MAX = 1000
 """The target of a link is at most 4,095 bytes, and a character at most four."""
@@ -90,11 +99,15 @@ class Monitor:
     trace = ""
     """The file for hops (mezzo_chassis.trace); "" for none."""
 
-    def __init__(self, order: Order, reports: int) -> None:
-        self.token, self.folder, self.program, self.argv, self.environment, self.sandbox = order[:6]
-        self.credentials, self.rlimits = order[6:]
+    def __init__(self, reports: int) -> None:
         self.reports = reports
+        self.token = 0
+        self.folder = ""
         self.task = 0
+        self.processes = ""
+        # Where the task's process reads its order, and where it says what went wrong before it became the program.
+        self.go = -1
+        self.failure = -1
         self.failed = False
         self.sweeping = False
 
@@ -105,18 +118,25 @@ class Monitor:
             with open(self.trace, "ab", buffering=0) as file:
                 file.write(f"{time.monotonic_ns()}\t{name}\t\t{container}\n".encode())
 
-    def run(self) -> None:
-        self.hop("monitor runs")
+    def run(self, body: bytes, orders: int = -1) -> None:
+        """`body` is the order; where it is empty, it comes through the pipe `orders`, or never."""
         os.setsid()
         become_subreaper()
         os.umask(0o022)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)
-        try:
-            failure = self.start()
-        except OSError as error:
-            failure = f"cannot start the task: {error}"
+        failure = self.fork_task(orders)
+        if orders >= 0:
+            body = read_all(orders)
+            if body and self.task and os.waitpid(self.task, os.WNOHANG)[0]:
+                failure = self.fork_task()  # the first one was killed while it waited
+        if not body:
+            os._exit(0)  # the launcher has ended; the task's process reads the end of `go` and ends by itself
+        order: Order = marshal.loads(body)  # noqa: S302  the agent wrote it
+        self.token, self.folder = order[:2]
+        self.hop("monitor runs")
+        failure = failure or self.start(body)
         if failure is not None:
             self.failed = self.sweeping = True
             self.write_exit(None, failure)
@@ -124,63 +144,52 @@ class Monitor:
         os.close(self.reports)
         self.wait()
 
-    def start(self) -> str | None:
+    def fork_task(self, orders: int = -1) -> str | None:
+        """Forks the process that will become the task; it waits for its order. Returns why there is none, if so."""
+        try:
+            go_read, go_write = os.pipe()
+            failure_read, failure_write = os.pipe()
+            task = os.fork()
+            if task == 0:
+                if orders >= 0:
+                    os.close(orders)
+                os.close(go_write)
+                become_task(go_read, failure_write)
+            os.close(go_read)
+            os.close(failure_write)
+            self.task, self.go, self.failure = task, go_write, failure_read
+            monitor = os.getpid()
+            self.processes = f"{monitor}.{start_time(monitor)}-{task}.{start_time(task)}"
+        except OSError as error:
+            return f"cannot start the task: {error}"
+        return None
+
+    def start(self, body: bytes) -> str | None:
         """Starts the task. Returns None once the program runs, or else the reason why it does not."""
-        go_read, go_write = os.pipe()
-        failure_read, failure_write = os.pipe()
-        task = os.fork()
-        if task == 0:
-            os.close(go_write)
-            self.become_task(go_read, failure_write)
-        os.close(failure_write)
-        self.task = task
-        monitor = os.getpid()
-        target = f"{monitor}.{start_time(monitor)}-{task}.{start_time(task)}"
-        if not self.record(target):
+        try:
+            recorded = self.record(self.processes)
+        except OSError as error:
+            return f"cannot start the task: {error}"
+        if not recorded:
             self.report(ABANDONED, "launch cancelled before the container started")
-            os._exit(0)  # the task reads the end of `go` and ends by itself
+            os._exit(0)  # the task's process reads the end of `go` and ends by itself
         self.hop("task recorded")
-        os.write(go_write, b"g")
-        os.close(go_write)
-        os.close(go_read)  # not earlier: writing to a task that has failed already must not fail
-        failure = read_all(failure_read).decode(errors="replace")
+        self.let_go(body)
+        failure = read_all(self.failure).decode(errors="replace")
         if failure:
             return failure
         self.hop("program runs")
-        self.report(STARTED, target)
+        self.report(STARTED, self.processes)
         return None
 
-    def become_task(self, go: int, failure: int) -> None:
-        """Runs in the new child: never returns."""
-        doing = "create a session"
+    def let_go(self, body: bytes) -> None:
+        """Gives the task's process its order. If it was killed while it waited, its status will say so."""
         try:
-            os.setsid()
-            doing = "reset the signals"
-            for ignored in IGNORED:
-                signal.signal(ignored, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            for kind, soft, hard in self.rlimits:
-                doing = f"set resource limit {kind} to {soft}:{hard}"
-                resource.setrlimit(kind, (soft, hard))
-            if self.credentials is not None:
-                uid, gid, groups = self.credentials
-                doing = f"become user {uid}"
-                os.setgroups(groups)
-                os.setresgid(gid, gid, gid)
-                os.setresuid(uid, uid, uid)
-            doing = f"enter the sandbox '{self.sandbox}'"
-            os.chdir(self.sandbox)
-            for descriptor, name in ((1, "stdout"), (2, "stderr")):
-                doing = f"open '{self.sandbox}/{name}'"
-                os.dup2(open_log(name), descriptor)
-            doing = f"execute '{self.program}'"
-            if os.read(go, 1) == b"g":
-                execute(self.program, self.argv, self.environment)
-        except BaseException as error:  # noqa: BLE001  the only way to tell the parent, whatever it was
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            os.write(failure, f"cannot {doing}: {reason}".encode(errors="replace"))
+            write_all(self.go, body)
+        except BrokenPipeError:
+            return
         finally:
-            os._exit(_CHILD_FAILED)
+            os.close(self.go)
 
     def record(self, target: str) -> bool:
         """Writes which processes these are, before the task's program is let go. False if the agent was first."""
@@ -239,6 +248,43 @@ class Monitor:
 
     def report(self, kind: int, text: str) -> None:
         send_report(self.reports, self.token, kind, text)
+
+
+def become_task(go: int, failure: int) -> None:
+    """Runs in the task's process: waits for the order, and becomes its program. Never returns."""
+    doing = "create a session"
+    try:
+        os.setsid()
+        doing = "reset the signals"
+        for ignored in IGNORED:
+            signal.signal(ignored, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        doing = "read the order"
+        body = read_all(go)
+        if body:
+            order: Order = marshal.loads(body)  # noqa: S302  the agent wrote it
+            _, _, program, argv, environment, sandbox, credentials, rlimits = order
+            for kind, soft, hard in rlimits:
+                doing = f"set resource limit {kind} to {soft}:{hard}"
+                resource.setrlimit(kind, (soft, hard))
+            if credentials is not None:
+                uid, gid, groups = credentials
+                doing = f"become user {uid}"
+                os.setgroups(groups)
+                os.setresgid(gid, gid, gid)
+                os.setresuid(uid, uid, uid)
+            doing = f"enter the sandbox '{sandbox}'"
+            os.chdir(sandbox)
+            for descriptor, name in ((1, "stdout"), (2, "stderr")):
+                doing = f"open '{sandbox}/{name}'"
+                os.dup2(open_log(name), descriptor)
+            doing = f"execute '{program}'"
+            execute(program, argv, environment)
+    except BaseException as error:  # noqa: BLE001  the only way to tell the parent, whatever it was
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        os.write(failure, f"cannot {doing}: {reason}".encode(errors="replace"))
+    finally:
+        os._exit(_CHILD_FAILED)
 
 
 def send_report(reports: int, token: int, kind: int, text: str) -> None:
@@ -312,6 +358,12 @@ def start_time(pid: int) -> int:
     return int(line[line.rindex(b")") :].split(None, 21)[20])
 
 
+def write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
 def read_all(descriptor: int) -> bytes:
     chunks = []
     while chunk := os.read(descriptor, 4096):
@@ -326,6 +378,10 @@ class Launcher:
     def __init__(self, reports: int) -> None:
         self.reports = reports
         self.tokens: dict[int, int] = {}
+        # A monitor that waits for its order, and where it reads it.
+        self.spare = 0
+        self.spare_orders = -1
+        self.spare_wanted = True
         self.unread = bytearray()
         self.signals, wakeup = os.pipe()
         os.set_blocking(self.signals, False)
@@ -339,7 +395,9 @@ class Launcher:
         poll.register(0, select.POLLIN)
         poll.register(self.signals, select.POLLIN)
         while True:
-            ready = [descriptor for descriptor, _ in poll.poll()]
+            ready = [descriptor for descriptor, _ in poll.poll(SPARE_AFTER_MS if self.spare_wanted else None)]
+            if not ready:
+                self.make_spare()
             if self.signals in ready:
                 os.read(self.signals, 4096)
                 self.reap()
@@ -351,29 +409,68 @@ class Launcher:
                 self.obey()
 
     def obey(self) -> None:
-        while len(self.unread) >= 4:
+        while len(self.unread) >= ORDER_HEAD_BYTES:
             length = int.from_bytes(self.unread[:4], "little")
             if length > ORDER_BYTES_MAX:
                 raise ValueError(f"an order of {length} bytes")
-            if len(self.unread) < 4 + length:
+            end = ORDER_HEAD_BYTES + length
+            if len(self.unread) < end:
                 return
-            order: Order = marshal.loads(self.unread[4 : 4 + length])  # noqa: S302  the agent wrote it
-            del self.unread[: 4 + length]
-            self.fork(order)
+            token = int.from_bytes(self.unread[4:ORDER_HEAD_BYTES], "little")
+            body = bytes(self.unread[ORDER_HEAD_BYTES:end])
+            del self.unread[:end]
+            self.start(token, body)
 
-    def fork(self, order: Order) -> None:
+    def start(self, token: int, body: bytes) -> None:
         try:
-            pid = os.fork()
+            pid = self.give_to_spare(body) or self.fork(body)
         except OSError as error:
-            send_report(self.reports, order[0], FAILED, f"cannot fork: {error.strerror}")
-            return
+            send_report(self.reports, token, FAILED, f"cannot fork: {error.strerror}")
+        else:
+            self.tokens[pid] = token
+        self.spare_wanted = not self.spare
+
+    def make_spare(self) -> None:
+        self.spare_wanted = False
+        orders = -1
+        try:
+            orders, self.spare_orders = os.pipe()
+            self.spare = self.fork(b"", orders)
+        except OSError as error:
+            print(f"cannot fork a spare monitor: {error}", file=sys.stderr, flush=True)
+            self.drop_spare()
+        if orders >= 0:
+            os.close(orders)
+
+    def drop_spare(self) -> None:
+        if self.spare_orders >= 0:
+            os.close(self.spare_orders)
+        self.spare, self.spare_orders = 0, -1
+
+    def give_to_spare(self, body: bytes) -> int:
+        """The pid of the spare monitor, which has the order now; 0 if it cannot have it."""
+        if not self.spare or len(body) > SPARE_ORDER_BYTES_MAX:
+            return 0
+        pid = self.spare
+        try:
+            os.write(self.spare_orders, body)
+        except BrokenPipeError:
+            return 0  # it was killed
+        finally:
+            self.drop_spare()
+        return pid
+
+    def fork(self, body: bytes, orders: int = -1) -> int:
+        """Forks a monitor, and returns its pid. Raises OSError."""
+        pid = os.fork()
         if pid:
-            self.tokens[pid] = order[0]
-            return
+            return pid
         try:
             signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
             signal.set_wakeup_fd(-1)
-            Monitor(order, self.reports).run()
+            if self.spare_orders >= 0:
+                os.close(self.spare_orders)  # a spare ends when the launcher, and nobody else, holds it no more
+            Monitor(self.reports).run(body, orders)
             os._exit(0)
         except BaseException:  # noqa: BLE001  nothing may return into the launcher's loop
             sys.excepthook(*sys.exc_info())
@@ -381,12 +478,14 @@ class Launcher:
             os._exit(1)
 
     def reap(self) -> None:
-        while self.tokens:
+        while self.tokens or self.spare:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            token = self.tokens.pop(pid)
-            if status != 0:
+            if pid == self.spare:
+                self.drop_spare()
+            token = self.tokens.pop(pid, None)
+            if token is not None and status != 0:
                 send_report(self.reports, token, ENDED, f"the monitor ended with wait status {status}")
 
 

@@ -73,7 +73,7 @@ class Order:
         )
         if len(body) > ORDER_BYTES_MAX:
             raise StartError(f"the command and its environment take {len(body)} bytes, more than {ORDER_BYTES_MAX}")
-        return len(body).to_bytes(4, "little") + body
+        return len(body).to_bytes(4, "little") + token.to_bytes(8, "little") + body
 
 
 class Launcher:
