@@ -54,10 +54,10 @@ def _check_is_valid_now(certificate: Path) -> float:
     """Until when it is valid, in seconds since the epoch."""
     try:
         # Nothing public of the standard library tells the dates of a certificate that nobody has verified.
-        told: dict[str, Any] = _ssl._test_decode_cert(str(certificate))  # type: ignore[attr-defined]  # noqa: SLF001
+        decoded: dict[str, Any] = _ssl._test_decode_cert(str(certificate))  # type: ignore[attr-defined]  # noqa: SLF001
     except ssl.SSLError:
         raise _refused(f"{certificate} is no certificate in PEM") from None
-    since, until = (ssl.cert_time_to_seconds(told[name]) for name in ("notBefore", "notAfter"))
+    since, until = (ssl.cert_time_to_seconds(decoded[name]) for name in ("notBefore", "notAfter"))
     if time.time() >= until:
         raise _refused(f"the certificate in {certificate} expired on {_date(until)}")
     if time.time() < since:

@@ -297,15 +297,15 @@ def _as_on_the_command_line(value: Any) -> str | None:
 
 
 def as_text(config: Any) -> dict[str, str]:
-    """Every flag and its value, as `/flags` tells them. Secrets are not told."""
+    """Every flag and its value, as `/flags` shows them. Secrets are hidden."""
     texts = {}
     for field in dataclasses.fields(config):
         given: _Flag | None = field.metadata.get("flag")
         value = getattr(config, field.name)
         if given is None or value is None:
             continue
-        told = without_credentials(_as_given(value, given))
-        texts[field.name] = SECRET if given.secret and value else told
+        shown = without_credentials(_as_given(value, given))
+        texts[field.name] = SECRET if given.secret and value else shown
     return texts
 
 

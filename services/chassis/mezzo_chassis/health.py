@@ -43,13 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         click.echo(f"usage: python -m mezzo_chassis.health HOST:PORT [--timeout=SECONDS] ({error})", err=True)
         return Exit.BAD_CONFIGURATION
     try:
-        said = status(target, timeout_seconds)
+        answer = status(target, timeout_seconds)
     except grpc.RpcError as error:
         code = error.code().name if isinstance(error, grpc.Call) else type(error).__name__
         click.echo(f"{target}: no answer ({code})")
         return Exit.FAILED
-    click.echo(f"{target}: {said}")
-    return 0 if said == "SERVING" else Exit.FAILED
+    click.echo(f"{target}: {answer}")
+    return 0 if answer == "SERVING" else Exit.FAILED
 
 
 if __name__ == "__main__":

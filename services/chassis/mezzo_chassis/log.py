@@ -129,7 +129,7 @@ def _add_cause(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.
 
 
 def _hide_secrets(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    return {key: _told(key, value) for key, value in event.items()}
+    return {key: _redacted(key, value) for key, value in event.items()}
 
 
 def _escape_control_characters(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -146,7 +146,7 @@ def _escaped(value: Any, kept: str) -> Any:
     return "".join(each if each.isprintable() or each in kept else ascii(each)[1:-1] for each in value)
 
 
-def _told(key: str, value: Any) -> Any:
+def _redacted(key: str, value: Any) -> Any:
     """A value as it may be written; what is not made of plain values becomes text first."""
     if any(word in key.lower() for word in _SECRET_WORDS):
         return SECRET
@@ -155,8 +155,8 @@ def _told(key: str, value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, Mapping):
-        return {str(name): _told(str(name), each) for name, each in value.items()}
+        return {str(name): _redacted(str(name), each) for name, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_told("", each) for each in value]
+        return [_redacted("", each) for each in value]
     text = without_credentials(value if isinstance(value, str) else repr(value))
     return text if key in _TRACEBACKS else shorten(text)

@@ -66,9 +66,9 @@ async def test_an_explanation_is_told_in_full_and_in_sentences(
 
 
 async def test_offers_that_wait_for_an_answer_are_told(gateway: GatewayClient, registry: ScriptedRegistry) -> None:
-    registry.tell(offer_added(framework_id="F2", agent_id="S2", made_at=0))
-    registry.tell(offer_added("O1", framework_id="F2", agent_id="S2"))
-    registry.tell(offer_added("O2", framework_id="F0", agent_id="S1"))
+    registry.publish(offer_added(framework_id="F2", agent_id="S2", made_at=0))
+    registry.publish(offer_added("O1", framework_id="F2", agent_id="S2"))
+    registry.publish(offer_added("O2", framework_id="F0", agent_id="S1"))
     await gateway.applied()
     answer = (await gateway.get("/api/v1/explain?framework=F2&role=*")).json()
     (told,) = answer["explanations"]

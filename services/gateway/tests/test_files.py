@@ -222,7 +222,7 @@ async def test_the_output_of_a_pods_task_is_read_from_its_own_sandbox(
 ) -> None:
     inside = status(TASK_RUNNING)
     inside.container_status.container_id.parent.value = "pod"
-    registry.tell(task_updated(inside))
+    registry.publish(task_updated(inside))
     await sandbox.applied()
     runs = f"/frameworks/{FRAMEWORK_ID}/executors/t1/runs"
     agent.tree.hide(f"{runs}/container-of-t1")
@@ -233,7 +233,7 @@ async def test_the_output_of_a_pods_task_is_read_from_its_own_sandbox(
 async def test_the_output_of_a_task_that_has_ended_is_still_there(
     sandbox: GatewayClient, registry: ScriptedRegistry
 ) -> None:
-    registry.tell(task_updated(status(TASK_FINISHED), task_list=TASK_LIST_COMPLETED))
+    registry.publish(task_updated(status(TASK_FINISHED), task_list=TASK_LIST_COMPLETED))
     await sandbox.applied()
     assert (await sandbox.get(f"{LOGS}/stdout")).body == BINARY
 
@@ -247,7 +247,7 @@ async def test_output_is_followed_until_the_task_has_ended(
                 output.write(b"more")
                 assert await response.content.readexactly(4) == b"more"
                 output.write(b"the end")
-                registry.tell(task_updated(status(TASK_FINISHED)))
+                registry.publish(task_updated(status(TASK_FINISHED)))
                 assert await response.content.read() == b"the end"
 
 
@@ -257,7 +257,7 @@ async def test_output_is_followed_while_a_new_leader_does_not_know_the_task_yet(
     async with asyncio.timeout(PATIENCE_SECONDS):
         async with sandbox.session.get(f"{sandbox.url}{LOGS}/stdout?follow=true") as response:
             assert await response.content.readexactly(256) == BINARY
-            registry.tell(*snapshot(agent_changed(recovered=True)))
+            registry.publish(*snapshot(agent_changed(recovered=True)))
             await sandbox.applied()
             agent.log_was_read.clear()
             await agent.log_was_read.wait()
@@ -265,7 +265,7 @@ async def test_output_is_followed_while_a_new_leader_does_not_know_the_task_yet(
                 output.write(b"on")
                 assert await response.content.readexactly(2) == b"on"
                 output.write(b" and on")
-            registry.tell(agent_changed(), framework_changed(), task_added(), task_updated(status(TASK_FINISHED)))
+            registry.publish(agent_changed(), framework_changed(), task_added(), task_updated(status(TASK_FINISHED)))
             assert await response.content.read() == b" and on"
 
 
@@ -291,7 +291,7 @@ async def test_output_is_followed_across_what_rotation_throws_away(
             await agent.log_was_read.wait()
             with (agent.folder / "stdout").open("ab", buffering=0) as output:
                 output.write(b"!")
-            registry.tell(task_updated(status(TASK_FINISHED)))
+            registry.publish(task_updated(status(TASK_FINISHED)))
             assert await response.content.read() == b"!"
 
 

@@ -279,6 +279,6 @@ async def test_a_gateway_that_cannot_take_a_change_in_begins_again_with_a_snapsh
         return apply(changes)
 
     monkeypatch.setattr(copy, "apply", fail_once)
-    registry.tell(agent_changed())
+    registry.publish(agent_changed())
     assert (await gateway.applied()).replaced
     assert gateway.gateway.registry.connected

@@ -54,7 +54,7 @@ async def test_an_operator_is_told_the_state_and_then_every_change(
         assert [task.name for task in state.get_tasks.tasks] == ["tâsk"]
         assert state.get_agents.agents[0].offered_resources[0].scalar.value == 1.0
         assert greeting.subscribed.heartbeat_interval_seconds == 3600.0
-        registry.tell(
+        registry.publish(
             agent_changed("S7"),
             framework_changed("F7"),
             framework_changed("F7"),
@@ -94,7 +94,7 @@ async def test_the_stream_ends_when_a_new_snapshot_takes_the_place_of_what_was_t
 ) -> None:
     async with gateway.records("/api/v1", SUBSCRIBE) as records:
         await greeted(records)
-        registry.tell(*snapshot(agent_changed("S7")))
+        registry.publish(*snapshot(agent_changed("S7")))
         assert await records.rest() == []
 
 

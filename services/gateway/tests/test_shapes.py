@@ -181,7 +181,7 @@ async def test_flags_are_the_registrys_the_allocators_and_those_of_the_gateway_t
 ) -> None:
     changed = StateChange()
     changed.flags_changed.flags.update({"role_sorter": "drf", "port": "not the registry's"})
-    registry.tell(changed)
+    registry.publish(changed)
     await gateway.applied()
     expected = {"role_sorter": "drf", "port": "0", "max_operator_event_stream_subscribers": "1000"}
     assert (await gateway.get("/flags")).json() == {"flags": expected}

@@ -59,7 +59,7 @@ async def test_the_message_of_an_ended_task_is_told_whatever_its_id_contains(gat
 async def test_an_agent_that_is_away_is_told(
     change: StateChange, state: str, gateway: GatewayClient, registry: ScriptedRegistry
 ) -> None:
-    registry.tell(change)
+    registry.publish(change)
     await gateway.applied()
     assert (await gateway.get(f"{PATH}/t1")).json()["agent"]["state"] == state
 

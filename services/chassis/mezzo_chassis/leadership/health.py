@@ -18,20 +18,20 @@ class Health:
         self._candidate = candidate
         self._server = server
         self._hindered = False
-        self._telling = asyncio.Lock()
+        self._reporting = asyncio.Lock()
 
     async def follow(self) -> None:
         """Tell it, until cancelled."""
         async for _ in self._candidate.changes():
-            await self._tell()
+            await self._report()
 
     async def hinder(self, hindered: bool) -> None:
         """Tell whether something keeps this one from leading where it is elected."""
         self._hindered = hindered
-        await self._tell()
+        await self._report()
 
-    async def _tell(self) -> None:
-        async with self._telling:
+    async def _report(self) -> None:
+        async with self._reporting:
             leadership = self._candidate.leadership
             stands = leadership.session is Session.CONNECTED and leadership.standing
             leads_alone = leadership.session is Session.NONE and leadership.leading

@@ -24,18 +24,18 @@ class LeadershipMetrics:
             ["state"],
             registry=registry,
         )
-        self._tell(Session.NONE)
+        self._show(Session.NONE)
 
     async def follow(self, candidate: Candidate) -> None:
         """Measure until cancelled."""
         led = False
         async for leadership in candidate.changes():
-            self._tell(leadership.session)
+            self._show(leadership.session)
             self._leading.set(leadership.leading)
             if leadership.leading != led:
                 led = leadership.leading
                 self._changes.inc()
 
-    def _tell(self, session: Session) -> None:
+    def _show(self, session: Session) -> None:
         for state in Session:
             self._session.labels(state.value).set(state is session)

@@ -52,8 +52,8 @@ class LeaderInfo:
         """`host:port` of the HTTP API that it advertises."""
         if not self.master_info:
             return None
-        told = self.master_info.get("address")
-        known = told if isinstance(told, dict) else {}
+        advertised = self.master_info.get("address")
+        known = advertised if isinstance(advertised, dict) else {}
         host = known.get("hostname") or known.get("ip") or self.master_info.get("hostname")
         port = known.get("port") or self.master_info.get("port")
         if not isinstance(host, str) or type(port) is not int:
@@ -65,6 +65,7 @@ class LeaderInfo:
     @property
     def hostnames(self) -> list[str]:
         """The names among all that it advertises; clients take one or the other."""
-        told = self.master_info.get("address")
-        known = (self.master_info.get("hostname"), told.get("hostname") if isinstance(told, dict) else None)
+        advertised = self.master_info.get("address")
+        inner = advertised.get("hostname") if isinstance(advertised, dict) else None
+        known = (self.master_info.get("hostname"), inner)
         return [name for name in known if isinstance(name, str)]

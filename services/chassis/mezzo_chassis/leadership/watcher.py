@@ -18,7 +18,7 @@ from mezzo_chassis.log_throttle import SECONDS_MIN, LogThrottle
 RETRY_SECONDS_MIN = 0.1
 RETRY_SECONDS_MAX = 5.0
 
-# What ends with the connection, and needs no telling: the session tells it.
+# What ends with the connection, and needs no line in the log: the session has one.
 _PASSING = (ConnectionLoss, SessionExpiredError, OperationTimeoutError)
 
 log = get_logger(__name__)
@@ -95,7 +95,7 @@ class Watcher:
         self.wake()
 
     async def _keep_looking(self) -> None:
-        client, told = self.client, ""
+        client, logged = self.client, ""
         backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
         while True:
             await self._until_dirty()
@@ -104,14 +104,14 @@ class Watcher:
             try:
                 await self._look(client)
             except KazooException as error:
-                if not isinstance(error, _PASSING) and repr(error) != told:
-                    told = repr(error)
-                    log.error("ZooKeeper request failed", error=told, **self._where)
+                if not isinstance(error, _PASSING) and repr(error) != logged:
+                    logged = repr(error)
+                    log.error("ZooKeeper request failed", error=logged, **self._where)
                 await self._until_dirty(next(backoff))
                 self.wake()
             else:
                 backoff.reset()
-                told = ""
+                logged = ""
 
     async def _until_dirty(self, seconds_max: float | None = None) -> None:
         """Wait for a change, and remind of a missing connection meanwhile; at most for `seconds_max`."""

@@ -170,13 +170,13 @@ def document(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOW
     Optional fields (`next_refusal_ends_seconds`, `last_offered_seconds`) are left out where they are not set, and so is
     `inactive_reason` of what is active. A number that is none, which JSON cannot say, is null.
     """
-    told = _complete(explanation)
-    for place, shown in zip(explanation.places, told["places"], strict=True):
+    fields = _complete(explanation)
+    for place, shown in zip(explanation.places, fields["places"], strict=True):
         shown["kind"] = str(_kind_of(place, explanation))
-    told["framework_name"] = surroundings.names.get(explanation.framework_id, "")
-    told["verdict"] = verdict(explanation, surroundings)
-    told["summary"] = summary(explanation, surroundings)
-    whole: dict[str, Any] = finite(told)
+    fields["framework_name"] = surroundings.names.get(explanation.framework_id, "")
+    fields["verdict"] = verdict(explanation, surroundings)
+    fields["summary"] = summary(explanation, surroundings)
+    whole: dict[str, Any] = finite(fields)
     return whole
 
 
@@ -187,13 +187,13 @@ def _kind_of(place: Place, explanation: Explanation) -> PlaceKind:
 
 
 def _unanswered(one: Unanswered, surroundings: Surroundings) -> dict[str, Any]:
-    told = {
+    row = {
         "framework_id": one.framework_id,
         "framework_name": surroundings.names.get(one.framework_id, ""),
         "role": one.role,
         "offers": one.offers,
     }
-    return told if one.oldest_seconds is None else {**told, "oldest_seconds": one.oldest_seconds}
+    return row if one.oldest_seconds is None else {**row, "oldest_seconds": one.oldest_seconds}
 
 
 def verdict(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN) -> str:
@@ -216,10 +216,10 @@ def verdict(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN
     rule, count = max(_turned_away(explanation), key=lambda each: each[1])
     if rule == "quota_limit" and explanation.binding_quotas:
         return f"{who} is offered nothing: {_about_quota(explanation.binding_quotas[0], surroundings)}"
-    said = _said_of(rule, count, total, explanation)
+    phrase = _phrase_of(rule, count, total, explanation)
     others = surroundings.others(explanation)
     holders = f", and {_about_holders(others, surroundings)}" if rule == "nothing_free" and others.named else ""
-    return f"{who} is offered nothing: {said}{holders}"
+    return f"{who} is offered nothing: {phrase}{holders}"
 
 
 def summary(explanation: Explanation, surroundings: Surroundings = NOTHING_KNOWN) -> list[str]:
@@ -272,7 +272,7 @@ def _about_agents(explanation: Explanation) -> list[str]:
         verb = "is" if explanation.agents_offerable == 1 else "are"
         sentences.append(f"{_agents(explanation.agents_offerable, total)} {verb} free to be offered")
     for rule, count in sorted(_turned_away(explanation), key=lambda each: -each[1]):
-        sentence = _said_of(rule, count, total, explanation)
+        sentence = _phrase_of(rule, count, total, explanation)
         remedy = _refusals_end(explanation) if rule == "refused" else RULES.get(rule, ("", "", ""))[2]
         sentences.append(f"{sentence}; {remedy}" if remedy else sentence)
     return sentences
@@ -288,14 +288,14 @@ def _refusals_end(explanation: Explanation) -> str:
 
 def _about_holders(others: Others, surroundings: Surroundings) -> str:
     """`spark has 2 offers unanswered for 5 min, web has 1 offer unanswered, 3 others have 7`."""
-    told = [
+    phrases = [
         f"{surroundings.name(each.framework_id)} has {counted(each.offers, 'offer')} unanswered"
         + (f" for {duration(each.oldest_seconds)}" if each.oldest_seconds is not None else "")
         for each in others.named
     ]
     if others.rest:
-        told.append(f"{counted(others.rest, 'other')} {'has' if others.rest == 1 else 'have'} {others.rest_offers}")
-    return ", ".join(told)
+        phrases.append(f"{counted(others.rest, 'other')} {'has' if others.rest == 1 else 'have'} {others.rest_offers}")
+    return ", ".join(phrases)
 
 
 def _about_quota(quota: BindingQuota, surroundings: Surroundings) -> str:
@@ -346,15 +346,15 @@ def _placed(place: Place, explanation: Explanation, surroundings: Surroundings) 
 
 def _turned_away(explanation: Explanation) -> Sequence[tuple[str, int]]:
     """Rules that turn agents away, in the order in which they are looked at; those not known here come last."""
-    told = explanation.agents_turned_away
-    known = [rule for rule in RULES if rule in told]
-    return [(rule, told[rule]) for rule in (*known, *sorted(told.keys() - RULES.keys())) if told[rule]]
+    counts = explanation.agents_turned_away
+    known = [rule for rule in RULES if rule in counts]
+    return [(rule, counts[rule]) for rule in (*known, *sorted(counts.keys() - RULES.keys())) if counts[rule]]
 
 
-def _said_of(rule: str, count: int, total: int, explanation: Explanation) -> str:
+def _phrase_of(rule: str, count: int, total: int, explanation: Explanation) -> str:
     one, several, _ = RULES.get(rule, (f"falls under the rule {rule}", f"fall under the rule {rule}", ""))
-    said = (one if count == 1 else several).format(minimum=minimum(explanation))
-    return f"{_agents(count, total)} {said}"
+    phrase = (one if count == 1 else several).format(minimum=minimum(explanation))
+    return f"{_agents(count, total)} {phrase}"
 
 
 def _agents(count: int, total: int) -> str:
@@ -368,24 +368,24 @@ def _complete(message: Message) -> dict[str, Any]:
 
     Numbers stay numbers, infinite ones too: what stands for those is decided once, for the whole answer.
     """
-    told = jsonpb.to_dict(message)
+    fields = jsonpb.to_dict(message)
     for one in message.DESCRIPTOR.fields:
         is_map = one.message_type is not None and one.message_type.GetOptions().map_entry
         if is_map:
             entries = getattr(message, one.name)
-            told[one.name] = dict(entries) if _holds_numbers(one) else told.get(one.name, {})
+            fields[one.name] = dict(entries) if _holds_numbers(one) else fields.get(one.name, {})
         elif one.is_repeated:
             values = getattr(message, one.name)
-            told[one.name] = [_complete(each) if one.message_type is not None else each for each in values]
+            fields[one.name] = [_complete(each) if one.message_type is not None else each for each in values]
         elif one.enum_type is not None:
             if getattr(message, one.name) not in one.enum_type.values_by_number:
-                told.pop(one.name, None)  # of a newer allocator: the words beside it say what it is
+                fields.pop(one.name, None)  # of a newer allocator: the words beside it say what it is
         elif one.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE:
             if not one.has_presence or message.HasField(one.name):
-                told[one.name] = getattr(message, one.name)
+                fields[one.name] = getattr(message, one.name)
         elif not one.has_presence:
-            told.setdefault(one.name, one.default_value)
-    return told
+            fields.setdefault(one.name, one.default_value)
+    return fields
 
 
 def _holds_numbers(entries: Any) -> bool:
@@ -393,13 +393,13 @@ def _holds_numbers(entries: Any) -> bool:
     return bool(entries.message_type.fields_by_name["value"].cpp_type == FieldDescriptor.CPPTYPE_DOUBLE)
 
 
-def finite(told: Any) -> Any:
+def finite(value: Any) -> Any:
     """The same, with null for every number that is none."""
-    match told:
-        case float() if not math.isfinite(told):
+    match value:
+        case float() if not math.isfinite(value):
             return None
         case dict():
-            return {name: finite(each) for name, each in told.items()}
+            return {name: finite(each) for name, each in value.items()}
         case list():
-            return [finite(each) for each in told]
-    return told
+            return [finite(each) for each in value]
+    return value

@@ -93,14 +93,14 @@ def document(facts: TaskFacts, now: float) -> dict[str, Any]:
 def verdict(facts: TaskFacts) -> str:
     """The task's state in one sentence."""
     task = facts.task
-    said = STATES.get(task.state, (f"is {mesos.TaskState.Name(task.state)}", ""))[0].format(host=facts.host)
+    phrase = STATES.get(task.state, (f"is {mesos.TaskState.Name(task.state)}", ""))[0].format(host=facts.host)
     who = f"task {task.task_id.value} of {facts.framework_name or task.framework_id.value}"
     last = _last(task)
     if task.state in TERMINAL and last is not None and last.HasField("reason"):
-        return f"{who} {said}: {reason(last.reason)}"
+        return f"{who} {phrase}: {reason(last.reason)}"
     if task.state == mesos.TASK_RUNNING and last is not None and last.HasField("healthy") and not last.healthy:
-        return f"{who} {said}, and is not healthy"
-    return f"{who} {said}"
+        return f"{who} {phrase}, and is not healthy"
+    return f"{who} {phrase}"
 
 
 def summary(facts: TaskFacts, now: float) -> list[str]:

@@ -57,7 +57,7 @@ class OperatorStream:
         greeting = self._greeting(form)
         waiting: Outbox[Event] = Outbox(EVENTS_WAITING_MAX, peer="operator")
         waiting.put(operator_events.heartbeat())
-        end = self._registry.observe(lambda applied: self._tell(waiting, applied))
+        end = self._registry.observe(lambda applied: self._send(waiting, applied))
         try:
             stream = RecordStream(form, {CORRELATION_HEADER: correlation_id()})
             await stream.begin(request)
@@ -80,7 +80,7 @@ class OperatorStream:
         subscribed = v1.subscribed_json if form.content_type == JSON else v1_wire.subscribed
         return subscribed(self._reads.cluster(), self._heartbeat_seconds)
 
-    def _tell(self, waiting: Outbox[Event], applied: Applied) -> None:
+    def _send(self, waiting: Outbox[Event], applied: Applied) -> None:
         if applied.replaced:
             waiting.close()
             return

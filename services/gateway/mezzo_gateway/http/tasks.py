@@ -163,9 +163,9 @@ def _sandbox(task: Task) -> str:
     """The folder that a task runs in, under the name that every agent knows it by, wherever its work directory is."""
     # A command has no executor of a name of its own.
     executor_id = task.executor_id.value or task.task_id.value
-    told = [status.container_status.container_id for status in task.statuses]
+    container_ids = [status.container_status.container_id for status in task.statuses]
     runs = f"/frameworks/{task.framework_id.value}/executors/{executor_id}/runs"
-    container = next((container_id for container_id in reversed(told) if container_id.value), None)
+    container = next((container_id for container_id in reversed(container_ids) if container_id.value), None)
     if container is None:
         return f"{runs}/latest"
     if container.parent.value:  # the task of a pod, inside the pod's own

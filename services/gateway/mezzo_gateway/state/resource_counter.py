@@ -185,12 +185,12 @@ def model(counters: Iterable[ResourceCounter]) -> dict[str, object]:
 
 
 def shown(resources: Iterable[Resource]) -> list[Resource]:
-    """Resources in the form in which operators see them; as they are told, where they make no sense."""
-    told = list(resources)
+    """Resources in the form in which operators see them; as they are messages, where they make no sense."""
+    messages = list(resources)
     try:
-        return Resources.of(told).messages(Form.ENDPOINT)
+        return Resources.of(messages).messages(Form.ENDPOINT)
     except ResourceError:
-        return told
+        return messages
 
 
 def count_resources(resources: Iterable[Resource]) -> ResourceCounter:

@@ -52,20 +52,20 @@ class Stream:
         self.request = request
         self.stream_id = str(uuid.uuid4())
         self.ended = asyncio.Event()
-        self._said: asyncio.Queue[Any] = asyncio.Queue()
+        self._events: asyncio.Queue[Any] = asyncio.Queue()
 
     def say(self, *events: Event) -> None:
         """Send events, in one message."""
-        self._said.put_nowait(events)
+        self._events.put_nowait(events)
 
     def end(self) -> None:
         """End the stream from this side."""
-        self._said.put_nowait(END)
+        self._events.put_nowait(END)
 
     async def responses(self) -> AsyncIterator[SubscribeResponse]:
         """What the framework gets."""
         first = True
-        while (events := await self._said.get()) is not END:
+        while (events := await self._events.get()) is not END:
             yield SubscribeResponse(stream_id=self.stream_id if first else "", events=events)
             first = False
 
@@ -119,7 +119,7 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
             await self._server.stop(grace_seconds=0)
             self._server = None
 
-    def tell(self, *changes: StateChange) -> None:
+    def publish(self, *changes: StateChange) -> None:
         """Tell whoever watches."""
         for watcher in self._watchers:
             watcher.put_nowait(changes)
