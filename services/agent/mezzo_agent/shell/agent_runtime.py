@@ -152,7 +152,7 @@ class AgentRuntime:
         engine: Engine[Event, Effect] = Engine(
             self.core,
             self._effect_runner.effects,
-            name="agent",
+            name=f"agent-{new_id().hex()[:8]}",
             metrics=self._metrics.engine,
             timer_fired=TimerFired,
             suspect_of=self._suspect_of,
