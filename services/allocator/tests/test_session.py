@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.allocator.v1 import allocator_pb2 as wire
@@ -399,9 +400,12 @@ async def test_a_framework_that_cannot_be_described_is_inactive_and_what_it_hold
     holder = agent(1, "cpus:2;mem:1024")
     held = parse("cpus:1;mem:512").allocated_to("*").messages()
     holder.agent_update.holdings.add(framework=2, resources=held)
-    async with allocator.session() as registry:
-        await registry.say(Message(begin=wire.Begin(registry_id="r")), framework(1), greedy)
-        assert (await registry.end())[0] is grpc.StatusCode.INVALID_ARGUMENT
+    with capture_logs() as logs:
+        async with allocator.session() as registry:
+            await registry.say(Message(begin=wire.Begin(registry_id="r")), framework(1), greedy)
+            assert (await registry.end())[0] is grpc.StatusCode.INVALID_ARGUMENT
+    [defect] = [line for line in logs if line["event"] == "defect ends the incarnation"]
+    assert "framework r-0002" in str(defect["suspects"])
     async with allocator.session() as registry:
         await registry.begin([framework(1), greedy, holder])
         allocation = await registry.allocation()

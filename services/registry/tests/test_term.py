@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import pytest
+from structlog.testing import capture_logs
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.master import master_pb2 as master
@@ -18,6 +19,7 @@ from mezzo_chassis.engine import Defect, kind_of
 from mezzo_chassis.quarantine import Quarantine
 from mezzo_registry.core import Identity, Registry, Settings, events, records
 from mezzo_registry.core.agents import removal
+from mezzo_registry.core.failures import InvariantViolation
 from mezzo_registry.core.records import TABLES, Write
 from mezzo_registry.metrics import EVENT_KINDS, RegistryMetrics
 from mezzo_registry.ports import Tables
@@ -266,6 +268,32 @@ async def test_every_stream_ends_with_a_defect(terms: Terms, monkeypatch: pytest
         assert stream.outbox.closed
         with pytest.raises(NotLeading):
             stream.check()
+
+
+async def test_the_state_is_checked_at_step_down(terms: Terms) -> None:
+    term = terms.begin()
+    framework = Framework(term)
+    await framework.subscribe()
+    term.core.state.frameworks_by_stream.clear()  # a mistake that nothing has met yet
+    with capture_logs() as logs:
+        term.end(NotLeading())
+    [line] = [each for each in logs if each["event"] == "defect ends the incarnation"]
+    assert line["doing"] == "validate"
+    assert isinstance(line["exc_info"], InvariantViolation)
+
+
+async def test_the_state_is_checked_every_few_turns_where_the_environment_says_so(
+    terms: Terms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEZZO_VALIDATE_EVERY", "1")
+    term = terms.begin()
+    framework = Framework(term)
+    await framework.subscribe()
+    term.core.state.frameworks_by_stream.clear()
+    term.post(events.AgentHeartbeatReceived(1))
+    defect = await term.ended
+    assert isinstance(defect, Defect)
+    assert defect.doing == "validate"
 
 
 def test_all_is_refused_that_comes_from_outside_and_nothing_that_a_term_cannot_do_without() -> None:

@@ -85,7 +85,17 @@ def suspect_of(event: Event) -> Suspect:
     if not isinstance(event, wire.RegistryMessage):
         return Suspect(kind_of(type(event).__name__))
     kind = event.WhichOneof("message") or ""
-    return Suspect(kind, "registry", "" if kind in NEVER_QUARANTINED else _digest(event))
+    return Suspect(kind, _about(event), "" if kind in NEVER_QUARANTINED else _digest(event))
+
+
+def _about(message: wire.RegistryMessage) -> str:
+    """Whom a message describes, for logs."""
+    if message.HasField("framework_update"):
+        return f"framework {message.framework_update.framework_info.id.value}"
+    if message.HasField("agent_update"):
+        info = message.agent_update.agent_info
+        return f"agent {info.id.value or info.hostname}"
+    return "the registry"
 
 
 def _digest(message: wire.RegistryMessage) -> str:
