@@ -9,7 +9,7 @@ compile() {
 own=""
 for name in mezzo mezzo-chassis mezzo-allocator mezzo-registry mezzo-agent mezzo-gateway; do own="$own --no-emit-package $name"; done
 # shellcheck disable=SC2086
-compile --upgrade --extra cli $own requirements-dev.in sdk/python/pyproject.toml services/*/pyproject.toml -o requirements-dev.txt
+compile --upgrade --extra cli --extra zk $own requirements-dev.in sdk/python/pyproject.toml services/*/pyproject.toml -o requirements-dev.txt
 echo uv | compile --upgrade - -o requirements-uv.txt
 
 # What each image installs: of the same versions, those that its service needs.

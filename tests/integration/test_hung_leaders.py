@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
+from mesos.v1.scheduler.scheduler_pb2 import Event
 from mezzo.errors import MezzoError
-from mezzo.scheduler import GrpcTransport, HttpTransport, SchedulerClient
+from mezzo.scheduler import DetectingTransport, GrpcTransport, HttpTransport, SchedulerClient, ZooKeeperDetector
 from mezzo_chassis.testing import ZooKeeperServer
 from tests.cluster import Cluster, Node
 from tests.framework import Framework
@@ -46,16 +47,24 @@ async def test_tasks_are_launched_while_the_registry_that_led_hangs_and_it_has_n
     with Cluster(tmp_path / "c", registries=2, agents=AGENTS, zookeeper=zookeeper) as cluster:
         former = await asyncio.to_thread(cluster.leading, "registry")
         info = mesos.FrameworkInfo(user="", name="direct", failover_timeout=600)
+        followed_info = mesos.FrameworkInfo(user="", name="followed", failover_timeout=600)
         async with (
+            ZooKeeperDetector(zookeeper.url()) as detector,
+            SchedulerClient(DetectingTransport(detector, GrpcTransport), followed_info) as followed,
             Framework(HttpTransport(cluster.url)) as framework,
             SchedulerClient(GrpcTransport(former.grpc), info) as direct,
         ):
             await framework.job_is(framework.add("true"), mesos.TASK_FINISHED)
             await anext(direct.events())
+            assert (await anext(followed.events())).type == Event.SUBSCRIBED
+            await followed.suppress()
             async with hung(former):
                 waiting = asyncio.create_task(direct.revive())
                 await cluster.another_leads("registry", than=former)
                 await framework.job_is(framework.add("true"), mesos.TASK_FINISHED)
+                async for event in followed.events():
+                    if event.type == Event.SUBSCRIBED:
+                        break
                 for number in range(AGENTS):
                     assert moves(cluster.agent(number))
                 assert not waiting.done()

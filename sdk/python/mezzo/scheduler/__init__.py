@@ -15,8 +15,17 @@ if TYPE_CHECKING:
     from mezzo.scheduler.client import SchedulerClient
     from mezzo.scheduler.detection import DetectingTransport, Detector
     from mezzo.scheduler.transport import GrpcTransport, HttpTransport, Transport
+    from mezzo.scheduler.zookeeper import ZooKeeperDetector
 
-__all__ = ["DetectingTransport", "Detector", "GrpcTransport", "HttpTransport", "SchedulerClient", "Transport"]
+__all__ = [
+    "DetectingTransport",
+    "Detector",
+    "GrpcTransport",
+    "HttpTransport",
+    "SchedulerClient",
+    "Transport",
+    "ZooKeeperDetector",
+]
 
 __getattr__ = lazy_names(
     __name__,
@@ -27,5 +36,6 @@ __getattr__ = lazy_names(
         "HttpTransport": "transport",
         "SchedulerClient": "client",
         "Transport": "transport",
+        "ZooKeeperDetector": "zookeeper",
     },
 )

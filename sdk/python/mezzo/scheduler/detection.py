@@ -13,7 +13,7 @@ from mezzo.scheduler.transport import Transport
 
 
 class Detector(Protocol):
-    """Knows who leads. The SDK has none of its own, so that it needs no client of ZooKeeper."""
+    """Knows who leads; `ZooKeeperDetector` is one."""
 
     async def leader(self) -> str:
         """The leader's address; waits until there is one. Raises `Unavailable` where it cannot be found out."""
