@@ -152,13 +152,13 @@ class Fetcher:
                 try:
                     await self._fetch_one(uri, worker, sandbox, user, credentials)
                 except FetchError as error:
-                    await worker.run(_note, sandbox, str(error))
+                    await worker.run(_append_to_stderr, sandbox, str(error))
                     raise
                 except (aiohttp.ClientError, ArchiveError, OutsideError, TooLarge, OSError) as error:
                     failure = FetchError(uri.value, _reason(error, self._stall_timeout_secs))
-                    await worker.run(_note, sandbox, str(failure))
+                    await worker.run(_append_to_stderr, sandbox, str(failure))
                     raise failure from error
-                await worker.run(_note, sandbox, f"fetched '{without_credentials(uri.value)}'")
+                await worker.run(_append_to_stderr, sandbox, f"fetched '{without_credentials(uri.value)}'")
 
     async def _fetch_one(
         self, uri: CommandInfo.URI, worker: FileWorker, sandbox: Path, user: str, credentials: Credentials | None
@@ -321,7 +321,7 @@ def _write_all(descriptor: int, chunk: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def _note(sandbox: Path, line: str) -> None:
+def _append_to_stderr(sandbox: Path, line: str) -> None:
     """Add a line to the sandbox's stderr."""
     try:
         with ConfinedFolder(sandbox) as inside:

@@ -84,17 +84,17 @@ def main() -> int:
         with open(sys.stdin.fileno(), "rb", closefd=False) as archive:
             unpack(archive, order.name, Path(order.folder), budget, order.members_max)
     except ArchiveError as error:
-        return _say(str(error), REFUSED)
+        return _report(str(error), REFUSED)
     except MemoryError:
         gc.collect()
-        return _say(f"the archive needs more than {order.memory_bytes_max} bytes of memory to be unpacked", REFUSED)
+        return _report(f"unpacking the archive takes more than {order.memory_bytes_max} bytes of memory", REFUSED)
     except OSError as error:
         where = f": '{shown(str(error.filename))}'" if error.filename else ""
-        return _say(f"{error.strerror or error}{where}", FAILED)
+        return _report(f"{error.strerror or error}{where}", FAILED)
     except Unwanted:
         return ORPHANED
     except Exception as error:  # noqa: BLE001  what a library does not expect in an archive is the archive's fault
-        return _say(f"the archive cannot be read: {type(error).__name__}: {shown(str(error))}", REFUSED)
+        return _report(f"the archive cannot be read: {type(error).__name__}: {shown(str(error))}", REFUSED)
     return 0
 
 
@@ -105,7 +105,7 @@ def _limit(order: Order) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _say(text: str, code: int) -> int:
+def _report(text: str, code: int) -> int:
     os.write(sys.stdout.fileno(), text[:REPORT_CHARS_MAX].encode(errors="replace"))
     return code
 

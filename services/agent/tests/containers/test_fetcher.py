@@ -313,7 +313,7 @@ async def test_an_archive_that_asks_for_too_much_memory_is_an_error_that_names_t
     await fetcher.open()
     for cache in (False, True):
         with pytest.raises(
-            FetchError, match=f"{server.url}/a.tar.gz': the archive needs more than 33554432 bytes of mem"
+            FetchError, match=f"{server.url}/a.tar.gz': unpacking the archive takes more than 33554432 bytes"
         ):
             await fetch(fetcher, sandbox, uri(f"{server.url}/a.tar.gz", cache=cache))
     await fetcher.close()

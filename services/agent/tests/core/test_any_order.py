@@ -191,7 +191,7 @@ class Walk:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_books_hold_and_every_task_ends_exactly_once(agent: Conversation, tasks: type[Tasks], seed: int) -> None:
+def test_state_is_whole_and_every_task_ends_exactly_once(agent: Conversation, tasks: type[Tasks], seed: int) -> None:
     walk = Walk(seed, agent, tasks)
     for _ in range(STEPS):
         walk.step()
