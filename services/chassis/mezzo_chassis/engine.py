@@ -336,22 +336,22 @@ class Engine(Generic[E, F]):
     def _refuse(self, event: E, waiter: asyncio.Future[None] | None, error: MezzoError) -> None:
         if waiter is None:
             self._refused(event, error)
-        elif not waiter.done():
-            waiter.set_exception(error)
+        else:
+            _refuse(waiter, error)
 
     def _admit(self, event: E, waiter: asyncio.Future[None] | None, now: float) -> E | None:
         """What is to be handled in place of an event: itself, unless it is in quarantine."""
-        entry = self._quarantine.find(self._suspect_of(event), now)
+        entry = self._quarantine.find(self._suspect(event), now)
         if entry is None:
             return event
         self._metrics.refuse(entry.suspect.event)
         if self._throttle.due(str(entry.suspect)):
             log.warning("event refused: one like it ended an incarnation", engine=self._name, **_details(entry, now))
         other = self._substitute(event, entry)
-        if other is not None and self._quarantine.find(self._suspect_of(other), now) is None:
+        if other is not None and self._quarantine.find(self._suspect(other), now) is None:
             return other
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(InternalError(f"refused for now: {entry.suspect.event} has led to a defect before"))
+        if waiter is not None:
+            _refuse(waiter, InternalError(f"refused for now: {entry.suspect.event} has led to a defect before"))
         return None
 
     # --- time ---------------------------------------------------------------------------------------------------------
@@ -370,7 +370,12 @@ class Engine(Generic[E, F]):
 
     def _fire(self, key: Hashable) -> None:
         del self._timers[key]
-        self.post(self._timer_fired(key))
+        try:
+            event = self._timer_fired(key)
+        except _MISTAKES as error:
+            self._fail("timer", error, ())
+        else:
+            self.post(event)
 
     # --- what takes long ----------------------------------------------------------------------------------------------
 
@@ -424,9 +429,7 @@ class Engine(Generic[E, F]):
         for task in self._tasks:
             task.cancel()
         for promise in list(self._promises):
-            if not promise.done():
-                promise.set_exception(self._farewell(reason))
-                promise.exception()  # whoever waited may have gone
+            _refuse(promise, self._farewell(reason))
         if not isinstance(reason, Defect):
             self._is_valid()
 
@@ -477,6 +480,12 @@ class Engine(Generic[E, F]):
         except _MISTAKES:
             log.exception("cannot describe an event", engine=self._name, event_type=type(event).__name__)
             return Suspect(kind_of(type(event).__name__))
+
+
+def _refuse(waiter: asyncio.Future[Any], error: MezzoError) -> None:
+    if not waiter.done():
+        waiter.set_exception(error)
+        waiter.exception()  # whoever waits may be cancelled in this very moment
 
 
 def _details(entry: Entry, now: float) -> dict[str, object]:

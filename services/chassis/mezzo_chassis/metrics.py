@@ -116,8 +116,8 @@ class _Streams(Collector):
         yield from (streams, waiting, longest, overflows)
 
 
-DEFECTS_WITHOUT_EVENT = ("validate", "outcome")
-"""Of the label `event`: a check of the state failed; what a spawned task raised has no event that tells of it."""
+DEFECTS_WITHOUT_EVENT = ("validate", "outcome", "timer")
+"""Of the label `event`: the state contradicts itself; what a spawned task raised, or a timer, has no event."""
 
 
 class EngineMetrics(Collector):

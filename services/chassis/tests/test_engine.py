@@ -495,6 +495,27 @@ async def test_a_spawned_task_whose_failure_cannot_be_told_is_a_defect(world: Wo
     assert world.metric("defects_total", event="outcome") == 1
 
 
+async def test_a_timer_that_has_no_event_is_a_defect(world: World) -> None:
+    def timer_fired(key: object) -> Event:
+        raise TypeError(f"what is {key}?")
+
+    engine = world.engine(timer_fired=timer_fired)
+    engine.start_timer("t", 0.0)
+    assert str(await ended(engine)) == "timer (): TypeError: what is t?"
+
+
+async def test_events_that_cannot_be_described_are_handled_while_others_are_refused(world: World) -> None:
+    def describe(event: Event) -> Suspect:
+        if event == Said("a"):
+            raise AttributeError("no word")
+        return suspect_of(event)
+
+    world.quarantine.add(suspect_of(Said("defect")), world.now)
+    engine = world.engine(suspect_of=describe)
+    await engine.request(Said("a"))
+    assert handled(engine) == ["a"]
+
+
 async def test_an_event_that_cannot_be_described_still_ends_the_incarnation(world: World) -> None:
     def describe(event: Event) -> Suspect:
         raise AttributeError("no word")
