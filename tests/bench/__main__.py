@@ -21,6 +21,7 @@ from tests.bench import (
     launch_bench,
     resources_bench,
     size_bench,
+    trace,
 )
 from tests.bench.row import Row
 
@@ -32,6 +33,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Row]]] = {
     "kinds": allocator_kinds_bench.run,
     "launch": lambda: asyncio.run(launch_bench.measure()),
     "agent": lambda: asyncio.run(agent_bench.measure()),
+    "trace": lambda: asyncio.run(trace.measure()),
     "size": lambda: asyncio.run(size_bench.measure()),
     "images": image_bench.run,
 }
@@ -76,6 +78,7 @@ def page(rows: list[Row]) -> str:
         "",
         "B1: an allocation cycle. B9: containers launched by one agent. B10: tasks a second, agents emulated: they",
         "register over the real session, and answer each task at once. B13: one command on an idle cluster.",
+        "launch: what one command costs from offer to the last acknowledgement, in all processes: `make trace`.",
         "size: memory is resident; PSS counts what processes share in parts.",
         "image: as built on Debian 12, unpacked.",
     ]

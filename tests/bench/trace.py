@@ -25,9 +25,14 @@ from mezzo.resources import Resources
 from mezzo.scheduler import HttpTransport, SchedulerClient
 from mezzo_chassis import trace
 from tests.bench.agent_bench import NEEDED, command
+from tests.bench.row import Row
 from tests.cluster import Cluster
 
+SINGLES = 200
+MANY = 1_000
+RUNS = 3
 WARM_UP_TASKS = 50
+FLAGS = {"agent": {"log_level": "warning"}}
 PATIENCE_SECONDS = 300
 QUIET_SECONDS = 0.5
 """After the last task: monitors end, and what they used is added to what their parent waited for."""
@@ -156,7 +161,7 @@ class Usage:
     """What one process used: CPU seconds, and how often one of its threads slept and was woken."""
 
     seconds: float
-    wakeups: int = 0
+    wakeups: float = 0
 
     def __sub__(self, other: Self) -> Usage:
         return Usage(self.seconds - other.seconds, self.wakeups - other.wakeups)
@@ -188,22 +193,28 @@ def _wakeups(pid: int) -> int:
     return total
 
 
-def cpu_table(spent: Mapping[str, Mapping[str, Usage]], launches: Mapping[str, int]) -> Table:
-    """CPU and wake-ups a launch, by process; a column for each way to launch."""
+def per_launch(used: Mapping[str, Usage], launches: int) -> dict[str, Usage]:
+    """The same for one launch."""
+    return {name: Usage(usage.seconds / launches, usage.wakeups / launches) for name, usage in used.items()}
+
+
+def total(used: Mapping[str, Usage]) -> float:
+    """CPU seconds of the cluster, without the framework."""
+    return sum(usage.seconds for name, usage in used.items() if name != FRAMEWORK)
+
+
+def cpu_table(spent: Mapping[str, Mapping[str, Usage]]) -> Table:
+    """CPU and wake-ups of one launch, by process; columns for each way to launch."""
     table = Table("process", *(f"{way}: {what}" for way in spent for what in ("CPU ms", "wake-ups")))
     for process in next(iter(spent.values())):
         row = [process]
-        for way, by_process in spent.items():
-            used = by_process[process]
-            wakeups = "" if process == MONITORS else f"{used.wakeups / launches[way]:.1f}"
-            row += [f"{used.seconds * 1e3 / launches[way]:.2f}", wakeups]
+        for used in spent.values():
+            row += [f"{used[process].seconds * 1e3:.2f}", "" if process == MONITORS else f"{used[process].wakeups:.1f}"]
         table.add_row(*row)
-    totals = []
-    for way, by_process in spent.items():
-        cluster = sum(used.seconds for process, used in by_process.items() if process != FRAMEWORK)
-        totals += [f"{cluster * 1e3 / launches[way]:.1f}", ""]
     table.add_section()
-    table.add_row("all but the framework", *totals)
+    table.add_row(
+        "all but the framework", *(cell for used in spent.values() for cell in (f"{total(used) * 1e3:.1f}", ""))
+    )
     return table
 
 
@@ -219,37 +230,72 @@ async def _measured(cluster: Cluster, framework: Framework) -> tuple[float, dict
     return seconds, {name: used - before[name] for name, used in after.items()}
 
 
-async def run(singles: int, many: int, console: Console) -> None:
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What launches cost, one at a time and many at once, by process; and how many a second were launched at once."""
+
+    alone: Mapping[str, Usage]
+    crowd: Mapping[str, Usage]
+    commands_per_second: float
+
+
+async def spend(folder: Path, singles: int, many: int) -> Spent:
+    """On a cluster that does not trace: hops cost time themselves."""
+    with Cluster(folder, flags=FLAGS) as cluster:
+        await Framework(WARM_UP_TASKS, WARM_UP_TASKS, "warm").run(cluster.url)
+        _, alone = await _measured(cluster, Framework(singles, 1, "single"))
+        seconds, crowd = await _measured(cluster, Framework(many, many, "many"))
+    return Spent(per_launch(alone, singles), per_launch(crowd, many), many / seconds)
+
+
+async def follow(folder: Path, singles: int) -> dict[Hop, list[float]]:
+    """When each hop was passed by commands that were launched one at a time, in milliseconds after ACCEPT."""
+    hops = folder / "hops"
+    hops.mkdir(parents=True)
+    os.environ[trace.FOLDER_VARIABLE] = str(hops)
+    try:
+        with Cluster(folder / "cluster", flags=FLAGS) as cluster:
+            await Framework(WARM_UP_TASKS, WARM_UP_TASKS, "warm").run(cluster.url)
+            framework = Framework(singles, 1, "single")
+            await framework.run(cluster.url)
+    finally:
+        del os.environ[trace.FOLDER_VARIABLE]
+    return milliseconds_after_accept(passed(recorded(hops), framework))
+
+
+def cpu_row(what: str, before: str, used: Mapping[str, Usage]) -> Row:
+    """A line of docs/benchmarks.md: all processes but the framework's, and each of them."""
+    each = [f"{name} {usage.seconds * 1e3:.1f}" for name, usage in used.items() if name != FRAMEWORK]
+    return Row("launch", what, before, f"{total(used) * 1e3:.1f} ms: {', '.join(each)}")
+
+
+async def measure() -> list[Row]:
+    """The rows on CPU; of several runs the least, which other work on the machine disturbs least."""
+    with tempfile.TemporaryDirectory(prefix="mezzo-trace-") as name:
+        runs = [await spend(Path(name, str(number)), SINGLES, MANY) for number in range(RUNS)]
+    alone = min((run.alone for run in runs), key=total)
+    crowd = min((run.crowd for run in runs), key=total)
+    return [
+        cpu_row("CPU of a plain command, one at a time, HTTP in JSON", "Mezzo 2026-11-23: 24 ms", alone),
+        cpu_row(f"CPU of a plain command, {MANY:,} at once, HTTP in JSON", "–", crowd),
+    ]
+
+
+async def show(singles: int, many: int, console: Console) -> None:
     """Launch, and print the tables."""
     with tempfile.TemporaryDirectory(prefix="mezzo-trace-") as name:
-        folder = Path(name)
-        # Hops cost time themselves: CPU is measured on a cluster that does not trace.
-        with Cluster(folder / "plain", flags={"agent": {"log_level": "warning"}}) as cluster:
-            await Framework(WARM_UP_TASKS, WARM_UP_TASKS, "warm").run(cluster.url)
-            _, alone = await _measured(cluster, Framework(singles, 1, "single"))
-            seconds, crowd = await _measured(cluster, Framework(many, many, "many"))
-        traced = folder / "hops"
-        traced.mkdir()
-        os.environ[trace.FOLDER_VARIABLE] = str(traced)
-        try:
-            with Cluster(folder / "traced", flags={"agent": {"log_level": "warning"}}) as cluster:
-                await Framework(WARM_UP_TASKS, WARM_UP_TASKS, "warm").run(cluster.url)
-                framework = Framework(singles, 1, "single")
-                await framework.run(cluster.url)
-        finally:
-            del os.environ[trace.FOLDER_VARIABLE]
-        console.print(hop_table(milliseconds_after_accept(passed(recorded(traced), framework))))
-    ways = {"one at a time": alone, "many at once": crowd}
-    console.print(cpu_table(ways, {"one at a time": singles, "many at once": many}))
-    console.print(f"{many / seconds:.0f} commands a second, {many} at once on one agent")
+        spent = await spend(Path(name, "plain"), singles, many)
+        console.print(hop_table(await follow(Path(name, "traced"), singles)))
+    console.print(cpu_table({"one at a time": spent.alone, "many at once": spent.crowd}))
+    console.print(f"{spent.commands_per_second:.0f} commands a second, {many} at once on one agent")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--singles", type=int, default=200, help="how many commands are launched one at a time")
-    parser.add_argument("--many", type=int, default=1000, help="how many commands are launched at once")
+    parser.add_argument("--singles", type=int, default=SINGLES, help="how many commands are launched one at a time")
+    parser.add_argument("--many", type=int, default=MANY, help="how many commands are launched at once")
     arguments = parser.parse_args()
-    asyncio.run(run(arguments.singles, arguments.many, Console()))
+    asyncio.run(show(arguments.singles, arguments.many, Console()))
 
 
 if __name__ == "__main__":
