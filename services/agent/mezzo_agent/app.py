@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from mezzo.errors import MezzoError
 from mezzo_agent import __version__
@@ -26,6 +28,8 @@ from mezzo_chassis.config import load
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.leadership import detector_of
 
+RESTART_SECONDS = 1.0
+"""From the end of an agent to the next one in the same process."""
 LEAVE_SIGNAL = signal.SIGUSR1
 """As Mesos' agent: end everything, and leave the cluster for good."""
 
@@ -34,7 +38,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run an agent until it is told to stop; its containers run on. Returns the exit code."""
     config = load(Config, argv, service="agent", version=__version__)
     log.configure("agent", config.log_level, config.log_format)
-    return lifecycle.run(lambda life: serve(config, life), service="agent", signals=(LEAVE_SIGNAL,))
+    code = lifecycle.run(lambda life: serve(config, life), service="agent", signals=(LEAVE_SIGNAL,))
+    if code == Exit.DEFECT and config.restart_on_defect:
+        _restart()
+    return code
+
+
+def _restart() -> NoReturn:
+    """Another agent takes the place of this one in its process. Nothing of its memory or of its files is left."""
+    time.sleep(RESTART_SECONDS)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, sys.orig_argv)  # noqa: S606  there is nothing for a shell to do
 
 
 async def serve(

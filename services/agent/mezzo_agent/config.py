@@ -200,6 +200,11 @@ class Config:
     strict: bool = flag(
         True, "Refuse to start with a damaged journal, rather than to recover its intact records alone."
     )
+    restart_on_defect: bool = flag(
+        False,
+        "After a defect, start the agent again in the same process rather than exit with code 7. For a container of "
+        "Docker, in which tasks would end with its first process.",
+    )
     log_level: str = flag(
         "info", "The lowest level that is logged: debug, info, warning or error.", parse=one_of(*LEVELS)
     )

@@ -253,9 +253,9 @@ class ScriptedRegistry(service.AgentSessionServicer):
     def registrations(self) -> list[session.Register]:
         return [each.register for each in self.received if each.HasField("register")]
 
-    async def until(self, condition: Callable[[], object]) -> None:
+    async def until(self, condition: Callable[[], object], seconds_max: float = SECONDS_MAX) -> None:
         """Wait until something that was heard makes the condition true."""
-        async with asyncio.timeout(SECONDS_MAX):
+        async with asyncio.timeout(seconds_max):
             while not condition():
                 self._news.clear()
                 await self._news.wait()
@@ -265,8 +265,8 @@ class ScriptedRegistry(service.AgentSessionServicer):
         statuses = [each.task_update.status for each in self.received if each.HasField("task_update")]
         return [status for status in statuses if status.task_id.value == task_id][-1]
 
-    async def until_state(self, task_id: str, state: str) -> None:
-        await self.until(lambda: state in self.states(task_id))
+    async def until_state(self, task_id: str, state: str, seconds_max: float = SECONDS_MAX) -> None:
+        await self.until(lambda: state in self.states(task_id), seconds_max)
 
 
 class RunningAgent:

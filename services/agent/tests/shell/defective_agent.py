@@ -4,6 +4,7 @@ Every such event about the task meets it; with a file, only the first: that make
 """
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,3 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     setattr(Agent, "handle", defective_handle)  # noqa: B010  for mypy a method is not assigned
     setattr(Reconnection, "task", defective_recovery)  # noqa: B010
     return app.main(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from services.agent.tests.conftest import Tasks
 from services.agent.tests.shell.conftest import ScriptedRegistry
 
 KILLS = 6
+START_SECONDS_MAX = 60.0
 
 
 class AgentProcess(ServiceProcess):
@@ -316,3 +318,27 @@ async def test_agent_that_ends_on_a_defect_recovers_and_only_whom_it_was_about_e
     registry.kill("other", grace_seconds=0.0)
     await registry.until_state("other", "TASK_KILLED")
     assert process.running
+
+
+async def test_agent_whose_tasks_would_end_with_its_process_starts_again_in_the_same_one(
+    process: AgentProcess, registry: ScriptedRegistry, tasks: type[Tasks]
+) -> None:
+    flags = [*process.command[3:], "--restart_on_defect=true"]
+    process.command = [sys.executable, "-m", "services.agent.tests.shell.defective_agent", *flags]
+    process.module = ""  # as a program of its own: that is what starts again
+    process.environment["MEZZO_TEST_DEFECT"] = "run_task bad"
+    registry.resyncs = True
+    registry.frameworks["F1"] = mesos.FrameworkInfo(user="root", name="f", id=mesos.FrameworkID(value="F1"))
+    process.start()
+    await asyncio.to_thread(process.wait_healthy)
+    registry.run(command(tasks, "other", "sleep 1000"))
+    await registry.until_state("other", "TASK_RUNNING")
+    pid = process.pid
+    registry.run(command(tasks, "bad", "true"))
+    await registry.until_state("bad", "TASK_ERROR", START_SECONDS_MAX)
+    assert process.running
+    assert process.pid == pid
+    registry.kill("other")
+    await registry.until_state("other", "TASK_KILLED")
+    assert registry.states("other") == ["TASK_STARTING", "TASK_RUNNING", "TASK_KILLED"]
+    assert process.stop() == 0
