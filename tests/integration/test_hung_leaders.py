@@ -62,12 +62,12 @@ async def test_tasks_are_launched_while_the_registry_that_led_hangs_and_it_has_n
                 waiting = asyncio.create_task(direct.revive())
                 await cluster.another_leads("registry", than=former)
                 await framework.job_is(framework.add("true"), mesos.TASK_FINISHED)
-                async for event in followed.events():
-                    if event.type == Event.SUBSCRIBED:
-                        break
                 for number in range(AGENTS):
                     assert moves(cluster.agent(number))
                 assert not waiting.done()
+                async for event in followed.events():
+                    if event.type == Event.SUBSCRIBED:
+                        break
             # It lies in the socket of the former leader, which reads it before it can have heard of the election.
             with pytest.raises(MezzoError):
                 await waiting
