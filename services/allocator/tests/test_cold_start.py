@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -17,6 +18,7 @@ from mezzo.allocator.v1.allocator_pb2_grpc import AllocatorStub
 from mezzo.errors import Unavailable
 from mezzo.resources import parse
 from mezzo_allocator.adapters.compiler import version_folder
+from mezzo_allocator.core import kernel
 from mezzo_allocator.shell import cold_start
 from mezzo_chassis.rpc import open_channel
 from mezzo_chassis.testing import ServiceProcess, free_ports
@@ -102,3 +104,27 @@ def test_the_compiling_process_ends_with_its_parent(tmp_path: Path) -> None:
     os.close(ours)
     os.close(theirs)
     assert process.wait(SECONDS_MAX) == 1
+
+
+def test_code_that_numba_would_compile_again_is_never_taken_for_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def form_of(path: Path) -> Path:
+        namespace: dict[str, Any] = {}
+        exec(compile(path.read_text(), str(path), "exec"), namespace)
+        monkeypatch.setattr(kernel, "COMPILABLE", [namespace["decide"]])
+        return version_folder(tmp_path)
+
+    here, elsewhere = tmp_path / "here.py", tmp_path / "elsewhere.py"
+    for path in (here, elsewhere):
+        path.write_text("def decide(): pass\n")
+        os.utime(path, (1_000, 1_000))
+    assert form_of(here) == form_of(here)
+    assert form_of(here) != form_of(elsewhere)
+    before = form_of(here)
+    os.utime(here, (2_000, 2_000))
+    assert form_of(here) != before
+    before = form_of(here)
+    here.write_text("def decide(): return\n")
+    os.utime(here, (2_000, 2_000))
+    assert form_of(here) != before

@@ -29,9 +29,14 @@ def cache_folder() -> Path:
 
 
 def _fingerprint() -> str:
-    """Names this form of the code: numba itself notices neither other options nor another shape of the arrays."""
+    """The name of this form of the code.
+
+    By content, as numba itself notices neither other options nor another shape of the arrays; by place and time of
+    change, since numba takes a file that stands elsewhere, or was written anew, for another.
+    """
     digest = hashlib.sha256(f"{sys.version} {version('numba')} {version('numpy')}".encode())
     for source in sorted({arrays.__file__, __file__, *(f.__code__.co_filename for f in kernel.COMPILABLE)}):
+        digest.update(f"{source} {Path(source).stat().st_mtime_ns} ".encode())
         digest.update(Path(source).read_bytes())
     return digest.hexdigest()[:16]
 
