@@ -34,7 +34,6 @@ TO_RUNNING = [
     Hop("registry", "received", "TASK_RUNNING"),
     Hop("registry", "decided", "TASK_RUNNING"),
     Hop("gateway", "event received", "TASK_RUNNING"),
-    Hop("gateway", "event written", "TASK_RUNNING"),
     Hop(FRAMEWORK, "heard", "TASK_RUNNING"),
 ]
 TO_FINISHED = [
@@ -47,6 +46,8 @@ TO_FINISHED = [
     Hop(FRAMEWORK, "heard", "TASK_FINISHED"),
 ]
 STATES = ("TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED")
+# Noted when it is out: the framework may have it before, and be at its end with the last.
+WRITTEN = [Hop("gateway", "event written", state) for state in STATES[:-1]]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ async def test_each_task_passes_each_hop_once_and_in_order(cluster: Cluster, hop
     framework = Framework(TASKS, 1, "once")
     await framework.run(cluster.url)
     times = passed(recorded(hops_folder), framework)
-    for hop in [*TO_RUNNING, *TO_FINISHED]:
+    for hop in [*TO_RUNNING, *TO_FINISHED, *WRITTEN]:
         assert {len(moments) for moments in times[hop].values()} == {1}, hop
         assert len(times[hop]) == TASKS, hop
     for task_id in times[TO_RUNNING[0]]:
@@ -85,7 +86,7 @@ async def test_a_launch_is_synced_for_what_is_begun_and_said_and_not_for_what_is
     for _, hop, whose in sorted(recorded(hops_folder), key=lambda each: each[0]):
         if hop.process == "agent" and whose == "synced-0":
             agent[hop.name].append(hop.what)
-    assert agent["on disk"] == ["RUN_TASK", *STATES]
-    # The last one is on its way when the framework ends.
-    assert agent["written"] in (["ACKNOWLEDGE"] * 2, ["ACKNOWLEDGE"] * 3)
+    # An acknowledgement is synced only where it comes together with something that has to be.
+    assert [what for what in agent["on disk"] if what != "ACKNOWLEDGE"] == ["RUN_TASK", *STATES]
+    assert set(agent["written"]) <= {"ACKNOWLEDGE"}
     assert agent["sent"] == list(STATES)
