@@ -148,7 +148,7 @@ class SessionServicer:
                 self._current = None
                 self._core.handle(ev.SessionBegun(""), now=self._now())
                 gc.unfreeze()
-            log.info("session ended", why=str(session.failure or "the registry left"))
+            log.info("session ended", reason=str(session.failure or "the registry closed it"))
             await asyncio.gather(reader, driver, return_exceptions=True)
 
 
@@ -223,7 +223,7 @@ class _Session:
             await work
         except Exception as error:
             if not self._engine.ended.done():  # else that has been told
-                log.warning("session fails", why=str(error), exc_info=not isinstance(error, MezzoError))
+                log.warning("session failed", error=str(error), exc_info=not isinstance(error, MezzoError))
                 self.end(error)
 
     async def read(self, requests: AsyncIterator[wire.SessionRequest]) -> None:
@@ -247,7 +247,7 @@ class _Session:
     def _send_ready(self, _effect: ev.Ready) -> None:
         self._send(wire.AllocatorMessage(ready=self._ready, cause=self._engine.cause))
         freeze_gc()
-        log.info("snapshot taken in")
+        log.info("snapshot applied")
 
     def _send(self, message: wire.AllocatorMessage) -> None:
         self.outbox.put(wire.SessionResponse(messages=[message]).SerializeToString())
