@@ -303,6 +303,7 @@ async def test_agent_that_ends_on_a_defect_recovers_and_only_whom_it_was_about_e
         registry.run(command(tasks, task_id, line))
         if task_id == "other" or event != "run_task":
             pids[task_id] = int(await asyncio.to_thread((tmp_path / task_id).read_text))
+            await registry.until_state(task_id, "TASK_RUNNING")
     if event == "timer_kill_grace":
         registry.kill("bad", grace_seconds=0.0)
     elif event == "containers_recovered":
