@@ -1,5 +1,7 @@
 """What is remembered of kinds of resources is shared by all clients of a process: no client can change or fill it."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from mesos.v1 import mesos_pb2 as mesos
@@ -10,14 +12,16 @@ UNKNOWN_FIELD = b"\xfa\x3e\x01x"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((kind, "_met"), (kind, "_changes"), (value, "_seen")):
-        monkeypatch.setattr(module, name, {})
+def _nothing_remembered() -> Iterator[None]:
+    forget()
+    yield
+    forget()
 
 
 def forget() -> None:
     """As happens when many kinds have been met since."""
     kind._met.clear()
+    kind._changes.clear()
     value._seen.clear()
 
 

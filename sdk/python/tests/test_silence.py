@@ -98,4 +98,4 @@ async def test_the_head_of_a_stream_that_the_command_follows() -> None:
         host, port = silent.getsockname()
         async with aiohttp.ClientSession() as session:
             with pytest.raises(TimeoutError):
-                await anext(api.Api(session, f"http://{host}:{port}").stream("/mezzo/v1/tasks/t/logs"))
+                await anext(api.Api(session, [f"http://{host}:{port}"]).stream("/mezzo/v1/tasks/t/logs"))
