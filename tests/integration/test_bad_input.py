@@ -16,6 +16,7 @@ from mezzo import recordio
 from mezzo_gateway.testing.recorded import Row, check_kind, headers_of, rows
 from tests.cluster import Cluster
 from tests.mezzo_command import MezzoCommand
+from tests.polling import eventually
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -92,7 +93,16 @@ async def caller(cluster: Cluster, bystander: None) -> AsyncIterator[Caller]:
         while not records:
             records = decoder.feed(await stream.content.readany())
         framework_id = json.loads(records[0])["subscribed"]["framework_id"]["value"]
-        yield Caller(session, cluster.url, framework_id, stream.headers["Mesos-Stream-Id"])
+        made = Caller(session, cluster.url, framework_id, stream.headers["Mesos-Stream-Id"])
+
+        async def is_alone() -> bool:
+            # What tests before have subscribed ends with its stream, and the gateway hears of it a little later.
+            async with session.get(f"{cluster.url}/state") as response:
+                known = (await response.json())["frameworks"]
+            return [each["id"] for each in known if each["name"] == "caller"] == [framework_id]
+
+        await eventually(is_alone, "the gateway knows this framework, and none of the tests before")
+        yield made
 
 
 def of_this_cluster(row: Row, caller: Caller) -> Row:
