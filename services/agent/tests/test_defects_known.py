@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mezzo_agent.adapters.defects_file import DefectsFile
-from mezzo_agent.core.subjects import Subject
+from mezzo_agent.core.subjects import NEVER_REFUSED, Subject
 from mezzo_agent.shell import defects as module
 from mezzo_agent.shell.defects import AgentSuspect, Defects
 from mezzo_chassis.engine import Defect
@@ -101,6 +101,14 @@ def test_executor_of_the_same_name_is_not_refused(agent: Agent) -> None:
     agent.end_on(EXECUTOR)
     agent.restart()
     assert not agent.refuses(EXECUTOR)
+
+
+@pytest.mark.parametrize("event", sorted(NEVER_REFUSED))
+def test_what_is_told_once_is_not_refused(agent: Agent, event: str) -> None:
+    subject = Subject(event, "F1", task_ids=("t1",))
+    agent.end_on(subject)
+    agent.restart()
+    assert not agent.refuses(subject), "of another task of the same name, say"
 
 
 def test_framework_with_three_defects_in_ten_minutes_launches_nothing_for_a_while(agent: Agent) -> None:

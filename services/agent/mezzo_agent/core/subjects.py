@@ -39,9 +39,14 @@ _ENDED_BY_RECOVERY = {
     *CALLS,
     *TIMERS.values(),
     *("kill_task", "shutdown_executor", "shutdown_framework"),
+    # To be launched once more would lead to the same defect.
+    "container_not_started",
     # Where they are about somebody, it is whom they had come to.
     *("registered", "session_opened", "containers_recovered", CONDEMNED, JOURNAL_RECORD),
 }
+NEVER_REFUSED = frozenset({"containers_recovered", "container_started", "container_not_started", "container_ended"})
+"""Without the first no agent starts; what happens to a container is told once, and a task whose end is not heard of
+never ends."""
 
 
 @dataclass(frozen=True, slots=True)

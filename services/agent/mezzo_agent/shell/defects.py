@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from mezzo.errors import shorten
 from mezzo_agent.adapters.defects_file import DefectsFile
-from mezzo_agent.core.subjects import LAUNCHES, Subject
+from mezzo_agent.core.subjects import LAUNCHES, NEVER_REFUSED, Subject
 from mezzo_chassis.engine import Defect
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.quarantine import SECONDS_MAX, SECONDS_MIN, Entry, Quarantine, Suspect
@@ -137,10 +137,11 @@ class Defects:
         self._save(resumed=False)
 
     def _entries(self) -> Iterable[Entry]:
-        """What is refused for a while. Those whom the recovery ends come again as others, if at all."""
+        """What is refused for a while, if it may be. Those whom the recovery ends come again as others, if at all."""
         frameworks: dict[str, Record] = {}
         for each in self._records.values():
-            refused = not each.subject.ends or each.subject.event in REFUSED_TOO
+            event = each.subject.event
+            refused = event not in NEVER_REFUSED and (not each.subject.ends or event in REFUSED_TOO)
             yield Entry(AgentSuspect.of(each.subject), each.count, each.until if refused else 0.0)
             frameworks[each.subject.framework_id] = each
         for framework_id, last in frameworks.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -11,7 +12,7 @@ import grpc
 from mezzo.agent.v1 import agent_session_pb2 as messages
 from mezzo.agent.v1 import agent_session_pb2_grpc as service
 from mezzo.backoff import Backoff
-from mezzo.errors import MezzoError, NotLeading
+from mezzo.errors import InternalError, MezzoError, NotLeading
 from mezzo_agent.core.events import Event, RegistryMessageReceived, SessionClosed, SessionOpened
 from mezzo_chassis import trace
 from mezzo_chassis.leadership import LeaderDetector, Superseded, while_leading
@@ -84,7 +85,8 @@ class RegistrySession:
                 self._outbox = None
                 self._closed.set()
                 self.registered.set(False)
-            await engine.request(SessionClosed())
+            with contextlib.suppress(InternalError):  # refused after a defect: the next SessionOpened makes it good
+                await engine.request(SessionClosed())
             await self._pause(address)
 
     async def finish(self) -> None:

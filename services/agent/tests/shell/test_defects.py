@@ -27,6 +27,7 @@ from mezzo_agent.core.agent import Agent
 from mezzo_agent.core.effects import LaunchContainer
 from mezzo_agent.core.recovery import Reconnection, Restoration
 from mezzo_agent.core.updates import Updates
+from mezzo_agent.ports import ContainerConfig, Launched, LaunchError
 from mezzo_agent.shell.effect_runner import EffectRunner
 from mezzo_chassis.errors import Exit, StartupError
 from services.agent.tests.conftest import Tasks
@@ -483,7 +484,80 @@ async def test_task_that_can_neither_be_recovered_nor_reported_is_left_out(
     await others_end_well(registry, containers)
 
 
+# --- containers
+
+
+@TIMES
+async def test_task_whose_failed_launch_leads_to_a_defect_fails(
+    supervised: Supervisor,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+) -> None:
+    launch = containers.launch
+
+    async def launch_others(config: ContainerConfig) -> Launched:
+        if config.task_id == "bad":
+            raise LaunchError(_Status.REASON_CONTAINER_LAUNCH_FAILED, "no such user")
+        return await launch(config)
+
+    monkeypatch.setattr(containers, "launch", launch_others)
+    Defective(monkeypatch, Agent, "handle", of_kind("container_not_started"), times)
+    registry.run(tasks.command("bad"))
+    await registry.until_state("bad", "TASK_FAILED")
+    assert "ZeroDivisionError: a mistake of ours" in registry.last("bad").message
+    assert supervised.defects == 1
+    await others_end_well(registry, containers)
+
+
+@pytest.mark.parametrize("kind", ["container_started", "container_ended"])
+async def test_what_happens_to_a_container_is_heard_of_after_a_defect_too(
+    supervised: Supervisor,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    Defective(monkeypatch, Agent, "handle", of_kind(kind), 1)
+    registry.run(tasks.command("bad"))
+    await registry.until_state("bad", "TASK_RUNNING")
+    containers.finish(containers.of_task("bad"))
+    await registry.until_state("bad", "TASK_FINISHED")
+    assert supervised.defects == 1
+    await others_end_well(registry, containers)
+
+
+async def test_recovery_is_tried_again_at_once(
+    supervised: Supervisor,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Defective(monkeypatch, Agent, "handle", of_kind("containers_recovered"), 1)
+    await supervised.restart()
+    await others_end_well(registry, containers)
+    assert supervised.defects == 1
+
+
 # --- the session
+
+
+async def test_end_of_a_session_that_leads_to_a_defect_is_dropped(
+    supervised: Supervisor,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Defective(monkeypatch, Agent, "handle", of_kind("session_closed"), 1000)
+    port = registry.port
+    await registry.stop()
+    await supervised.metric('mezzo_agent_defects_refused_total{event="session_closed"}', lambda count: count > 1)
+    await registry.start(port)
+    await others_end_well(registry, containers)
+    assert supervised.defects == 1
 
 
 @pytest.mark.parametrize("kind", ["session_opened", "registered"])
