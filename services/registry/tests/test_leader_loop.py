@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+import weakref
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -115,6 +116,15 @@ async def test_a_loop_that_fails_ends_the_term_and_another_begins(
     with pytest.raises(NotLeading):
         await asyncio.wait_for(term.request(events.OperatorCalled(number, call)), PATIENCE_SECONDS)
     await term_after(current_term, term)
+
+
+async def test_nothing_is_kept_of_a_term_that_has_ended(current_term: CurrentTerm) -> None:
+    term = await term_after(current_term)
+    freed = asyncio.Event()
+    weakref.finalize(term.core.state, freed.set)
+    term.end(NotLeading())
+    del term
+    await asyncio.wait_for(freed.wait(), PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("turns", range(10))

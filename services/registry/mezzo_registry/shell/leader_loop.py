@@ -1,6 +1,7 @@
 """From election to election: a term whenever this registry leads, a standby in between. The process does not end."""
 
 import asyncio
+import gc
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -103,6 +104,8 @@ class LeaderLoop:
         self._current_term.clear()
         if term is not None:
             term.end(error)
+            # What was frozen when it began is never collected, nor is the cluster state that hangs on it.
+            gc.unfreeze()
             log.info("stepped down")
 
     async def _lead(self, leadership: Leadership) -> None:
