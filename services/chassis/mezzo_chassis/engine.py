@@ -32,6 +32,7 @@ from functools import cache, partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from mezzo.errors import InternalError, MezzoError, shorten
+from mezzo_chassis.clock import steady_clock
 from mezzo_chassis.log import bind_cause, current_cause, get_logger
 from mezzo_chassis.log_throttle import LogThrottle
 from mezzo_chassis.metrics import EngineMetrics
@@ -108,7 +109,7 @@ class Engine(Generic[E, F]):
         commit: Callable[[Sequence[F]], Coroutine[Any, Any, None] | None] | None = None,
         closed: Callable[[], MezzoError] | None = None,
         may_continue: Callable[[], bool] | None = None,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] | None = None,
         events_per_turn_max: int = EVENTS_PER_TURN_MAX,
         validate_every_turns: int | None = None,
     ) -> None:
@@ -126,7 +127,7 @@ class Engine(Generic[E, F]):
             there is nothing to be made durable, and the effects are carried out at once.
         `closed`: what those are told who wait, or come, once a defect has ended the engine.
         `may_continue`: asked before each event; one that says no has called `end`.
-        `now`: the time that the core is told, in seconds.
+        `now`: the time that the core is told, in seconds; a steady clock by default.
         `validate_every_turns`: how often the state is checked; never, when 0. Without it the environment variable
             MEZZO_VALIDATE_EVERY says so, and 0 where it is not set. A violation is a defect.
         """
@@ -143,7 +144,7 @@ class Engine(Generic[E, F]):
         self._commit = commit
         self._closed = closed or (lambda: InternalError(f"{name} has ended"))
         self._may_continue = may_continue
-        self._now = now
+        self._now = now or steady_clock()
         self._events_per_turn_max = events_per_turn_max
         if validate_every_turns is None:
             validate_every_turns = int(os.environ.get(VALIDATE_VARIABLE, "0"))

@@ -1,6 +1,5 @@
 """Who leads: this process for a term, another process, or nobody that is known."""
 
-import time
 from collections.abc import Mapping
 
 from mezzo.errors import NotLeading
@@ -46,7 +45,7 @@ class CurrentTerm:
 
     def oldest_offer_seconds(self) -> float:
         """Return the age of the oldest outstanding offer; 0 when there is none, or nobody leads here."""
-        return self._term.core.oldest_offer_seconds(now=time.time()) if self._term is not None else 0.0
+        return self._term.oldest_offer_seconds() if self._term is not None else 0.0
 
     def measures(self) -> dict[str, float]:
         """Return the metrics of the core that leads here; nothing when none does."""

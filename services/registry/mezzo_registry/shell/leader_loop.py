@@ -10,6 +10,7 @@ from typing import Any
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.backoff import Backoff
 from mezzo.errors import NotLeading
+from mezzo_chassis.clock import steady_clock
 from mezzo_chassis.leadership import Candidate, LeaderDetector, Leadership
 from mezzo_chassis.lifecycle import freeze_gc
 from mezzo_chassis.log import get_logger
@@ -51,11 +52,11 @@ class LeaderLoop:
         hinder: Callable[[bool], Awaitable[None]],
         whitelist: Whitelist | None = None,
         pause_seconds_max: float | None = None,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] | None = None,
     ) -> None:
         """`pause_seconds_max`: a process that was paused for longer may have lost its session, and ends its term.
 
-        `now`: seconds since the epoch.
+        `now`: seconds since the epoch; a steady clock by default.
         """
         self._settings = settings
         self._flags = flags
@@ -70,7 +71,7 @@ class LeaderLoop:
         self._pause_seconds_max = pause_seconds_max
         self._announce = announce
         self._hinder = hinder
-        self._now = now
+        self._now = now or steady_clock()
         self._term: Term | None = None
         self._leadership: Leadership | None = None
         self._work: asyncio.Task[None] | None = None

@@ -159,6 +159,10 @@ class Term:
         """The store can be written again."""
         self._may_write.set()
 
+    def oldest_offer_seconds(self) -> float:
+        """Return the age of the oldest outstanding offer; 0 when there is none."""
+        return self.core.oldest_offer_seconds(now=self._now())
+
     def measure(self, *, in_full: bool = False) -> dict[str, float]:
         """The core and the loop in numbers, by Mesos' names; with those of single frameworks and roles if `in_full`."""
         numbers = self.core.measure(now=self._now(), in_full=in_full)
