@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 
-from tests.simulation.world import World
+from tests.simulation.simulation import Simulation
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="decides everything")
-    parser.add_argument("--steps", type=int, default=10_000, help="how many steps with faults")
+    parser.add_argument("--steps", type=int, default=10_000, help="moments with faults, before it is calm")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds, from --seed on")
+    parser.add_argument("--logs", action="store_true", help="show the logs of all processes, with simulated time")
     arguments = parser.parse_args()
     for seed in range(arguments.seed, arguments.seed + arguments.seeds):
-        world = World(seed)
-        try:
-            world.run(arguments.steps)
-        except BaseException:
-            print(f"failed at step {world.steps}: make sim SEED={seed} STEPS={arguments.steps}", file=sys.stderr)
-            raise
-        simulated = world.clock.now - 1_800_000_000
-        print(f"seed {seed}: {world.steps} steps, {simulated:.0f} simulated seconds, faults {dict(world.faults)}")
+        began = time.process_time()
+        with Simulation(seed, logs=arguments.logs) as simulation:
+            try:
+                simulation.run(arguments.steps)
+            except BaseException:
+                print(f"{simulation}\nmake sim SEED={seed} STEPS={arguments.steps}", file=sys.stderr)
+                raise
+            simulated, steps, faults = simulation.loop.time(), simulation.loop.steps, dict(simulation.faults.counts)
+        seconds = time.process_time() - began
+        print(f"seed {seed}: {steps} steps, {simulated:.0f} simulated and {seconds:.1f} CPU seconds, faults {faults}")
     return 0
 
 

@@ -60,17 +60,20 @@ class Disk:
 
 
 def tear(file: Path, chooser: random.Random) -> None:
-    """Bytes at the end of a file that are no part of what was written."""
-    with file.open("ab") as opened:
+    """Bytes behind what was written that are no part of it. The file may go on with zeros."""
+    written = len(file.read_bytes().rstrip(b"\0"))
+    with file.open("r+b") as opened:
+        opened.seek(written)
         opened.write(chooser.randbytes(chooser.randint(1, 200)))
 
 
 def damage(file: Path, chooser: random.Random) -> bool:
-    """Turn some bits of a file over. Returns whether there were any."""
+    """Turn some bits over of what was written. Returns whether there were any."""
     data = bytearray(file.read_bytes())
-    if len(data) < 64:
+    written = len(data.rstrip(b"\0"))
+    if written < 64:
         return False
     for _ in range(chooser.randint(1, 4)):
-        data[chooser.randrange(40, len(data))] ^= 1 << chooser.randrange(8)
+        data[chooser.randrange(40, written)] ^= 1 << chooser.randrange(8)
     file.write_bytes(data)
     return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging as stdlib_logging
 import os
 import random
 import time
@@ -22,7 +23,7 @@ import structlog
 from mezzo_chassis import rpc
 from tests.simulation.disk import Disk
 from tests.simulation.loop import START_SECONDS, SimulatedLoop
-from tests.simulation.wire import Network
+from tests.simulation.network import Network
 
 
 @contextmanager
@@ -80,7 +81,8 @@ def logging(loop: SimulatedLoop, *, shown: bool) -> Iterator[None]:
         structlog.processors.format_exc_info,
         structlog.dev.ConsoleRenderer(colors=False),
     ]
-    before = structlog.get_config()
+    before, disabled = structlog.get_config(), stdlib_logging.root.manager.disable
+    stdlib_logging.disable(stdlib_logging.NOTSET if shown else stdlib_logging.CRITICAL)
     structlog.configure(
         processors=show if shown else [drop],
         wrapper_class=structlog.make_filtering_bound_logger("debug" if shown else "critical"),
@@ -91,3 +93,4 @@ def logging(loop: SimulatedLoop, *, shown: bool) -> Iterator[None]:
         yield
     finally:
         structlog.configure(**before)
+        stdlib_logging.disable(disabled)

@@ -1,52 +1,53 @@
-"""Whatever goes wrong, the books agree with each other, every task ends exactly once, and nothing is started twice."""
+"""Whatever goes wrong, every task ends exactly once, nothing is started twice, and nothing is held for nobody."""
+
+from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
-from mesos.v1 import mesos_pb2 as mesos
-from mezzo.agent.v1.checkpoint_pb2 import CheckpointRecord
-from mezzo_agent.core import Agent
-from tests.simulation.framework import ContradictionError
-from tests.simulation.world import World
+from tests.simulation.options import FAULTS, draw
+from tests.simulation.simulation import Simulation
 
-SEEDS = range(100, 110)
-STEPS = 3_000
+STEPS = 800
+STEPS_OF_A_STORM = 5_000
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+def run(seed: int, steps: int = STEPS) -> Simulation:
+    """A failure names the seed and all options: see `make sim`."""
+    simulation = Simulation(seed)
+    try:
+        with simulation:
+            simulation.run(steps)
+    except AssertionError as error:
+        error.add_note(f"{simulation}\nmake sim SEED={seed} STEPS={steps}")
+        raise
+    return simulation
+
+
+@pytest.mark.parametrize("seed", range(100, 125))
 def test_every_task_ends_exactly_once_whatever_goes_wrong(seed: int) -> None:
-    world = World(seed)
-    world.run(STEPS)
-    launches = [launch for node in world.framework_nodes for launch in node.tracker.launches]
-    assert len(launches) == world.frameworks * world.tasks_per_framework
-    assert all(launch.end is not None for launch in launches)
+    simulation = run(seed)
+    assert all(framework.finished for framework in simulation.frameworks)
+    assert any(agent.host.starts for agent in simulation.agents)
 
 
 def test_a_seed_decides_everything() -> None:
-    def run() -> tuple[float, int, list[list[str]]]:
-        world = World(7, tasks_per_framework=20)
-        world.run(1_000)
+    def story() -> tuple[float, int, dict[str, int], list[list[str]]]:
+        simulation = run(7)
         states = [
-            [mesos.TaskState.Name(status.state) for attempt in node.attempts.values() for status in attempt.statuses]
-            for node in world.framework_nodes
+            [state for task_id in framework.attempts for state in framework.states(task_id)]
+            for framework in simulation.frameworks
         ]
-        return world.clock.now, world.steps, states
+        return simulation.loop.time(), simulation.loop.steps, dict(simulation.faults.counts), states
 
-    assert run() == run()
+    assert story() == story()
 
 
 def test_faults_of_every_kind_happen() -> None:
-    world = World(3, tasks_per_framework=200)
-    world.run(12_000)
-    assert len(world.faults) == 8
-
-
-def test_an_agent_that_forgets_its_tasks_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The simulator would notice."""
-    restore = Agent.restore
-
-    def forgetful(self: Agent, records: list[CheckpointRecord]) -> None:
-        restore(self, [record for record in records if record.HasField("agent")])
-
-    monkeypatch.setattr(Agent, "restore", forgetful)
-    with pytest.raises(ContradictionError, match="was lost although its agent had it"):
-        World(2, tasks_per_framework=250).run(15_000)
+    options = replace(
+        draw(3), agents=4, registries=3, frameworks=2, tasks_per_framework=60, faults=FAULTS, fault_seconds=(0.1, 1.0)
+    )
+    with Simulation(3, options) as simulation:
+        simulation.run(STEPS_OF_A_STORM)
+        assert set(simulation.faults.counts) == set(FAULTS)

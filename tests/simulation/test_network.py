@@ -18,7 +18,7 @@ from mezzo_chassis.rpc import open_channel, start_server
 from tests.simulation.disk import Disk
 from tests.simulation.environment import logging, simulated
 from tests.simulation.loop import Process, SimulatedLoop
-from tests.simulation.wire import Network
+from tests.simulation.network import Network
 
 Requests = AsyncIterator[messages.ConnectRequest]
 
