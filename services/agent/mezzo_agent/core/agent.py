@@ -151,6 +151,7 @@ class Agent:
         state.write_row((), "a session begins")
         for framework in [each for each in state.frameworks.values() if each.idle]:
             self._remove(framework)  # the registry tells of it again when it matters
+        state.unreported_exits.clear()
         register = registration.snapshot(state)
         state.emit(SendToRegistry(session.AgentMessage(register=register)))
 
@@ -261,6 +262,7 @@ class Agent:
             record = checkpoint.AgentRecord(agent_info=state.agent_info)
             state.persist(checkpoint.CheckpointRecord(agent=record))
         self._updates.resend_all()
+        self._executors.report_exits()
 
     def _framework_update(self, message: session.FrameworkUpdate) -> None:
         state = self.state

@@ -279,4 +279,13 @@ class Executors:
         exited = session.ExecutorExited(wait_status=-1 if status is None else status)
         exited.framework_id.value = framework_id
         exited.executor_id.value = executor_id
-        self._state.send(session.AgentMessage(executor_exited=exited))
+        if self._state.registered:
+            self._state.send(session.AgentMessage(executor_exited=exited))
+        else:
+            self._state.unreported_exits.append(exited)
+
+    def report_exits(self) -> None:
+        """Once the registry has answered Registered: tell it what ended since the snapshot was sent."""
+        for exited in self._state.unreported_exits:
+            self._state.send(session.AgentMessage(executor_exited=exited))
+        self._state.unreported_exits.clear()

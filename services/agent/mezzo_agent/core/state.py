@@ -90,6 +90,8 @@ class AgentState:
     """Who uses which container: an executor its own, a supervised task likewise."""
     registered: bool = False
     """The registry has answered Registered on the present stream."""
+    unreported_exits: list[session.ExecutorExited] = field(default_factory=list)
+    """Of executors that were in the snapshot of the present stream, and ended before Registered came."""
     master_info: mesos.MasterInfo | None = None
     removal_reason: str | None = None
     """The agent ends as soon as nothing runs any more, for this reason."""

@@ -97,6 +97,29 @@ def test_registry_is_told_that_a_pod_holds_nothing_any_more(running: Conversatio
     assert (exited.framework_id.value, exited.executor_id.value, exited.wait_status) == ("F1", "P1", 0)
 
 
+def test_registry_is_told_of_a_pod_that_ended_between_the_snapshot_and_registered(running: Conversation) -> None:
+    running.handle(happened.SessionClosed())
+    running.handle(happened.SessionOpened())
+    (register,) = running.sent("register")
+    assert [executor.executor_id.value for executor in register.executors] == ["P1"]
+    for config in running.configs:
+        running.end(config.container_id)
+    assert running.sent("executor_exited") == []
+    running.receive(registered=session.Registered(agent_id=mesos.AgentID(value="S0")))
+    assert [exited.executor_id.value for exited in running.sent("executor_exited")] == ["P1"]
+
+
+def test_pod_that_ended_while_there_was_no_session_is_not_in_the_snapshot(running: Conversation) -> None:
+    running.handle(happened.SessionClosed())
+    for config in running.configs:
+        running.end(config.container_id)
+    running.handle(happened.SessionOpened())
+    (register,) = running.sent("register")
+    assert not register.executors
+    running.receive(registered=session.Registered(agent_id=mesos.AgentID(value="S0")))
+    assert running.sent("executor_exited") == []
+
+
 def test_registry_is_told_of_a_pod_whose_tasks_could_not_be_started(agent: Conversation, tasks: type[Tasks]) -> None:
     agent.receive(run_task_group=pod(tasks, "a", "b"))
     reason = mesos.TaskStatus.REASON_CONTAINER_LAUNCH_FAILED
