@@ -4,7 +4,7 @@ Registries, allocators and agents run with their engines, sessions, outboxes, se
 executors run on the SDK's clients. Simulated is what lies below: time (`loop`), channels and servers of gRPC
 (`network`), ZooKeeper and the store (`election`), disks (`disk`), containers (`containers`). One seed decides
 everything: what there is and which misfortunes it has (`options`), when these happen (`faults`), what operators and
-hostile frameworks do. `checks` says what has to be true.
+hostile frameworks do. `checks` says what has to be true, and `planted` has bugs by which that is tried.
 
 `make sim SEED=7 STEPS=20000` runs one seed; a failure prints the seed and every option.
 """

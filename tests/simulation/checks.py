@@ -12,7 +12,7 @@ from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.resources import Resources
 from mezzo.scheduler.client import SchedulerClient
 from mezzo.scheduler.transport import GrpcTransport
-from mezzo_registry.core.state.cluster import ClusterState
+from mezzo_registry.core import Registry
 from mezzo_registry.core.state.transitions import AgentState
 from tests.simulation.loop import Process
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 AGENT_SESSION = "/mezzo.agent.v1.AgentSession/Connect"
 QUOTA_CHECK_SECONDS = 0.5
-QUOTA_SETTLED_SECONDS = 5.0
+QUOTA_SETTLED_SECONDS = 8.0
 """So long after anything has changed that allocators have to be told of, they have been told."""
 AMOUNT_MIN = 0.001
 
@@ -37,8 +37,6 @@ class Checks:
         self._simulation = simulation
         self._loop = simulation.loop
         self._agents = {program.name: program for program in simulation.agent_programs}
-        self._held: dict[str, float] = {}
-        """Role → CPUs that it has or is offered, where that can be compared with the next time."""
         if simulation.options.quota:
             self._loop.call_later(QUOTA_CHECK_SECONDS, self._check_quota)
 
@@ -61,24 +59,31 @@ class Checks:
     # --- quota
 
     def _check_quota(self) -> None:
-        """A role that has more than its limit is given no more, once everybody has been told everything."""
+        """A role is offered no more than its limit, once all have been told of that, and what was out is answered."""
         self._loop.call_later(QUOTA_CHECK_SECONDS, self._check_quota)
-        state, now = self._settled_state(), self._loop.time()
-        held: dict[str, float] = {}
-        operator = self._simulation.operator
-        if state is not None:
-            cpus = _cpus_by_role(state)
-            for role, limit in operator.limits.items():
-                if now - operator.limited_at[role] < QUOTA_SETTLED_SECONDS:
-                    continue
-                held[role] = sum(amount for other, amount in cpus.items() if f"{other}/".startswith(f"{role}/"))
-                if held[role] > max(limit, self._held.get(role, 1e9)) + AMOUNT_MIN:
-                    grown = f"from {self._held[role]} to {held[role]} CPUs"
-                    self._loop.fail(ViolationError(f"role {role} has a limit of {limit}, and went {grown}"))
-        self._held = held
+        registry, operator = self._settled_registry(), self._simulation.operator
+        if registry is None:
+            return
+        state, now = registry._context.state, registry._context.now
+        for role, limit in operator.limits.items():
+            settled_for = self._loop.time() - operator.limited_at[role] - QUOTA_SETTLED_SECONDS
+            offers = [offer for offer in state.offers.values() if _is_below(offer.role, role)]
+            new = sum(_cpus(offer.resources) for offer in offers if now - offer.made_at < settled_for)
+            held = sum(
+                _cpus(resources)
+                for agent in state.agents.values()
+                for owner, resources in (
+                    *((task.role, task.resources) for task in agent.tasks.values()),
+                    *((executor.role, executor.resources) for executor in agent.executors.values()),
+                )
+                if _is_below(owner, role)
+            )
+            if new and held + new > limit + AMOUNT_MIN:
+                error = f"role {role} has {held} CPUs and is offered {new} more, and its limit is {limit}"
+                self._loop.fail(ViolationError(error))
 
-    def _settled_state(self) -> ClusterState | None:
-        """What the registry knows that leads, where nothing has changed for a while that others have to be told of."""
+    def _settled_registry(self) -> Registry | None:
+        """The registry that leads, where nothing has changed for a while that others have to be told of."""
         leading = [each.core for each in self._simulation.registries if each.core is not None]
         if len(leading) != 1:
             return None
@@ -89,7 +94,7 @@ class Checks:
             return None
         newest = max(at for at in started if at is not None)
         settled = leading[0]._context.now - newest > QUOTA_SETTLED_SECONDS
-        return state if settled and state.allocator_connected else None
+        return leading[0] if settled and state.allocator_connected else None
 
     # --- what everything comes to
 
@@ -144,13 +149,8 @@ class Checks:
                 raise ViolationError(f"started more than once on {agent.host.name}: {twice}")
 
 
-def _cpus_by_role(state: ClusterState) -> dict[str, float]:
-    """What each role has and is offered."""
-    cpus: defaultdict[str, float] = defaultdict(float)
-    for agent in state.agents.values():
-        for _, role, resources in state.holdings(agent):
-            cpus[role] += _cpus(resources)
-    return cpus
+def _is_below(role: str, other: str) -> bool:
+    return f"{role}/".startswith(f"{other}/")
 
 
 def _cpus(resources: Resources) -> float:

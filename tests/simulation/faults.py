@@ -181,8 +181,8 @@ class Faults:
         agent = self._running(self._simulation.agent_programs)
         if agent is None:
             return False
-        journal = self._simulation.journal_of(agent)
         self._kill(agent)
+        journal = self._simulation.journal_of(agent)  # the last thing it did may have been to begin another
         if journal is None:
             return False
         disk.tear(journal, self._random)
@@ -193,8 +193,8 @@ class Faults:
         agent = self._running(self._simulation.agent_programs)
         if agent is None:
             return False
-        journal = self._simulation.journal_of(agent)
         self._kill(agent)
+        journal = self._simulation.journal_of(agent)  # the last thing it did may have been to begin another
         if journal is None or not disk.damage(journal, self._random):
             return False
         self._simulation.damaged(agent)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Call = master.Call
 CALL_SECONDS_MAX = 20.0
-LIMITED_SECONDS = 20.0
+LIMITED_SECONDS = 25.0
 """So long limits stay, once it is calm: then everybody knows of them."""
 REPAIR_SECONDS = 2.0
 
@@ -58,6 +58,8 @@ class Operator:
             call = self._random.choice(kinds)()
             if call is not None:
                 await self._make(call)
+        if options.quota:
+            await self._make(self._update_quota())
         await asyncio.sleep(LIMITED_SECONDS)
         while not self.repaired:
             self.repaired = await self._repair()
