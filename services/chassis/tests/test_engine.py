@@ -615,12 +615,12 @@ async def test_a_substitute_that_raises_is_a_defect(world: World) -> None:
 async def test_the_state_is_checked_every_few_turns_and_a_violation_ends_the_incarnation(world: World) -> None:
     engine = world.engine(validate_every_turns=2)
     assert isinstance(engine.core, Toy)
-    engine.core.violation = "books differ"
+    engine.core.violation = "indexes differ"
     await engine.request(Said("a"))
     assert not engine.ended.done()
     await engine.request(Said("b"))
     defect = await ended(engine)
-    assert str(defect) == "validate (): ValueError: books differ"
+    assert str(defect) == "validate (): ValueError: indexes differ"
     assert world.metric("defects_total", event="validate") == 1
 
 
@@ -630,7 +630,7 @@ async def test_the_environment_says_how_often_the_state_is_checked(
     monkeypatch.setenv("MEZZO_VALIDATE_EVERY", "1")
     engine = world.engine()
     assert isinstance(engine.core, Toy)
-    engine.core.violation = "books differ"
+    engine.core.violation = "indexes differ"
     engine.post(Said("a"))
     assert (await ended(engine)).doing == "validate"
 
@@ -638,7 +638,7 @@ async def test_the_environment_says_how_often_the_state_is_checked(
 async def test_the_state_is_checked_at_the_end_and_a_violation_is_counted(world: World) -> None:
     engine = world.engine()
     assert isinstance(engine.core, Toy)
-    engine.core.violation = "books differ"
+    engine.core.violation = "indexes differ"
     engine.end(NotLeading())
     assert isinstance(await engine.ended, NotLeading)
     assert world.metric("defects_total", event="validate") == 1

@@ -82,9 +82,9 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
             await sqlite.open()
         exporter = await start_exporter(config.ip, config.metrics_port, metrics.registry)
         stack.push_async_callback(exporter.stop)
-        verbosity = LogLevel(config.log_level)
-        stack.callback(verbosity.close)
-        server = await _serve_peers(config, current_term, metrics, verbosity)
+        log_level = LogLevel(config.log_level)
+        stack.callback(log_level.close)
+        server = await _serve_peers(config, current_term, metrics, log_level)
         stack.push_async_callback(server.stop)
         address = f"{host}:{server.port}"
         logger.info("serving", grpc=address, metrics_port=exporter.port, version=__version__)
@@ -130,7 +130,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
 
 
 async def _serve_peers(
-    config: Config, current_term: CurrentTerm, metrics: RegistryMetrics, verbosity: LogLevel
+    config: Config, current_term: CurrentTerm, metrics: RegistryMetrics, log_level: LogLevel
 ) -> Server:
     return await start_server(
         config.ip,
@@ -138,7 +138,7 @@ async def _serve_peers(
         [
             (agent_session_pb2_grpc.add_AgentSessionServicer_to_server, AgentSessions(current_term)),
             (scheduler_pb2_grpc.add_SchedulerServicer_to_server, Schedulers(current_term)),
-            (operator_pb2_grpc.add_OperatorServicer_to_server, Operators(current_term, verbosity)),
+            (operator_pb2_grpc.add_OperatorServicer_to_server, Operators(current_term, log_level)),
         ],
         SERVICES,
         metrics.rpc,

@@ -46,7 +46,7 @@ class Elected:
         """It stands already."""
 
     async def close(self) -> None:
-        """Nobody else waits for its office."""
+        """No other candidate waits to lead."""
 
 
 async def nothing(*_: object) -> None:

@@ -305,7 +305,7 @@ async def test_a_write_outlives_the_connection_on_which_it_is_lost(
         wire.silence(answers_only=answers_only)
         wire.mend()  # for the next connection
         await asyncio.wait_for(store.write([[Write(ADMITTED, "a", b"1")]]), PATIENCE_SECONDS)
-        assert contender.leadership.epoch == leadership.epoch, "the same leader in the same office"
+        assert contender.leadership.epoch == leadership.epoch, "the same leader in the same epoch"
         assert (await (await store_of(contender, url)).open_term())[ADMITTED] == {"a": b"1"}
         await contender.close()
 

@@ -112,10 +112,10 @@ class ZooKeeperDetector:
         self._client.add_listener(wake)
         self._client.start_async()
         failures = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
-        reminders = Backoff(DISCONNECTED_SECONDS_MIN, DISCONNECTED_SECONDS_MAX)
+        waits = Backoff(DISCONNECTED_SECONDS_MIN, DISCONNECTED_SECONDS_MAX)
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(next(reminders)):
+                async with asyncio.timeout(next(waits)):
                     await self._dirty.wait()
             if not self._client.connected:
                 if not self._dirty.is_set():
@@ -125,7 +125,7 @@ class ZooKeeperDetector:
             if not self._dirty.is_set():
                 continue
             self._dirty.clear()
-            reminders.reset()
+            waits.reset()
             try:
                 self._announce(await asyncio.to_thread(self._look, wake))
                 failures.reset()

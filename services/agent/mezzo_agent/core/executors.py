@@ -114,10 +114,10 @@ class Executors:
         self._deliver_again(executor, {task.task_id.value for task in call.subscribe.unacknowledged_tasks})
 
     def _deliver_again(self, executor: Executor, known: set[str]) -> None:
-        """What was said on an older stream may never have been heard."""
+        """Deliver again what an older stream may have lost."""
         for task in executor.tasks.values():
-            unheard = task.phase is Phase.LAUNCHING and not task.statuses and task.id not in known
-            if unheard:
+            undelivered = task.phase is Phase.LAUNCHING and not task.statuses and task.id not in known
+            if undelivered:
                 self._state.move_task(task, Phase.QUEUED)
         self.deliver(executor)
         for task in executor.live_tasks():

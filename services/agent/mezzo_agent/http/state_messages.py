@@ -1,4 +1,4 @@
-"""The agent's books in the messages of the v1 operator API."""
+"""The agent's state in the messages of the v1 operator API."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class RegistrySession:
         self._retry_seconds_max = retry_seconds_max
         self._outbox: Outbox[messages.AgentMessage] | None = None
         self._backoff = Backoff(RETRY_SECONDS_MIN, retry_seconds_max)
-        self._reminder = LogThrottle()
+        self._log_throttle = LogThrottle()
         self.registered = LatestValue(value=False)
         """Whether a registry that leads knows this agent, now."""
         # Where another registry says that the leader is.
@@ -77,7 +77,7 @@ class RegistrySession:
             except (MezzoError, grpc.aio.AioRpcError, Overflow, TimeoutError) as failure:
                 error = error_of(failure) if isinstance(failure, grpc.aio.AioRpcError) else failure
                 text = str(error) or type(error).__name__
-                if self._reminder.due(f"{address} {text}"):
+                if self._log_throttle.due(f"{address} {text}"):
                     log.info("registry session broken", registry=address, error=text)
                 if isinstance(error, NotLeading) and error.leader not in (None, address, self._former):
                     self._hint = error.leader
@@ -161,7 +161,7 @@ class RegistrySession:
                         interval = message.registered.heartbeat_interval_seconds or silence_max / 5
                         heartbeats = asyncio.create_task(_heartbeats(outbox, interval))
                         self._backoff.reset()
-                        self._reminder.reset()
+                        self._log_throttle.reset()
                         log.info("registered", agent_id=message.registered.agent_id.value)
         finally:
             if heartbeats is not None:

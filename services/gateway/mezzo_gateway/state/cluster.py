@@ -1,4 +1,4 @@
-"""The books of the state copy: each change of `Operator.Watch` is applied here, and nothing else changes them."""
+"""The copy of the cluster: each change of `Operator.Watch` is applied here, and nothing else changes it."""
 
 from __future__ import annotations
 

@@ -32,9 +32,9 @@ log = get_logger(__name__)
 class Operators(operator_pb2_grpc.OperatorServicer):
     """Operators and gateways."""
 
-    def __init__(self, current_term: CurrentTerm, verbosity: LogLevel) -> None:
+    def __init__(self, current_term: CurrentTerm, log_level: LogLevel) -> None:
         self._current_term = current_term
-        self._verbosity = verbosity
+        self._log_level = log_level
 
     async def Watch(  # noqa: N802
         self, _request: service.WatchRequest, context: Any
@@ -82,15 +82,15 @@ class Operators(operator_pb2_grpc.OperatorServicer):
         return service.CallResponse(response=response)
 
     def _logging_level(self) -> master.Response:
-        level = master.Response.GetLoggingLevel(level=self._verbosity.level)
+        level = master.Response.GetLoggingLevel(level=self._log_level.level)
         return master.Response(type=master.Response.GET_LOGGING_LEVEL, get_logging_level=level)
 
     def _set_logging_level(self, call: master.Call, term: Term) -> None:
         if not call.HasField("set_logging_level"):
             raise InvalidRequest("set_logging_level", "is required")
         level, seconds = call.set_logging_level.level, call.set_logging_level.duration.nanoseconds / NANOSECONDS
-        self._verbosity.raise_to(level, seconds)
-        term.raise_allocators_verbosity(level, seconds)
+        self._log_level.raise_to(level, seconds)
+        term.raise_allocators_log_level(level, seconds)
 
     async def KillTask(  # noqa: N802
         self, request: service.KillTaskRequest, _context: Any

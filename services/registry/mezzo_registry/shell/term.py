@@ -392,7 +392,7 @@ class Term:
             self._explain = None
             self.post(events.AllocatorDisconnected())
 
-    def raise_allocators_verbosity(self, level: int, seconds: float) -> None:
+    def raise_allocators_log_level(self, level: int, seconds: float) -> None:
         """Have the allocator log more for a while too; one that is not connected is not asked."""
         if self._allocator is not None:
             asked = allocator.SetLoggingLevel(level=level, duration_seconds=seconds)
