@@ -39,6 +39,10 @@ from mezzo_chassis.metrics import EngineMetrics
 from mezzo_chassis.quarantine import Entry, Quarantine, Suspect
 
 EVENTS_PER_TURN_MAX = 512
+THROTTLES_MAX = 1024
+"""Suspects for whom is known when they were last logged."""
+SUSPECTS_SHOWN_MAX = 20
+"""In a log line: a commit that fails has as many suspects as its turn had events."""
 _MISTAKES = (Exception, asyncio.CancelledError)
 """What is a defect where it comes out of a core or an effect; the latter, of something that was cancelled long ago."""
 VALIDATE_VARIABLE = "MEZZO_VALIDATE_EVERY"
@@ -75,7 +79,7 @@ class Defect(Exception):
     def __init__(self, doing: str, suspects: tuple[Suspect, ...], cause: str, error: BaseException) -> None:
         """`doing` says at what; `cause` is the cause of the event that was being handled."""
         names = ", ".join(" ".join(filter(None, (each.event, each.peer, each.subject))) for each in suspects)
-        super().__init__(shorten(f"{doing} ({names}): {type(error).__name__}: {error}"))
+        super().__init__(shorten(f"{doing} ({names}): {in_words(error)}"))
         self.doing = doing
         self.suspects = suspects
         """What was being handled: one event, or none where it was none's; several where a commit failed, for all of a
@@ -83,6 +87,14 @@ class Defect(Exception):
         self.cause = cause
         self.error = error
         self.__cause__ = error
+
+
+def in_words(error: BaseException) -> str:
+    """The class and the message of what was raised: one that cannot be put into words must not hide itself."""
+    try:
+        return shorten(f"{type(error).__name__}: {error}")
+    except _MISTAKES:
+        return type(error).__name__
 
 
 _Handled = tuple[E | None, str, Sequence[F], "asyncio.Future[None] | None"]
@@ -150,7 +162,8 @@ class Engine(Generic[E, F]):
             validate_every_turns = int(os.environ.get(VALIDATE_VARIABLE, "0"))
         self._validate_every_turns = validate_every_turns
         self._turns = 0
-        self._throttle = LogThrottle()
+        self._throttles: dict[Suspect, LogThrottle] = {}
+        """One for each that is refused: with one for all, two of them that take turns would have every event logged."""
         self._loop = asyncio.get_running_loop()
         # Of nobody's request: a turn is not that of whoever woke it.
         self._context = Context()
@@ -241,9 +254,11 @@ class Engine(Generic[E, F]):
 
     def _wake(self) -> None:
         """Take a turn as soon as what is ready now has been read."""
-        if not self.ended.done():
-            self._busy = True
-            self._loop.call_soon(self._take_turn, context=self._context)
+        if self.ended.done():
+            self._inbox.clear()
+            return
+        self._busy = True
+        self._loop.call_soon(self._take_turn, context=self._context)
 
     def _take_turn(self) -> None:
         """Decide: hand the core a bounded number of events. Then make durable, and act."""
@@ -346,7 +361,7 @@ class Engine(Generic[E, F]):
         if entry is None:
             return event
         self._metrics.refuse(entry.suspect.event)
-        if self._throttle.due(str(entry.suspect)):
+        if self._throttle_of(entry.suspect).due():
             log.warning("event refused: one like it ended an incarnation", engine=self._name, **_details(entry, now))
         other = self._substitute(event, entry)
         if other is not None and self._quarantine.find(self._suspect(other), now) is None:
@@ -354,6 +369,11 @@ class Engine(Generic[E, F]):
         if waiter is not None:
             _refuse(waiter, InternalError(f"refused for now: {entry.suspect.event} has led to a defect before"))
         return None
+
+    def _throttle_of(self, suspect: Suspect) -> LogThrottle:
+        if suspect not in self._throttles and len(self._throttles) >= THROTTLES_MAX:
+            self._throttles.clear()
+        return self._throttles.setdefault(suspect, LogThrottle())
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
@@ -427,6 +447,7 @@ class Engine(Generic[E, F]):
             timer.cancel()
         self._timers.clear()
         self._inbox.clear()
+        self._busy = False  # what is posted from now on is dropped at once
         for task in self._tasks:
             task.cancel()
         for promise in list(self._promises):
@@ -458,22 +479,25 @@ class Engine(Generic[E, F]):
         self._fail("commit", error, [event for event, _ in ordering])
 
     def _fail(self, doing: str, error: BaseException, events: Iterable[E | None]) -> None:
-        """A defect: remember what was being handled, tell, and end."""
+        """A defect: remember what was being handled, tell, and end. That it ends depends on nothing else here."""
         suspects = tuple(self._suspect(event) for event in events if event is not None)
         defect = Defect(doing, suspects, self.cause, error)
-        for suspect in suspects:
-            self._quarantine.add(suspect, self._now())
-        self._metrics.defect(suspects[0].event if suspects else doing)
-        log.error(
-            "defect ends the incarnation",
-            engine=self._name,
-            doing=doing,
-            suspects=[str(each) for each in suspects],
-            cause=defect.cause,
-            exc_info=error,
-        )
-        self._event = None
-        self.end(defect)
+        try:
+            for suspect in suspects:
+                self._quarantine.add(suspect, self._now())
+            self._metrics.defect(suspects[0].event if suspects else doing)
+            log.error(
+                "defect ends the incarnation",
+                engine=self._name,
+                doing=doing,
+                suspects=[str(each) for each in suspects[:SUSPECTS_SHOWN_MAX]],
+                suspects_count=len(suspects),
+                cause=defect.cause,
+                exc_info=error,
+            )
+        finally:
+            self._event = None
+            self.end(defect)
 
     def _suspect(self, event: E) -> Suspect:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from mezzo.errors import InternalError, InvalidRequest, MezzoError, NotLeading
 from mezzo_chassis import log
@@ -353,6 +354,21 @@ async def test_a_timer_is_started_anew_and_cancelled(world: World) -> None:
     assert world.answers.empty()
 
 
+@pytest.mark.parametrize("word", ["last", "defect"])
+async def test_nothing_is_kept_of_what_is_posted_after_the_end(world: World, word: str) -> None:
+    engine = world.engine()
+    engine.post(Said(word))
+    if word == "defect":
+        await ended(engine)
+    else:
+        engine.end(NotLeading())
+    engine.post_all([Said("a"), Said("b")])
+    engine.post(Said("c"))
+    assert engine.events_waiting == 0
+    await asyncio.sleep(0)
+    assert "a" not in handled(engine)
+
+
 async def test_no_timer_fires_after_the_end(world: World) -> None:
     engine = world.engine()
     engine.start_timer("a", 0.0)
@@ -527,6 +543,35 @@ async def test_an_event_that_cannot_be_described_still_ends_the_incarnation(worl
     assert defect.suspects == (Suspect("said"),)
 
 
+async def test_an_error_without_words_still_ends_the_incarnation(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wordless(Exception):
+        def __str__(self) -> str:
+            raise AttributeError("neither has this")
+
+    def fail(_self: Toy, _event: Event, *, now: float) -> Sequence[Effect]:
+        raise Wordless
+
+    monkeypatch.setattr(Toy, "handle", fail)
+    engine = world.engine()
+    engine.post(Said("a"))
+    assert "Wordless" in str(await ended(engine))
+
+
+async def test_a_defect_that_cannot_be_logged_still_ends_the_incarnation(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_kind: str) -> None:
+        raise ValueError("no such kind")
+
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["exception"]))
+    monkeypatch.setattr(world.metrics, "defect", fail)
+    engine = world.engine()
+    engine.post(Said("defect"))
+    await ended(engine)
+    assert [str(each) for each in complaints] == ["no such kind"]
+
+
 async def test_an_owner_may_end_the_engine_before_an_event(world: World) -> None:
     def may_continue() -> bool:
         if "b" in handled(world.current):
@@ -566,6 +611,16 @@ async def test_what_is_refused_is_tried_again_when_its_time_is_over_and_then_ref
         engine.post(Said("defect"))
         await ended(engine)
         assert world.quarantine.until == began + refused_for
+
+
+async def test_several_who_are_refused_in_turns_are_logged_once_each(world: World) -> None:
+    for word in ("a", "b"):
+        world.quarantine.add(Suspect("said", subject=word), world.now)
+    engine = world.engine()
+    with capture_logs() as logs:
+        engine.post_all([Said(word) for word in "abababab"])
+        await engine.drain()
+    assert [each["subject"] for each in logs] == ["a", "b"]
 
 
 async def test_the_owner_says_what_is_handled_in_place_of_what_is_refused(world: World) -> None:

@@ -265,8 +265,10 @@ class AgentRuntime:
 
     def _fail(self, defect: Defect) -> None:
         """Nothing that the state says can be trusted: the next incarnation begins with what is on the disk."""
-        self._defects.add(defect)
-        self.failed.set_result(defect)
+        try:
+            self._defects.add(defect)
+        finally:
+            self.failed.set_result(defect)
 
     async def finish_removal(self, order: EndAgent) -> None:
         """If the agent goes for good: let the registry have the last words, and forget who it was."""

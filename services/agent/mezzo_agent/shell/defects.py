@@ -14,7 +14,7 @@ from typing import Any, Self
 from mezzo.errors import shorten
 from mezzo_agent.adapters.defects_file import DefectsFile
 from mezzo_agent.core.subjects import LAUNCHES, NEVER_REFUSED, Subject
-from mezzo_chassis.engine import Defect
+from mezzo_chassis.engine import Defect, in_words
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.quarantine import SECONDS_MAX, SECONDS_MIN, Entry, Quarantine, Suspect
 
@@ -124,8 +124,7 @@ class Defects:
 
     def add(self, defect: Defect) -> None:
         """Write down what ended this incarnation, which the engine has put into the quarantine already."""
-        now, raised = self._now(), defect.error
-        text = shorten(f"{type(raised).__name__}: {raised}")
+        now, text = self._now(), in_words(defect.error)
         self.counts[defect.suspects[0].event if defect.suspects else defect.doing] += 1
         for suspect in dict.fromkeys(defect.suspects):
             about = suspect.about if isinstance(suspect, AgentSuspect) else Subject(suspect.event)
