@@ -101,7 +101,8 @@ class Quarantine:
     def find(self, suspect: Suspect, now: float) -> Entry | None:
         """Why an event is to be refused at `now`; None where it is not."""
         entry = self._entries.get(self._key(suspect))
-        return entry if entry is not None and now < entry.until else None
+        # One that ends much later than it can was made before the clock was set back. It must not hold as long as that.
+        return entry if entry is not None and now < entry.until <= now + 2.0 * self._seconds_max else None
 
     def _forget(self, now: float) -> None:
         """Forget the count of what has been let in again for a long time, and has done no harm."""

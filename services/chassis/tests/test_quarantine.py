@@ -73,6 +73,13 @@ def test_what_cannot_be_refused_itself_may_have_its_peer_refused() -> None:
     assert (entry.suspect, entry.defects) == (left, 2)
 
 
+def test_a_clock_that_is_set_back_keeps_nobody_out() -> None:
+    quarantine = Quarantine(seconds_min=60, seconds_max=3600)
+    quarantine.add(Suspect("launch", "F"), now=1_000_000)
+    assert quarantine.find(Suspect("launch", "F"), now=999_990) is not None, "a little matters little"
+    assert quarantine.find(Suspect("launch", "F"), now=900_000) is None
+
+
 def test_the_oldest_are_forgotten_first() -> None:
     quarantine = Quarantine(entries_max=2)
     suspects = [Suspect("call", subject=str(number)) for number in range(3)]
