@@ -111,6 +111,14 @@ def correlation_id() -> str:
     return str(get_contextvars().get("correlation_id", ""))
 
 
+def accepted_cause(given: str) -> str:
+    """What another service says that its message follows from; nothing where that cannot be kept and written as it is.
+
+    Whoever opens a stream chooses it: without a limit it would fill the memory of those whom it is passed on to.
+    """
+    return given if _CORRELATION_ID.fullmatch(given) else ""
+
+
 def bind_cause(cause: Callable[[], str]) -> None:
     """Make everything that this context logs from now on carry what `cause` returns then, unless that is empty."""
     _cause.set(cause)

@@ -138,6 +138,14 @@ def test_what_lives_is_left_out_of_collections_once_it_is_frozen() -> None:
         gc.unfreeze()
 
 
+@pytest.mark.parametrize(
+    "given", ["two\nlines", "x" * 129, "a b", "\x1b[31m", "é"], ids=["lines", "long", "space", "terminal", "foreign"]
+)
+def test_a_cause_that_cannot_be_kept_as_it_is_is_none(given: str) -> None:
+    assert log.accepted_cause(given) == ""
+    assert log.accepted_cause("term-1f/timer_fired/7") == "term-1f/timer_fired/7"
+
+
 @pytest.fixture
 def fresh_logging() -> Iterator[None]:
     """Leaves the process' logging as it was."""

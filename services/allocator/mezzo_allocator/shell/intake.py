@@ -105,7 +105,7 @@ def _digest(message: wire.RegistryMessage) -> str:
     if message.HasField("agent_update"):  # whatever is held of it by now, it is the same agent
         for name in ("holdings", "keeps_holdings", "cycle"):
             identity.agent_update.ClearField(name)
-    return hashlib.sha256(identity.SerializeToString(deterministic=True)).hexdigest()
+    return hashlib.sha256(identity.SerializePartialToString(deterministic=True)).hexdigest()
 
 
 class Intake:

@@ -8,7 +8,7 @@ from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.agent.v1 import agent_session_pb2_grpc
 from mezzo.errors import InvalidRequest, LimitExceeded
 from mezzo_chassis import trace
-from mezzo_chassis.log import get_logger
+from mezzo_chassis.log import accepted_cause, get_logger
 from mezzo_registry.core import events
 from mezzo_registry.shell.current_term import CurrentTerm
 from mezzo_registry.shell.streams import AGENT_MESSAGES_MAX, Overflow, Stream
@@ -69,7 +69,7 @@ async def _read(
                     registered = True
                     term.open_agent(session, stream, message.register)
                 event = _EVENTS[which](session, message) if which else events.AgentHeartbeatReceived(session)
-                term.post(event, message.cause)
+                term.post(event, accepted_cause(message.cause))
         reason[0] = "the agent ended its stream"
         stream.close()
     except InvalidRequest as error:

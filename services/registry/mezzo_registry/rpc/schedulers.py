@@ -9,7 +9,7 @@ from mezzo.scheduler.v1 import scheduler_pb2 as service
 from mezzo.scheduler.v1 import scheduler_pb2_grpc
 from mezzo_chassis import trace
 from mezzo_chassis.errors import grpc_status
-from mezzo_chassis.log import correlation_id
+from mezzo_chassis.log import accepted_cause, correlation_id
 from mezzo_registry.core import events
 from mezzo_registry.shell.current_term import CurrentTerm
 from mezzo_registry.shell.streams import FRAMEWORK_EVENTS_MAX, EventStream, Overflow
@@ -66,7 +66,9 @@ class Schedulers(scheduler_pb2_grpc.SchedulerServicer):
     async def _calls(self, calls: Sequence[service.NumberedCall]) -> service.CallStreamResponse:
         term = self._current_term.get()
         called = [
-            events.FrameworkCalled(term.number(), each.call.stream_id, each.call.call, each.correlation_id)
+            events.FrameworkCalled(
+                term.number(), each.call.stream_id, each.call.call, accepted_cause(each.correlation_id)
+            )
             for each in calls
         ]
         for event in called:

@@ -13,7 +13,7 @@ from mezzo.allocator.v1 import allocator_pb2_grpc
 from mezzo.backoff import Backoff
 from mezzo.errors import MezzoError, NotLeading, Unavailable
 from mezzo_chassis.leadership import LeaderDetector
-from mezzo_chassis.log import get_logger
+from mezzo_chassis.log import accepted_cause, get_logger
 from mezzo_chassis.rpc import EPOCH_KEY, error_of, open_channel
 from mezzo_registry.core import events
 from mezzo_registry.metrics import RegistryMetrics
@@ -122,14 +122,14 @@ class AllocatorSession:
     def _take(self, response: allocator.SessionResponse) -> None:
         """Take in what the allocator advises; the core checks each allocation, and drops those that make no sense."""
         for message in response.messages:
-            which = message.WhichOneof("message")
+            which, cause = message.WhichOneof("message"), accepted_cause(message.cause)
             if which == "allocations":
-                self._term.post(events.AllocationsMade(message.allocations), message.cause)
+                self._term.post(events.AllocationsMade(message.allocations), cause)
                 if message.allocations.HasField("cycle"):
                     self._metrics.cycle(message.allocations.cycle)
             elif which == "ready":
                 log.info("allocator ready", version=message.ready.version)
-                self._term.post(events.AllocatorReady(dict(message.ready.flags)), message.cause)
+                self._term.post(events.AllocatorReady(dict(message.ready.flags)), cause)
 
 
 async def _explain(

@@ -17,7 +17,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.master import master_pb2 as master
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
-from mezzo.errors import InternalError
+from mezzo.errors import InternalError, shorten
 from mezzo_chassis.engine import kind_of
 from mezzo_chassis.quarantine import Entry, Quarantine, Suspect
 from mezzo_registry.core import events
@@ -27,6 +27,8 @@ SECONDS_MAX = 900.0
 """For how long a peer is refused: at first, and at most. It doubles with each defect."""
 CLOSED_STREAMS_MAX = 1024
 """So many streams that have ended are remembered, for what they left in the inbox."""
+NAME_CHARACTERS_MAX = 256
+"""How much of a name is kept: peers choose theirs, and say them before anything is checked."""
 ALLOCATOR = "the allocator"
 OBSERVERS = "observers"
 
@@ -108,7 +110,7 @@ class Peers:
     def agent_registered(self, session: int, agent_id: str) -> None:
         """The agent has been told its id, which may be a new one; unless it was turned away."""
         if agent_id:
-            self._learn(session, f"agent {agent_id}")
+            self._learn(session, _name(f"agent {agent_id}"))
 
     def framework_came(self, stream_id: str, call: scheduler.Call) -> None:
         """A framework opened a stream."""
@@ -118,7 +120,7 @@ class Peers:
     def framework_subscribed(self, stream_id: str, framework_id: str) -> None:
         """The framework has been told its id, which may be a new one; unless it was turned away."""
         if framework_id:
-            self._learn(stream_id, f"framework {framework_id}")
+            self._learn(stream_id, _name(f"framework {framework_id}"))
 
     def _learn(self, stream: int | str, name: str) -> None:
         self._names[stream] = (name, *(each for each in self._names.get(stream, ()) if each != name))
@@ -149,7 +151,7 @@ class Peers:
         return _agent_names(event.agent_id, event.register), ""
 
     def _of_update(self, event: events.TaskUpdated) -> tuple[Names, str]:
-        return self._names.get(event.session, ()), f"of task {event.update.status.task_id.value}"
+        return self._names.get(event.session, ()), _name(f"of task {event.update.status.task_id.value}")
 
     def _of_subscribing(self, event: events.FrameworkSubscribing) -> tuple[Names, str]:
         info, known = event.call.subscribe.framework_info, self._names.get(event.stream_id)
@@ -167,7 +169,7 @@ class Peers:
         return (f"operator call {_digest(event.call)}",), _operator_call_type(event.call)
 
     def _of_kill(self, event: events.OperatorKilledTask) -> tuple[Names, str]:
-        return (f"kill of task {event.task_id} of framework {event.framework_id}",), ""
+        return (_name(f"kill of task {event.task_id} of framework {event.framework_id}"),), ""
 
     def _of_allocator(self, _event: events.Event) -> tuple[Names, str]:
         return (ALLOCATOR,), ""
@@ -188,14 +190,18 @@ def _nobodys(_event: events.Event) -> tuple[Names, str]:
 
 def _agent_names(agent_id: str, register: agent_session.Register) -> Names:
     """By its id, and by where it is: one that has lost its id comes from there again."""
-    place = f"agent at {register.pid or register.agent_info.hostname}"
-    return (f"agent {agent_id}", place) if agent_id else (place,)
+    place = _name(f"agent at {register.pid or register.agent_info.hostname}")
+    return (_name(f"agent {agent_id}"), place) if agent_id else (place,)
 
 
 def _framework_names(framework_id: str, info: mesos.FrameworkInfo) -> Names:
     """By its id, and by what it says of itself: one that has none, or comes without it, comes as that."""
-    name = f"framework '{info.name}' of '{info.principal or info.user}'"
-    return (f"framework {framework_id}", name) if framework_id else (name,)
+    name = _name(f"framework '{info.name}' of '{info.principal or info.user}'")
+    return (_name(f"framework {framework_id}"), name) if framework_id else (name,)
+
+
+def _name(text: str) -> str:
+    return shorten(text, NAME_CHARACTERS_MAX)
 
 
 def _call_type(call: scheduler.Call) -> str:
@@ -207,4 +213,5 @@ def _operator_call_type(call: master.Call) -> str:
 
 
 def _digest(call: Message) -> str:
-    return hashlib.sha256(call.SerializeToString(deterministic=True)).hexdigest()[:16]
+    # Also of a call that is not whole, which the core has yet to refuse.
+    return hashlib.sha256(call.SerializePartialToString(deterministic=True)).hexdigest()[:16]
