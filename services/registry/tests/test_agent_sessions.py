@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
+from mezzo.errors import InvalidRequest
 from mezzo_registry.core import events
 from mezzo_registry.rpc.agent_sessions import AgentSessions
 from mezzo_registry.shell.current_term import CurrentTerm
@@ -21,6 +22,7 @@ class HeardTerm:
     def __init__(self) -> None:
         self.open: set[int] = set()
         self.closed: list[str] = []
+        self.registered: list[events.AgentRegistering] = []
         self.fails: Exception | None = None
 
     def get(self) -> "HeardTerm":
@@ -36,7 +38,9 @@ class HeardTerm:
         self.open.remove(session)
         self.closed.append(reason)
 
-    def post(self, _event: events.Event, _cause: str) -> None:
+    def post(self, event: events.Event, _cause: str) -> None:
+        if isinstance(event, events.AgentRegistering):
+            self.registered.append(event)
         if self.fails is not None:
             raise self.fails
 
@@ -53,6 +57,17 @@ class Agent:
         await self.left.wait()
 
 
+class Forger(Agent):
+    """One that says in the same session that it is another agent."""
+
+    async def requests(self) -> AsyncIterator[agent_session.ConnectRequest]:
+        for name in ("its-own", "another"):
+            message = agent_session.AgentMessage(register=agent_session.Register())
+            message.register.agent_info.id.value = name
+            yield agent_session.ConnectRequest(messages=[message])
+        await self.left.wait()
+
+
 async def serve(term: HeardTerm, agent: Agent) -> None:
     async for _ in AgentSessions(cast("CurrentTerm", term)).Connect(agent.requests(), None):
         pass
@@ -61,6 +76,14 @@ async def serve(term: HeardTerm, agent: Agent) -> None:
 async def loop_turns(count: int) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+async def test_a_session_is_of_one_agent() -> None:
+    term = HeardTerm()
+    with pytest.raises(InvalidRequest, match="must not be repeated"):
+        await serve(term, Forger())
+    assert [event.register.agent_info.id.value for event in term.registered] == ["its-own"]
+    assert not term.open
 
 
 @pytest.mark.parametrize("turns", range(12))

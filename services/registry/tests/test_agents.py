@@ -182,6 +182,15 @@ def test_leaving_agent_is_removed_and_its_tasks_are_lost(cluster: Cluster) -> No
     assert cluster.store == {}
 
 
+def test_id_that_somebody_has_guessed_is_given_to_nobody_else(cluster: Cluster) -> None:
+    guessed = f"{REGISTRY_ID}-S0"
+    guesser = cluster.connect(cluster.register_message(id=guessed))
+    agent = cluster.agent()
+    assert agent.id == f"{REGISTRY_ID}-S1"
+    assert cluster.registry.state.agents[guessed].session == guesser
+    cluster.validate()
+
+
 def test_agents_of_the_store_have_ten_minutes_to_come_back(make_cluster: MakeCluster) -> None:
     info = mesos.AgentInfo(hostname="node")
     info.id.value = "old-S0"

@@ -40,6 +40,17 @@ def test_framework_with_an_id_that_nobody_knows_is_taken_as_it_is(cluster: Clust
     assert cluster.on_stream(stream)[0].subscribed.framework_id.value == "never-seen"
 
 
+@pytest.mark.parametrize("gone", [False, True], ids=["live", "completed"])
+def test_id_that_somebody_has_guessed_is_given_to_nobody_else(cluster: Cluster, gone: bool) -> None:
+    guessed = f"{REGISTRY_ID}-0000"
+    stream = cluster.subscribe(cluster.framework_info(id=mesos.FrameworkID(value=guessed)))
+    if gone:
+        call = Call(type=Call.TEARDOWN, framework_id=mesos.FrameworkID(value=guessed))
+        cluster.handle(events.FrameworkCalled(1, stream, call))
+    assert cluster.framework().id == f"{REGISTRY_ID}-0001"
+    cluster.validate()
+
+
 def test_second_subscription_closes_the_older_stream_with_an_error(cluster: Cluster) -> None:
     framework = cluster.framework()
     older = framework.stream_id

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.master import master_pb2 as master
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
@@ -25,7 +26,9 @@ REGISTER.agent_info.id.value = LONG
         events.AgentStored(1, LONG, REGISTER),
         events.FrameworkSubscribing(1, "stream", SUBSCRIBE),
         events.FrameworkCalled(1, "stream", SUBSCRIBE),
-        events.OperatorCalled(1, master.Call(update_weights=master.Call.UpdateWeights(weight_infos=[{}]))),
+        events.OperatorCalled(
+            1, master.Call(update_weights=master.Call.UpdateWeights(weight_infos=[mesos.WeightInfo()]))
+        ),
         events.OperatorKilledTask(1, LONG, LONG),
     ],
     ids=lambda event: type(event).__name__,

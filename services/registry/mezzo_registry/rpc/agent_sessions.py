@@ -68,6 +68,8 @@ async def _read(
                         raise InvalidRequest("messages[0]", f"a session begins with Register, not {which}")
                     registered = True
                     term.open_agent(session, stream, message.register)
+                elif which == "register":
+                    raise InvalidRequest("register", "must not be repeated: another session registers again")
                 event = _EVENTS[which](session, message) if which else events.AgentHeartbeatReceived(session)
                 term.post(event, accepted_cause(message.cause))
         reason[0] = "the agent ended its stream"

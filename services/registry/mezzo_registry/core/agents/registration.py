@@ -59,9 +59,7 @@ def registering(context: Context, event: AgentRegistering) -> None:
     info = mesos.AgentInfo()
     info.CopyFrom(register.agent_info)
     if not agent_id:
-        agent_id = f"{context.identity.registry_id}-S{cluster.next_agent}"
-        cluster.next_agent += 1
-        info.id.value = agent_id
+        agent_id = info.id.value = _new_id(context)
     agent = Agent(
         number=cluster.number(),
         info=info,
@@ -74,6 +72,16 @@ def registering(context: Context, event: AgentRegistering) -> None:
     cluster.add_agent(agent)
     cluster.attach_session(agent, event.session)
     context.emit(Persist(records.admit(info), AgentStored(event.session, agent_id, register)))
+
+
+def _new_id(context: Context) -> str:
+    """An id that no agent has, also none that somebody has guessed before it was given away."""
+    cluster = context.state
+    while True:
+        agent_id = f"{context.identity.registry_id}-S{cluster.next_agent}"
+        cluster.next_agent += 1
+        if not any(agent_id in known for known in (cluster.agents, cluster.unreachable, cluster.gone)):
+            return agent_id
 
 
 def _returning(context: Context, event: AgentRegistering, agent: Agent, total: Resources) -> None:

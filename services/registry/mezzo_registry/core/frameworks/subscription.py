@@ -131,13 +131,22 @@ def _subscribe_new(context: Context, event: FrameworkSubscribing, subscribe: sch
     info = mesos.FrameworkInfo()
     info.CopyFrom(subscribe.framework_info)
     if not info.id.value:
-        info.id.value = f"{context.identity.registry_id}-{context.state.next_framework:04d}"
-        context.state.next_framework += 1
+        info.id.value = _new_id(context)
     framework = _make(context, info, FrameworkState.CONNECTED)
     framework.registered_at = context.now
     framework.reregistered_at = context.now
     _connect(context, framework, event, subscribe)
     context.note("framework subscribed", framework_id=framework.id, name=info.name, roles=list(framework.roles))
+
+
+def _new_id(context: Context) -> str:
+    """An id that no framework has, also none that somebody has guessed before it was given away."""
+    cluster = context.state
+    while True:
+        framework_id = f"{context.identity.registry_id}-{cluster.next_framework:04d}"
+        cluster.next_framework += 1
+        if framework_id not in cluster.frameworks and framework_id not in cluster.completed:
+            return framework_id
 
 
 def _subscribe_again(
