@@ -81,6 +81,8 @@ class Restoration:
         executor: Executor | None = None
         if record.HasField("executor_id"):
             executor = framework.executors.get(record.executor_id.value)
+            if executor is not None and executor.kind is ExecutorKind.COMMAND:
+                executor = None  # that of an earlier task of this name, whose end is not in the journal
             if executor is None and record.container_id:
                 executor = command_executor(self._state, framework, record.task, record.container_id)
                 framework.executors[executor.id] = executor

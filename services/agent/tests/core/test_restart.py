@@ -48,6 +48,18 @@ def test_running_task_goes_on(agent: Conversation) -> None:
     assert again.states() == ["TASK_FINISHED"]
 
 
+def test_task_that_runs_under_the_name_of_an_earlier_one_keeps_its_own_sandbox(agent: Conversation) -> None:
+    agent.end(agent.run_command())
+    for status in list(agent.task("t1").pending):
+        agent.acknowledge(status)
+    assert agent.agent.state.task("F1", "t1") is None
+    container_id = agent.run_command()
+    sandboxes = agent.agent.sandboxes()
+    again = agent.restart()
+    assert again.agent.containers() == [container_id]
+    assert again.agent.sandboxes() == sandboxes
+
+
 def test_exit_status_of_a_task_that_ended_meanwhile_is_reported(agent: Conversation) -> None:
     container_id = agent.run_command()
     again = agent.restart()
