@@ -7,12 +7,15 @@ import os
 import signal
 import stat
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from mezzo.cli import cluster as module
+from mezzo.cli.app import app
 from mezzo.cli.cluster import Cluster, ClusterError, Layout, end
 
 
@@ -126,3 +129,27 @@ async def test_a_service_that_ends_again_and_again_is_given_up_by_name(
     log = cluster.log_of("no_such_service").read_text()
     assert log.count("No module named mezzo_no_such_service") == module.RESTARTS_MAX
     await cluster.stop()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["local"], "mezzo: not installed: registry, gateway; pip install 'mezzo[cluster]'"),
+        (["gateway", "--port=5050"], "mezzo: not installed: gateway; pip install mezzo-gateway"),
+    ],
+    ids=["local", "service"],
+)
+def test_services_that_are_not_installed_are_named_before_anything_starts(
+    words: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = {"allocator", "agent"}
+    every = metadata.entry_points
+
+    def some(*, group: str, name: str) -> metadata.EntryPoints:
+        return every(group=group, name=name) if name in installed else metadata.EntryPoints()
+
+    monkeypatch.setattr(metadata, "entry_points", some)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, result.output.strip()) == (127, line)
+    assert not list(tmp_path.iterdir())

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from mezzo.cli.service import SERVICES, require_installed
+
 PORT_MAX = 65_535
 
 
@@ -37,6 +39,7 @@ def local(
     once: Annotated[bool, typer.Option(help="Stop the cluster when the example tasks have ended.")] = False,
 ) -> None:
     """Start a whole cluster on this machine, run twenty tasks on it, and keep it up until Ctrl-C."""
+    require_installed(*SERVICES, distribution="'mezzo[cluster]'")
     # gRPC, and the messages of the scheduler API: for this verb alone.
     from mezzo.cli import local_run
     from mezzo.cli.cluster import Layout, passable_mode

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import typer
 
 from mezzo.cli import exit_codes
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 SERVICES = {
     "registry": "Start a registry: the master, which holds the state of the cluster.",
@@ -24,15 +28,28 @@ def add_to(app: typer.Typer) -> None:
         app.command(name, help=text, context_settings=ITS_OWN_FLAGS, rich_help_panel="Services")(_starter(name))
 
 
+def require_installed(*names: str, distribution: str) -> None:
+    """End with one line that says what to install, unless all these services are here.
+
+    Raises:
+        typer.Exit: one of them is not installed.
+    """
+    missing = [name for name in names if not _entry_points(name)]
+    if missing:
+        typer.echo(f"mezzo: not installed: {', '.join(missing)}; pip install {distribution}", err=True)
+        raise typer.Exit(exit_codes.NOT_INSTALLED)
+
+
+def _entry_points(name: str) -> EntryPoints:
+    from importlib.metadata import entry_points
+
+    return entry_points(group="mezzo.services", name=name)
+
+
 def _starter(name: str) -> Callable[[typer.Context], None]:
     def start(context: typer.Context) -> None:
-        from importlib.metadata import entry_points
-
-        found = entry_points(group="mezzo.services", name=name)
-        if not found:
-            typer.echo(f"mezzo: the {name} is not installed here: install mezzo-{name}", err=True)
-            raise typer.Exit(exit_codes.NOT_INSTALLED)
-        main = next(iter(found)).load()
+        require_installed(name, distribution=f"mezzo-{name}")
+        main = next(iter(_entry_points(name))).load()
         raise typer.Exit(main(context.args))
 
     return start
