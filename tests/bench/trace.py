@@ -51,7 +51,7 @@ class Hop:
 
 @dataclass(slots=True)
 class Framework:
-    """Launches tasks, so many at a time, and notes when it said and heard what."""
+    """Launches tasks, so many at a time, and notes when it sent and received what."""
 
     count: int
     at_a_time: int
@@ -88,15 +88,15 @@ class Framework:
             tasks = [command(f"{self.prefix}-{self.launched + number}", offer.agent_id) for number in range(room)]
             self.launched += len(tasks)
             for task in tasks:
-                self._note("said", "ACCEPT", task.task_id.value)
+                self._note("sent", "ACCEPT", task.task_id.value)
             await scheduler.launch(offer, tasks, 0)
 
     async def _take(self, scheduler: SchedulerClient, status: mesos.TaskStatus) -> None:
         task_id = status.task_id.value
-        self._note("heard", mesos.TaskState.Name(status.state), task_id)
+        self._note("received", mesos.TaskState.Name(status.state), task_id)
         self.containers[status.container_status.container_id.value] = task_id
         self.finished += status.state == mesos.TASK_FINISHED
-        self._note("said", "ACKNOWLEDGE", task_id)
+        self._note("sent", "ACKNOWLEDGE", task_id)
         await scheduler.acknowledge(status)
 
     def _note(self, name: str, what: str, task_id: str) -> None:
@@ -134,7 +134,7 @@ def passed(hops: Iterable[tuple[int, Hop, str]], framework: Framework) -> dict[H
 
 def milliseconds_after_accept(times: Mapping[Hop, Mapping[str, Sequence[int]]]) -> dict[Hop, list[float]]:
     """Of each hop, how long after its ACCEPT each task passed it."""
-    began = times[Hop(FRAMEWORK, "said", "ACCEPT")]
+    began = times[Hop(FRAMEWORK, "sent", "ACCEPT")]
     return {
         hop: [(moment - began[task_id][0]) / 1e6 for task_id, moments in by_task.items() for moment in moments]
         for hop, by_task in times.items()

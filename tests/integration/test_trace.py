@@ -15,7 +15,7 @@ from tests.cluster import Cluster
 
 TASKS = 5
 TO_RUNNING = [
-    Hop(FRAMEWORK, "said", "ACCEPT"),
+    Hop(FRAMEWORK, "sent", "ACCEPT"),
     Hop("gateway", "call parsed", "ACCEPT"),
     Hop("registry", "call received", "ACCEPT"),
     Hop("registry", "decided", "RUN_TASK"),
@@ -34,7 +34,7 @@ TO_RUNNING = [
     Hop("registry", "received", "TASK_RUNNING"),
     Hop("registry", "decided", "TASK_RUNNING"),
     Hop("gateway", "event received", "TASK_RUNNING"),
-    Hop(FRAMEWORK, "heard", "TASK_RUNNING"),
+    Hop(FRAMEWORK, "received", "TASK_RUNNING"),
 ]
 TO_FINISHED = [
     Hop("launcher", "program runs", ""),
@@ -43,7 +43,7 @@ TO_FINISHED = [
     Hop("agent", "decided", "TASK_FINISHED"),
     Hop("agent", "on disk", "TASK_FINISHED"),
     Hop("agent", "sent", "TASK_FINISHED"),
-    Hop(FRAMEWORK, "heard", "TASK_FINISHED"),
+    Hop(FRAMEWORK, "received", "TASK_FINISHED"),
 ]
 STATES = ("TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED")
 # Noted when it is out: the framework may have it before, and be at its end with the last.
