@@ -5,10 +5,13 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.cluster import Cluster
 from tests.compat.environments import PROGRAMS, Environment
 
 TOIL = Environment("toil")
+pytestmark = pytest.mark.slow("Toil asks for what became of its jobs at intervals of its own")
 
 
 def workflow(cluster: Cluster, folder: Path, *options: object) -> Any:

@@ -22,6 +22,8 @@ from tests.cluster import Cluster, Node
 from tests.framework import Framework
 from tests.integration.cut_off import INSIDE
 
+pytestmark = pytest.mark.slow("waits for the sessions of leaders that hang to end")
+
 AGENTS = 2
 
 

@@ -13,7 +13,10 @@ import pytest
 
 from tests.mezzo_command import PATIENCE_SECONDS, MezzoCommand
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.slow("starts clusters as a user does, and waits for tasks that will not end"),
+]
 
 EXIT_FAILED = 1
 NOBODY = MezzoCommand("127.0.0.1:1")

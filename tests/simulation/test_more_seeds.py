@@ -4,6 +4,8 @@ import pytest
 
 from tests.simulation.test_simulation import run
 
+pytestmark = pytest.mark.slow("simulates twenty-five clusters from their start to their end")
+
 
 @pytest.mark.parametrize("seed", range(125, 150))
 def test_every_task_ends_exactly_once_whatever_goes_wrong(seed: int) -> None:

@@ -9,6 +9,8 @@ import pytest
 from tests.simulation.options import FAULTS, draw
 from tests.simulation.simulation import Simulation
 
+pytestmark = pytest.mark.slow("simulates twenty-five clusters from their start to their end")
+
 STEPS = 800
 STEPS_OF_A_STORM = 5_000
 

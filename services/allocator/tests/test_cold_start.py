@@ -68,6 +68,7 @@ async def first_allocation(grpc_port: int) -> wire.Allocation:
                     return allocation
 
 
+@pytest.mark.slow("compiles the inner loop with nothing in the cache: the one test that does")
 async def test_health_is_answered_and_offers_are_made_while_the_inner_loop_is_compiled(tmp_path: Path) -> None:
     service, grpc_port, metrics_port = cold(tmp_path)
     service.start()

@@ -339,6 +339,7 @@ def _foreseen(naive: Naive, agent: int, now: float) -> list[tuple[int, str, Reso
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32))
+@pytest.mark.slow("compares every decision of many clusters with that of a plain allocator")
 def test_every_decision_is_the_one_that_a_naive_allocator_makes(seed: int) -> None:
     run_beside_naive(seed, REFERENCE)
 
