@@ -168,11 +168,11 @@ def _show_explanations(answer: Document, *, wide: bool) -> None:
             f"no scheduler has launched a task {visible(answer['nobodys_task'])}; so this is about its framework"
         )
     if not explanations:
-        screen.print("nobody is subscribed who could be offered anything")
+        screen.print("no framework is subscribed")
     if len(explanations) > IN_FULL_MAX and not wide:
         for explanation in explanations:
             screen.print(visible(explanation["verdict"]))
-        screen.print("\nname one of them, or take -o wide, to be told more", style="dim")
+        screen.print("\nfor details, name one of them, or use -o wide", style="dim")
         return
     for index, explanation in enumerate(explanations):
         if index:
