@@ -267,8 +267,21 @@ class Journal:
         self._unsynced.clear()
 
     async def forget(self) -> None:
-        """Begin again from nothing: the agent is no longer who it was."""
-        await self.rewrite([])
+        """Begin again from nothing: the agent is no longer who it was. Nothing is committed afterwards.
+
+        Raises:
+            OSError: what is there cannot be removed.
+        """
+        try:
+            await self.rewrite([])
+        except OSError:
+            # A full disk has no room for an empty journal either; to remove the old one takes none.
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._remove)
+
+    def _remove(self) -> None:
+        for path in sorted(self._meta.glob("journal.*")):
+            path.unlink()
+        _sync_folder(self._meta)
 
     def close(self) -> None:
         """Give the folder free, and the room that was not needed."""

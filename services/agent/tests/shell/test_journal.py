@@ -392,6 +392,22 @@ async def test_a_full_disk_without_room_for_more_takes_what_fits(
     assert reopen(meta) == ([*RECORDS, record(9)], "")
 
 
+async def test_an_agent_that_leaves_is_forgotten_on_a_full_disk_too(
+    written: Path, meta: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(meta)
+    journal.open(strict=True)
+
+    def full(_descriptor: int, _data: bytes, _position: int) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    await journal.forget()
+    journal.close()
+    monkeypatch.undo()
+    assert reopen(meta) == ([], "")
+
+
 async def test_acknowledgements_are_there_at_once_and_synced_with_what_follows(
     written: Path, meta: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
