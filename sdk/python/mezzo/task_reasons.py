@@ -32,7 +32,7 @@ REASONS: Mapping[Reason.ValueType, str] = {
     Reason.REASON_TASK_KILLED_DURING_LAUNCH: "it was killed before it began",
     Reason.REASON_TASK_CHECK_STATUS_UPDATED: "its check has a new result",
     Reason.REASON_TASK_HEALTH_CHECK_STATUS_UPDATED: "its health check has a new result",
-    Reason.REASON_TASK_INVALID: "what was to be launched makes no sense",
+    Reason.REASON_TASK_INVALID: "its description is invalid",
     Reason.REASON_TASK_UNAUTHORIZED: "its framework may not launch it",
 }
 """The others are told by their names."""

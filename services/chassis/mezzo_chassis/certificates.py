@@ -37,7 +37,7 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
             raise _refused(f"{key} is not the key of {certificate}") from None
         if error.reason is not None and error.reason.endswith(("_TOO_SMALL", "_TOO_WEAK")):
             raise _refused(f"{certificate} is too weak for OpenSSL: {error.reason}") from None
-        raise _refused(f"{key} is no private key in PEM, or it is encrypted") from None
+        raise _refused(f"{key} is not a private key in PEM, or it is encrypted") from None
     if until - time.time() < EXPIRES_SOON_SECONDS:
         log.warning("certificate expires soon", file=str(certificate), expires_at=_date(until))
     return context
@@ -56,7 +56,7 @@ def _check_is_valid_now(certificate: Path) -> float:
         # Nothing public of the standard library tells the dates of a certificate that nobody has verified.
         decoded: dict[str, Any] = _ssl._test_decode_cert(str(certificate))  # type: ignore[attr-defined]  # noqa: SLF001
     except ssl.SSLError:
-        raise _refused(f"{certificate} is no certificate in PEM") from None
+        raise _refused(f"{certificate} is not a certificate in PEM") from None
     since, until = (ssl.cert_time_to_seconds(decoded[name]) for name in ("notBefore", "notAfter"))
     if time.time() >= until:
         raise _refused(f"the certificate in {certificate} expired on {_date(until)}")

@@ -285,7 +285,7 @@ def _read_file(path: Path, known: set[str | None], parameter: click.Parameter) -
     given = {name.replace("-", "_"): _as_on_the_command_line(value) for name, value in values.items()}
     unknown = sorted(set(given) - known)
     if unknown:
-        raise click.BadParameter(f"{path} sets {', '.join(unknown)}, which is no flag", param=parameter)
+        raise click.BadParameter(f"{path} has unknown flags: {', '.join(unknown)}", param=parameter)
     return {name: text for name, text in given.items() if text is not None}
 
 

@@ -90,8 +90,8 @@ def test_files_that_are_not_there_or_hold_something_else_are_named(files: Files,
     assert refusal(missing, key) == f"{missing} cannot be read: No such file or directory"
     assert refusal(certificate, missing) == f"{missing} cannot be read: No such file or directory"
     assert refusal(certificate, tmp_path) == f"{tmp_path} cannot be read: Is a directory"
-    assert refusal(key, key) == f"{key} is no certificate in PEM"
-    assert refusal(certificate, certificate) == f"{certificate} is no private key in PEM, or it is encrypted"
+    assert refusal(key, key) == f"{key} is not a certificate in PEM"
+    assert refusal(certificate, certificate) == f"{certificate} is not a private key in PEM, or it is encrypted"
 
 
 def test_a_key_of_another_certificate_is_refused(files: Files) -> None:
@@ -105,7 +105,7 @@ def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(files:
     private = serialization.load_pem_private_key(key.read_bytes(), None)
     form, kind = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     key.write_bytes(private.private_bytes(form, kind, serialization.BestAvailableEncryption(b"swordfish")))
-    assert refusal(certificate, key) == f"{key} is no private key in PEM, or it is encrypted"
+    assert refusal(certificate, key) == f"{key} is not a private key in PEM, or it is encrypted"
 
 
 def test_one_with_a_key_that_is_too_short_is_refused_for_that(files: Files) -> None:

@@ -151,7 +151,7 @@ def test_a_wrong_value_ends_the_program_with_the_name_of_the_flag(
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ('{"prot": 1}', "sets prot, which is no flag"),
+        ('{"prot": 1}', "has unknown flags: prot"),
         ('["port"]', "is not an object of flags"),
         ("5", "is not an object of flags"),
         ('{"port":', "cannot be read"),

@@ -105,7 +105,7 @@ def read(data: bytes) -> Contents:
     if data.startswith(MAGIC_V1):
         return _read_v1(data)
     later = data.startswith(MAGIC_ANY)
-    return Contents([], 0, "a later version of Mezzo wrote it" if later else "it is no journal of an agent")
+    return Contents([], 0, "a later version of Mezzo wrote it" if later else "it is not the journal of an agent")
 
 
 def _body(records: Iterable[bytes]) -> bytes:
