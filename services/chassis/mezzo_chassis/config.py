@@ -36,6 +36,9 @@ from mezzo_chassis.errors import Exit, in_one_line
 
 C = TypeVar("C")
 
+VALIDATE_VARIABLE = "MEZZO_VALIDATE_EVERY"
+"""For tests, and for whoever looks for a mistake: after how many turns of an engine its state is checked again."""
+
 _UNITS_BYTES = {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*\Z")
 
@@ -247,6 +250,9 @@ _NO_FLAG = re.compile(
 
 def _check_environment(service: str, flags: set[str]) -> None:
     """Refuse variables that set no flag: one that is mistyped would go unnoticed, and its flag keep the default."""
+    turns = os.environ.get(VALIDATE_VARIABLE, "0")
+    if not (turns.isascii() and turns.isdigit() and len(turns) < 10):
+        raise click.UsageError(f"environment variable {VALIDATE_VARIABLE}: {turns[:50]!r} is not a whole number from 0")
     prefix = environment_name(service, "")
     known = {name.upper() for name in (*flags, "config")}
     for variable, value in sorted(os.environ.items()):

@@ -33,6 +33,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from mezzo.errors import InternalError, MezzoError, shorten
 from mezzo_chassis.clock import steady_clock
+from mezzo_chassis.config import VALIDATE_VARIABLE
 from mezzo_chassis.log import bind_cause, current_cause, get_logger
 from mezzo_chassis.log_throttle import LogThrottle
 from mezzo_chassis.metrics import EngineMetrics
@@ -45,8 +46,6 @@ SUSPECTS_SHOWN_MAX = 20
 """In a log line: a commit that fails has as many suspects as its turn had events."""
 _MISTAKES = (Exception, asyncio.CancelledError)
 """What is a defect where it comes out of a core or an effect; the latter, of something that was cancelled long ago."""
-VALIDATE_VARIABLE = "MEZZO_VALIDATE_EVERY"
-"""For tests, and for whoever looks for a mistake: after how many turns the whole state is checked again."""
 
 E = TypeVar("E")
 E_contra = TypeVar("E_contra", contravariant=True)

@@ -90,6 +90,17 @@ def test_a_variable_that_sets_no_flag_is_refused_by_its_name(
     assert capsys.readouterr().err == f"mezzo registry: environment variable {name}: no such flag{hint}\n"
 
 
+@pytest.mark.parametrize("turns", ["", "often", "-1", "1.5", "9" * 5000], ids=lambda turns: turns[:5])
+def test_how_often_the_state_is_checked_is_a_whole_number(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], turns: str
+) -> None:
+    monkeypatch.setenv("MEZZO_VALIDATE_EVERY", turns)
+    with pytest.raises(SystemExit) as ended:
+        read()
+    assert ended.value.code == 2
+    assert "MEZZO_VALIDATE_EVERY" in capsys.readouterr().err
+
+
 def test_what_kubernetes_tells_of_services_is_no_flag(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "MEZZO_REGISTRY_SERVICE_HOST": "10.96.0.7",
