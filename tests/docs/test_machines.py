@@ -114,3 +114,17 @@ def test_our_distributions_ask_for_each_other_in_their_own_version(folder: Path)
     ours = [name for name in wanted if name.startswith("mezzo")]
     assert all(name.endswith(f"=={declared['version']}") for name in ours), ours
     assert {project(each)["version"] for each in DISTRIBUTIONS} == {declared["version"]}
+
+
+def test_the_page_installs_each_wheel_as_a_file_and_nothing_by_name(tmp_path: Path) -> None:
+    projects = [project(folder) for folder in DISTRIBUTIONS]
+    wheels = {f"dist/{each['name'].replace('-', '_')}-{each['version']}-py3-none-any.whl" for each in projects}
+    (tmp_path / "dist").mkdir()
+    for wheel in wheels:
+        (tmp_path / wheel).touch()
+    (command,) = re.findall(r"/pip install (.+)", PAGE)
+    shell = subprocess.run(
+        ["sh", "-c", f"printf '%s\\n' {command}"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert {name.removesuffix("[cluster]") for name in shell.stdout.splitlines()} == wheels
+    assert shell.stdout.count("[cluster]") == 1
