@@ -309,14 +309,14 @@ async def test_a_node_that_was_made_without_an_answer_is_removed(zookeeper: ZooK
 async def test_whoever_relies_on_a_watcher_is_told_of_its_defect(zookeeper: ZooKeeperServer) -> None:
     told: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
-    async def look(client: KazooClient) -> None:
+    async def refresh(client: KazooClient) -> None:
         raise RuntimeError("a defect")
 
     watcher = Watcher(
         "be wrong",
         ZooKeeperUrl.parse(zookeeper.url()),
         TIMEOUT_SECONDS,
-        look=look,
+        refresh=refresh,
         on_session=lambda session: None,
         failed=told.set_result,
     )

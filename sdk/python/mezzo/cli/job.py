@@ -300,7 +300,7 @@ async def _ask_after(scheduler: SchedulerClient, job: Job, pause: float = ASK_AF
     while job.status is None:
         await asyncio.sleep(pause)
         with contextlib.suppress(Unavailable):
-            await _give_back(scheduler, job)
+            await _decline_unanswered(scheduler, job)
             # Not while the call is under way, which would be overtaken.
             if job.launched and not job.launching:
                 await scheduler.reconcile([(job.launch.task_id, job.launch.task.agent_id.value)])
@@ -332,14 +332,14 @@ async def _answer(scheduler: SchedulerClient, job: Job, offers: Iterable[mesos.O
         finally:
             job.launching = False
         await scheduler.suppress()
-    await _give_back(scheduler, job)
+    await _decline_unanswered(scheduler, job)
 
 
-async def _give_back(scheduler: SchedulerClient, job: Job) -> None:
+async def _decline_unanswered(scheduler: SchedulerClient, job: Job) -> None:
     if job.unanswered:
-        given_back = list(job.unanswered)
-        await scheduler.decline(given_back, REFUSE_SECONDS)
-        job.unanswered = [offer_id for offer_id in job.unanswered if offer_id not in given_back]
+        declined = list(job.unanswered)
+        await scheduler.decline(declined, REFUSE_SECONDS)
+        job.unanswered = [offer_id for offer_id in job.unanswered if offer_id not in declined]
 
 
 async def _record_status(scheduler: SchedulerClient, job: Job, status: mesos.TaskStatus) -> None:
@@ -351,7 +351,7 @@ async def _record_status(scheduler: SchedulerClient, job: Job, status: mesos.Tas
         # It may be held still: nobody has heard that it was taken.
         job.unanswered.append(job.launch.offer_id)
         await scheduler.revive()
-        await _give_back(scheduler, job)
+        await _decline_unanswered(scheduler, job)
     await scheduler.acknowledge(status)
 
 

@@ -127,7 +127,7 @@ class ZooKeeperDetector:
             self._dirty.clear()
             waits.reset()
             try:
-                self._announce(await asyncio.to_thread(self._look, wake))
+                self._announce(await asyncio.to_thread(self._read_leader, wake))
                 failures.reset()
             except KazooException as error:
                 seconds = next(failures)
@@ -135,7 +135,7 @@ class ZooKeeperDetector:
                 await asyncio.sleep(seconds)
                 self._dirty.set()
 
-    def _look(self, wake: Any) -> str | None:
+    def _read_leader(self, wake: Any) -> str | None:
         """Ask who leads, and to be woken when that changes; on a thread of its own."""
         try:
             children = self._client.get_children(self._path, watch=wake)

@@ -38,7 +38,7 @@ class Contender:
             "stand for election",
             url,
             session_timeout_seconds,
-            look=self._look,
+            refresh=self._refresh,
             on_session=self._session_changed,
             failed=self._fail,
         )
@@ -82,7 +82,7 @@ class Contender:
         self._latest.set(Leadership(self.leadership.session, None))
         self._latest.fail(error)
 
-    async def _look(self, client: KazooClient) -> None:
+    async def _refresh(self, client: KazooClient) -> None:
         """See to a node, and look who is ahead."""
         if self._standing.needs_node:
             await self._make_node(client)

@@ -86,7 +86,7 @@ class Detector:
             "detect the leader",
             url,
             session_timeout_seconds,
-            look=self._look,
+            refresh=self._refresh,
             on_session=self._session_changed,
             failed=self._latest.fail,
         )
@@ -107,7 +107,7 @@ class Detector:
     def _session_changed(self, session: Session) -> None:
         """Change nothing by itself: the watcher looks again as soon as it can."""
 
-    async def _look(self, client: KazooClient) -> None:
+    async def _refresh(self, client: KazooClient) -> None:
         try:
             children = await call(client.get_children_async, self._url.path, watch=self._watcher.watch)
         except NoNodeError:

@@ -25,10 +25,10 @@ log = get_logger(__name__)
 
 
 class Watcher:
-    """A session, and a look at what is there: at its start, after each change, and again after a failure.
+    """A session, and a refresh of what is known: at its start, after each change, and again after a failure.
 
-    Whatever happens between two looks is one change. When `look` has a defect, `failed` is told: nobody who relies on
-    it may go on believing what it saw last.
+    Whatever happens between two of them is one change. When `refresh` has a defect, `failed` is called: nobody who
+    relies on it may go on believing what it read last.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Watcher:
         url: ZooKeeperUrl,
         session_timeout_seconds: float,
         *,
-        look: Callable[[KazooClient], Awaitable[None]],
+        refresh: Callable[[KazooClient], Awaitable[None]],
         on_session: Callable[[Session], None],
         failed: Callable[[BaseException], None],
     ) -> None:
@@ -45,7 +45,7 @@ class Watcher:
         self._where = {"purpose": purpose, "hosts": url.hosts, "path": url.path}
         self._url = url
         self._timeout_seconds = session_timeout_seconds
-        self._look = look
+        self._refresh = refresh
         self._on_session = on_session
         self._failed = failed
         self._dirty = asyncio.Event()
@@ -83,7 +83,7 @@ class Watcher:
         self._dirty.set()
 
     def watch(self, _: WatchedEvent) -> None:
-        """To be given to ZooKeeper as a watch: looks again. Called on kazoo's own thread."""
+        """To be given to ZooKeeper as a watch: refreshes again. Called on kazoo's own thread."""
         assert self._loop is not None
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.wake)
@@ -102,7 +102,7 @@ class Watcher:
             if not client.connected:
                 continue
             try:
-                await self._look(client)
+                await self._refresh(client)
             except KazooException as error:
                 if not isinstance(error, _PASSING) and repr(error) != logged:
                     logged = repr(error)
