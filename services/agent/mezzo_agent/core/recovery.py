@@ -50,7 +50,9 @@ class Restoration:
         for record in records:
             self._state.at = record
             kind = record.WhichOneof("record")
-            if kind is not None and not self._condemned.takes(record):  # None: written by a later version
+            if kind is None or self._condemned.takes(record):  # None: written by a later version
+                continue
+            if self._state.agent_id or kind == "agent":  # else a damaged journal no longer says whose tasks these are
                 self._apply[kind](getattr(record, kind))
         self._derive_phases()
 
@@ -127,8 +129,10 @@ class Restoration:
         for framework in state.frameworks.values():
             for task in list(framework.tasks.values()):
                 state.at = task
-                if task.executor is None and not task.statuses:
-                    del framework.tasks[task.id]  # torn off while it was being refused: the registry sends it again
+                if task.executor is None and not task.terminal:
+                    # Torn off while it was being refused: the registry sends it again. Or a damaged journal lost its
+                    # executor, or its end: it is reported as nothing that runs here, and the registry ends it.
+                    del framework.tasks[task.id]
                 elif task.terminal:
                     task.phase = Phase.ENDED
                 elif task.container_id is not None:

@@ -278,3 +278,23 @@ def test_agent_with_nothing_to_lose_takes_another_id(agent: Conversation) -> Non
     again.register("S9")
     assert again.agent.state.agent_id == "S9"
     assert again.restart().agent.state.agent_id == "S9"
+
+
+def test_journal_without_any_one_record_can_be_gone_on_from(
+    agent: Conversation, new_agent: type[Conversation], tasks: type[Tasks]
+) -> None:
+    """As a damaged one is, of which all is read that can be."""
+    agent.run_command("t1")
+    agent.run(tasks.executor("t2"))
+    agent.subscribe()
+    agent.executor_update("t2", "TASK_RUNNING", UUID)
+    for missing in range(len(agent.journal)):
+        records = [record for number, record in enumerate(agent.journal) if number != missing]
+        again = new_agent(records)
+        known = again.agent.containers()
+        again.handle(
+            happened.ContainersRecovered(
+                {each: RecoveredContainer(each, RecoveredState.RUNNING, pid=77) for each in known}
+            )
+        )
+        again.agent.validate()

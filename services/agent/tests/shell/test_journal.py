@@ -266,7 +266,7 @@ async def test_journal_and_copies_are_nobody_elses_to_read(meta: Path) -> None:
 async def test_file_of_something_else_is_refused(meta: Path) -> None:
     meta.mkdir()
     (meta / "journal.3").write_text("something else entirely")
-    with pytest.raises(StartupError, match="no journal"):
+    with pytest.raises(StartupError, match="not the journal of an agent"):
         reopen(meta)
 
 
