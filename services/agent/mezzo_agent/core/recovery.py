@@ -274,8 +274,10 @@ class Reconnection:
             timeout = state.settings.executor_reregistration_timeout
             state.start_timer(TimerKind.EXECUTOR_REREGISTRATION, executor.framework_id, executor.id, timeout)
             return True
-        if found.state is RecoveredState.UNKNOWN and not any(task.statuses for task in executor.live_tasks()):
-            for task in executor.live_tasks():
+        live = list(executor.live_tasks())
+        # One without tasks was idle, and has nothing to be started for.
+        if found.state is RecoveredState.UNKNOWN and live and not any(task.statuses for task in live):
+            for task in live:
                 state.move_task(task, Phase.QUEUED)
             state.emit(ForgetContainer(found.container_id))
             self._executors.launch(executor)

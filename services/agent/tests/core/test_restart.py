@@ -244,6 +244,15 @@ def test_executor_that_had_not_been_started_is_started(agent: Conversation, task
     assert [event.type for event in again.sent_to_executor()] == [Event.SUBSCRIBED, Event.LAUNCH]
 
 
+def test_executor_without_tasks_whose_container_is_gone_is_not_started_again(executor: Conversation) -> None:
+    executor.executor_update("t1", "TASK_FINISHED", UUID)
+    executor.acknowledge_all()
+    again = executor.restart()
+    again.handle(found(executor.container_id, RecoveredState.UNKNOWN))  # as after the machine's restart
+    assert again.launched() == []
+    assert [framework for framework in again.agent.state.frameworks.values() if framework.executors] == []
+
+
 # --- who the agent is
 
 
