@@ -4,8 +4,11 @@ import asyncio
 import json
 import os
 import socket
+import threading
 import urllib.request
 from collections.abc import Iterator
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -87,20 +90,36 @@ async def test_drun_ends_its_framework_and_what_still_runs_when_its_time_is_up(
     await eventually(ended, "the end of what drun ran")
 
 
-@pytest.fixture
-def free_web_port() -> None:
-    """Skip the test where something listens on the port at which DPark's executors look for a web server of DPark.
+class NotHere(BaseHTTPRequestHandler):
+    """A web server that has nothing."""
 
-    They end when it answers anything but HTTP, as gRPC does.
+    def do_GET(self) -> None:
+        self.send_error(HTTPStatus.NOT_FOUND)
+
+    def log_message(self, *arguments: object) -> None:
+        """Nothing: who asks is no matter."""
+
+
+@pytest.fixture
+def web_port() -> Iterator[None]:
+    """Listen where DPark's executors look for a web server of DPark, or skip the test where something else does.
+
+    They end when it answers anything but HTTP, as gRPC does; and clusters of tests that run at the same time take that
+    port where it is free.
     """
     try:
-        socket.create_connection((socket.gethostname(), DPARK_WEB_PORT), timeout=5).close()
+        server = ThreadingHTTPServer(("", DPARK_WEB_PORT), NotHere)
     except OSError:
-        return
-    pytest.skip(f"something listens on port {DPARK_WEB_PORT}, where DPark's executors expect a web server of DPark")
+        pytest.skip(f"something listens on port {DPARK_WEB_PORT}, where DPark's executors expect a web server of DPark")
+    with server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        yield
+        server.shutdown()
+        serving.join()
 
 
-@pytest.mark.usefixtures("free_web_port")
+@pytest.mark.usefixtures("web_port")
 @pytest.mark.parametrize("role", [None, "science"])
 def test_dpark_counts_words(role: str | None, cluster: Cluster, settings: dict[str, str], tmp_path: Path) -> None:
     command = [DPARK.python, PROGRAMS / "dpark_words.py", "-m", cluster.gateway().http, *NEEDED, "-M", 32]
