@@ -94,10 +94,11 @@ trace: .venv/installed ## Print where the time of one launch goes, hop by hop, a
 	@$(PYTHON) -m tests.bench.trace $(ARGS)
 
 .PHONY: docs
-docs: .venv/installed ## Write what is written from the code: docs/metrics.md, the chart's values, the dashboards
+docs: .venv/installed ## Write what is written from the code: docs/metrics.md, docs/cli.md, the chart's values, the dashboards
 	@$(PYTHON) -m scripts.metrics_reference
 	@$(PYTHON) -m scripts.dashboards
 	@$(PYTHON) -m scripts.chart_reference
+	@$(PYTHON) -m scripts.cli_reference
 
 .PHONY: images
 images: ## Build the images of the services (see scripts/images.sh)

@@ -22,6 +22,7 @@ from mezzo.cli import (
     version,
     why,
 )
+from mezzo.cli.examples import Verb
 from mezzo.cli.settings import DEFAULT_API, Settings
 
 EXIT_CODES = (
@@ -63,17 +64,17 @@ def settings(
     context.obj = Settings.of(api)
 
 
-app.command("status")(status.status)
-app.command("agents")(agents.agents)
-app.command("frameworks")(frameworks.frameworks)
-app.command("tasks")(tasks.tasks)
-app.command("roles")(roles.roles)
+app.command("status", cls=Verb)(status.status)
+app.command("agents", cls=Verb)(agents.agents)
+app.command("frameworks", cls=Verb)(frameworks.frameworks)
+app.command("tasks", cls=Verb)(tasks.tasks)
+app.command("roles", cls=Verb)(roles.roles)
 app.add_typer(roles.quota, name="quota")
 app.add_typer(roles.weights, name="weights")
-app.command("why")(why.why)
-app.command("run", context_settings={"allow_interspersed_args": False})(run.run)
-app.command("logs")(logs.logs)
-app.command("kill")(kill.kill)
-app.command("local")(local.local)
-app.command("completion")(completion.completion)
+app.command("why", cls=Verb)(why.why)
+app.command("run", cls=Verb, context_settings={"allow_interspersed_args": False})(run.run)
+app.command("logs", cls=Verb)(logs.logs)
+app.command("kill", cls=Verb)(kill.kill)
+app.command("local", cls=Verb)(local.local)
+app.command("completion", cls=Verb)(completion.completion)
 service.add_to(app)

@@ -8,12 +8,18 @@ from urllib.parse import quote
 import typer
 
 from mezzo.cli.asking import ask
+from mezzo.cli.examples import Example, examples
 from mezzo.cli.output import visible
 
 if TYPE_CHECKING:
     from mezzo.cli.api import Api
 
 
+@examples(
+    Example(
+        "mezzo kill batch", "Kill the task whose id begins with batch.", r"^batch-\w+ is being killed$", on=("batch",)
+    )
+)
 def kill(
     context: typer.Context, task: Annotated[str, typer.Argument(help="Id of the task, or the beginning of one.")]
 ) -> None:

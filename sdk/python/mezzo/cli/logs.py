@@ -9,11 +9,16 @@ from urllib.parse import quote
 import typer
 
 from mezzo.cli.asking import ask
+from mezzo.cli.examples import Example, examples
 
 if TYPE_CHECKING:
     from mezzo.cli.api import Api
 
 
+@examples(
+    Example("mezzo logs web", "Print what the task whose id begins with web has written.", "web is up", on=("web",)),
+    Example("mezzo logs --follow web", "Print it, and what follows.", "web is up", on=("web",), code=130, follows=True),
+)
 def logs(
     context: typer.Context,
     task: Annotated[str, typer.Argument(help="Id of the task, or the beginning of one.")],

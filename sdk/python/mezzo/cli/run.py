@@ -6,9 +6,14 @@ from typing import Annotated
 
 import typer
 
+from mezzo.cli.examples import Example, examples
 from mezzo.cli.settings import Settings
 
 
+@examples(
+    Example("mezzo run -- echo hello", "Run a command, and see what it writes.", "^hello$"),
+    Example("mezzo run --shell -- 'exit 3'", "Exit as the command does.", code=3),
+)
 def run(
     context: typer.Context,
     command: Annotated[list[str], typer.Argument(help="Program to run, and its arguments.")],

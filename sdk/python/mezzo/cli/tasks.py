@@ -10,6 +10,7 @@ from rich.text import Text
 
 from mezzo.cli.asking import ask
 from mezzo.cli.errors import ApiError
+from mezzo.cli.examples import Example, examples
 from mezzo.cli.output import ACTIVE_STATES, Format, Output, amount, moment, show, state
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ COLUMNS = ("id", "name", "framework", "agent", "state", "resources")
 WIDE_COLUMNS = (*COLUMNS, "role", "executor", "updated")
 
 
+@examples(
+    Example("mezzo tasks", "List what runs.", r"web-\w+ +web .* running", on=("web",)),
+)
 def tasks(
     context: typer.Context,
     framework: Annotated[
