@@ -36,6 +36,7 @@ from mezzo_gateway.testing.registry import ScriptedRegistry
 
 SANDBOX = f"/var/lib/mezzo/slaves/{AGENT_ID}/frameworks/{FRAMEWORK_ID}/executors/t1/runs/c1"
 LOGS = f"/mezzo/v1/tasks/{FRAMEWORK_ID}/t1/files"
+OWN = f"/mezzo/v1/tasks/{FRAMEWORK_ID}/t1/sandbox"
 BINARY = bytes(range(256))
 
 
@@ -326,3 +327,70 @@ async def test_a_task_is_killed_whatever_is_in_its_id(sandbox: GatewayClient, re
     assert answer.status == 202
     (killed,) = registry.killed
     assert (killed.framework_id.value, killed.task_id.value) == ("F:1", "a task/?")
+
+
+@pytest.mark.parametrize(
+    ("query", "nanoseconds"), [("", None), ("?grace_period=1500ms", 1_500_000_000), ("?grace_period=0secs", 0)]
+)
+async def test_the_grace_period_of_a_kill_is_the_tasks_unless_another_is_asked_for(
+    query: str, nanoseconds: int | None, sandbox: GatewayClient, registry: ScriptedRegistry
+) -> None:
+    assert (await sandbox.request("POST", f"/mezzo/v1/tasks/{FRAMEWORK_ID}/t1/kill{query}")).status == 202
+    (killed,) = registry.killed
+    assert killed.HasField("kill_policy") == (nanoseconds is not None)
+    assert killed.kill_policy.grace_period.nanoseconds == (nanoseconds or 0)
+
+
+async def test_a_grace_period_that_is_none_is_refused(sandbox: GatewayClient, registry: ScriptedRegistry) -> None:
+    answer = await sandbox.request("POST", f"/mezzo/v1/tasks/{FRAMEWORK_ID}/t1/kill?grace_period=soon")
+    assert (answer.status, answer.json()["error"]["field"]) == (400, "grace_period")
+    assert registry.killed == []
+
+
+# ------------------------------------------------------------------------------------------------ the task's sandbox
+
+
+async def test_the_sandbox_of_a_task_is_browsed_by_paths_that_begin_in_it(
+    sandbox: GatewayClient, agent: FakeAgent
+) -> None:
+    (agent.folder / "data").mkdir()
+    (agent.folder / "data" / "x y&z").write_text("12345")
+    (agent.folder / "link").symlink_to("data")
+    entries = {entry["path"]: entry["mode"][0] for entry in (await sandbox.get(OWN)).json()}
+    assert entries == {"data": "d", "link": "l", "stderr": "-", "stdout": "-"}
+    for path in ("data", "/data/"):
+        (file,) = (await sandbox.get(OWN, params={"path": path})).json()
+        assert (file["path"], file["size"]) == ("data/x y&z", 5)
+    (same,) = (await sandbox.get(OWN, params={"path": "data/x y&z"})).json()
+    assert same == file
+    downloaded = await sandbox.get(f"{OWN}/download", params={"path": "data/x y&z"})
+    assert downloaded.body == b"12345"
+
+
+@pytest.mark.parametrize(
+    ("path", "http_status", "said"),
+    [
+        (f"{OWN}?path=nope", 404, "there is no file nope in the sandbox"),
+        (f"{OWN}?path=..", 404, "there is no file .. in the sandbox"),
+        (f"{OWN}/download?path=nope", 404, "there is no file nope in the sandbox"),
+        (f"{OWN}/download?path=../stdout", 404, "there is no file ../stdout in the sandbox"),
+        (f"{OWN}/download", 400, "is required"),
+        (f"{OWN}/download?path=/", 400, "is required"),
+        (f"{OWN}/download?path=.", 400, "is a directory"),
+        (f"/mezzo/v1/tasks/{FRAMEWORK_ID}/t9/sandbox", 404, "has no task t9"),
+    ],
+)
+async def test_what_is_not_in_a_sandbox_is_told_in_json(
+    path: str, http_status: int, said: str, sandbox: GatewayClient
+) -> None:
+    answer = await sandbox.get(path)
+    assert answer.status == http_status
+    assert said in answer.json()["error"]["message"]
+
+
+async def test_an_agent_that_dies_while_it_sends_a_file_of_a_sandbox_cuts_the_answer_off(
+    sandbox: GatewayClient, agent: FakeAgent
+) -> None:
+    agent.dies_while_sending = True
+    with pytest.raises(aiohttp.ClientError):
+        await sandbox.get(f"{OWN}/download?path=stdout")

@@ -216,6 +216,19 @@ def test_operator_kill_of_an_unknown_task_is_refused(cluster: Cluster) -> None:
     assert cluster.refusal().startswith("NotFound: framework_id.value: ")
 
 
+def test_operator_kills_a_task_with_a_grace_period(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.running(framework, agent)
+    policy = mesos.KillPolicy()
+    policy.grace_period.nanoseconds = 7
+    cluster.handle(events.OperatorKilledTask(1, framework.id, "t1", kill_policy=policy))
+    (message,) = [each for each in cluster.to_agent(agent) if each.HasField("kill_task")]
+    assert message.kill_task.kill_policy.grace_period.nanoseconds == 7
+    policy.grace_period.nanoseconds = -1
+    cluster.handle(events.OperatorKilledTask(2, framework.id, "t1", kill_policy=policy))
+    assert cluster.refusal() == "InvalidRequest: kill_policy.grace_period: must not be negative"
+
+
 # --- reconciliation ---------------------------------------------------------------------------------------------------
 
 

@@ -52,6 +52,7 @@ SNAPSHOT_SECONDS_MAX = 30.0
 log = get_logger(__name__)
 
 ERROR_CHARACTERS_MAX = 1000
+NANOSECONDS = 1e9
 
 Observer = Callable[[Applied], None]
 
@@ -151,10 +152,12 @@ class Registry:
         with _refusals():
             return await self._live().operator.Explain(request, metadata=metadata(), timeout=CALL_SECONDS_MAX)
 
-    async def kill_task(self, framework_id: str, task_id: str) -> None:
-        """Kill a task of any framework."""
+    async def kill_task(self, framework_id: str, task_id: str, grace_period_seconds: float | None = None) -> None:
+        """Kill a task of any framework; without a grace period, with that of the task."""
         request = KillTaskRequest(principal=principal_name())
         request.framework_id.value, request.task_id.value = framework_id, task_id
+        if grace_period_seconds is not None:
+            request.kill_policy.grace_period.nanoseconds = round(grace_period_seconds * NANOSECONDS)
         with _refusals():
             await self._live().operator.KillTask(request, metadata=metadata(), timeout=CALL_SECONDS_MAX)
 

@@ -148,6 +148,8 @@ def _add_own(table: Routes, tasks: Tasks) -> None:
     table.add(TASK_PATH, tasks.explain, (hdrs.METH_GET,), name="tasks")
     table.add(f"{TASK_PATH}/kill", tasks.kill, POST, name="tasks")
     table.add(f"{TASK_PATH}/files/{{file:stdout|stderr}}", tasks.file, (hdrs.METH_GET,), name="tasks")
+    table.add(f"{TASK_PATH}/sandbox", tasks.browse, (hdrs.METH_GET,), name="tasks")
+    table.add(f"{TASK_PATH}/sandbox/download", tasks.download, (hdrs.METH_GET,), name="tasks")
 
 
 def _add_misc(table: Routes, misc: MiscEndpoints) -> None:

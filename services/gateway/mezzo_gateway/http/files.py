@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 from pathlib import PurePosixPath
+from typing import Any
 
 import aiohttp
 import orjson
@@ -13,7 +14,7 @@ from aiohttp import hdrs, web
 from mesos.v1.agent.agent_pb2 import Call as AgentCall
 from mesos.v1.master.master_pb2 import Call, Response
 from mezzo import addresses
-from mezzo.errors import NotFound, Unavailable
+from mezzo.errors import InvalidRequest, NotFound, Unavailable
 from mezzo_chassis.http.download import attachment_headers, write_piece
 from mezzo_chassis.http.exchange import json_bytes_response, json_response
 from mezzo_chassis.http.files import empty_not_found, required_path
@@ -80,18 +81,32 @@ class Files:
                 refusal = _refusal(address, answer.status, await answer.content.read(REFUSAL_BYTES_MAX))
                 _keep_range(answer, refusal)
                 return refusal
-            response = web.StreamResponse(status=answer.status, headers=attachment_headers(PurePosixPath(path).name))
-            response.content_length = answer.content_length
-            _keep_range(answer, response)
-            await response.prepare(request)
-            try:
-                if request.method != hdrs.METH_HEAD:
-                    async for piece in answer.content.iter_chunked(PIECE_BYTES):
-                        await write_piece(request, response, piece)
-                await response.write_eof()
-            except aiohttp.ClientError as error:
-                cut_off(request, error)
-            return response
+            return await _pass_on(request, path, answer)
+
+    async def browse_sandbox(self, address: str, sandbox: str, path: str) -> list[dict[str, Any]]:
+        """What is at a path in a sandbox, as `/files/browse` tells it, with paths that begin in the sandbox.
+
+        Raises NotFound, InvalidRequest and Unavailable.
+        """
+        where = f"{sandbox}/{path}".rstrip("/")
+        status, body = await self._agents.fetch(address, "/files/browse", {"path": where})
+        _check(address, path, status, body)
+        try:
+            found = orjson.loads(body)
+            return [{**entry, "path": str(entry["path"]).removeprefix(sandbox).lstrip("/")} for entry in found]
+        except (ValueError, TypeError, KeyError):
+            raise Unavailable(f"the agent at {address} did not answer with a list of files") from None
+
+    async def send_from_sandbox(
+        self, request: web.Request, address: str, sandbox: str, path: str
+    ) -> web.StreamResponse:
+        """A file of a sandbox, whole. Raises NotFound, InvalidRequest and Unavailable."""
+        query = {"path": f"{sandbox}/{path}"}
+        headers: dict[str, str] = {hdrs.ACCEPT_ENCODING: "identity"}
+        async with await self._agents.request(address, "/files/download", query, headers) as answer:
+            if answer.status != HTTPStatus.OK:
+                _check(address, path, answer.status, await answer.content.read(REFUSAL_BYTES_MAX))
+            return await _pass_on(request, path, answer)
 
     async def list_files(self, call: Call) -> Response:
         """LIST_FILES. Raises NotFound."""
@@ -127,6 +142,33 @@ class Files:
         _, at, address = record.message.pid.partition("@")
         info = record.message.agent_info
         return address if at else str(addresses.of(info.hostname, info.port) or "")
+
+
+async def _pass_on(request: web.Request, path: str, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    """A file as an agent sends it, as an attachment."""
+    response = web.StreamResponse(status=answer.status, headers=attachment_headers(PurePosixPath(path).name))
+    response.content_length = answer.content_length
+    _keep_range(answer, response)
+    await response.prepare(request)
+    try:
+        if request.method != hdrs.METH_HEAD:
+            async for piece in answer.content.iter_chunked(PIECE_BYTES):
+                await write_piece(request, response, piece)
+        await response.write_eof()
+    except aiohttp.ClientError as error:
+        cut_off(request, error)
+    return response
+
+
+def _check(address: str, path: str, status: int, body: bytes) -> None:
+    """Raise NotFound, InvalidRequest or Unavailable for an agent's answer that is a refusal."""
+    if status == HTTPStatus.OK:
+        return
+    if status == HTTPStatus.NOT_FOUND:
+        raise NotFound(f"there is no file {path or '/'} in the sandbox")
+    if status == HTTPStatus.BAD_REQUEST:
+        raise InvalidRequest("path", f"{path or '/'} cannot be read: {text_of(body)}")
+    raise Unavailable(f"the agent at {address} answered {status}: {text_of(body)}")
 
 
 def _refusal(address: str, status: int, body: bytes) -> web.Response:

@@ -1,8 +1,11 @@
-"""Mezzo's own endpoints for one task: what it is at, its logs, wherever it runs, and killing it.
+"""Mezzo's own endpoints for one task: what it is at, its logs and its sandbox, wherever it runs,
+and killing it.
 
     GET  /mezzo/v1/tasks/<framework id>/<task id>
     GET  /mezzo/v1/tasks/<framework id>/<task id>/files/<stdout|stderr>?offset=&length=&follow=
-    POST /mezzo/v1/tasks/<framework id>/<task id>/kill
+    GET  /mezzo/v1/tasks/<framework id>/<task id>/sandbox?path=
+    GET  /mezzo/v1/tasks/<framework id>/<task id>/sandbox/download?path=
+    POST /mezzo/v1/tasks/<framework id>/<task id>/kill?grace_period=
 
 Errors are JSON, as everywhere below /mezzo/v1: see `mezzo_chassis.http.refusals`.
 """
@@ -16,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from aiohttp import hdrs, web
 
 from mesos.v1.mesos_pb2 import Task
+from mezzo import durations
 from mezzo.errors import InvalidRequest, MezzoError, NotFound
 from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED
 from mezzo.task_states import TERMINAL
@@ -71,8 +75,25 @@ class Tasks:
 
     async def kill(self, request: web.Request) -> web.Response:
         """Have the task killed, whichever framework it is of."""
-        await self._registry.kill_task(request.match_info["framework_id"], request.match_info["task_id"])
+        grace = request.query.get("grace_period")
+        seconds = None if grace is None else _grace_period(grace)
+        await self._registry.kill_task(request.match_info["framework_id"], request.match_info["task_id"], seconds)
         return web.Response(status=202)
+
+    async def browse(self, request: web.Request) -> web.Response:
+        """What is in a folder of the task's sandbox, or a file of it: a list in the form of `/files/browse`."""
+        record = self._task(request)
+        address = self._files.address_of_agent(record.task.agent_id.value)
+        path = request.query.get("path", "").strip("/")
+        return json_response(request, await self._files.browse_sandbox(address, _sandbox(record.task), path))
+
+    async def download(self, request: web.Request) -> web.StreamResponse:
+        """A file of the task's sandbox."""
+        record, path = self._task(request), request.query.get("path", "").strip("/")
+        if not path:
+            raise InvalidRequest("path", "is required")
+        address = self._files.address_of_agent(record.task.agent_id.value)
+        return await self._files.send_from_sandbox(request, address, _sandbox(record.task), path)
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         """The task's stdout or stderr, up to its end or as it grows."""
@@ -157,6 +178,14 @@ def _agent_state(cluster: Cluster, agent_id: str) -> AgentState:
     if agent.recovered:
         return AgentState.RECOVERED
     return AgentState.CONNECTED if agent.connected else AgentState.DISCONNECTED
+
+
+def _grace_period(text: str) -> float:
+    """Seconds. Raises InvalidRequest."""
+    try:
+        return durations.parse(text)
+    except ValueError as error:
+        raise InvalidRequest("grace_period", str(error)) from None
 
 
 def _sandbox(task: Task) -> str:

@@ -185,6 +185,8 @@ class OperatorKilledTask:
     framework_id: str
     task_id: str
     correlation_id: str = ""
+    kill_policy: mesos.KillPolicy | None = None
+    """Instead of the task's own."""
 
 
 @dataclass(frozen=True, slots=True)

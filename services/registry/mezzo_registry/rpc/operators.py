@@ -99,7 +99,8 @@ class Operators(operator_pb2_grpc.OperatorServicer):
         term = self._current_term.get()
         number = term.number()
         framework_id, task_id = request.framework_id.value, request.task_id.value
-        await term.request(events.OperatorKilledTask(number, framework_id, task_id, correlation_id()))
+        policy = request.kill_policy if request.HasField("kill_policy") else None
+        await term.request(events.OperatorKilledTask(number, framework_id, task_id, correlation_id(), policy))
         return service.KillTaskResponse()
 
     async def Explain(  # noqa: N802

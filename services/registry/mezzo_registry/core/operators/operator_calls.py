@@ -47,6 +47,9 @@ def _check(call: master.Call) -> None:
 
 def killed_task(context: Context, event: OperatorKilledTask) -> None:
     """Kill a task of any framework for an operator."""
+    if event.kill_policy is not None and event.kill_policy.grace_period.nanoseconds < 0:
+        context.emit(Refuse(event.request, InvalidRequest("kill_policy.grace_period", "must not be negative")))
+        return
     framework = context.state.frameworks.get(event.framework_id)
     if framework is None:
         context.emit(
@@ -57,7 +60,7 @@ def killed_task(context: Context, event: OperatorKilledTask) -> None:
     if task is None or task.terminal:
         context.emit(Refuse(event.request, NotFound(f"task_id.value: the framework runs no task '{event.task_id}'")))
         return
-    updates.kill(context, framework, task.id, task.agent.id)
+    updates.kill(context, framework, task.id, task.agent.id, event.kill_policy)
     context.note("task killed by an operator", framework_id=framework.id, task_id=task.id)
     context.emit(Answer(event.request))
 
