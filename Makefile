@@ -82,8 +82,8 @@ sim: .venv/installed ## Run the simulator: make sim SEED=7 STEPS=20000
 	@$(PYTHON) -m tests.simulation --seed=$(or $(SEED),1) --steps=$(or $(STEPS),10000)
 
 .PHONY: parity
-parity: .venv/installed ## Count which behaviours that Mesos' own tests name are shown by tests of ours
-	@$(PYTHON) -m tests.parity
+parity: .venv/installed ## Count which behaviours that Mesos' own tests name are shown by tests of ours (ARGS=--prove tries them)
+	@$(PYTHON) -m tests.parity $(ARGS)
 
 .PHONY: bench
 bench: .venv/installed ## Measure, beside the published figures, and write docs/benchmarks.md

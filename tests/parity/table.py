@@ -1,4 +1,4 @@
-"""The list itself: one row for each test of Mesos, and what is wrong with it."""
+"""The table: one row for each test of Mesos that was judged, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_name("mesos.tsv")
-COLUMNS = ["file", "test", "ours", "note"]
+NAMES = Path(__file__).with_name("names.tsv")
+COLUMNS = ["file", "test", "standing", "ours", "note"]
 # What measures instead of asserting: there a function needs no `test_` before its name.
 BENCHMARKS = "tests/bench/"
 
@@ -22,9 +23,10 @@ BENCHMARKS = "tests/bench/"
 class Standing(Enum):
     """What a row says of a behaviour."""
 
-    SHOWN = "shown"
-    LATER = "later"  # it belongs to something that is not built yet; the note says to what
-    NOT_APPLICABLE = "not applicable"  # the note says why
+    SHOWN = "shown"  # a test of ours makes the same condition, and asserts the same
+    PARTLY = "partly"  # a test of ours shows a part of it; the note says what is missing
+    MEASURED = "measured"  # a benchmark of Mesos that has one of ours, and neither asserts anything
+    NOT_HERE = "not here"  # no test of ours shows it; the note says why
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,33 +36,50 @@ class Row:
     line: int
     file: str
     test: str
-    ours: str
+    standing: Standing
+    ours: tuple[str, ...]
     note: str
-
-    @property
-    def standing(self) -> Standing:
-        return {"-": Standing.NOT_APPLICABLE, "later": Standing.LATER}.get(self.ours, Standing.SHOWN)
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.file} {self.test}"
 
 
 def read(path: Path = TABLE) -> list[Row]:
-    """All rows. Raises ValueError where the file is not the table it should be."""
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    if not lines or lines[0] != COLUMNS:
-        raise ValueError(f"{path}: the first line must name the columns {', '.join(COLUMNS)}")
+    """Read all rows.
+
+    Raises:
+        ValueError: the file is not the table it should be.
+    """
     rows = []
-    for number, cells in enumerate(lines[1:], start=2):
-        if len(cells) != len(COLUMNS):
-            raise ValueError(f"{path}, line {number}: {len(cells)} cells instead of {len(COLUMNS)}")
-        rows.append(Row(number, *cells))
+    for number, (file, test, standing, ours, note) in _lines(path, COLUMNS):
+        if standing not in {one.value for one in Standing}:
+            raise ValueError(f"{path}, line {number}: standing: unknown {standing!r}")
+        rows.append(Row(number, file, test, Standing(standing), tuple(ours.split()), note))
     return rows
 
 
-def faults(rows: Sequence[Row], root: Path = ROOT) -> Iterator[str]:
-    """What is wrong, a line for each fault. Tests are looked for below `root`."""
+def read_names(path: Path = NAMES) -> frozenset[tuple[str, str]]:
+    """Read the names of all tests of Mesos, each with its file.
+
+    Raises:
+        ValueError: the file is not the list it should be.
+    """
+    return frozenset((file, test) for _, (file, test) in _lines(path, ["file", "test"]))
+
+
+def _lines(path: Path, columns: list[str]) -> Iterator[tuple[int, list[str]]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    if not lines or lines[0] != columns:
+        raise ValueError(f"{path}: the first line must name the columns {', '.join(columns)}")
+    for number, cells in enumerate(lines[1:], start=2):
+        if len(cells) != len(columns):
+            raise ValueError(f"{path}, line {number}: {len(cells)} cells instead of {len(columns)}")
+        yield number, cells
+
+
+def faults(rows: Sequence[Row], names: frozenset[tuple[str, str]], root: Path = ROOT) -> Iterator[str]:
+    """Tell what is wrong, a line for each fault. Tests are looked for below `root`."""
     for named, times in Counter((row.file, row.test) for row in rows).items():
         if times > 1:
             yield f"{' '.join(named)}: listed {times} times"
@@ -68,19 +87,24 @@ def faults(rows: Sequence[Row], root: Path = ROOT) -> Iterator[str]:
         if (latter.file, latter.test) < (former.file, former.test):
             yield f"{latter}: out of order"
     for row in rows:
-        if not row.ours:
-            yield f"{row}: neither a test of ours, nor 'later', nor '-'"
-        elif row.standing is not Standing.SHOWN:
-            if not row.note:
-                yield f"{row}: {row.ours!r} needs a note"
-        else:
-            for name in row.ours.split():
-                if not exists(name, root):
-                    yield f"{row}: there is no test {name}"
+        if (row.file, row.test) not in names:
+            yield f"{row}: Mesos has no such test"
+        if row.standing in (Standing.PARTLY, Standing.NOT_HERE) and not row.note:
+            yield f"{row}: {row.standing.value!r} needs a note"
+        if row.standing is Standing.NOT_HERE:
+            if row.ours:
+                yield f"{row}: 'not here', but names {row.ours[0]}"
+        elif not row.ours:
+            yield f"{row}: {row.standing.value!r} needs a test"
+        for name in row.ours:
+            if name.startswith(BENCHMARKS) is not (row.standing is Standing.MEASURED):
+                yield f"{row}: {row.standing.value!r} by {name}: benchmarks measure, and tests show"
+            elif not exists(name, root):
+                yield f"{row}: there is no test {name}"
 
 
 def exists(name: str, root: Path = ROOT) -> bool:
-    """Whether `path::function` or `path::Class::function` is a test, or a function of a benchmark."""
+    """Tell whether `path::function` or `path::Class::function` is a test, or a function of a benchmark."""
     path, _, inside = name.partition("::")
     function = inside.rpartition("::")[2]
     if not function.startswith("test_") and not path.startswith(BENCHMARKS):
@@ -90,7 +114,7 @@ def exists(name: str, root: Path = ROOT) -> bool:
 
 @cache
 def functions_of(path: Path) -> frozenset[str]:
-    """The functions of a file and the methods of its classes, as `function` and `Class::method`."""
+    """List the functions of a file and the methods of its classes, as `function` and `Class::method`."""
     if not path.is_file():
         return frozenset()
     return frozenset(_functions(ast.parse(path.read_bytes(), str(path)).body, ""))
