@@ -25,7 +25,7 @@ from mezzo_allocator.metrics import AllocatorMetrics
 from mezzo_allocator.shell.session import SERVICE_NAME, SessionServicer
 from mezzo_chassis.lifecycle import Lifecycle
 from mezzo_chassis.log_level import LogLevel
-from mezzo_chassis.rpc import EPOCH_KEY, open_channel, start_server
+from mezzo_chassis.rpc import EPOCH_KEY, REGISTRY_KEY, open_channel, start_server
 from mezzo_chassis.testing import free_port
 
 SECONDS_MAX = 20.0
@@ -120,9 +120,11 @@ class Running:
         return float(line.rpartition(" ")[2])
 
     @asynccontextmanager
-    async def session(self, epoch: object = None) -> AsyncIterator[Registry]:
+    async def session(self, epoch: object = None, address: str = "") -> AsyncIterator[Registry]:
         async with open_channel(f"127.0.0.1:{self.port}") as channel:
-            metadata = ((EPOCH_KEY, str(epoch)),) if epoch is not None else None
+            metadata = [(EPOCH_KEY, str(epoch))] if epoch is not None else []
+            if address:
+                metadata.append((REGISTRY_KEY, address))
             call = AllocatorStub(channel).Session(metadata=metadata)
             try:
                 yield Registry(call)
@@ -317,6 +319,52 @@ async def test_a_registry_of_an_earlier_term_does_not_take_the_session_from_a_la
         await leader.begin()
     async with allocator.session(epoch=9) as following:
         await following.begin()
+
+
+ELSEWHERE = "rack7.example:5060"
+
+
+@pytest.mark.parametrize("epoch", [None, 8], ids=["without an election", "in one term"])
+async def test_a_second_registry_is_refused_by_name_and_the_first_keeps_its_session(
+    allocator: Running, epoch: int | None
+) -> None:
+    async with allocator.session(epoch, "rack1.example:5060") as first:
+        await first.begin([framework(1)])
+        with capture_logs() as logs:
+            for _ in range(2):  # it tries again and again
+                async with allocator.session(epoch, ELSEWHERE) as second:
+                    code, details = await second.end()
+                    assert code is grpc.StatusCode.ALREADY_EXISTS
+                    assert details.startswith(
+                        "registry rack1.example:5060 (127.0.0.1) has a session with this allocator"
+                    )
+                    assert f"registry {ELSEWHERE} (127.0.0.1) is refused" in details
+        (refused,) = [each for each in logs if each["event"] == "second registry refused"]
+        assert (refused["log_level"], refused["registry"]) == ("warning", f"{ELSEWHERE} (127.0.0.1)")
+        assert refused["session_with"] == "rack1.example:5060 (127.0.0.1)"
+        await first.say(agent(1, "cpus:2;mem:1024"))
+        assert (await first.allocation()).agent == 1
+
+
+async def test_a_registry_that_is_gone_makes_room_for_another(allocator: Running) -> None:
+    async with allocator.session(address="rack1.example:5060") as first:
+        await first.begin()
+    async with asyncio.timeout(SECONDS_MAX):
+        while True:  # until the allocator, too, knows that the first has left
+            async with allocator.session(address=ELSEWHERE) as second:
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    await second.say(Message(begin=wire.Begin()), Message(snapshot_end=wire.SnapshotEnd()))
+                    if isinstance(await second.call.read(), wire.SessionResponse):
+                        break
+
+
+async def test_a_registry_that_restarted_gets_in_though_its_old_session_was_never_closed(allocator: Running) -> None:
+    async with allocator.session(address=ELSEWHERE) as old:
+        await old.begin()
+        async with allocator.session(address=ELSEWHERE) as restarted:
+            await restarted.begin([framework(1), agent(1, "cpus:2;mem:1024")])
+            assert (await restarted.allocation()).agent == 1
+            assert await old.end() == (grpc.StatusCode.ABORTED, "another session has begun")
 
 
 async def test_an_epoch_that_is_no_number_is_refused(allocator: Running) -> None:

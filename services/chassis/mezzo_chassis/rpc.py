@@ -33,6 +33,8 @@ CORRELATION_KEY = "x-correlation-id"
 LEADER_KEY = "mezzo-leader"
 # With a session that a leader opens: the number of its term. Later terms have higher ones.
 EPOCH_KEY = "mezzo-epoch"
+# With a session that a registry opens: the "host:port" under which agents and gateways reach its gRPC server.
+REGISTRY_KEY = "mezzo-registry"
 
 _SHARED_OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),

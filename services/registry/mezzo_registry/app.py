@@ -111,6 +111,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
             hinder=health.hinder,
             whitelist=whitelist,
             pause_seconds_max=config.zk_session_timeout * PAUSE_PART_MAX if config.zk is not None else None,
+            address=address,
         )
         finding: list[Candidate | LeaderDetector] = [allocators, candidate]
         if registries is not None:

@@ -1,12 +1,16 @@
 """The session with the allocator when allocators hang, and when another one is elected."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.allocator.v1 import allocator_pb2 as allocator
@@ -14,7 +18,7 @@ from mezzo.allocator.v1 import allocator_pb2_grpc
 from mezzo.errors import NotLeading, Unavailable
 from mezzo_chassis.leadership import Epoch, Leadership, Session
 from mezzo_chassis.leadership.latest_value import LatestValue
-from mezzo_chassis.rpc import start_server
+from mezzo_chassis.rpc import REGISTRY_KEY, start_server
 from mezzo_chassis.testing import AnnouncedLeader
 from mezzo_registry.adapters.sqlite_store import SqliteStore
 from mezzo_registry.core import Settings
@@ -25,6 +29,7 @@ from mezzo_registry.shell.leader_loop import LeaderLoop
 from mezzo_registry.testing import PATIENCE_SECONDS, PlayedAllocator
 
 EPOCH = 7
+ADDRESS = "rack7.example:5060"
 
 
 class Elected:
@@ -97,6 +102,7 @@ async def leading(detector: AnnouncedLeader, folder: Path) -> AsyncIterator[Curr
         metrics=RegistryMetrics("test"),
         announce=nothing,
         hinder=nothing,
+        address=ADDRESS,
     )
     running = asyncio.create_task(leader_loop.run())
     try:
@@ -131,3 +137,49 @@ async def test_an_allocator_that_is_silent_for_too_long_gets_another_session(
     address, silent = next(iter(allocators.items()))
     async with leading(AnnouncedLeader(address), tmp_path):
         await silent.described(sessions=2)
+
+
+class TakenAllocator(HangingAllocator):
+    """It serves another registry until that has left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken_by = "registry rack1.example:5060 (10.0.0.7)"
+        self.addresses: list[str] = []
+        self.refused = asyncio.Semaphore(0)
+
+    async def Session(self, request_iterator: Any, context: Any) -> AsyncIterator[allocator.SessionResponse]:
+        self.addresses.append(dict(context.invocation_metadata())[REGISTRY_KEY])
+        if self.taken_by:
+            self.refused.release()
+            await context.abort(grpc.StatusCode.ALREADY_EXISTS, f"{self.taken_by} has a session with this allocator")
+        yield allocator.SessionResponse(messages=[allocator.AllocatorMessage(ready=allocator.Ready(version="v"))])
+        async for response in super().Session(request_iterator, context):
+            yield response
+
+
+async def test_a_registry_that_is_refused_says_by_whom_and_for_whom_until_there_is_room(tmp_path: Path) -> None:
+    played = TakenAllocator()
+    add = (allocator_pb2_grpc.add_AllocatorServicer_to_server, played)
+    server = await start_server("127.0.0.1", 0, [add], ["mezzo.allocator.v1.Allocator"])
+    address = f"127.0.0.1:{server.port}"
+    try:
+        with capture_logs() as logs:
+            async with leading(AnnouncedLeader(address), tmp_path) as current_term:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    for _ in range(3):
+                        await played.refused.acquire()
+                refusal = f"the allocator at {address} refuses: {played.taken_by} has a session with this allocator"
+                with pytest.raises(Unavailable, match=re.escape(refusal)):
+                    await current_term.get().explain(allocator.ExplainRequest())
+                played.taken_by = ""
+                await played.described()
+                question = asyncio.create_task(current_term.get().explain(allocator.ExplainRequest()))
+                await asyncio.wait_for(played.was_asked.wait(), PATIENCE_SECONDS)
+                question.cancel()
+        (told,) = [each for each in logs if each["event"] == "no allocator session; retrying"]
+        assert told["log_level"] == "warning"
+        assert told["reason"] == "registry rack1.example:5060 (10.0.0.7) has a session with this allocator"
+        assert set(played.addresses) == {ADDRESS}
+    finally:
+        await server.stop(0)

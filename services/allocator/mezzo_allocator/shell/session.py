@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from mezzo.allocator.v1 import allocator_pb2 as wire
-from mezzo.errors import Conflict, InvalidRequest, MezzoError, NotLeading, Unavailable
+from mezzo.errors import AlreadyExists, Conflict, InvalidRequest, MezzoError, NotLeading, Unavailable
 from mezzo_allocator.adapters.encoding import Encoder
 from mezzo_allocator.adapters.explanation import explanation_message
 from mezzo_allocator.core import events as ev
@@ -24,14 +24,16 @@ from mezzo_chassis.engine import Defect, Engine
 from mezzo_chassis.lifecycle import freeze_gc
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.log_level import LogLevel
+from mezzo_chassis.log_throttle import LogThrottle
 from mezzo_chassis.outbox import Outbox, Overflow
 from mezzo_chassis.quarantine import Entry, Quarantine
-from mezzo_chassis.rpc import EPOCH_KEY
+from mezzo_chassis.rpc import EPOCH_KEY, REGISTRY_KEY
 
 SERVICE_NAME = wire.DESCRIPTOR.services_by_name["Allocator"].full_name
 HEARTBEAT_SECONDS = 10.0
 # A registry that has not taken this many responses is stuck; it is better off with a new session.
 RESPONSES_MAX = 10_000
+ADDRESS_CHARACTERS_MAX = 300
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -62,6 +64,7 @@ class SessionServicer:
         self._sessions = 0
         """How many have begun."""
         self._current: _Session | None = None
+        self._refusals = LogThrottle()
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Registers the service. Responses are written as bytes: see `Encoder`."""
@@ -115,6 +118,9 @@ class SessionServicer:
         if epoch < self._epoch:
             # A registry that was stopped, or is cut off from ZooKeeper, takes itself for the leader for a while.
             raise Conflict(f"a registry that was elected later has had a session (epoch {self._epoch}, not {epoch})")
+        registry = _registry_of(context)
+        if epoch == self._epoch:
+            self._refuse_second(registry)
         self._epoch = epoch
         self.end_session(Conflict("another session has begun"))
         self._sessions += 1
@@ -126,8 +132,10 @@ class SessionServicer:
             self._quarantine,
             f"session-{self._sessions}",
             self._now,
+            registry,
         )
         self._metrics.sessions.inc()
+        log.info("session opened", registry=registry)
         reader = asyncio.create_task(session.guard(session.read(requests)), name="read session")
         driver = asyncio.create_task(session.guard(session.drive()), name="drive cycles")
         try:
@@ -148,8 +156,30 @@ class SessionServicer:
                 self._current = None
                 self._core.handle(ev.SessionBegun(""), now=self._now())
                 gc.unfreeze()
-            log.info("session ended", reason=str(session.failure or "the registry closed it"))
+            log.info("session ended", registry=registry, reason=str(session.failure or "the registry closed it"))
             await asyncio.gather(reader, driver, return_exceptions=True)
+
+    def _refuse_second(self, registry: str) -> None:
+        """Raises AlreadyExists while another registry, which no election has replaced, has the session.
+
+        One that comes back from the same address has left its old session, though nobody may have said so yet.
+        """
+        current = self._current
+        if current is None or current.outbox.closed or current.registry == registry:
+            return
+        if self._refusals.due(registry):
+            log.warning("second registry refused", registry=registry, session_with=current.registry)
+        raise AlreadyExists(
+            f"registry {current.registry} has a session with this allocator; registry {registry} is refused, because "
+            "an allocator serves one registry, and without an election (--zk) nobody says which"
+        )
+
+
+def _registry_of(context: grpc.aio.ServicerContext[wire.SessionRequest, bytes]) -> str:
+    """Which registry calls: `host:port` as it says, and the IP address that it calls from."""
+    said = str(dict(context.invocation_metadata() or ()).get(REGISTRY_KEY, "")) or "without an address"
+    calls_from = context.peer().rpartition(":")[0].partition(":")[2]
+    return f"{said[:ADDRESS_CHARACTERS_MAX]} ({calls_from})"
 
 
 def _epoch_of(context: grpc.aio.ServicerContext[wire.SessionRequest, bytes]) -> int:
@@ -173,7 +203,10 @@ class _Session:
         quarantine: Quarantine,
         name: str,
         now: Callable[[], float],
+        registry: str,
     ) -> None:
+        self.registry = registry
+        """Whose session it is."""
         self.outbox: Outbox[bytes] = Outbox(RESPONSES_MAX, peer="registry")
         self.failure: Exception | None = None
         self._core = core

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import time
 from collections.abc import AsyncIterator
+from logging import INFO, WARNING
 
 import grpc
 
@@ -14,7 +15,7 @@ from mezzo.backoff import Backoff
 from mezzo.errors import MezzoError, NotLeading, Unavailable
 from mezzo_chassis.leadership import LeaderDetector
 from mezzo_chassis.log import accepted_cause, get_logger
-from mezzo_chassis.rpc import EPOCH_KEY, error_of, open_channel
+from mezzo_chassis.rpc import EPOCH_KEY, REGISTRY_KEY, error_of, open_channel
 from mezzo_registry.core import events
 from mezzo_registry.metrics import RegistryMetrics
 from mezzo_registry.shell.streams import ALLOCATOR_MESSAGES_MAX, Overflow, Stream
@@ -39,10 +40,15 @@ AllocatorStream = Stream[allocator.RegistryMessage]
 class AllocatorSession:
     """Keeps a session with whoever the detector says leads the allocators."""
 
-    def __init__(self, term: Term, detector: LeaderDetector, metrics: RegistryMetrics, epoch: int = 0) -> None:
-        """`epoch` is the number of the term: allocators refuse a registry whose term another's has followed."""
+    def __init__(
+        self, term: Term, detector: LeaderDetector, metrics: RegistryMetrics, epoch: int = 0, address: str = ""
+    ) -> None:
+        """`epoch` is the number of the term: allocators refuse a registry whose term another's has followed.
+
+        `address` is the registry's "host:port": of two registries of one epoch, the second is refused by its name.
+        """
         self._term = term
-        self._epoch = epoch
+        self._metadata = ((EPOCH_KEY, str(epoch)), (REGISTRY_KEY, address))
         self._detector = detector
         self._metrics = metrics
 
@@ -64,12 +70,13 @@ class AllocatorSession:
         backoff, logged = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX), ""
         async with open_channel(address) as channel:
             while True:
-                began, sound = time.monotonic(), True
+                began, sound, refused = time.monotonic(), True, False
                 try:
                     await self._session(channel, address)
                     reason = "the allocator ended the session"
                 except grpc.aio.AioRpcError as error:
-                    reason = f"{error.code().name}: {error.details()}"
+                    refused = error.code() is grpc.StatusCode.ALREADY_EXISTS
+                    reason = error.details() or "" if refused else f"{error.code().name}: {error.details()}"
                 except (Overflow, TimeoutError, MezzoError) as error:
                     reason = str(error)
                 except Exception as error:
@@ -81,14 +88,18 @@ class AllocatorSession:
                     backoff.reset()
                     logged = ""
                 if reason != logged:
-                    log.info("no allocator session; retrying", address=address, reason=reason)
+                    # A second registry is a mistake of whoever configured it, and does not mend itself.
+                    log.log(
+                        WARNING if refused else INFO, "no allocator session; retrying", address=address, reason=reason
+                    )
                     logged = reason
+                self._term.allocator_refusal = f"the allocator at {address} refuses: {reason}" if refused else ""
                 await asyncio.sleep(next(backoff))
 
     async def _session(self, channel: grpc.aio.Channel, address: str) -> None:
         stream = AllocatorStream("allocator", ALLOCATOR_MESSAGES_MAX)
         stub = allocator_pb2_grpc.AllocatorStub(channel)
-        call = stub.Session(_requests(stream), metadata=((EPOCH_KEY, str(self._epoch)),))
+        call = stub.Session(_requests(stream), metadata=self._metadata)
         try:
             await call.wait_for_connection()
             log.info("allocator session opened", address=address)
@@ -129,6 +140,7 @@ class AllocatorSession:
                     self._metrics.cycle(message.allocations.cycle)
             elif which == "ready":
                 log.info("allocator ready", version=message.ready.version)
+                self._term.allocator_refusal = ""
                 self._term.post(events.AllocatorReady(dict(message.ready.flags)), cause)
 
 

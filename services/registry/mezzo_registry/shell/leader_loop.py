@@ -53,8 +53,11 @@ class LeaderLoop:
         whitelist: Whitelist | None = None,
         pause_seconds_max: float | None = None,
         now: Callable[[], float] | None = None,
+        address: str = "",
     ) -> None:
-        """`pause_seconds_max`: a process that was paused for longer may have lost its session, and ends its term.
+        """`address`: the "host:port" of the gRPC server, by which the allocator tells registries apart.
+
+        `pause_seconds_max`: a process that was paused for longer may have lost its session, and ends its term.
 
         `now`: seconds since the epoch; a steady clock by default.
         """
@@ -72,6 +75,7 @@ class LeaderLoop:
         self._announce = announce
         self._hinder = hinder
         self._now = now or steady_clock()
+        self._address = address
         self._term: Term | None = None
         self._leadership: Leadership | None = None
         self._work: asyncio.Task[None] | None = None
@@ -170,7 +174,7 @@ class LeaderLoop:
     async def _run(self, term: Term, leadership: Leadership) -> None:
         """Lead, with a session with the allocator, until the term ends."""
         epoch = leadership.epoch.number if leadership.epoch is not None else 0
-        session = AllocatorSession(term, self._allocators, self._metrics, epoch)
+        session = AllocatorSession(term, self._allocators, self._metrics, epoch, self._address)
         tasks = [
             asyncio.create_task(term.run(), name="term"),
             asyncio.create_task(session.run(), name="allocator session"),

@@ -76,6 +76,8 @@ class Term:
         self._frameworks: dict[str, EventStream] = {}
         self._watchers: dict[int, Watcher] = {}
         self._allocator: Stream[allocator.RegistryMessage] | None = None
+        self.allocator_refusal = ""
+        """Why there is no session with the allocator, where it has said that it wants none with this registry."""
         self._explain: Explain | None = None
         self._peers = suspects.Peers()
         self._to_store: deque[tuple[effects.Persist, str]] = deque()
@@ -405,6 +407,8 @@ class Term:
             Unavailable: there is no session with an allocator.
             MezzoError: the allocator refused to answer, or did not answer in time.
         """
+        if self.allocator_refusal:
+            raise Unavailable(self.allocator_refusal)
         if self._explain is None:
             raise Unavailable("no allocator is connected to this registry; try again later")
         return await self._explain(request)
