@@ -248,6 +248,17 @@ def test_a_run_outlives_the_gateway_it_speaks_through(cluster: Cluster, mezzo: M
     assert "mezzo run survivor" not in mezzo.output("frameworks")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_run_that_is_to_end_takes_its_task_with_it(number: signal.Signals, mezzo: MezzoCommand) -> None:
+    name = f"ended-{number.name.lower()}"
+    with mezzo.started("run", "--name", name, "--shell", "--", "echo up; exec sleep 1000") as process:
+        assert line_of(process) == "up\n"
+        process.send_signal(number)
+        assert process.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
+    (task,) = mezzo.json("tasks", "--all", "-f", f"mezzo run {name}")
+    assert task["state"] == "TASK_KILLED"
+
+
 def test_a_second_ctrl_c_does_not_wait_for_a_task_that_will_not_end(mezzo: MezzoCommand) -> None:
     script = "trap 'echo no' TERM; echo up; while :; do sleep 0.02; done"
     with mezzo.started("run", "--name", "stubborn", "--shell", "--", script) as process:
@@ -272,7 +283,7 @@ def test_run_goes_on_when_the_agent_is_killed_and_comes_back(
 
 
 @pytest.mark.parametrize(
-    "words", [("status",), ("why",), ("logs", "sleeper-"), ("weights", "set", "eng", "1")], ids=" ".join
+    "words", [("status",), ("why",), ("logs", "--stdout", "sleeper-"), ("weights", "set", "eng", "1")], ids=" ".join
 )
 def test_of_several_gateways_the_first_that_answers_is_asked(
     words: tuple[str, ...], mezzo: MezzoCommand, sleeper: dict[str, Any]
@@ -291,9 +302,12 @@ def test_a_run_goes_on_by_another_gateway(mezzo: MezzoCommand) -> None:
 
 
 def test_logs_are_those_of_the_task_whose_id_begins_so(mezzo: MezzoCommand, sleeper: dict[str, Any]) -> None:
-    assert mezzo.output("logs", sleeper["id"]) == "one\n"
-    assert mezzo.output("logs", "sleeper-") == "one\n"
-    assert mezzo.output("logs", "--stderr", "sleeper-") == "two\n"
+    for name in (sleeper["id"], "sleeper-"):
+        both = mezzo("logs", name)
+        assert (both.code, both.stdout, both.stderr) == (0, "one\n", "two\n")
+    assert mezzo.output("logs", "--stdout", "sleeper-") == "one\n"
+    alone = mezzo("logs", "--stderr", "sleeper-")
+    assert (alone.code, alone.stdout, alone.stderr) == (0, "", "two\n")
 
 
 def test_logs_are_followed_to_the_end_of_a_task_that_is_killed(mezzo: MezzoCommand) -> None:
@@ -312,7 +326,7 @@ def test_logs_are_followed_to_the_end_of_a_task_that_is_killed(mezzo: MezzoComma
 
 
 def test_whoever_follows_may_leave(mezzo: MezzoCommand, sleeper: dict[str, Any]) -> None:
-    with mezzo.started("logs", "-f", sleeper["id"]) as following:
+    with mezzo.started("logs", "-f", "--stdout", sleeper["id"]) as following:
         assert line_of(following) == "one\n"
         following.send_signal(signal.SIGINT)
         assert following.wait(PATIENCE_SECONDS) == EXIT_INTERRUPTED

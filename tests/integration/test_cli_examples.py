@@ -56,7 +56,10 @@ def tasks(mezzo: MezzoCommand) -> Iterator[Tasks]:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.line)
-def test_an_example_does_what_it_says(example: Example, mezzo: MezzoCommand, tasks: Tasks, tmp_path: Path) -> None:
+def test_an_example_does_what_it_says(
+    example: Example, mezzo: MezzoCommand, tasks: Tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for name in example.on:
         tasks.run(name)
     if example.follows:

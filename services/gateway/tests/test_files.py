@@ -376,7 +376,7 @@ async def test_the_sandbox_of_a_task_is_browsed_by_paths_that_begin_in_it(
         (f"{OWN}/download?path=../stdout", 404, "there is no file ../stdout in the sandbox"),
         (f"{OWN}/download", 400, "is required"),
         (f"{OWN}/download?path=/", 400, "is required"),
-        (f"{OWN}/download?path=.", 400, "is a directory"),
+        (f"{OWN}/download?path=.", 400, ". is a directory"),
         (f"/mezzo/v1/tasks/{FRAMEWORK_ID}/t9/sandbox", 404, "has no task t9"),
     ],
 )

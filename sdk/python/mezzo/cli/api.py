@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Any
@@ -22,7 +22,6 @@ from mezzo.answers import read_answer, read_refusal
 from mezzo.cli import exit_codes
 from mezzo.cli.errors import ApiError, exit_code_of, print_error, print_note
 from mezzo.cli.fields import without_path
-from mezzo.cli.output import ACTIVE_STATES
 from mezzo.cli.settings import Settings
 
 # How long a person waits at most: for the whole of an answer; for a connection; for the next piece, or the first, of
@@ -37,6 +36,7 @@ AT_HAND = aiohttp.ClientTimeout(
 )
 # The registry is asked, or an agent.
 FROM_AFAR = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS)
+JSON = {"Accept": "application/json"}
 HINT = "--api or MEZZO_API says where one is, and mezzo local starts one"
 
 
@@ -54,7 +54,7 @@ class Api:
         """The gateway that answered last, or is tried next."""
         return self._urls[0]
 
-    async def _answer(self, path: str, limits: aiohttp.ClientTimeout, **query: str) -> aiohttp.ClientResponse:
+    async def _answer(self, path: str, limits: aiohttp.ClientTimeout, /, **query: str) -> aiohttp.ClientResponse:
         """The answer to a GET of the first gateway that gives one. Raises `aiohttp.ClientError` where none does."""
         for _ in range(len(self._urls) - 1):
             try:
@@ -65,7 +65,7 @@ class Api:
                 print_note(f"no gateway answers at {silent}: {_cause(error)}; trying {self._url}")
         return await self._session.get(f"{self._url}{path}", params=query, timeout=limits)
 
-    async def get(self, path: str, **query: str) -> Any:
+    async def get(self, path: str, /, **query: str) -> Any:
         """The JSON answer of a GET, which the gateway has at hand; raises `ApiError` on a status of 400 and above."""
         return await self._get(path, query, AT_HAND)
 
@@ -81,7 +81,7 @@ class Api:
                     HTTPStatus.BAD_GATEWAY, f"{self._url} is not a gateway: its answer is not JSON"
                 ) from None
 
-    async def rows(self, path: str, *keys: str, **query: str) -> list[dict[str, Any]]:
+    async def rows(self, path: str, /, *keys: str, **query: str) -> list[dict[str, Any]]:
         """The lists under these keys of a document that every gateway has, one after the other."""
         try:
             answer = await self.get(path, **query)
@@ -131,9 +131,9 @@ class Api:
             async with await self._answer("/health", AT_HAND):
                 self._answered = True
 
-    async def post(self, path: str) -> None:
+    async def post(self, path: str, **query: str) -> None:
         await self._check_alive()
-        async with self._session.post(f"{self._url}{path}") as response:
+        async with self._session.post(f"{self._url}{path}", params=query) as response:
             await _raise_for(response)
 
     async def call(self, call: dict[str, Any]) -> None:
@@ -142,33 +142,32 @@ class Api:
         async with self._session.post(f"{self._url}/api/v1", json=call) as response:
             await _raise_for(response)
 
-    async def stream(self, path: str, **query: str) -> AsyncIterator[bytes]:
-        """The answer's body in pieces, as they come, for as long as they come."""
+    async def ask(self, call: dict[str, Any]) -> dict[str, Any]:
+        """The JSON answer to a call of the operator API that changes nothing; raises `ApiError` where it is refused."""
+        async with self._session.post(f"{self._url}/api/v1", json=call, headers=JSON) as response:
+            await _raise_for(response)
+            self._warn_of_age(response)
+            try:
+                return dict(orjson.loads(await read_answer(response)))
+            except ValueError:
+                raise ApiError(
+                    HTTPStatus.BAD_GATEWAY, f"{self._url} is not a gateway: its answer is not JSON"
+                ) from None
+
+    async def stream(
+        self, path: str, opened: Callable[[Mapping[str, str]], None] | None = None, /, **query: str
+    ) -> AsyncIterator[bytes]:
+        """The answer's body in pieces, as they come, for as long as they come; its head is given to `opened`."""
         no_limit = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS)
         # The body may take as long as it likes, the head may not.
         async with asyncio.timeout(TIMEOUT_SECONDS):
             response = await self._answer(path, no_limit, **query)
         async with response:
             await _raise_for(response)
+            if opened is not None:
+                opened(response.headers)
             async for piece in response.content.iter_any():
                 yield piece
-
-    async def find_task(self, name: str) -> dict[str, Any]:
-        """The task of this id, or the one whose id begins with it; an active one before ended ones."""
-        if not name:
-            raise ApiError(HTTPStatus.NOT_FOUND, "no task has an empty id")
-        found: list[dict[str, Any]] = [
-            task for task in await self.rows("/tasks", "tasks", limit="-1") if task["id"].startswith(name)
-        ]
-        exact = [task for task in found if task["id"] == name]
-        active = [task for task in exact or found if task["state"] in ACTIVE_STATES]
-        candidates = active or exact or found
-        if not candidates:
-            raise ApiError(404, f"task {name} not found")
-        if len({(task["framework_id"], task["id"]) for task in candidates}) > 1:
-            several = ", ".join(sorted(task["id"] for task in candidates)[:5])
-            raise ApiError(409, f"{name} is ambiguous: {several}")
-        return candidates[0]
 
 
 async def _raise_for(response: aiohttp.ClientResponse) -> None:

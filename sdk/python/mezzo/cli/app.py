@@ -16,6 +16,7 @@ from mezzo.cli import (
     logs,
     roles,
     run,
+    sandboxes,
     service,
     status,
     tasks,
@@ -75,6 +76,9 @@ app.command("why", cls=Verb)(why.why)
 app.command("run", cls=Verb, context_settings={"allow_interspersed_args": False})(run.run)
 app.command("logs", cls=Verb)(logs.logs)
 app.command("kill", cls=Verb)(kill.kill)
+app.command("ls", cls=Verb)(sandboxes.ls)
+app.command("cat", cls=Verb)(sandboxes.cat)
+app.command("get", cls=Verb)(sandboxes.get)
 app.command("local", cls=Verb)(local.local)
 app.command("completion", cls=Verb)(completion.completion)
 service.add_to(app)

@@ -8,12 +8,10 @@ import math
 import re
 import shlex
 import signal
-import sys
 import time
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TextIO
 
 import aiohttp
 import typer
@@ -24,7 +22,9 @@ from mezzo.cli import exit_codes
 from mezzo.cli.api import Api, connect, exit_on_failure
 from mezzo.cli.errors import ApiError, print_error, print_note
 from mezzo.cli.fields import without_path
-from mezzo.cli.logs import log_path
+from mezzo.cli.log_follower import Failure, Log, follow
+from mezzo.cli.log_printer import raw
+from mezzo.cli.selection import task_path
 from mezzo.cli.settings import Settings
 from mezzo.errors import Forbidden, InvalidRequest, MezzoError, Unavailable
 from mezzo.resources import ResourceError, Resources, from_thousandths, parse
@@ -35,7 +35,6 @@ from mezzo.task_reasons import reason
 REFUSE_SECONDS = 1.0
 # How long nothing is said of why it waits; and how often it is looked whether the reason is another one.
 WAIT_SECONDS = 5.0
-FOLLOW_AGAIN_SECONDS = 0.3
 # How long the rest of its output is asked for after its end: gateways and agents may be finding a new leader.
 REST_SECONDS = 15.0
 # How long nothing is heard of a launch before it is asked after.
@@ -205,7 +204,7 @@ async def _run(settings: Settings, framework: mesos.FrameworkInfo, job: Job) -> 
         # A gateway that is not there is told at once, not waited for.
         await api.state()
         interruptions: asyncio.Queue[None] = asyncio.Queue()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, interruptions.put_nowait, None)
         work = asyncio.create_task(_work(api, scheduler, job))
         waiting = asyncio.create_task(_report_waiting(api, scheduler, job))
@@ -258,8 +257,10 @@ async def _work(api: Api, scheduler: SchedulerClient, job: Job) -> None:
         async for event in scheduler.events():
             await _handle(scheduler, job, event)
             if job.status is not None and job.status.state == mesos.TASK_RUNNING and not following:
-                for file, out in (("stdout", sys.stdout), ("stderr", sys.stderr)):
-                    following.append(asyncio.create_task(_follow(api, scheduler.framework_id, job, file, out)))
+                following.extend(
+                    asyncio.create_task(_follow(api, scheduler.framework_id, job, stream))
+                    for stream in ("stdout", "stderr")
+                )
             if job.ended:
                 await asyncio.gather(*following)
                 return
@@ -355,24 +356,29 @@ async def _record_status(scheduler: SchedulerClient, job: Job, status: mesos.Tas
     await scheduler.acknowledge(status)
 
 
-async def _follow(api: Api, framework_id: str, job: Job, file: str, out: TextIO) -> None:
+class _UntilRest:
+    """Go on while the job does, and for `REST_SECONDS` after its end."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._ended_at = math.inf
+
+    def read(self) -> None:
+        pass
+
+    def lasts(self, _failure: Failure) -> bool:
+        if self._job.ended:
+            self._ended_at = min(self._ended_at, time.monotonic())
+        return time.monotonic() < self._ended_at + REST_SECONDS
+
+
+async def _follow(api: Api, framework_id: str, job: Job, stream: str) -> None:
     """Copy what the task writes to here, until it ends; across restarts of whoever stands in between."""
-    path = log_path(framework_id, job.launch.task_id, file)
-    offset, ended_at = 0, math.inf
-    while True:
-        if job.ended:
-            ended_at = min(ended_at, time.monotonic())
-        try:
-            async for piece in api.stream(path, follow="true", offset=str(offset)):
-                out.buffer.write(piece)
-                out.buffer.flush()
-                offset += len(piece)
-            return
-        except (aiohttp.ClientError, ApiError) as error:
-            if time.monotonic() >= ended_at + REST_SECONDS:
-                print_error(f"cannot read the rest of {file}: {error}")
-                return
-            await asyncio.sleep(FOLLOW_AGAIN_SECONDS)
+    log = Log(task_path(framework_id, job.launch.task_id), stream)
+    try:
+        await follow(api, log, raw(stream), _UntilRest(job))
+    except (aiohttp.ClientError, TimeoutError, ApiError) as error:
+        print_error(f"cannot read the rest of {stream}: {error}")
 
 
 def exit_code(status: mesos.TaskStatus | None) -> int:

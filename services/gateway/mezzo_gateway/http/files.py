@@ -90,7 +90,7 @@ class Files:
         """
         where = f"{sandbox}/{path}".rstrip("/")
         status, body = await self._agents.fetch(address, "/files/browse", {"path": where})
-        _check(address, path, status, body)
+        _check(address, sandbox, path, status, body)
         try:
             found = orjson.loads(body)
             return [{**entry, "path": str(entry["path"]).removeprefix(sandbox).lstrip("/")} for entry in found]
@@ -105,7 +105,7 @@ class Files:
         headers: dict[str, str] = {hdrs.ACCEPT_ENCODING: "identity"}
         async with await self._agents.request(address, "/files/download", query, headers) as answer:
             if answer.status != HTTPStatus.OK:
-                _check(address, path, answer.status, await answer.content.read(REFUSAL_BYTES_MAX))
+                _check(address, sandbox, path, answer.status, await answer.content.read(REFUSAL_BYTES_MAX))
             return await _pass_on(request, path, answer)
 
     async def list_files(self, call: Call) -> Response:
@@ -160,14 +160,16 @@ async def _pass_on(request: web.Request, path: str, answer: aiohttp.ClientRespon
     return response
 
 
-def _check(address: str, path: str, status: int, body: bytes) -> None:
+def _check(address: str, sandbox: str, path: str, status: int, body: bytes) -> None:
     """Raise NotFound, InvalidRequest or Unavailable for an agent's answer that is a refusal."""
     if status == HTTPStatus.OK:
         return
     if status == HTTPStatus.NOT_FOUND:
         raise NotFound(f"there is no file {path or '/'} in the sandbox")
     if status == HTTPStatus.BAD_REQUEST:
-        raise InvalidRequest("path", f"{path or '/'} cannot be read: {text_of(body)}")
+        # By the path that was asked for, and not by the agent's.
+        said = text_of(body).removeprefix("path: ").replace(f"{sandbox}/", "")
+        raise InvalidRequest("path", said)
     raise Unavailable(f"the agent at {address} answered {status}: {text_of(body)}")
 
 
