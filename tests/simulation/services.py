@@ -32,6 +32,7 @@ from mezzo_chassis.leadership.payload import address_json
 from mezzo_chassis.lifecycle import Lifecycle
 from mezzo_chassis.log_level import LogLevel
 from mezzo_chassis.rpc import start_server
+from mezzo_registry.adapters.candidates import Candidates
 from mezzo_registry.app import SERVICES
 from mezzo_registry.core import Registry, Settings
 from mezzo_registry.metrics import RegistryMetrics
@@ -101,7 +102,10 @@ class RegistryService:
                 [
                     (agent_session_pb2_grpc.add_AgentSessionServicer_to_server, AgentSessions(current_term)),
                     (scheduler_pb2_grpc.add_SchedulerServicer_to_server, Schedulers(current_term)),
-                    (operator_pb2_grpc.add_OperatorServicer_to_server, Operators(current_term, level)),
+                    (
+                        operator_pb2_grpc.add_OperatorServicer_to_server,
+                        Operators(current_term, level, Candidates(), VERSION),
+                    ),
                 ],
                 SERVICES,
                 metrics.rpc,

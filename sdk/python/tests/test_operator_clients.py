@@ -229,6 +229,10 @@ class GrpcOperator(wire_grpc.OperatorServicer):
         explanation = Explanation(framework_id=request.framework_id, role=request.role, refusals=7)
         return wire.ExplainResponse(explanations=[explanation])
 
+    async def Members(self, request: wire.MembersRequest, context: Any) -> wire.MembersResponse:
+        member = wire.Member(service=wire.SERVICE_REGISTRY, address="r1:5060", standing=wire.STANDING_LEADING)
+        return wire.MembersResponse(members=[member])
+
     async def Watch(self, request: wire.WatchRequest, context: Any) -> AsyncIterator[wire.WatchResponse]:
         try:
             begin = wire.StateChange(snapshot_begin=wire.SnapshotBegin(version="1"))
@@ -258,6 +262,11 @@ async def test_the_registry_answers_calls_and_kills_tasks(servicer: GrpcOperator
     assert [request.call.type for request in servicer.calls] == [master.Call.GET_QUOTA]
     await registry.kill_task("F1", "T1")
     assert servicer.killed == [("F1", "T1")]
+
+
+async def test_the_registry_says_who_the_members_are(registry: RegistryOperator) -> None:
+    (member,) = (await registry.members()).members
+    assert (member.address, member.standing) == ("r1:5060", wire.STANDING_LEADING)
 
 
 async def test_the_registry_explains_why_nothing_is_offered(registry: RegistryOperator) -> None:

@@ -65,6 +65,10 @@ class SilentOperator(operator_grpc.OperatorServicer):
         await hang()
         return operator.ExplainResponse()
 
+    async def Members(self, request: operator.MembersRequest, context: Any) -> operator.MembersResponse:
+        await hang()
+        return operator.MembersResponse()
+
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,6 +92,7 @@ async def test_an_operators_calls_over_grpc(serve_grpc: Serve) -> None:
             client.call(master.Call(type=master.Call.GET_HEALTH)),
             client.kill_task("F", "T"),
             client.explain(),
+            client.members(),
         ):
             with pytest.raises(errors.Unavailable):
                 await call

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
+from mezzo import addresses
 from mezzo_chassis import log, open_files
 from mezzo_chassis.build import Build
 from mezzo_chassis.certificates import server_context
@@ -33,6 +34,7 @@ from mezzo_gateway.http.explain import Explain
 from mezzo_gateway.http.files import Files
 from mezzo_gateway.http.legacy_reads import LegacyReads
 from mezzo_gateway.http.legacy_writes import LegacyWrites
+from mezzo_gateway.http.listings import Listings
 from mezzo_gateway.http.metrics_snapshot import MetricsSnapshot
 from mezzo_gateway.http.operator import OperatorApi
 from mezzo_gateway.http.operator_stream import OperatorStream
@@ -63,7 +65,7 @@ class Gateway:
 
     def __init__(self, config: Config, agents: Agents) -> None:
         self.metrics = Metrics()
-        self.registry = Registry(StateCopy(), self.metrics)
+        self.registry = Registry(StateCopy(), self.metrics, __version__)
         build, log_level = Build.installed(__version__), LogLevel(config.log_level)
         own_flags = {name: text for name, text in as_text(config).items() if name in MASTER_FLAGS}
         reads = Reads(self.registry, own_flags)
@@ -85,6 +87,7 @@ class Gateway:
             writes=LegacyWrites(operator),
             files=files,
             tasks=Tasks(self.registry, reads, files, agents),
+            listings=Listings(self.registry, reads),
             misc=MiscEndpoints(self.registry, operator, snapshot, build, reads),
         )
         self.site = Site(table, self.metrics)
@@ -114,6 +117,7 @@ async def serve(config: Config, lifecycle: Lifecycle) -> None:
         )
         stack.push_async_callback(server.stop)
         gateway.site.own_addresses = own_addresses(config, server)
+        gateway.registry.own_address = advertised_address(config, server)
         rpc_metrics = RpcMetrics(gateway.metrics.registry, SERVICE)
         process_metrics = ProcessMetrics(gateway.metrics.registry, SERVICE, __version__)
         health = await start_server(config.ip, config.grpc_port, [], [], rpc_metrics, serving=False)
@@ -142,6 +146,13 @@ async def _announce(registry: Registry, health: RpcServer) -> None:
     await registry.wait_until(lambda found: found.copy.cluster is not None)
     freeze_gc()
     await health.set_serving(True)
+
+
+def advertised_address(config: Config, server: HttpServer) -> str:
+    """The "host:port" that others are told to reach this gateway by."""
+    anywhere = config.ip in ("0.0.0.0", "::")
+    host = config.hostname or config.advertise_ip or (socket.gethostname() if anywhere else config.ip)
+    return str(addresses.of(host, config.advertise_port or server.port) or "")
 
 
 def own_addresses(config: Config, server: HttpServer) -> frozenset[str]:

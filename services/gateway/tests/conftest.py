@@ -11,7 +11,7 @@ import pytest
 from mezzo_chassis.http.site import start_site
 from mezzo_chassis.leadership import FixedDetector
 from mezzo_gateway.adapters.agents import Agents
-from mezzo_gateway.app import Gateway, own_addresses
+from mezzo_gateway.app import Gateway, advertised_address, own_addresses
 from mezzo_gateway.config import Config
 from mezzo_gateway.http import scheduler
 from mezzo_gateway.testing.client import GatewayClient
@@ -40,6 +40,7 @@ async def lone_gateway() -> AsyncIterator[GatewayClient]:
         gateway = Gateway(config, agents)
         server = await start_site(gateway.site.application(config.max_body_size), config.ip, config.port)
         gateway.site.own_addresses = own_addresses(config, server)
+        gateway.registry.own_address = advertised_address(config, server)
         yield GatewayClient(gateway, server.port, session)
         await server.stop()
 

@@ -133,7 +133,7 @@ def test_a_task_of_an_unreachable_agent_uses_nothing(copy: StateCopy) -> None:
     lost = task_updated(status(TASK_UNREACHABLE), task_list=TASK_LIST_UNREACHABLE)
     applied = copy.apply([agent_gone(unreachable=True), lost])
     cluster = cluster_of(copy)
-    assert cluster.unreachable_agents == {AGENT_ID}
+    assert list(cluster.unreachable_agents) == [AGENT_ID]
     assert not cluster.frameworks[FRAMEWORK_ID].holdings.used
     assert list(cluster.frameworks[FRAMEWORK_ID].unreachable.records) == ["t1"]
     assert applied.facts[0] == facts.AgentDisappeared(AGENT_ID)

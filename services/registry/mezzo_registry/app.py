@@ -33,6 +33,7 @@ from mezzo_chassis.leadership import (
 from mezzo_chassis.log_level import LogLevel
 from mezzo_chassis.rpc import Server, start_server
 from mezzo_registry import __version__
+from mezzo_registry.adapters.candidates import Candidates
 from mezzo_registry.adapters.leader_node import LeaderNode
 from mezzo_registry.adapters.sqlite_store import SqliteStore
 from mezzo_registry.adapters.whitelist import Whitelist
@@ -84,11 +85,14 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
         stack.push_async_callback(exporter.stop)
         log_level = LogLevel(config.log_level)
         stack.callback(log_level.close)
-        server = await _serve_peers(config, current_term, metrics, log_level)
+        candidates = Candidates()
+        operators = Operators(current_term, log_level, candidates, __version__)
+        server = await _serve_peers(config, current_term, metrics, operators)
         stack.push_async_callback(server.stop)
         address = f"{host}:{server.port}"
         logger.info("serving", grpc=address, metrics_port=exporter.port, version=__version__)
         candidate, registries, allocators = _election(config, info, address)
+        candidates.follow(candidate, config.zk, address, allocators)
 
         def store_of(leadership: Leadership) -> Any:
             if config.zk is None or leadership.epoch is None:
@@ -131,7 +135,7 @@ async def serve(config: Config, life: lifecycle.Lifecycle) -> None:
 
 
 async def _serve_peers(
-    config: Config, current_term: CurrentTerm, metrics: RegistryMetrics, log_level: LogLevel
+    config: Config, current_term: CurrentTerm, metrics: RegistryMetrics, operators: Operators
 ) -> Server:
     return await start_server(
         config.ip,
@@ -139,7 +143,7 @@ async def _serve_peers(
         [
             (agent_session_pb2_grpc.add_AgentSessionServicer_to_server, AgentSessions(current_term)),
             (scheduler_pb2_grpc.add_SchedulerServicer_to_server, Schedulers(current_term)),
-            (operator_pb2_grpc.add_OperatorServicer_to_server, Operators(current_term, log_level)),
+            (operator_pb2_grpc.add_OperatorServicer_to_server, operators),
         ],
         SERVICES,
         metrics.rpc,

@@ -407,16 +407,17 @@ def test_observers_are_told_at_once_what_an_agent_has_that_comes_back(cluster: C
         assert Resources.of(changed.agent.total_resources) == parse(resources)
 
 
-def test_snapshot_tells_of_unreachable_agents(make_cluster: MakeCluster) -> None:
+def test_snapshot_tells_of_unreachable_and_gone_agents_and_since_when(make_cluster: MakeCluster) -> None:
     cluster = make_cluster(
-        Settings(registry_max_agent_count=1), events.Elected(unreachable={"a": START, "b": START + 1})
+        Settings(registry_max_agent_count=1),
+        events.Elected(unreachable={"a": START, "b": START + 1}, gone={"c": START + 2}),
     )
     cluster.handle(events.ObserverJoined(1))
-    gone = [(one.agent_id.value, one.unreachable) for one in cluster.published("agent_gone")]
-    assert gone == [("a", True), ("b", True)]
+    gone = [(one.agent_id.value, one.unreachable, one.gone, one.since) for one in cluster.published("agent_gone")]
+    assert gone == [("a", True, False, START), ("b", True, False, START + 1), ("c", False, True, START + 2)]
     cluster.advance(901.0)
-    gone = [(one.agent_id.value, one.unreachable) for one in cluster.published("agent_gone")]
-    assert gone == [("a", False)], "forgotten: of two, one is too many"
+    forgotten = [(one.agent_id.value, one.unreachable) for one in cluster.published("agent_gone")]
+    assert forgotten == [("a", False)], "forgotten: of two, one is too many"
 
 
 def test_agent_with_resources_that_make_no_sense_is_refused(cluster: Cluster) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from mezzo.scheduler.v1 import scheduler_pb2_grpc
 from mezzo_chassis.lifecycle import Lifecycle
 from mezzo_chassis.rpc import open_channel, start_server
 from mezzo_chassis.testing import free_port
+from mezzo_registry import __version__
 from mezzo_registry.app import serve
 from mezzo_registry.config import Config
 from mezzo_registry.core.tasks import reconciliation
@@ -222,6 +224,36 @@ async def watched(changes: Any, until: Callable[[operator.StateChange], bool]) -
                 if until(change):
                     return seen
     raise AssertionError("the stream ended")
+
+
+async def test_members_are_the_registry_its_allocator_and_the_gateways_that_watch(registry: Service) -> None:
+    await cluster_of_two(registry)  # with an offer: there is an allocator
+    before = time.time()
+    changes = registry.operators.Watch(operator.WatchRequest(http_address="gateway:5050", version="1.2.3"))
+    await watched(changes, lambda change: change.HasField("snapshot_end"))
+    answer = await registry.operators.Members(operator.MembersRequest())
+    leader, allocator, gateway = answer.members
+    assert (leader.service, leader.standing) == (operator.SERVICE_REGISTRY, operator.STANDING_LEADING)
+    assert (leader.address, leader.version) == (f"127.0.0.1:{registry.config.grpc_port}", __version__)
+    assert (allocator.service, allocator.standing) == (operator.SERVICE_ALLOCATOR, operator.STANDING_LEADING)
+    assert allocator.address == "{}:{}".format(*registry.config.allocator)
+    assert (gateway.service, gateway.standing) == (operator.SERVICE_GATEWAY, operator.STANDING_CONNECTED)
+    assert (gateway.address, gateway.version) == ("gateway:5050", "1.2.3")
+    assert gateway.peer.startswith("127.0.0.1:")
+    assert gateway.since >= before
+    assert answer.incomplete == ""
+
+
+async def test_a_gateway_that_watches_no_longer_is_no_member(registry: Service) -> None:
+    changes = registry.operators.Watch(operator.WatchRequest(http_address="gateway:5050"))
+    await watched(changes, lambda change: change.HasField("snapshot_end"))
+    changes.cancel()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while any(
+            member.service == operator.SERVICE_GATEWAY
+            for member in (await registry.operators.Members(operator.MembersRequest())).members
+        ):
+            pass  # the server notices by itself that the stream is gone
 
 
 async def test_observer_sees_a_snapshot_and_then_each_change(registry: Service) -> None:

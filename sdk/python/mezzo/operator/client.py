@@ -160,6 +160,10 @@ class RegistryOperator:
         answer = await rpc.answer(self._stub().Explain(request, timeout=http.CALL_SECONDS_MAX))
         return list(answer.explanations)
 
+    async def members(self) -> wire.MembersResponse:
+        """The registries, allocators and gateways that the leading registry knows of."""
+        return await rpc.answer(self._stub().Members(wire.MembersRequest(), timeout=http.CALL_SECONDS_MAX))
+
     async def watch(self) -> AsyncGenerator[wire.StateChange]:
         """The cluster's state, then each change. Ends when the stream ends; raises `MezzoError` when it breaks."""
         async with contextlib.aclosing(rpc.answers(self._stub().Watch(wire.WatchRequest()))) as responses:

@@ -93,10 +93,15 @@ def sequence_of(node: str) -> int:
     return int(node[-10:])
 
 
+def in_order(children: Iterable[str], label: str) -> list[str]:
+    """The nodes of candidates among the children of the election's folder: who leads, who is next, and so on."""
+    numbered = re.compile(rf"{re.escape(label)}_[0-9]{{10}}")
+    return sorted(filter(numbered.fullmatch, children), key=sequence_of)
+
+
 def lowest(children: Iterable[str], label: str) -> str | None:
     """The node that leads among the children of the election's folder."""
-    numbered = re.compile(rf"{re.escape(label)}_[0-9]{{10}}")
-    return min(filter(numbered.fullmatch, children), key=sequence_of, default=None)
+    return next(iter(in_order(children, label)), None)
 
 
 class Standing:

@@ -20,6 +20,8 @@ from mezzo.operator.v1.operator_pb2 import (
     ExplainRequest,
     ExplainResponse,
     KillTaskRequest,
+    MembersRequest,
+    MembersResponse,
     WatchRequest,
     WatchResponse,
 )
@@ -77,8 +79,11 @@ class _Connection:
 class Registry:
     """The leading registry, as far as it can be reached."""
 
-    def __init__(self, copy: StateCopy, metrics: Metrics) -> None:
+    def __init__(self, copy: StateCopy, metrics: Metrics, version: str = "") -> None:
         self.copy = copy
+        # By which clients reach this gateway, "host:port", once it listens: registries show it to operators.
+        self.own_address = ""
+        self._version = version
         self.leader: LeaderInfo | None = None
         self._metrics = metrics
         self._connection: _Connection | None = None
@@ -161,6 +166,12 @@ class Registry:
         with _refusals():
             await self._live().operator.KillTask(request, metadata=metadata(), timeout=CALL_SECONDS_MAX)
 
+    async def members(self) -> MembersResponse:
+        """The registries, allocators and gateways that the leading registry knows of."""
+        request = MembersRequest(principal=principal_name())
+        with _refusals():
+            return await self._live().operator.Members(request, metadata=metadata(), timeout=CALL_SECONDS_MAX)
+
     def _live(self) -> _Connection:
         """The connection. Raises NotLeading with the address that answers HTTP for the leader, where that is known."""
         if self._connection is None:
@@ -233,7 +244,8 @@ class Registry:
     async def _watch(self, address: str) -> None:
         connection = _Connection(address)
         try:
-            stream = connection.operator.Watch(WatchRequest())
+            request = WatchRequest(http_address=self.own_address, version=self._version)
+            stream = connection.operator.Watch(request)
             response: WatchResponse
             async with asyncio.timeout(SNAPSHOT_SECONDS_MAX) as first:
                 async for response in stream:

@@ -17,6 +17,7 @@ from mezzo_gateway.http.explain import Explain
 from mezzo_gateway.http.files import Files
 from mezzo_gateway.http.legacy_reads import LegacyReads
 from mezzo_gateway.http.legacy_writes import LegacyWrites
+from mezzo_gateway.http.listings import Listings
 from mezzo_gateway.http.metrics_snapshot import MetricsSnapshot, system_stats
 from mezzo_gateway.http.operator import OperatorApi
 from mezzo_gateway.http.reads import Reads
@@ -125,6 +126,7 @@ def routes(
     writes: LegacyWrites,
     files: Files,
     tasks: Tasks,
+    listings: Listings,
     misc: MiscEndpoints,
 ) -> Routes:
     """Every endpoint with its path in its shortest form."""
@@ -132,7 +134,7 @@ def routes(
     table.add_below("/api/v1", operator.post, POST, name="operator")
     table.add_below("/api/v1/scheduler", scheduler.post, POST, name="scheduler")
     table.add("/api/v1/explain", explain.get, GET, name="explain")
-    _add_own(table, tasks)
+    _add_own(table, tasks, listings)
     for path, handler in reads.handlers().items():
         table.add(path, handler, name=path.strip("/"))
     _add_misc(table, misc)
@@ -143,8 +145,11 @@ def routes(
     return table
 
 
-def _add_own(table: Routes, tasks: Tasks) -> None:
+def _add_own(table: Routes, tasks: Tasks, listings: Listings) -> None:
     """What Mezzo has and Mesos has not."""
+    table.add("/mezzo/v1/agents", listings.agents, GET, name="agents")
+    table.add("/mezzo/v1/tasks", listings.tasks, GET, name="tasks")
+    table.add("/mezzo/v1/members", listings.members, GET, name="members")
     table.add(TASK_PATH, tasks.explain, (hdrs.METH_GET,), name="tasks")
     table.add(f"{TASK_PATH}/kill", tasks.kill, POST, name="tasks")
     table.add(f"{TASK_PATH}/files/{{file:stdout|stderr}}", tasks.file, (hdrs.METH_GET,), name="tasks")

@@ -23,6 +23,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from aiohttp import web
 
@@ -33,6 +34,7 @@ from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.explanations.allocations import Surroundings, Unanswered, answer
 from mezzo_gateway.http.reads import Reads
 from mezzo_gateway.state.cluster import Cluster
+from mezzo_gateway.state.records import LostAgent
 
 # `jsonp` is for every endpoint.
 PARAMETERS = ("framework", "role", "agent", "jsonp")
@@ -85,9 +87,16 @@ def _agent_id(cluster: Cluster, asked: str) -> str:
     if asked in cluster.agents:
         return asked
     if asked in cluster.unreachable_agents:
-        raise NotFound(f"agent {asked} is unreachable")
+        raise NotFound(f"agent {asked} is unreachable{_since(cluster.unreachable_agents[asked])}")
+    if asked in cluster.gone_agents:
+        raise NotFound(f"agent {asked} was marked gone by an operator{_since(cluster.gone_agents[asked])}")
     hosts = [agent_id for agent_id, record in cluster.agents.items() if record.message.agent_info.hostname == asked]
     return _only(hosts, "agent", asked)
+
+
+def _since(lost: LostAgent) -> str:
+    """Since when, in words; of a moment that everybody reads alike."""
+    return "" if lost.since is None else f" since {datetime.fromtimestamp(lost.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _only(ids: list[str], kind: str, asked: str) -> str:

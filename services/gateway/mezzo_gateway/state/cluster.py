@@ -36,6 +36,7 @@ from mezzo_gateway.state.records import (
     Framework,
     FrameworkRecord,
     Holdings,
+    LostAgent,
     OfferRecord,
     RoleRecord,
     TaskList,
@@ -119,7 +120,9 @@ class Cluster:
         self.begin.CopyFrom(begin)
         self.flags = dict(begin.flags)
         self.agents: dict[str, AgentRecord] = {}
-        self.unreachable_agents: set[str] = set()
+        self.unreachable_agents: dict[str, LostAgent] = {}
+        # Marked gone by an operator.
+        self.gone_agents: dict[str, LostAgent] = {}
         self.frameworks: dict[str, FrameworkRecord] = {}
         self.completed_frameworks: dict[str, FrameworkRecord] = {}
         self.agent_holdings: dict[str, Holdings] = {}
@@ -172,17 +175,19 @@ class Cluster:
         agent.total_resources.extend(shown(change.agent.total_resources))
         record = AgentRecord(agent, change.connected, change.recovered, change.mezzo_version)
         self.agents[agent_id] = record
-        self.unreachable_agents.discard(agent_id)
+        self.unreachable_agents.pop(agent_id, None)
         appeared = not change.recovered and (known is None or known.recovered)
         return AgentAppeared(record) if appeared else None
 
     def _agent_gone(self, change: AgentGone) -> Fact | None:
         agent_id = change.agent_id.value
         known = self.agents.pop(agent_id, None)
-        if change.unreachable:
-            self.unreachable_agents.add(agent_id)
-        else:
-            self.unreachable_agents.discard(agent_id)
+        was = self.unreachable_agents.pop(agent_id, None)
+        if change.unreachable or change.gone:
+            hostname = known.message.agent_info.hostname if known else was.hostname if was else ""
+            since = change.since if change.HasField("since") else None
+            lost = self.gone_agents if change.gone else self.unreachable_agents
+            lost[agent_id] = LostAgent(since, hostname)
         self._forget_holdings_of_nobody(agent_id)
         return AgentDisappeared(agent_id) if known else None
 

@@ -111,7 +111,7 @@ def slaves(cluster: Cluster, agent_id: str | None = None) -> bytes:
         if not record.recovered and (agent_id is None or known_id == agent_id)
     ]
     document = {
-        "slaves": [orjson.Fragment(_agent_full_json(cluster, record)) for record in records],
+        "slaves": [orjson.Fragment(agent_full_json(cluster, record)) for record in records],
         "recovered_slaves": _recovered(cluster, agent_id),
     }
     return orjson.dumps(document)
@@ -175,7 +175,7 @@ def rendering_agents_in_full(cluster: Cluster) -> Iterator[None]:
     """The same of agents, for `/slaves`."""
     for agent in list(cluster.agents.values()):
         if agent.full_json is None and not agent.recovered:
-            _agent_full_json(cluster, agent)
+            agent_full_json(cluster, agent)
             yield
 
 
@@ -233,7 +233,7 @@ def _agent_json(cluster: Cluster, record: AgentRecord) -> bytes:
     return record.legacy_json
 
 
-def _agent_full_json(cluster: Cluster, record: AgentRecord) -> bytes:
+def agent_full_json(cluster: Cluster, record: AgentRecord) -> bytes:
     if record.full_json is None:
         holdings = cluster.agent_holdings.get(record.message.agent_info.id.value, _NOTHING)
         document = {

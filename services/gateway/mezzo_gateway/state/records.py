@@ -113,6 +113,16 @@ class AgentRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LostAgent:
+    """An agent that is unreachable or gone."""
+
+    # In seconds since the epoch; None where the registry is too old to say.
+    since: float | None
+    # Empty where it was lost before this copy began: registries do not store it.
+    hostname: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RoleRecord:
     """What is configured for a role; amounts by the name of the resource. One that is not named has none."""
 

@@ -100,11 +100,15 @@ def agent_changed(
     return change
 
 
-def agent_gone(agent_id: str = AGENT_ID, *, unreachable: bool = False) -> StateChange:
-    """An agent that is removed or unreachable."""
+def agent_gone(
+    agent_id: str = AGENT_ID, *, unreachable: bool = False, gone: bool = False, since: float | None = None
+) -> StateChange:
+    """An agent that is removed, unreachable or gone."""
     change = StateChange()
     change.agent_gone.agent_id.value = agent_id
-    change.agent_gone.unreachable = unreachable
+    change.agent_gone.unreachable, change.agent_gone.gone = unreachable, gone
+    if since is not None:
+        change.agent_gone.since = since
     return change
 
 

@@ -22,6 +22,8 @@ from mezzo.operator.v1.operator_pb2 import (
     ExplainResponse,
     KillTaskRequest,
     KillTaskResponse,
+    MembersRequest,
+    MembersResponse,
     StateChange,
     WatchRequest,
     WatchResponse,
@@ -83,12 +85,14 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
         self.on_operator_call: Callable[[OperatorCall], OperatorResponse | MezzoError | None] = no_such_call
         self.on_kill: Callable[[KillTaskRequest], MezzoError | None] = lambda _: None
         self.on_explain: Callable[[ExplainRequest], ExplainResponse | MezzoError] = no_allocator
+        self.members: MembersResponse | MezzoError = MembersResponse()
         self.before_snapshot: Callable[[], Awaitable[None]] = at_once
         self.before_results: Callable[[], Awaitable[None]] = at_once
         # What was heard.
         self.streams: asyncio.Queue[Stream] = asyncio.Queue()
         self.calls: list[CallRequest] = []
         self.operator_calls: list[OperatorCall] = []
+        self.watched: list[WatchRequest] = []
         self.killed: list[KillTaskRequest] = []
         self.asked_to_explain: list[ExplainRequest] = []
         self.correlation_ids: list[str] = []
@@ -128,10 +132,11 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
 
     async def Watch(  # noqa: N802
         self,
-        request: WatchRequest,  # noqa: ARG002
+        request: WatchRequest,
         context: Any,  # noqa: ARG002
     ) -> AsyncIterator[WatchResponse]:
         self._check_leading()
+        self.watched.append(request)
         said: asyncio.Queue[Any] = asyncio.Queue()
         self._watchers.add(said)
         try:
@@ -141,6 +146,13 @@ class ScriptedRegistry(OperatorServicer, SchedulerServicer):
                 yield WatchResponse(changes=changes)
         finally:
             self._watchers.discard(said)
+
+    async def Members(self, request: MembersRequest, context: Any) -> MembersResponse:  # noqa: N802
+        self._check_leading()
+        self._note_caller(request, context)
+        if isinstance(self.members, MezzoError):
+            raise self.members
+        return self.members
 
     async def Subscribe(self, request: SubscribeRequest, context: Any) -> AsyncIterator[SubscribeResponse]:  # noqa: N802
         self._check_leading()

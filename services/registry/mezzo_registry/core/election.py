@@ -65,7 +65,7 @@ def garbage_due(context: Context, event: TimerFired) -> None:
         forgotten.append(agent_id)
     for agent_id in forgotten:
         del cluster.unreachable[agent_id]
-        observers.agent_gone(context, agent_id, unreachable=False)
+        observers.agent_removed(context, agent_id)
         # Each for itself: what is written as one has to fit into one transaction.
         context.emit(Persist(records.forget_unreachable(agent_id)))
     if forgotten:

@@ -1,17 +1,19 @@
 """mezzo.operator.v1.Operator: observers of the state, and the calls of operators."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 from mesos.v1.master import master_pb2 as master
 from mezzo.allocator.v1 import allocator_pb2 as allocator
-from mezzo.errors import InvalidRequest
+from mezzo.errors import InvalidRequest, Unavailable
 from mezzo.operator.v1 import operator_pb2 as service
 from mezzo.operator.v1 import operator_pb2_grpc
 from mezzo_chassis.log import correlation_id, get_logger
 from mezzo_chassis.log_level import LogLevel
 from mezzo_chassis.pace import Pace
+from mezzo_registry.adapters.candidates import Candidates
 from mezzo_registry.core import events
 from mezzo_registry.shell.current_term import CurrentTerm
 from mezzo_registry.shell.streams import Overflow, Watcher
@@ -32,18 +34,24 @@ log = get_logger(__name__)
 class Operators(operator_pb2_grpc.OperatorServicer):
     """Operators and gateways."""
 
-    def __init__(self, current_term: CurrentTerm, log_level: LogLevel) -> None:
+    def __init__(self, current_term: CurrentTerm, log_level: LogLevel, candidates: Candidates, version: str) -> None:
         self._current_term = current_term
         self._log_level = log_level
+        self._candidates = candidates
+        self._version = version
+        self._gateways: dict[int, service.Member] = {}
+        """By the number of the observer."""
 
     async def Watch(  # noqa: N802
-        self, _request: service.WatchRequest, context: Any
+        self, request: service.WatchRequest, context: Any
     ) -> AsyncIterator[service.WatchResponse]:
         """The state, and its changes, for one observer. One that does not keep up gets a new snapshot."""
         term = self._current_term.get()
         observer, watcher = term.number(), Watcher()
         pace = Pace(burst=CHANGES_AT_ONCE, per_second=CHANGES_PER_SECOND, pause_seconds=CHANGES_PAUSE_SECONDS)
         term.open_watcher(observer, watcher)
+        if request.http_address:
+            self._gateways[observer] = _gateway(request, context.peer())
         try:
             while True:
                 await term.handled(events.ObserverJoined(observer))
@@ -61,6 +69,7 @@ class Operators(operator_pb2_grpc.OperatorServicer):
                     watcher.check()
                     return
         finally:
+            self._gateways.pop(observer, None)
             term.close_watcher(observer)
 
     async def Call(  # noqa: N802
@@ -112,6 +121,41 @@ class Operators(operator_pb2_grpc.OperatorServicer):
         )
         answer = await self._current_term.get().explain(question)
         return service.ExplainResponse(explanations=answer.explanations)
+
+    async def Members(  # noqa: N802
+        self, _request: service.MembersRequest, _context: Any
+    ) -> service.MembersResponse:
+        """The registries and allocators that stand for election, and the gateways that watch."""
+        term = self._current_term.get()
+        response = service.MembersResponse()
+        try:
+            response.members.extend(await self._candidates.list())
+        except Unavailable as error:
+            response.incomplete = str(error)
+        for member in response.members:
+            if member.standing == service.STANDING_LEADING:
+                self._complete(member, term)
+        response.members.extend(self._gateways.values())
+        return response
+
+    def _complete(self, leader: service.Member, term: Term) -> None:
+        """Add what this registry knows of itself, and of the allocator that it has a session with."""
+        if leader.service == service.SERVICE_REGISTRY:
+            leader.version, leader.since = self._version, term.core.identity.elected_at
+        elif not term.has_allocator:
+            leader.standing = service.STANDING_UNREACHABLE
+
+
+def _gateway(request: service.WatchRequest, peer: str) -> service.Member:
+    """The member that an observer is."""
+    return service.Member(
+        service=service.SERVICE_GATEWAY,
+        address=request.http_address,
+        standing=service.STANDING_CONNECTED,
+        since=time.time(),
+        version=request.version,
+        peer=peer.partition(":")[2],
+    )
 
 
 async def _all_metrics(numbers: dict[str, float]) -> master.Response:

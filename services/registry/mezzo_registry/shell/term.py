@@ -394,6 +394,11 @@ class Term:
             self._explain = None
             self.post(events.AllocatorDisconnected())
 
+    @property
+    def has_allocator(self) -> bool:
+        """Whether there is a session with an allocator."""
+        return self._allocator is not None
+
     def raise_allocators_log_level(self, level: int, seconds: float) -> None:
         """Have the allocator log more for a while too; one that is not connected is not asked."""
         if self._allocator is not None:

@@ -57,8 +57,8 @@ class Replica:
 
     def _agent_gone(self, change: operator.AgentGone) -> None:
         self.facts.pop(("agent", change.agent_id.value), None)
-        if change.unreachable:
-            self.facts["agent that is gone", change.agent_id.value] = "unreachable"
+        if change.unreachable or change.gone:
+            self.facts["agent that is gone", change.agent_id.value] = change
         else:
             self.facts.pop(("agent that is gone", change.agent_id.value), None)
 

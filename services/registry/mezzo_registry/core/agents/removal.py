@@ -124,7 +124,7 @@ def marked_unreachable(context: Context, event: AgentMarkedUnreachable) -> None:
         termination.become_unreachable(context, task)
     cluster.unreachable[agent.id] = since
     _drop(context, agent)
-    observers.agent_gone(context, agent.id, unreachable=True)
+    observers.agent_unreachable(context, agent.id, since)
     context.warn("agent unreachable", agent_id=agent.id, hostname=agent.info.hostname)
 
 
@@ -160,7 +160,7 @@ def remove(context: Context, agent: Agent, reason: str) -> None:
             )
     context.emit(Persist(records.remove(agent.id)))
     _drop(context, agent)
-    observers.agent_gone(context, agent.id, unreachable=False)
+    observers.agent_removed(context, agent.id)
     context.note("agent removed", agent_id=agent.id, hostname=agent.info.hostname, reason=reason)
 
 

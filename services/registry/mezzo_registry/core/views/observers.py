@@ -100,8 +100,10 @@ def _all_but_tasks(context: Context) -> Iterator[operator.StateChange]:
         yield role_message(cluster, role)
     for agent in cluster.agents.values():
         yield agent_message(agent)
-    for agent_id in cluster.unreachable:
-        yield _gone_message(agent_id, unreachable=True)
+    for agent_id, since in cluster.unreachable.items():
+        yield _unreachable_message(agent_id, since)
+    for agent_id, since in cluster.gone.items():
+        yield Change(agent_gone=operator.AgentGone(agent_id=mesos.AgentID(value=agent_id), gone=True, since=since))
     for framework in (*cluster.completed.values(), *cluster.frameworks.values()):
         yield framework_message(framework)
         for executor in framework.executors.values():
@@ -231,17 +233,20 @@ def agent_changed(context: Context, agent: Agent) -> None:
         context.publish(agent_message(agent))
 
 
-def _gone_message(agent_id: str, *, unreachable: bool) -> operator.StateChange:
-    change = Change()
-    change.agent_gone.agent_id.value = agent_id
-    change.agent_gone.unreachable = unreachable
-    return change
+def _unreachable_message(agent_id: str, since: float) -> operator.StateChange:
+    return Change(agent_gone=operator.AgentGone(agent_id=mesos.AgentID(value=agent_id), unreachable=True, since=since))
 
 
-def agent_gone(context: Context, agent_id: str, *, unreachable: bool) -> None:
-    """Publish that an agent is no longer there."""
+def agent_unreachable(context: Context, agent_id: str, since: float) -> None:
+    """Publish that an agent is unreachable since then."""
     if context.observed:
-        context.publish(_gone_message(agent_id, unreachable=unreachable))
+        context.publish(_unreachable_message(agent_id, since))
+
+
+def agent_removed(context: Context, agent_id: str) -> None:
+    """Publish that an agent is no longer there, or is no longer remembered as unreachable."""
+    if context.observed:
+        context.publish(Change(agent_gone=operator.AgentGone(agent_id=mesos.AgentID(value=agent_id))))
 
 
 def framework_changed(context: Context, framework: Framework) -> None:
