@@ -19,11 +19,7 @@ def main() -> int:
     for seed in range(arguments.seed, arguments.seed + arguments.seeds):
         began = time.process_time()
         with Simulation(seed, logs=arguments.logs) as simulation:
-            try:
-                simulation.run(arguments.steps)
-            except BaseException:
-                print(f"{simulation}\nmake sim SEED={seed} STEPS={arguments.steps}", file=sys.stderr)
-                raise
+            simulation.run(arguments.steps)
             simulated, steps, faults = simulation.loop.time(), simulation.loop.steps, dict(simulation.faults.counts)
         seconds = time.process_time() - began
         print(f"seed {seed}: {steps} steps, {simulated:.0f} simulated and {seconds:.1f} CPU seconds, faults {faults}")

@@ -59,7 +59,11 @@ class Checks:
     # --- quota
 
     def _check_quota(self) -> None:
-        """A role is offered no more than its limit, once all have been told of that, and what was out is answered."""
+        """A role is offered no more than its limit, once all have been told of that, and what was out is answered.
+
+        As in Mesos a task holds nothing from the moment at which the registry knows that it has ended, although it is
+        listed until its framework has acknowledged that: it may wait for long behind an older update.
+        """
         self._loop.call_later(QUOTA_CHECK_SECONDS, self._check_quota)
         registry, operator = self._settled_registry(), self._simulation.operator
         if registry is None:
@@ -73,7 +77,7 @@ class Checks:
                 _cpus(resources)
                 for agent in state.agents.values()
                 for owner, resources in (
-                    *((task.role, task.resources) for task in agent.tasks.values()),
+                    *((task.role, task.resources) for task in agent.tasks.values() if not task.terminal),
                     *((executor.role, executor.resources) for executor in agent.executors.values()),
                 )
                 if _is_below(owner, role)

@@ -31,6 +31,8 @@ class ZooKeeperSession:
     on_change: Callable[[], None]
     expired: bool = False
     suspended: bool = False
+    connecting: bool = False
+    """Whether its client waits for a new one to be opened: it opens one at a time."""
     nodes: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -57,6 +59,7 @@ class ZooKeeper:
 
     def connect(self, session: ZooKeeperSession) -> None:
         """Begin a session, as soon as that can be."""
+        session.connecting = True
         self._later(session, max(0.0, self.out_of_touch_until(session.process) - self.loop.time()), self._open, session)
 
     def _open(self, session: ZooKeeperSession) -> None:
@@ -65,7 +68,7 @@ class ZooKeeper:
         if self.out_of_touch_until(session.process) > self.loop.time():
             self.connect(session)
             return
-        session.expired = session.suspended = False
+        session.expired = session.suspended = session.connecting = False
         self._sessions[session] = None
         session.on_session(Session.CONNECTED)
         session.on_change()
@@ -176,7 +179,7 @@ class ZooKeeper:
 
     def _find_out(self, session: ZooKeeperSession) -> None:
         """The client reaches the server, and learns whether its session lives."""
-        if not session.process.alive:
+        if not session.process.alive or session.connecting:
             return
         session.suspended = False
         if session.expired:
@@ -232,6 +235,8 @@ class SimulatedCandidate:
             self._zookeeper.ask(self._session, lambda: self._made(name, generation))
         else:
             self._latest.set(self._standing.children_seen(self._zookeeper.folders.get(self._folder, {})))
+            if self._standing.needs_node:
+                self._zookeeper.ask(self._session, self._look)
 
     def _made(self, name: str, generation: int) -> None:
         self._making = False

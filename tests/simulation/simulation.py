@@ -51,6 +51,8 @@ class Simulation:
         self.random = random.Random(seed)
         self.loop = SimulatedLoop()
         self.calm = False
+        self._over = False
+        """Whether nothing is started any more."""
         self.agent_hosts: dict[str, Host] = {}
         """By agent id, whoever had it."""
         self._logs = logs
@@ -181,7 +183,11 @@ class Simulation:
         return [*self.registry_programs, *self.allocator_programs, *self.agent_programs]
 
     def start_later(self, program: Program, seconds: float) -> None:
-        self.loop.call_at_as(self.loop.world, self.loop.time() + seconds, program.start)
+        self.loop.call_at_as(self.loop.world, self.loop.time() + seconds, self._start, program)
+
+    def _start(self, program: Program) -> None:
+        if not self._over:
+            program.start()
 
     def kill(self, program: Program, *, silently: bool = False) -> None:
         """`kill -9`; with `silently`, its peers are not told, as when its machine has lost its power."""
@@ -248,8 +254,16 @@ class Simulation:
         """So many steps with faults, then none until everything has come to its end.
 
         Raises:
-            AssertionError: something is not as it must be.
+            AssertionError: something is not as it must be. Whatever is raised says how to see it again.
         """
+        try:
+            self._run(steps)
+        except BaseException as error:
+            again = f"\nmake sim SEED={self.seed} STEPS={steps}" if self.options == draw(self.seed) else ""
+            error.add_note(f"{self}{again}")
+            raise
+
+    def _run(self, steps: int) -> None:
         self.loop.run(lambda: self.loop.steps >= steps)
         self.calm = True
         self.disk.full_until.clear()
@@ -304,13 +318,12 @@ class Simulation:
         """End everything, so that nothing is left that could complain."""
         self.loop.failure = None
         self.loop.tolerant = True
-        self.calm = True
+        self.calm = self._over = True
         self.loop.set_exception_handler(lambda *_: None)
         for host in self.agents:
             host.host.power_off()
         for program in self.programs:
             self.kill(program)
-            program.start = lambda: None  # type: ignore[method-assign]
         until = self.loop.time() + 30
         self.loop.call_at_as(self.loop.world, until, lambda: None)
         try:

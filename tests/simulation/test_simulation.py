@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -16,14 +17,8 @@ STEPS_OF_A_STORM = 5_000
 
 
 def run(seed: int, steps: int = STEPS) -> Simulation:
-    """A failure names the seed and all options: see `make sim`."""
-    simulation = Simulation(seed)
-    try:
-        with simulation:
-            simulation.run(steps)
-    except AssertionError as error:
-        error.add_note(f"{simulation}\nmake sim SEED={seed} STEPS={steps}")
-        raise
+    with Simulation(seed) as simulation:
+        simulation.run(steps)
     return simulation
 
 
@@ -44,6 +39,17 @@ def test_a_seed_decides_everything() -> None:
         return simulation.loop.time(), simulation.loop.steps, dict(simulation.faults.counts), states
 
     assert story() == story()
+
+
+def test_a_failure_says_how_to_see_it_again_and_leaves_nothing_that_runs() -> None:
+    simulation = Simulation(8)
+    with pytest.raises(AssertionError, match="something is wrong") as failed, simulation:
+        simulation.loop.call_later(9.0, simulation.loop.fail, AssertionError("something is wrong"))
+        simulation.run(STEPS_OF_A_STORM)
+    [note] = failed.value.__notes__
+    assert str(simulation.options) in note
+    assert note.endswith(f"make sim SEED=8 STEPS={STEPS_OF_A_STORM}")
+    assert asyncio.all_tasks(simulation.loop) == set()
 
 
 def test_faults_of_every_kind_happen() -> None:
