@@ -138,9 +138,14 @@ class SimulatedContainerizer:
         self._host = host
         self._process = process
         self._random = host.random
+        self._launching: set[ContainerId] = set()
 
     async def launch(self, config: ContainerConfig) -> Launched:
+        self._launching.add(config.container_id)
         await self._wait_a_little()
+        if config.container_id not in self._launching:
+            raise LaunchError(mesos.TaskStatus.REASON_CONTAINER_LAUNCH_FAILED, "destroyed during its launch")
+        self._launching.discard(config.container_id)
         if self._random.random() < self._host.options.launch_fails:
             self._host.failed_launches.add(config.container_id)
             if self._random.random() < 0.3:
@@ -182,7 +187,9 @@ class SimulatedContainerizer:
             self._host.end_soon(container, signal)
 
     async def destroy(self, container_id: ContainerId) -> None:
+        """A launch under way comes to nothing."""
         await self._wait_a_little()
+        self._launching.discard(container_id)
         container = self._host.containers.get(container_id)
         if container is not None and not container.ended:
             self._host.end(container, signal.SIGKILL)

@@ -43,8 +43,8 @@ def test_a_seed_decides_everything() -> None:
 
 def test_a_failure_says_how_to_see_it_again_and_leaves_nothing_that_runs() -> None:
     simulation = Simulation(8)
-    with pytest.raises(AssertionError, match="something is wrong") as failed, simulation:
-        simulation.loop.call_later(9.0, simulation.loop.fail, AssertionError("something is wrong"))
+    simulation.loop.call_later(9.0, simulation.loop.fail, AssertionError("something is wrong"))
+    with simulation, pytest.raises(AssertionError, match="something is wrong") as failed:
         simulation.run(STEPS_OF_A_STORM)
     [note] = failed.value.__notes__
     assert str(simulation.options) in note
