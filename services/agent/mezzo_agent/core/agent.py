@@ -219,9 +219,9 @@ class Agent:
             state.at = subject
             found = event.found.get(container_id) or RecoveredContainer(container_id, RecoveredState.UNKNOWN)
             if isinstance(subject, Task):
-                self._reconnection.task(subject, found)
+                self._reconnection.task(subject, found, intact=event.intact)
                 self._close_if_over(subject.executor)
-            elif not self._reconnection.executor(subject, found):
+            elif not self._reconnection.executor(subject, found, intact=event.intact):
                 self._close(subject)
 
     @_handle.register

@@ -82,6 +82,8 @@ class ContainersRecovered:
     """What has become of every container that the journal names."""
 
     found: dict[ContainerId, RecoveredContainer]
+    intact: bool = True
+    """Whether the journal was. What had ended may look in a damaged one as if it had never been launched."""
 
 
 # --- executors

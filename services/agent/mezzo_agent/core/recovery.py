@@ -201,7 +201,10 @@ def _records_of_task(framework: Framework, task: Task) -> Iterable[_Record]:
 
 
 class Reconnection:
-    """Takes up the containers that an earlier agent process launched."""
+    """Takes up the containers that an earlier agent process launched.
+
+    What had not been launched yet is launched now; from a damaged journal nothing is, since it may have run and ended.
+    """
 
     def __init__(self, state: AgentState, updates: Updates, supervision: Supervision, executors: Executors) -> None:
         self._state = state
@@ -232,20 +235,25 @@ class Reconnection:
         else:
             self._updates.report(task, mesos.TASK_FAILED, condemned.message, reason=_Status.REASON_EXECUTOR_TERMINATED)
 
-    def task(self, task: Task, found: RecoveredContainer) -> None:
+    def task(self, task: Task, found: RecoveredContainer, *, intact: bool) -> None:
         if found.state is RecoveredState.RUNNING:
             self._task_runs(task, found)
         elif found.state is RecoveredState.ENDED:
             self._supervision.ended(task, found.termination or Termination(None))
         elif any(status.state == mesos.TASK_RUNNING for status in task.statuses):
-            reason = _Status.REASON_AGENT_RESTARTED
-            self._supervision.ended(task, Termination(None, mesos_messages.UNKNOWN_CONTAINER, reason))
+            self._task_is_gone(task)
         elif task.kill is not None:
             self._state.move_task(task, Phase.QUEUED)
             self._supervision.apply_kill(task)
+        elif not intact:
+            self._task_is_gone(task)
         elif task.executor is not None:
             self._state.emit(ForgetContainer(found.container_id))
             self._supervision.launch(task, task.executor)
+
+    def _task_is_gone(self, task: Task) -> None:
+        reason = _Status.REASON_AGENT_RESTARTED
+        self._supervision.ended(task, Termination(None, mesos_messages.UNKNOWN_CONTAINER, reason))
 
     def _task_runs(self, task: Task, found: RecoveredContainer) -> None:
         state = self._state
@@ -265,7 +273,7 @@ class Reconnection:
             task.kill = kill
             self._supervision.apply_kill(task)
 
-    def executor(self, executor: Executor, found: RecoveredContainer) -> bool:
+    def executor(self, executor: Executor, found: RecoveredContainer, *, intact: bool) -> bool:
         """Whether it goes on. It has a while to subscribe again."""
         state = self._state
         if found.state is RecoveredState.RUNNING:
@@ -276,7 +284,8 @@ class Reconnection:
             return True
         live = list(executor.live_tasks())
         # One without tasks was idle, and has nothing to be started for.
-        if found.state is RecoveredState.UNKNOWN and live and not any(task.statuses for task in live):
+        unknown = found.state is RecoveredState.UNKNOWN
+        if unknown and intact and live and not any(task.statuses for task in live):
             for task in live:
                 state.move_task(task, Phase.QUEUED)
             state.emit(ForgetContainer(found.container_id))

@@ -130,7 +130,7 @@ class AgentRuntime:
             message = f"cannot recover containers: {error.filename or ''} {error.strerror or error}"
             raise StartupError(Exit.UNWRITABLE, message) from error
         self._engine = self._start_engine()
-        await self._engine.request(ContainersRecovered(found))
+        await self._engine.request(ContainersRecovered(found, intact=not damage))
         if self.core.ends_condemned and await self._journal_writer.compact():
             self._defects.mark_ended()
         await asyncio.to_thread(self._find_garbage, self.core.sandboxes())

@@ -296,7 +296,7 @@ def test_event_about_several_is_about_whom_it_had_come_to_when_it_failed(
 ) -> None:
     agent.run_command()
 
-    def fail(*_args: Any) -> None:
+    def fail(*_args: Any, **_fields: Any) -> None:
         raise RuntimeError("boom")
 
     monkeypatch.setattr(broken, fail)

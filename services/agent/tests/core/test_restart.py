@@ -81,6 +81,24 @@ def test_task_that_had_not_been_started_is_started(agent: Conversation, tasks: t
     assert again.states() == ["TASK_STARTING"]
 
 
+def test_nothing_is_launched_from_a_damaged_journal_since_it_may_have_run_and_ended(
+    agent: Conversation, tasks: type[Tasks]
+) -> None:
+    agent.run(tasks.command("t1"))
+    agent.run(tasks.executor("t2"))
+    again = agent.restart()
+    assert len(again.agent.containers()) == 2
+    again.handle(happened.ContainersRecovered({}, intact=False))
+    assert again.launched() == []
+    assert again.agent.containers() == []
+    again.register()
+    last = {status.task_id.value: (status.state, status.reason) for status in again.acknowledge_all()}
+    assert last == {
+        "t1": (mesos.TASK_FAILED, _Status.REASON_AGENT_RESTARTED),
+        "t2": (mesos.TASK_FAILED, _Status.REASON_EXECUTOR_TERMINATED),
+    }
+
+
 def test_task_started_in_the_last_moment_is_reported_as_running(agent: Conversation, tasks: type[Tasks]) -> None:
     agent.run(tasks.command())
     container_id = agent.launched()[0].container_id

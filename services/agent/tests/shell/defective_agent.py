@@ -42,10 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             plan.meet()
         return handle(agent, event, now=now)
 
-    def defective_recovery(reconnection: Reconnection, task: Task, found: RecoveredContainer) -> None:
+    def defective_recovery(reconnection: Reconnection, task: Task, found: RecoveredContainer, *, intact: bool) -> None:
         if plan.event == "containers_recovered" and task.id == plan.task_id:
             plan.meet()
-        recover(reconnection, task, found)
+        recover(reconnection, task, found, intact=intact)
 
     setattr(Agent, "handle", defective_handle)  # noqa: B010  for mypy a method is not assigned
     setattr(Reconnection, "task", defective_recovery)  # noqa: B010
