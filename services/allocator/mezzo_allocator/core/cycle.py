@@ -271,11 +271,12 @@ class _Outcome:
         state.backlog.mark(agent.row)
 
     def _shared_with(self, agent: Agent, client: Client) -> Resources:
-        """The shared resources of an agent that a client may see and does not hold yet."""
+        """The shared resources of an agent that a client may see, held or not, once in each cycle."""
         if not agent.shared or not client.framework.needs_met() & NEEDS_SHARED:
             return Resources.EMPTY
-        held = agent.held_by(client.number)
-        return agent.shared.allocatable_to(client.role).minus_what_is_there(held)
+        pieces = agent.held.get(client.number, ())
+        given = Resources.sum([resources for cycle, resources in pieces if cycle == self._number])
+        return agent.shared.allocatable_to(client.role).minus_what_is_there(given)
 
     def _append(self, agent: Agent, client: Client, resources: tuple[Resources, ...]) -> None:
         """Add an allocation; what one client gets of one agent in both stages is one."""
