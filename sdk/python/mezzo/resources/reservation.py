@@ -103,6 +103,8 @@ def stack_of(message: mesos.Resource, field: str) -> tuple[Reservation, ...]:
             )
     if message.HasField("role") and message.role not in (UNRESERVED_ROLE, stack[-1].role):
         raise ResourceError(f"{prefix}role", f"{message.role} is not the role that it is reserved for")
+    if message.HasField("reservation") and _legacy_stack(message, prefix) != stack:
+        raise ResourceError(f"{prefix}reservation", "contradicts `reservations`")
     return stack
 
 
