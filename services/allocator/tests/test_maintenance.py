@@ -32,6 +32,19 @@ def test_whoever_holds_something_of_an_agent_with_planned_maintenance_is_asked_t
     assert asked == {(1, 1, TOMORROW * 10**9), (2, 1, TOMORROW * 10**9)}
 
 
+def test_whoever_has_declined_an_agent_is_not_asked_to_leave_it() -> None:
+    cluster = Conversation()
+    cluster.framework("f")
+    for name in ("a", "b"):
+        cluster.agent(name, "cpus:1;mem:64")
+    _, declined = cluster.cycle()
+    cluster.decline(declined, seconds=86_400.0)
+    for name in ("a", "b"):
+        cluster.agent(name, "cpus:1;mem:64", keeps_holdings=True, unavailable=TOMORROW)
+    assert cluster.inverse_offers() == [("f", "a")]
+    assert cluster.inverse_offers() == []
+
+
 def test_an_agent_with_planned_maintenance_goes_on_being_offered() -> None:
     cluster = running("f1", "f2")
     assert [(agent, what) for _, agent, what in cluster.offers()] == [("a", "cpus:2;mem:896")]

@@ -65,6 +65,15 @@ def test_refusals_are_told_by_role_until_they_end() -> None:
         (allocation,) = cluster.cycle()
         cluster.decline(allocation, seconds=60.0)
     assert sample(metrics, "filters", role="eng") == 2
+    cluster.framework("f2", "eng")
+    cluster.framework("g", "ops")
+    for _ in range(2):
+        for allocation in cluster.cycle():
+            cluster.decline(allocation, seconds=60.0)
+    assert (sample(metrics, "filters", role="eng"), sample(metrics, "filters", role="ops")) == (4, 2)
+    cluster.remove_framework("f2")
+    cluster.remove_framework("g")
+    assert sample(metrics, "filters", role="ops") is None
     cluster.remove_agent("b")
     assert sample(metrics, "filters", role="eng") == 1
     cluster.cycle(after=61.0)

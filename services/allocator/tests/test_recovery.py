@@ -31,8 +31,8 @@ def test_revocable_resources_that_are_given_back_are_offered_again() -> None:
     cluster.framework("f", capabilities=[CAPABILITY.REVOCABLE_RESOURCES])
     cluster.agent("a", parse("cpus:1;mem:512") + revocable("cpus:4"))
     assert offered(cluster) == parse("cpus:1;mem:512") + revocable("cpus:4")
-    cluster.recover("f", "a", revocable("cpus:4"))
-    assert offered(cluster) == revocable("cpus:4")
+    cluster.recover("f", "a", revocable("cpus:3") + parse("cpus:0.5"))
+    assert offered(cluster) == revocable("cpus:3") + parse("cpus:0.5")
 
 
 def test_an_estimate_of_what_can_be_lent_follows_the_agent() -> None:
@@ -128,6 +128,21 @@ def test_a_volume_that_was_made_of_what_is_held_is_offered_once_it_is_given_back
     assert cluster.offers() == []
     cluster.recover("f", "a", parts, role="role1")
     assert offered(cluster) == parts
+
+
+def test_a_shared_volume_that_was_made_and_destroyed_leaves_the_disk_it_was_made_of() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "role1", capabilities=[CAPABILITY.SHARED_RESOURCES])
+    before = parse("cpus:1;mem:512;disk(role1):100")
+    cluster.agent("a", before)
+    assert offered(cluster) == before
+    (shared,) = volume("role1", 5).messages()
+    shared.shared.SetInParent()
+    with_volume = parse("cpus:1;mem:512;disk(role1):95") + Resources.of([shared])
+    for total in (with_volume, before):
+        holding(cluster, total, total, "role1")
+        cluster.recover("f", "a", total, role="role1")
+        assert offered(cluster) == total
 
 
 def test_what_an_operation_took_away_is_not_offered_again() -> None:

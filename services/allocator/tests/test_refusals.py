@@ -131,6 +131,10 @@ def test_suppressed_framework_gets_no_offers_until_it_revives() -> None:
     cluster.recover("f", "a", "cpus:1;mem:512")
     assert cluster.offers(after=10.0) == []
     assert allocation.role == "*"
+    cluster.revive("f")
+    assert cluster.cycle() == [allocation]
+    cluster.revive("f")
+    assert cluster.cycle() == []
 
 
 def test_revive_forgets_refusals() -> None:

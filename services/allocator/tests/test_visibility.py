@@ -8,6 +8,7 @@ from mesos.v1.mesos_pb2 import AgentInfo, DomainInfo, Resource, Value
 from mesos.v1.scheduler.scheduler_pb2 import AttributeConstraint, OfferConstraints
 from mezzo.errors import InvalidRequest
 from mezzo.resources import Resources, parse
+from mezzo_allocator.config import minimum
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.policy import Policy
 from mezzo_allocator.testing import CAPABILITY, Conversation, shared_volume
@@ -118,6 +119,25 @@ def test_too_little_is_not_offered() -> None:
     assert cluster.offers() == []
     cluster.agent("a", "cpus:0.01;mem:31")
     assert len(cluster.offers()) == 1
+
+
+@pytest.mark.parametrize(
+    ("resources", "offered"),
+    [
+        ("cpus:1;mem:100", True),
+        ("cpus:1;mem:99;disk:1024", False),
+        ("cpus:0.9;mem:100;disk:1024", False),
+        ("disk:1025", True),
+        ("cpus:0.5;mem:32;ports:[31000-31009]", False),
+        ("cpus:1;mem:32;gpus:2", True),
+        ("cpus:0.9;mem:32;gpus:2", False),
+    ],
+)
+def test_any_of_several_minimal_amounts_is_enough_each_as_a_whole(resources: str, offered: bool) -> None:
+    cluster = Conversation(Policy(minimum=minimum("cpus:1;mem:100|disk:1025|cpus:1;gpus:2"), filter_gpus=False))
+    cluster.framework("f")
+    cluster.agent("a", resources)
+    assert bool(cluster.offers()) is offered
 
 
 def test_a_framework_may_ask_for_more_than_the_minimum_and_for_none() -> None:
