@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -26,6 +25,7 @@ PACKAGES = ("sdk/python", *(f"services/{name}" for name in ("agent", "allocator"
 COPIED = ("sdk", "services", "tests", "docs", "protos", "scripts", "charts", "pyproject.toml")
 # A break may make the code wait for ever.
 LIMIT_S = 180
+SAID_MAX = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,8 @@ class Copy:
     """A copy of the project, to break one file of it at a time."""
 
     def __init__(self, folder: Path, root: Path = ROOT) -> None:
+        self.said = ""
+        """What pytest printed last."""
         self._folder = folder
         for name in COPIED:
             source = root / name
@@ -62,7 +64,7 @@ class Copy:
         """Run the `tests`, and return those that do not pass, or cannot even be imported."""
         report = self._folder / "report.xml"
         report.unlink(missing_ok=True)
-        self._run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *tests])
+        self._run([sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *tests])
         return frozenset(_failing(tests, report))
 
     def failing_when(self, broken: Break, tests: Sequence[str]) -> frozenset[str]:
@@ -85,10 +87,14 @@ class Copy:
         path = os.pathsep.join(str(self._folder / package) for package in PACKAGES)
         # What is compiled of a broken file must not outlive it.
         environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-        with suppress(subprocess.TimeoutExpired):
-            subprocess.run(
-                command, cwd=self._folder, env=environment, capture_output=True, timeout=LIMIT_S, check=False
+        try:
+            done = subprocess.run(
+                command, cwd=self._folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
             )
+        except subprocess.TimeoutExpired:
+            self.said = f"stopped after {LIMIT_S} s"
+        else:
+            self.said = done.stdout + done.stderr
 
 
 def _failing(tests: Sequence[str], report: Path) -> Iterator[str]:
@@ -120,7 +126,8 @@ def prove(breaks: Sequence[Break], rows: Sequence[Row], workers: int, root: Path
         failing = copy.failing(sorted({test for one in breaks for row in one.rows for test in tests[row]}))
         copies.put(copy)
         if failing:
-            raise RuntimeError(f"these fail without any break: {', '.join(sorted(failing))}")
+            named = ", ".join(sorted(failing))
+            raise RuntimeError(f"these fail without any break: {named}\n{copy.said[-SAID_MAX:]}")
 
         def attempt(broken: Break) -> Proof:
             copy = copies.get()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mesos.v1.master.master_pb2 import Response
-from mesos.v1.mesos_pb2 import TASK_FAILED, TASK_FINISHED, TASK_RUNNING, TimeInfo
+from mesos.v1.mesos_pb2 import TASK_FAILED, TASK_FINISHED, TASK_RUNNING, Resource, TimeInfo
 from mezzo import jsonv0
 from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED
 from mezzo_chassis.build import Build
@@ -179,6 +179,43 @@ def test_what_is_reserved_or_revocable_counts_against_no_quota_when_it_is_used()
     (ads,) = (row.model() for row in role_rows(cluster_of(copy)))
     assert ads["allocated"] == {"cpus": 7.0}
     assert ads["quota"] == {"role": "ads", "guarantee": {}, "limit": {}, "consumed": {"cpus": 4.0}}
+
+
+def test_consumed_quota_is_what_is_reserved_and_what_is_allocated_beside_it() -> None:
+    def of_role(cpus: float, mem: float, *, reserved: bool) -> list[Resource]:
+        reserved_to = "role" if reserved else None
+        return [
+            scalar(name, value, allocated_to="role", reserved_to=reserved_to)
+            for name, value in (("cpus", cpus), ("mem", mem))
+        ]
+
+    copy = StateCopy()
+    copy.apply(
+        snapshot(
+            agent_changed(
+                resources=[
+                    *(scalar("cpus", 101, reserved_to="role"), scalar("mem", 1010, reserved_to="role")),
+                    *(scalar("cpus", 1010), scalar("mem", 10100), ports(1000, 1999)),
+                ]
+            ),
+            framework_changed(roles=["role"]),
+            task_added("on-reserved", resources=of_role(1, 10, reserved=True)),
+            task_added("beside-it", resources=of_role(10, 100, reserved=False)),
+            offer_added(
+                resources=[
+                    *of_role(100, 1000, reserved=True),
+                    *of_role(1000, 10000, reserved=False),
+                    ports(1000, 1999, allocated_to="role"),
+                ]
+            ),
+        )
+    )
+    (row,) = (each.model() for each in role_rows(cluster_of(copy)))
+    assert row["quota"] == {"role": "role", "guarantee": {}, "limit": {}, "consumed": {"cpus": 111.0, "mem": 1110.0}}
+    assert row["allocated"] == {"cpus": 11.0, "mem": 110.0}
+    assert {name: row["offered"][name] for name in ("cpus", "mem")} == {"cpus": 1100.0, "mem": 11000.0}
+    assert {name: row["resources"][name] for name in ("cpus", "mem")} == {"cpus": 1111.0, "mem": 11110.0}
+    assert row["reserved"] == {"cpus": 101.0, "mem": 1010.0}
 
 
 def test_roles_are_shown_with_those_above_them_until_nobody_uses_them_and_nothing_is_configured() -> None:

@@ -7,7 +7,7 @@ import pytest
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.master import master_pb2 as master
 from mesos.v1.scheduler.scheduler_pb2 import Call
-from mezzo_registry.core import Registry, Settings
+from mezzo_registry.core import Registry, Settings, events
 from mezzo_registry.core.state import framework_metrics
 from mezzo_registry.core.views import measures
 from mezzo_registry.testing import Cluster, FakeFramework
@@ -48,6 +48,47 @@ def test_resources_are_counted_as_total_used_and_offered(cluster: Cluster) -> No
     cluster.update(framework, agents[0], "t1", "TASK_FAILED")
     cluster.disconnect(agents[1])
     assert numbers_of(cluster, "cpus_total", "cpus_used", "mem_used") == [8, 0, 0]
+
+
+def test_resources_are_zero_where_there_are_none(cluster: Cluster) -> None:
+    def resources() -> dict[str, float]:
+        numbers = cluster.registry.measure(now=cluster.now)
+        prefix = "allocator/mesos/resources/"
+        return {name.removeprefix(prefix): value for name, value in numbers.items() if name.startswith(prefix)}
+
+    nothing = {f"{name}/{what}": 0 for name in ("cpus", "mem", "disk") for what in ("total", "offered_or_allocated")}
+    assert resources() == nothing
+    agent, framework = cluster.agent("cpus:2;mem:1024"), cluster.framework()
+    assert resources() == nothing | {"cpus/total": 2, "mem/total": 1024}
+    cluster.offer(framework, agent, "cpus:2;mem:1024")
+    held = {"cpus/offered_or_allocated": 2, "mem/offered_or_allocated": 1024}
+    assert resources() == nothing | {"cpus/total": 2, "mem/total": 1024} | held
+    cluster.handle(events.AgentLeaving(agent.session, "drained"))
+    assert resources() == nothing
+
+
+def test_quota_that_changes_is_measured_as_it_is_and_no_more_once_it_is_none(cluster: Cluster) -> None:
+    def of_quota() -> dict[str, float]:
+        numbers = cluster.registry.measure(now=cluster.now, in_full=True)
+        ends = ("/guarantee", "/limit")
+        return {name.removeprefix(QUOTA): value for name, value in numbers.items() if name.endswith(ends)}
+
+    def update(guarantees: dict[str, float], limits: dict[str, float]) -> None:
+        call = master.Call(type=master.Call.UPDATE_QUOTA)
+        config = call.update_quota.quota_configs.add(role="web")
+        for amounts, stated in ((guarantees, config.guarantees), (limits, config.limits)):
+            for name, amount in amounts.items():
+                stated[name].value = amount
+        call.update_quota.force = True
+        cluster.operate(call)
+
+    assert of_quota() == {}
+    update({"cpus": 1}, {"mem": 1024})
+    assert of_quota() == {"cpus/guarantee": 1, "mem/limit": 1024}
+    update({"cpus": 2}, {"mem": 1024})
+    assert of_quota() == {"cpus/guarantee": 2, "mem/limit": 1024}
+    update({}, {})
+    assert of_quota() == {}
 
 
 def test_quota_is_measured_by_role_and_resource(cluster: Cluster) -> None:
