@@ -5,6 +5,7 @@ The project itself is never touched: each worker has a copy, which comes first o
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,8 +25,9 @@ from tests.parity.table import ROOT, Row
 # Where packages are imported from, below the project.
 PACKAGES = ("sdk/python", *(f"services/{name}" for name in ("agent", "allocator", "chassis", "gateway", "registry")))
 COPIED = ("sdk", "services", "tests", "docs", "protos", "scripts", "charts", "pyproject.toml")
+RUNNER = str(Path(__file__).with_name("runner.py"))
 # A break may make the code wait for ever.
-LIMIT_S = 180
+LIMIT_S = 120
 SAID_MAX = 2_000
 
 
@@ -47,11 +50,9 @@ class Proof:
 
 
 class Copy:
-    """A copy of the project, to break one file of it at a time."""
+    """A copy of the project, to break one file of it at a time, and a process that runs its tests."""
 
     def __init__(self, folder: Path, root: Path = ROOT) -> None:
-        self.said = ""
-        """What pytest printed last."""
         self._folder = folder
         for name in COPIED:
             source = root / name
@@ -59,12 +60,42 @@ class Copy:
                 shutil.copytree(source, folder / name, symlinks=True)
             elif source.exists():
                 shutil.copy2(source, folder / name)
+        path = os.pathsep.join([*(str(folder / package) for package in PACKAGES), str(folder)])
+        # What is compiled of a broken file must not outlive it.
+        environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+        self._runner = subprocess.Popen(
+            [sys.executable, RUNNER, str(LIMIT_S)],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def close(self) -> None:
+        """End the process that runs tests."""
+        self._runner.communicate()
+
+    @property
+    def said(self) -> str:
+        """What pytest printed last."""
+        path = self._folder / "output.txt"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
     def failing(self, tests: Sequence[str]) -> frozenset[str]:
         """Run the `tests`, and return those that do not pass, or cannot even be imported."""
         report = self._folder / "report.xml"
         report.unlink(missing_ok=True)
-        self._run([sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *tests])
+        request = {
+            "arguments": ["-q", f"--rootdir={self._folder}", f"--junitxml={report}", *tests],
+            "output": str(self._folder / "output.txt"),
+        }
+        assert self._runner.stdin is not None
+        assert self._runner.stdout is not None
+        self._runner.stdin.write(json.dumps(request) + "\n")
+        self._runner.stdin.flush()
+        if not self._runner.stdout.readline():
+            raise RuntimeError("the process that runs tests has ended")
         return frozenset(_failing(tests, report))
 
     def failing_when(self, broken: Break, tests: Sequence[str]) -> frozenset[str]:
@@ -82,19 +113,6 @@ class Copy:
         finally:
             path.write_text(text, encoding="utf-8")
             os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-
-    def _run(self, command: Sequence[str]) -> None:
-        path = os.pathsep.join(str(self._folder / package) for package in PACKAGES)
-        # What is compiled of a broken file must not outlive it.
-        environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-        try:
-            done = subprocess.run(
-                command, cwd=self._folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            self.said = f"stopped after {LIMIT_S} s"
-        else:
-            self.said = done.stdout + done.stderr
 
 
 def _failing(tests: Sequence[str], report: Path) -> Iterator[str]:
@@ -118,10 +136,12 @@ def prove(breaks: Sequence[Break], rows: Sequence[Row], workers: int, root: Path
         RuntimeError: a test that should notice a break fails without one, too.
     """
     tests = {row.test: row.ours for row in rows}
-    with tempfile.TemporaryDirectory(prefix="parity-") as folder:
+    with tempfile.TemporaryDirectory(prefix="parity-") as folder, ExitStack() as ending:
         copies: SimpleQueue[Copy] = SimpleQueue()
         for number in range(workers):
-            copies.put(Copy(Path(folder) / str(number), root))
+            copy = Copy(Path(folder) / str(number), root)
+            ending.callback(copy.close)
+            copies.put(copy)
         copy = copies.get()
         failing = copy.failing(sorted({test for one in breaks for row in one.rows for test in tests[row]}))
         copies.put(copy)
