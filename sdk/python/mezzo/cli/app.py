@@ -14,6 +14,7 @@ from mezzo.cli import (
     kill,
     local,
     logs,
+    migrate,
     roles,
     run,
     sandboxes,
@@ -80,5 +81,6 @@ app.command("ls", cls=Verb)(sandboxes.ls)
 app.command("cat", cls=Verb)(sandboxes.cat)
 app.command("get", cls=Verb)(sandboxes.get)
 app.command("local", cls=Verb)(local.local)
+app.add_typer(migrate.migrate, name="migrate")
 app.command("completion", cls=Verb)(completion.completion)
 service.add_to(app)
