@@ -1,5 +1,7 @@
 """What stands in ZooKeeper, and in the URL that leads there."""
 
+from pathlib import Path
+
 import pytest
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
 
@@ -54,6 +56,23 @@ def test_a_credential_is_never_shown_and_makes_nodes_ones_own() -> None:
 @pytest.mark.parametrize("text", ["host:5060", "[::1]:5060", "zk://h1:2181,h2:2181/mezzo"])
 def test_where_the_leader_is_found_is_told_as_it_is_given(text: str) -> None:
     assert master_text(master(text)) == text
+
+
+@pytest.mark.parametrize("text", ["host:5060", "zk://h1:2181,h2:2181/mezzo"])
+def test_where_the_leader_is_found_may_stand_in_a_file(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "zk"
+    file.write_text(f"{text}\n")
+    assert master(f"file://{file}") == master(text)
+    if text.startswith("zk:"):
+        assert ZooKeeperUrl.parse(f"file://{file}") == ZooKeeperUrl.parse(text)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"{tmp_path}/zk cannot be read: No such file or directory"):
+        master(f"file://{tmp_path}/zk")
+    (tmp_path / "zk").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="it is not text"):
+        ZooKeeperUrl.parse(f"file://{tmp_path}/zk")
 
 
 def test_allocators_stand_behind_the_leader_for_clients_that_take_the_first_child() -> None:

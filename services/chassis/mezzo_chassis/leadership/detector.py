@@ -13,14 +13,18 @@ from mezzo_chassis.leadership.candidate import Session, lowest
 from mezzo_chassis.leadership.latest_value import LatestValue
 from mezzo_chassis.leadership.payload import LeaderInfo
 from mezzo_chassis.leadership.watcher import Watcher
-from mezzo_chassis.leadership.zookeeper import ZooKeeperUrl, call
+from mezzo_chassis.leadership.zookeeper import ZooKeeperUrl, call, from_file
 from mezzo_chassis.log import get_logger
 
 log = get_logger(__name__)
 
 
 def master(text: str) -> ZooKeeperUrl | tuple[str, int]:
-    """Where the leading registry is found: at `host:port`, or through `zk://host:port,…/path`."""
+    """Where the leading registry is found: at `host:port`, or through `zk://host:port,…/path`.
+
+    `file:///path` is a file that has one of them, as of Mesos' agent.
+    """
+    text = from_file(text)
     return ZooKeeperUrl.parse(text) if text.startswith("zk:") else address(text)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -33,6 +34,23 @@ _SESSIONS = {
 log = get_logger(__name__)
 
 
+def from_file(text: str) -> str:
+    """What the file has that `file:///path` names, without blanks around it; other text is returned as it is.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    if not text.startswith("file://"):
+        return text
+    path = Path(text.removeprefix("file://"))
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} cannot be read: it is not text") from None
+
+
 @dataclass(frozen=True, slots=True)
 class ZooKeeperUrl:
     """`zk://[user:password@]host:port,…/path`, as Mesos writes it."""
@@ -43,7 +61,11 @@ class ZooKeeperUrl:
 
     @classmethod
     def parse(cls, text: str) -> ZooKeeperUrl:
-        """Raises `ValueError` that says what is wrong, and repeats no credential."""
+        """Read `zk://[user:password@]host:port,…/path`, or `file:///path` of a file that has it.
+
+        Raises `ValueError` that says what is wrong, and repeats no credential.
+        """
+        text = from_file(text)
         scheme, separator, rest = text.partition("://")
         if scheme != "zk" or not separator:
             raise ValueError("must begin with zk://, as in zk://host:port,…/path")
