@@ -33,6 +33,7 @@ from mezzo import durations, jsonpb
 from mezzo.confidential import SECRET, without_credentials
 from mezzo_chassis import build
 from mezzo_chassis.errors import Exit, in_one_line
+from mezzo_chassis.mesos_flags import explain_flags
 
 C = TypeVar("C")
 
@@ -194,6 +195,7 @@ def load(config_class: type[C], argv: Sequence[str] | None, *, service: str, ver
     arguments = _with_values(sys.argv[1:] if argv is None else argv, fields)
     try:
         _check_environment(service, {field.name for field in fields})
+        _check_flags(service, arguments, {field.name for field in fields})
         config = command.main(args=arguments, prog_name=command.name, standalone_mode=False)
     except click.ClickException as error:
         click.echo(f"mezzo {service}: {in_one_line(error.format_message())}", err=True)
@@ -262,6 +264,18 @@ def _check_environment(service: str, flags: set[str]) -> None:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         hint = f"; did you mean {prefix}{near[0]}?" if near else f"; see mezzo {service} --help"
         raise click.UsageError(f"environment variable {variable}: no such flag{hint}")
+
+
+def _check_flags(service: str, arguments: Sequence[str], flags: set[str]) -> None:
+    """Refuse flags of Mesos' that this service does not have: all at once, each with what it is here."""
+    given = [argument.partition("=")[0] for argument in arguments if argument.startswith("--")]
+    names = [name.removeprefix("--").replace("-", "_") for name in given]
+    unknown = [name for name in names if name not in flags and name not in ("config", "help", "version")]
+    explained = explain_flags(service, [name.removeprefix("no_") for name in unknown])
+    if explained:
+        told = "; ".join(f"--{name} ({what})" for name, what in explained.items())
+        others = [name for name in unknown if name.removeprefix("no_") not in explained and name]
+        raise click.UsageError(f"no such flags: {told}{''.join(f'; --{name}' for name in others)}")
 
 
 def _config_option(service: str) -> click.Option:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -13,6 +14,7 @@ from mezzo.errors import shorten
 from mezzo_chassis import trace
 from mezzo_chassis.errors import Exit, StartupError, in_one_line
 from mezzo_chassis.log import get_logger
+from mezzo_chassis.mesos_flags import warn_of_variables
 
 # Full collections walk everything that lives; with hundreds of thousands of records that takes longer than a heartbeat.
 GC_THRESHOLDS = (50_000, 20, 100)
@@ -68,6 +70,7 @@ def run(
     """
     try:
         trace.begin(service)
+        warn_of_variables(service, os.environ)
         asyncio.run(_run(serve, signals))
     except StartupError as error:
         print(f"mezzo {service}: {shorten(in_one_line(str(error)))}", file=sys.stderr, flush=True)
