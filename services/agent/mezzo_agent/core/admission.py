@@ -73,12 +73,14 @@ class Admission:
         infos = [info for info in infos if info.task_id.value not in framework.tasks]  # the registry sends again
         if not infos:
             return
+        invalid = _Status.REASON_TASK_GROUP_INVALID if group else _Status.REASON_TASK_INVALID
         try:
             check_framework_id(framework_id, "framework_id")
             for info in infos:
                 check(info, executor_info)
+            _check_ids_differ(infos)
         except InvalidRequest as error:
-            self._refuse(framework, executor_info, infos, mesos.TASK_ERROR, _Status.REASON_TASK_INVALID, str(error))
+            self._refuse(framework, executor_info, infos, mesos.TASK_ERROR, invalid, str(error))
             return
         executor = framework.executors.get(executor_info.executor_id.value) if executor_info is not None else None
         if executor is not None and executor.state in (ExecutorState.TERMINATING, ExecutorState.TERMINATED):
@@ -89,7 +91,7 @@ class Admission:
             return
         clash = _clash(framework, executor_info, infos)
         if clash is not None:
-            self._refuse(framework, executor_info, infos, mesos.TASK_ERROR, _Status.REASON_TASK_INVALID, clash)
+            self._refuse(framework, executor_info, infos, mesos.TASK_ERROR, invalid, clash)
             return
         self._state.persist_framework(framework)
         if executor_info is None:
@@ -174,7 +176,7 @@ class Admission:
         The registry holds resources for their executor, too: one that is not started now is reported as exited.
         """
         self._state.persist_framework(framework)
-        for info in infos:
+        for info in {each.task_id.value: each for each in infos}.values():
             task = Task(info, framework.id, None, phase=Phase.ENDED)
             framework.tasks[task.id] = task
             self._state.persist(checkpoint.CheckpointRecord(task=record_of_task(framework, task)))
@@ -272,6 +274,16 @@ def check(info: mesos.TaskInfo, executor: mesos.ExecutorInfo | None) -> None:
             raise InvalidRequest("executor.command", "must not be set for an executor of type DEFAULT")
     elif not executor.HasField("command"):
         raise InvalidRequest("executor.command", "is required for an executor of type CUSTOM")
+
+
+def _check_ids_differ(infos: Sequence[mesos.TaskInfo]) -> None:
+    seen: set[str] = set()
+    for number, info in enumerate(infos):
+        if info.task_id.value in seen:
+            raise InvalidRequest(
+                f"task_group.tasks[{number}].task_id.value", f"'{info.task_id.value}' is listed twice in the group"
+            )
+        seen.add(info.task_id.value)
 
 
 def _check_container(container: mesos.ContainerInfo, field: str) -> None:

@@ -147,6 +147,15 @@ def test_executor_that_runs_is_not_reported_when_another_group_is_refused(
     assert running.sent("executor_exited") == []
 
 
+def test_group_that_lists_a_task_twice_is_refused_as_a_whole(agent: Conversation, tasks: type[Tasks]) -> None:
+    agent.receive(run_task_group=pod(tasks, "a", "b", "a"))
+    assert agent.launched() == []
+    refused = {status.task_id.value: (status.state, status.reason, status.message) for status in agent.updates()}
+    message = "task_group.tasks[2].task_id.value: 'a' is listed twice in the group"
+    assert refused == dict.fromkeys("ab", (mesos.TASK_ERROR, mesos.TaskStatus.REASON_TASK_GROUP_INVALID, message))
+    assert len(agent.updates()) == 2
+
+
 def test_group_of_which_one_task_makes_no_sense_is_refused_as_a_whole(agent: Conversation, tasks: type[Tasks]) -> None:
     message = pod(tasks, "a", "b")
     message.task_group.tasks[1].ClearField("command")
