@@ -154,10 +154,12 @@ class PosixContainerizer:
             trace.hop("start seen", container.id)
             self._supervise(container, processes)
         except BaseException as error:
-            left = await self._undo(container)
             message = _why_not(error)
             if message is None:
+                # The agent ends, and leaves the launch as if it had been killed: its task may run by now, and the next
+                # agent takes it up, or makes sure that it never starts. Undone it would look like one to be made again.
                 raise
+            left = await self._undo(container)
             if left is not None:
                 message += f"; what was left of it could not be removed: {reason_of(left)}"
             raise _launch_error(message) from error

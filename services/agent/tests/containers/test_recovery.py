@@ -162,6 +162,32 @@ async def test_an_agent_killed_in_the_middle_of_many_launches_leaves_each_contai
         await asyncio.gather(*(containers.destroy(name) for name in names))
 
 
+async def test_a_launch_under_way_when_the_agent_ends_is_taken_up_by_the_next_and_not_made_again(
+    agent: Agent, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch, started = launching.Launcher.launch, asyncio.Event()
+
+    async def launch_and_report_late(launcher: launching.Launcher, order: Order) -> Processes:
+        processes = await launch(launcher, order)
+        started.set()
+        await asyncio.Event().wait()
+        return processes
+
+    config = configure("exec sleep 1000")
+    ending = agent()
+    await ending.recover(())
+    with monkeypatch.context() as patched:
+        patched.setattr(launching.Launcher, "launch", launch_and_report_late)
+        launching_it = asyncio.create_task(ending.launch(config))
+        await started.wait()
+        launching_it.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await launching_it
+    await ending.close()
+    async with successor(agent, config.container_id) as (_, found):
+        assert found[config.container_id].state == RecoveredState.RUNNING
+
+
 async def test_a_killed_launcher_takes_no_container_with_it_and_is_replaced(
     containers: PosixContainerizer, configure: Configure, until: Until, runtime_dir: Path
 ) -> None:
