@@ -3,7 +3,7 @@
 import pytest
 
 from mezzo.cli.fields import without_path
-from mezzo.cli.job import OPTIONS
+from mezzo.cli.jobs.tasks import OPTIONS
 
 
 @pytest.mark.parametrize(

@@ -138,3 +138,33 @@ def test_it_is_finished_when_everything_has_ended(tracker: LaunchTracker) -> Non
         assert not tracker.finished
         tracker.receive(status(name, mesos.TASK_FAILED, name.encode()))
     assert tracker.finished
+
+
+def test_what_is_withdrawn_is_not_launched_any_more(tracker: LaunchTracker) -> None:
+    tracker.withdraw(tracker.launches[1])
+    assert names(tracker.take(offer("cpus:8;mem:1024"))) == [("a", "A1"), ("c", "A1")]
+    for name in ("a", "c"):
+        tracker.receive(status(name, mesos.TASK_FINISHED, b"1"))
+    assert tracker.finished
+
+
+def test_a_launch_that_was_lost_withdrawn_and_late_is_heard_of(tracker: LaunchTracker) -> None:
+    assert tracker.take(offer("cpus:1;mem:64"))
+    (launch,) = tracker.unfinished()
+    assert tracker.receive(status("a", mesos.TASK_GONE, reason=RECONCILED)) is Received.LAUNCH_LOST
+    tracker.withdraw(launch)
+    assert tracker.receive(status("a", mesos.TASK_RUNNING, b"1")) is Received.NEW
+    assert list(tracker.unfinished()) == [launch]
+
+
+def test_another_process_goes_on_with_what_was_launched() -> None:
+    tracker = LaunchTracker()
+    launch = tracker.add(task("a"))
+    tracker.restore(launch, "a.2", "A7", 2, [status("a.2", mesos.TASK_RUNNING, b"1")])
+    assert not tracker.any_waiting
+    assert [(each.task_id, each.task.agent_id.value) for each in tracker.unfinished()] == [("a.2", "A7")]
+    # It has reached its agent: it is not launched once more because nobody knows it.
+    assert tracker.receive(status("a.2", mesos.TASK_UNKNOWN, reason=RECONCILED)) is Received.REPEATED
+    assert tracker.receive(status("a.2", mesos.TASK_RUNNING, b"1")) is Received.REPEATED
+    assert tracker.receive(status("a.2", mesos.TASK_FINISHED, b"2")) is Received.NEW
+    assert tracker.finished

@@ -10,7 +10,7 @@ import sys
 
 from mezzo.cli import exit_codes
 
-LIBRARIES = ("grpc_health", "psutil", "rich", "typer")
+LIBRARIES = ("grpc_health", "psutil", "rich", "typer", "yaml")
 
 
 def main() -> None:

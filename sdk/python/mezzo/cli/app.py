@@ -29,9 +29,9 @@ from mezzo.cli.settings import DEFAULT_API, Settings
 
 EXIT_CODES = (
     "Exit codes: 0, done; 1, the cluster refuses; 2, usage error; 3, a port is in use (local); 66, there is nothing of "
-    "that name; 69, no gateway or no leader can be reached; 125, the command was not run (run); 127, the service is "
-    "not installed; 130, interrupted. Otherwise mezzo run exits as its command does, or with 128 and the signal that "
-    "ended it."
+    "that name; 69, no gateway or no leader can be reached; 124, --timeout is over (run); 125, the command was not run "
+    "(run); 127, the service is not installed; 130, interrupted. Otherwise mezzo run exits as its command does, or "
+    "with 128 and the signal that ended it."
 )
 
 app = typer.Typer(

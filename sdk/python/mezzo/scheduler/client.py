@@ -38,6 +38,8 @@ class SchedulerClient:
         self.framework_info = mesos.FrameworkInfo()
         self.framework_info.CopyFrom(framework_info)
         self.suppressed_roles: list[str] = []
+        self.offer_constraints: v1.OfferConstraints | None = None
+        """Which agents are to be offered, as the subscription says it."""
         self._silence_seconds_max = FIRST_EVENT_SECONDS_MAX
         # No more subscriptions: it is closed, or being torn down; and no more events: that is done.
         self._over = asyncio.Event()
@@ -110,6 +112,8 @@ class SchedulerClient:
         call = v1.Call(type=Type.SUBSCRIBE)
         call.subscribe.framework_info.CopyFrom(self.framework_info)
         call.subscribe.suppressed_roles.extend(self.suppressed_roles)
+        if self.offer_constraints is not None:
+            call.subscribe.offer_constraints.CopyFrom(self.offer_constraints)
         if self.framework_id:
             call.framework_id.CopyFrom(self.framework_info.id)
         jsonpb.check_initialized(call)
@@ -324,6 +328,8 @@ class SchedulerClient:
         update.framework_info.CopyFrom(framework_info)
         update.framework_info.id.CopyFrom(self.framework_info.id)
         update.suppressed_roles.extend(suppressed_roles)
+        if self.offer_constraints is not None:
+            update.offer_constraints.CopyFrom(self.offer_constraints)
         await self._call(call)
         self.framework_info.CopyFrom(update.framework_info)
         self.suppressed_roles = list(update.suppressed_roles)

@@ -101,6 +101,24 @@ class LaunchTracker:
         self._waiting[launch] = None
         return launch
 
+    def restore(
+        self, launch: Launch, task_id: str, agent_id: str, attempts: int, statuses: list[mesos.TaskStatus]
+    ) -> None:
+        """Go on with a task that was launched by another process: let one that was added wait no longer.
+
+        The statuses are what was heard of it. It is reconciled with the rest of what is unfinished.
+        """
+        del self._waiting[launch]
+        launch.waiting, launch.attempts = False, attempts
+        launch.statuses.extend(statuses)
+        launch.task.task_id.value, launch.task.agent_id.value = task_id, agent_id
+        self._by_task_id[task_id] = launch
+
+    def withdraw(self, launch: Launch) -> None:
+        """Give up a task that waits for an offer: it is not launched any more."""
+        del self._waiting[launch]
+        self.launches.remove(launch)
+
     def take(self, offer: mesos.Offer, *, tasks_max: int | None = None) -> list[mesos.TaskInfo]:
         """The tasks to launch on an offer: as many of the waiting as fit, the oldest first. They wait no longer."""
         free = Resources.of(offer.resources).unallocated()
@@ -127,7 +145,7 @@ class LaunchTracker:
                 return Received.FOREIGN
             # The launch was late, not lost.
             launch.waiting = False
-            del self._waiting[launch]
+            self._waiting.pop(launch, None)  # it may have been withdrawn
         if status.uuid and any(each.uuid == status.uuid for each in launch.statuses):
             return Received.REPEATED
         launch.statuses.append(status)
