@@ -212,6 +212,27 @@ async def test_files_of_this_machine_come_by_uri_and_by_path(fetcher: Fetcher, s
         assert (sandbox / name).read_text() == name
 
 
+async def test_a_uri_that_is_given_twice_is_one_file(fetcher: Fetcher, sandbox: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("once")
+    await fetch(fetcher, sandbox, uri(f"file://{tmp_path}/file"), uri(f"file://{tmp_path}/file"))
+    assert sorted(os.listdir(sandbox)) == ["file", "stderr"]
+    assert (sandbox / "file").read_text() == "once"
+
+
+async def test_white_space_before_a_uri_means_nothing(fetcher: Fetcher, server: Server, sandbox: Path) -> None:
+    server.files["file"] = b"content"
+    await fetch(fetcher, sandbox, uri(f"  {server.url}/file"))
+    assert (sandbox / "file").read_bytes() == b"content"
+
+
+async def test_an_archive_under_a_name_of_its_own_is_unpacked_by_that_name(
+    fetcher: Fetcher, server: Server, sandbox: Path
+) -> None:
+    server.files["data.gz"] = gzip.compress(b"content")
+    await fetch(fetcher, sandbox, uri(f"{server.url}/data.gz", extract=True, output_file="custom.gz"))
+    assert (sandbox / "custom").read_bytes() == b"content"
+
+
 async def test_a_relative_path_starts_at_frameworks_home(tmp_path: Path, sandbox: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "executor").write_text("from home")
@@ -386,6 +407,36 @@ async def test_a_cached_uri_is_downloaded_once_for_any_number_of_tasks(
     assert fetcher.cache_bytes_used == 6
 
 
+async def test_what_is_cached_comes_under_the_name_that_each_task_wants(
+    fetcher: Fetcher, server: Server, sandbox: Path
+) -> None:
+    server.files["file"] = b"shared"
+    for name in ("mine", "in/a/folder/mine", None):
+        await fetch(fetcher, sandbox, uri(f"{server.url}/file", cache=True, output_file=name))
+        assert (sandbox / (name or "file")).read_bytes() == b"shared"
+    assert server.downloads["file"] == 1
+
+
+async def test_uris_of_all_kinds_come_for_one_command_some_from_the_cache(
+    fetcher: Fetcher, server: Server, tmp_path: Path
+) -> None:
+    server.files.update({"program": b"#!/bin/sh", "archive.tgz": tar(inner=b"x"), "plain": b"y"})
+    for number in range(3):
+        sandbox = tmp_path / f"sandbox-{number}"
+        sandbox.mkdir()
+        await fetch(
+            fetcher,
+            sandbox,
+            uri(f"{server.url}/program", executable=True, cache=True),
+            uri(f"{server.url}/archive.tgz", cache=True),
+            uri(f"{server.url}/plain"),
+        )
+        assert stat.S_IMODE((sandbox / "program").stat().st_mode) == 0o755
+        assert (sandbox / "inner").read_bytes() == b"x"
+        assert (sandbox / "plain").read_bytes() == b"y"
+    assert server.downloads == {"program": 1, "archive.tgz": 1, "plain": 3}
+
+
 async def test_each_user_has_a_cache_of_its_own(fetcher: Fetcher, server: Server, sandbox: Path) -> None:
     server.files["file"] = b"secret"
     for user in ("one", "two", "one"):
@@ -511,6 +562,7 @@ async def test_a_task_whose_uri_cannot_be_fetched_is_not_started(
     with pytest.raises(LaunchError, match=f"{server.url}/nothing"):
         await containers.launch(config)
     assert not (config.sandbox / "ran").exists()
+    assert f"{server.url}/nothing" in (config.sandbox / "stderr").read_text()
     assert list((runtime_dir / "containers").iterdir()) == []
     assert containers.counts.fetches_failed == 1
 

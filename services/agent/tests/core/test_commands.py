@@ -144,13 +144,24 @@ def test_kill_uses_the_tasks_own_policy_and_then_the_default(
     assert agent.timers()[happened.TimerKind.KILL_GRACE] == agent.settings.kill_grace_period
 
 
-def test_task_killing_is_reported_only_to_frameworks_that_know_it(new_agent: type[Conversation]) -> None:
+@pytest.mark.parametrize(
+    ("capabilities", "states"),
+    [
+        (["TASK_KILLING_STATE"], ["TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_KILLED"]),
+        ([], ["TASK_STARTING", "TASK_RUNNING", "TASK_KILLED"]),
+    ],
+    ids=["knows", "does not know"],
+)
+def test_task_killing_is_reported_only_to_frameworks_that_know_it(
+    new_agent: type[Conversation], capabilities: list[str], states: list[str]
+) -> None:
     agent = new_agent()
     agent.register()
-    agent.add_framework("F1", "TASK_KILLING_STATE")
-    agent.run_command()
+    agent.add_framework("F1", *capabilities)
+    container_id = agent.run_command()
     agent.kill()
-    assert names(agent.task("t1").pending)[-1] == "TASK_KILLING"
+    agent.end(container_id, signal.SIGTERM)
+    assert names(agent.task("t1").pending) == states
 
 
 def test_second_kill_shortens_the_grace_period(agent: Conversation) -> None:

@@ -129,6 +129,19 @@ def test_update_sent_twice_is_entered_once_and_acknowledged_twice(running: Conve
     assert types(running) == ["ACKNOWLEDGED"]
 
 
+def test_update_sent_twice_before_it_is_acknowledged_is_entered_once(running: Conversation) -> None:
+    running.executor_update("t1", "TASK_RUNNING", UUID)
+    (update,) = running.updates()
+    running.executor_update("t1", "TASK_RUNNING", UUID)
+    assert running.updates() == []
+    assert types(running) == ["ACKNOWLEDGED"]
+    running.acknowledge(update)
+    assert running.updates() == []
+    assert not running.task("t1").pending
+    running.executor_update("t1", "TASK_FINISHED", UUID2)
+    assert [status.state for status in running.updates()] == [mesos.TASK_FINISHED]
+
+
 def test_resources_of_an_ended_task_are_taken_from_the_executor(running: Conversation) -> None:
     running.executor_update("t1", "TASK_FINISHED", UUID)
     (update,) = running.of(UpdateContainer)

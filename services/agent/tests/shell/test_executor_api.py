@@ -20,6 +20,7 @@ from mesos.v1.executor import executor_pb2 as api
 from mezzo import recordio
 from mezzo.executor.v1 import executor_pb2 as rpc_messages
 from mezzo.executor.v1 import executor_pb2_grpc as rpc
+from mezzo_agent.http import executor_api
 from mezzo_agent.ports import ContainerConfig
 from mezzo_chassis.rpc import open_channel
 from services.agent.tests.conftest import Tasks
@@ -90,6 +91,28 @@ async def test_events_come_as_records_of_json(launched: RunningAgent, http: aioh
         assert first["subscribed"]["agent_info"]["id"] == {"value": "S0"}
         launch = await subscription.event()
         assert launch["launch"]["task"]["task_id"] == {"value": "t1"}
+
+
+@pytest.mark.parametrize("accept", [{"Accept": "*/*"}, {}], ids=["anything", "nothing said"])
+async def test_events_are_json_unless_something_else_is_asked_for(
+    launched: RunningAgent, http: aiohttp.ClientSession, accept: dict[str, str]
+) -> None:
+    request = http.post(launched.executor_url, json=SUBSCRIBE, headers=accept, skip_auto_headers=["Accept"])
+    async with request as response:
+        assert (response.status, response.headers["Content-Type"]) == (200, "application/json")
+        assert (await Subscription(response).event())["type"] == "SUBSCRIBED"
+
+
+async def test_heartbeats_go_both_ways(
+    launched: RunningAgent, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor_api, "EXECUTOR_HEARTBEAT_INTERVAL_SECONDS", 0.01)
+    async with http.post(launched.executor_url, json=SUBSCRIBE) as response:
+        subscription = Subscription(response)
+        kinds = [(await subscription.event())["type"] for _ in range(4)]
+        assert (kinds[:2], kinds.count("HEARTBEAT")) == (["SUBSCRIBED", "LAUNCH"], 2)
+        async with http.post(launched.executor_url, json={**IDS, "type": "HEARTBEAT"}) as answer:
+            assert (answer.status, await answer.text()) == (202, "")
 
 
 async def test_an_executor_of_http_1_0_subscribes(launched: RunningAgent) -> None:
