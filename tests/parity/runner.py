@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 
 import pytest
@@ -45,7 +46,9 @@ def run(arguments: Sequence[str], output: str, limit_s: float) -> int:
             os.dup2(descriptor, ours)
         status = 3
         try:
-            status = int(pytest.main(list(arguments)))
+            status = int(pytest.main([*arguments, "-W", "ignore:Module already imported"]))
+        except BaseException:  # noqa: BLE001  nothing may return into the parent's loop
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
