@@ -36,8 +36,8 @@ install_go() {
     environment=$cache/go
     lock=tests/charts/requirements-go.txt
     if [ -x .venv/bin/uv ]; then
-        .venv/bin/uv venv -q --clear "$environment" &&
-            .venv/bin/uv pip install -q --python "$environment/bin/python" --require-hashes -r "$lock"
+        sh scripts/uv.sh venv -q --clear "$environment" &&
+            sh scripts/uv.sh pip install -q --python "$environment/bin/python" --require-hashes -r "$lock"
     else
         "${MEZZO_PYTHON:-python3}" -m venv --clear "$environment" &&
             "$environment/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r "$lock"

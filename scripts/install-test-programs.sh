@@ -59,10 +59,10 @@ make_environment() {
                 --require-hashes -r "$requirements/$1.txt"
         ;;
     *)
-        .venv/bin/uv venv -q --python "$python" "$2" &&
-            .venv/bin/uv pip install -q --python "$2/bin/python" --no-deps --require-hashes -r "$requirements/build.txt" &&
+        sh scripts/uv.sh venv -q --python "$python" "$2" &&
+            sh scripts/uv.sh pip install -q --python "$2/bin/python" --no-deps --require-hashes -r "$requirements/build.txt" &&
             # Unoptimized: compiling lz4 would take half a minute otherwise.
-            CFLAGS=-O0 .venv/bin/uv pip install -q --python "$2/bin/python" --no-deps --no-build-isolation \
+            CFLAGS=-O0 sh scripts/uv.sh pip install -q --python "$2/bin/python" --no-deps --no-build-isolation \
                 --require-hashes -r "$requirements/$1.txt"
         ;;
     esac

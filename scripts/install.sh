@@ -28,9 +28,9 @@ if [ ! -x .venv/bin/python ] || ! is_recent .venv/bin/python; then
 fi
 [ -x .venv/bin/uv ] || .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.txt
 
-.venv/bin/uv pip install -q --python .venv/bin/python --require-hashes -r requirements-dev.txt
+sh scripts/uv.sh pip install -q --python .venv/bin/python --require-hashes -r requirements-dev.txt
 editable=""
 for folder in "$@"; do editable="$editable -e $folder"; done
 # The build backend stands in the lock as well, so nothing is fetched that is not pinned.
 # shellcheck disable=SC2086
-PATH="$PWD/.venv/bin:$PATH" .venv/bin/uv pip install -q --python .venv/bin/python --no-deps --no-build-isolation $editable
+PATH="$PWD/.venv/bin:$PATH" sh scripts/uv.sh pip install -q --python .venv/bin/python --no-deps --no-build-isolation $editable

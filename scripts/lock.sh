@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 compile() {
-    .venv/bin/uv pip compile -q --universal --python-version "${python_version:-3.11}" --generate-hashes \
+    sh scripts/uv.sh pip compile -q --universal --python-version "${python_version:-3.11}" --generate-hashes \
         --no-emit-index-url --no-emit-find-links --no-annotate --no-header "$@"
 }
 own=""

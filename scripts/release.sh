@@ -15,7 +15,7 @@ mkdir -p "$dist"
 
 if [ "${1:-all}" = all ]; then
     for package in sdk/python services/*/; do
-        .venv/bin/uv build -q --out-dir "$dist" "$package"
+        sh scripts/uv.sh build -q --out-dir "$dist" "$package"
     done
     rm -f "$dist/.gitignore"
 fi
