@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from mesos.v1.mesos_pb2 import AgentInfo, FrameworkInfo
 from mezzo.resources import Resources, parse
-from mezzo_allocator.adapters.compiler import compile_loops
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.loops import REFERENCE, Loops
 from mezzo_allocator.core.policy import Policy, Sorter
@@ -28,11 +27,6 @@ SORTERS = st.sampled_from(Sorter)
 REFUSALS_SECONDS = [1.0, 5.0, 60.0]
 
 Client = tuple[int, str]
-
-
-@pytest.fixture(scope="session")
-def compiled() -> Loops:
-    return compile_loops()
 
 
 # -- a random life of a cluster ----------------------------------------------------------------------------------------

@@ -17,6 +17,28 @@ def test_a_guarantee_is_met_before_anybody_else_is_served() -> None:
     assert served == ["q", "q", "f", "f"]
 
 
+def test_ahead_of_others_a_role_gets_its_guarantee_and_no_more_of_that_resource() -> None:
+    cluster = Conversation()
+    cluster.framework("q", "quota")
+    cluster.framework("f", "fair")
+    cluster.role("quota", guarantees={"cpus": 1, "mem": 512})
+    cluster.agent("a", "cpus:4;mem:4096")
+    # The rest is given by share, and nobody has less than whoever has nothing.
+    assert cluster.offers() == [("q", "a", "cpus:1;mem:512"), ("f", "a", "cpus:3;mem:3584")]
+
+
+def test_what_is_not_guaranteed_comes_along_with_the_guarantee() -> None:
+    cluster = Conversation()
+    cluster.framework("q", "quota")
+    cluster.framework("f", "fair")
+    cluster.role("quota", guarantees={"cpus": 1, "mem": 512})
+    cluster.agent("a", "cpus:4;mem:4096;disk:100;ports:[31000-31001]")
+    assert cluster.offers() == [
+        ("q", "a", "cpus:1;disk:100;mem:512;ports:[31000-31001]"),
+        ("f", "a", "cpus:3;mem:3584"),
+    ]
+
+
 def test_a_guarantee_without_frameworks_is_laid_away() -> None:
     cluster = Conversation()
     cluster.framework("f", "fair")
@@ -211,3 +233,22 @@ def test_a_refusal_holds_against_an_offer_that_quota_cut() -> None:
     assert cluster.full_pass() == []
     cluster.role("quota", limits={"cpus": 2, "mem": 512})
     assert cluster.offers() == [("q", "a", "cpus:2;mem:512")]
+
+
+def test_a_refusal_of_what_quota_cut_is_that_of_the_one_who_refused() -> None:
+    cluster = Conversation()
+    for name in ("first", "second", "third"):
+        cluster.framework(name, "quota", suppressed=["quota"])
+    cluster.role("quota", limits={"cpus": 1, "mem": 512})
+    cluster.agent("a", "cpus:4;mem:4096")
+    cluster.revive("second")
+    (allocation,) = cluster.cycle()
+    cluster.decline(allocation, seconds=60.0)
+    assert cluster.offers() == []
+    assert cluster.full_pass() == []
+    cluster.revive("third")
+    assert cluster.offers() == [("third", "a", "cpus:1;mem:512")]
+    cluster.recover("third", "a", "cpus:1;mem:512", role="quota", refuse=60.0)
+    assert cluster.full_pass() == []
+    cluster.revive("first")
+    assert cluster.offers() == [("first", "a", "cpus:1;mem:512")]

@@ -74,6 +74,26 @@ def test_a_weight_that_changes_changes_the_odds() -> None:
     assert_close(first_served(cluster), {"a": 1 / 10, "b": 9 / 10})
 
 
+@pytest.mark.parametrize("sorter", Sorter, ids=lambda sorter: sorter.value)
+def test_a_weight_counts_from_the_next_decision_on_when_nothing_else_has_changed(sorter: Sorter) -> None:
+    cluster = cluster_of(role_sorter=sorter, framework_sorter=Sorter.DRF)
+    for name, held in (("a", "cpus:1;mem:512"), ("b", "cpus:2;mem:1024")):
+        cluster.framework(name, name)
+        cluster.agent(f"held by {name}", held, holdings={(name, name): held})
+    for number in range(40):  # or so much of the tree would have changed that all of it is put in order anyway
+        cluster.framework(f"idle{number}", "idle", suppressed=["idle"])
+    cluster.agent("one", "cpus:1;mem:512")
+    (allocation,) = cluster.cycle()
+    cluster.release(allocation)
+    cluster.role("b", 1e9)
+    served = []
+    for _ in range(8):
+        (allocation,) = cluster.cycle()
+        served.append(cluster.framework_of(allocation))
+        cluster.release(allocation)
+    assert served == ["b"] * 8
+
+
 def test_frameworks_of_a_role_have_equal_chances() -> None:
     cluster = cluster_of(role_sorter=Sorter.DRF)
     for name in ("f1", "f2", "f3"):

@@ -184,6 +184,19 @@ def test_task_that_makes_no_sense_is_an_error_that_names_the_field(
     assert runs == ["good"]
 
 
+def test_task_with_all_its_times_is_launched_with_them(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    offer = cluster.offer(framework, agent)
+    info = cluster.task_info(offer)
+    info.max_completion_time.nanoseconds = 5_000_000_000
+    info.kill_policy.grace_period.nanoseconds = 1
+    cluster.accept(framework, [offer], info)
+    assert errors(cluster, framework) == []
+    (sent,) = [one.run_task.task for one in cluster.to_agent(agent) if one.HasField("run_task")]
+    assert sent.max_completion_time.nanoseconds == 5_000_000_000
+    assert sent.kill_policy.grace_period.nanoseconds == 1
+
+
 def test_task_larger_than_its_offer_is_an_error(cluster: Cluster) -> None:
     agent, framework = cluster.agent(), cluster.framework()
     offer = cluster.offer(framework, agent)

@@ -79,6 +79,18 @@ def test_acknowledged_terminal_update_ends_the_task(cluster: Cluster) -> None:
     assert [task.id for task in known.completed] == ["t1"]
 
 
+def test_acknowledgement_tells_the_agent_which_update_of_which_task(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.launched(framework, agent, "t1")
+    cluster.launched(framework, agent, "t2")
+    identifier, _ = cluster.update(framework, agent, "t2", "TASK_RUNNING")
+    cluster.acknowledge(framework, agent, "t2", identifier)
+    expected = agent_session.AcknowledgeUpdate(uuid=identifier)
+    expected.framework_id.value, expected.task_id.value = framework.id, "t2"
+    (message,) = cluster.to_agent(agent)
+    assert message.acknowledge_update == expected
+
+
 def test_acknowledgement_of_another_update_does_not_end_the_task(cluster: Cluster) -> None:
     agent, framework = cluster.agent(), cluster.framework()
     cluster.launched(framework, agent)
@@ -497,6 +509,57 @@ def test_observer_follows_a_task_to_its_end(cluster: Cluster) -> None:
     cluster.handle(events.ObserverLeft(7))
     cluster.launched(framework, agent, "t2")
     assert cluster.of(effects.Publish) == []
+
+
+def test_observer_that_comes_late_is_told_the_history_of_a_task(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.launched(framework, agent)
+    for state in ("TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"):
+        cluster.update(framework, agent, "t1", state, message=state.lower())
+    cluster.handle(events.ObserverJoined(7))
+    (added,) = cluster.published("task_added")
+    told = [(mesos.TaskState.Name(status.state), status.message) for status in added.task.statuses]
+    assert told == [
+        ("TASK_STARTING", "task_starting"),
+        ("TASK_RUNNING", "task_running"),
+        ("TASK_FINISHED", "task_finished"),
+    ]
+    assert {status.agent_id.value for status in added.task.statuses} == {agent.id}
+
+
+def test_observer_is_told_that_an_executor_came_and_that_it_ended(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.handle(events.ObserverJoined(7))
+    offer = cluster.offer(framework, agent)
+    info = cluster.task_info(offer)
+    info.ClearField("command")
+    info.executor.executor_id.value = "e1"
+    info.executor.command.value = "./executor"
+    info.executor.resources.extend(parse("cpus:0.1;mem:32").messages())
+    cluster.accept(framework, [offer], info)
+    (added,) = cluster.published("executor_added")
+    assert (added.executor_info.executor_id.value, added.agent_id.value) == ("e1", agent.id)
+    exited = agent_session.ExecutorExited()
+    exited.framework_id.value, exited.executor_id.value = framework.id, "e1"
+    cluster.handle(events.ExecutorExited(agent.session, exited))
+    (removed,) = cluster.published("executor_removed")
+    ids = (removed.framework_id.value, removed.agent_id.value, removed.executor_id.value)
+    assert ids == (framework.id, agent.id, "e1")
+
+
+def test_observer_is_told_that_a_peer_is_disconnected(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework(failover_timeout=3600.0)
+    cluster.handle(events.ObserverJoined(7))
+    cluster.disconnect(agent)
+    (changed,) = cluster.published("agent_changed")
+    assert changed.agent.agent_info.id.value == agent.id
+    assert not changed.connected
+    assert not changed.agent.active
+    cluster.close(framework)
+    (changed,) = cluster.published("framework_changed")
+    assert changed.framework.framework_info.id.value == framework.id
+    assert not changed.framework.connected
+    assert not changed.framework.active
 
 
 def published(cluster: Cluster) -> list[str]:

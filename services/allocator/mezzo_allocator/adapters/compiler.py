@@ -28,31 +28,34 @@ def cache_folder() -> Path:
     return Path(base) / "mezzo" / "allocator"
 
 
-def _fingerprint() -> str:
+def _fingerprint(*, check_bounds: bool) -> str:
     """The name of this form of the code.
 
     By content, as numba itself notices neither other options nor another shape of the arrays; by place and time of
     change, since numba takes a file that stands elsewhere, or was written anew, for another.
     """
-    digest = hashlib.sha256(f"{sys.version} {version('numba')} {version('numpy')}".encode())
+    digest = hashlib.sha256(f"{sys.version} {version('numba')} {version('numpy')} {check_bounds}".encode())
     for source in sorted({arrays.__file__, __file__, *(f.__code__.co_filename for f in kernel.COMPILABLE)}):
         digest.update(f"{source} {Path(source).stat().st_mtime_ns} ".encode())
         digest.update(Path(source).read_bytes())
     return digest.hexdigest()[:16]
 
 
-def version_folder(cache: Path) -> Path:
+def version_folder(cache: Path, *, check_bounds: bool = False) -> Path:
     """Where below the cache the code of this version is."""
-    return cache / _fingerprint()
+    return cache / _fingerprint(check_bounds=check_bounds)
 
 
-def compile_loops(cache: Path | None = None) -> Loops:
+def compile_loops(cache: Path | None = None, *, check_bounds: bool = False) -> Loops:
     """Return the compiled form of the inner loop. Takes ten seconds the first time, and one with a warm cache.
 
     The functions of the kernel are taken as they are; only the names by which they call each other are bound to the
-    compiled forms, so there is one source for both.
+    compiled forms, so there is one source for both. With `check_bounds` they raise an IndexError where they would read
+    or write beyond the end of an array: for tests, since it takes time.
     """
-    folder = os.environ.setdefault("NUMBA_CACHE_DIR", str(version_folder(cache or cache_folder())))
+    folder = os.environ.setdefault(
+        "NUMBA_CACHE_DIR", str(version_folder(cache or cache_folder(), check_bounds=check_bounds))
+    )
     import numba
 
     # The variable is read when numba is imported, and somebody may have done that before.
@@ -60,7 +63,7 @@ def compile_loops(cache: Path | None = None) -> Loops:
 
     # Without reference counts, which numba would otherwise touch for each array at each call: the caller holds all of
     # them, and nothing is allocated. It makes the loop four times as fast.
-    compiled = numba.njit(cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
+    compiled = numba.njit(cache=True, nogil=True, _nrt=False, boundscheck=check_bounds)  # type: ignore[call-overload]
     namespace: dict[str, Any] = {}
     for function in kernel.COMPILABLE:
         namespace.update(function.__globals__)
