@@ -23,6 +23,11 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 START_SECONDS_MAX = 30
 # What the engine is asked for takes minutes at most: the allocator's image is the slowest.
 COMMAND_SECONDS_MAX = 600
+BASE_SECONDS_MAX = 86_400
+"""How long a bare Debian is used again: it has the security updates of its day."""
+CGROUPS = Path("/sys/fs/cgroup")
+UNTOUCHED = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false")
+"""What keeps dockerd from changing the machine's network."""
 UNWANTED = "MEZZO_TEST_COMPOSE"
 """The variable that says no with 0: it takes some minutes."""
 
@@ -37,6 +42,12 @@ def engine_missing() -> str | None:
     return None if os.geteuid() == 0 else "a Docker engine is started by root alone"
 
 
+def _cache() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mezzo"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def _codename() -> str:
     lines = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
     return lines["VERSION_CODENAME"].strip('"')
@@ -44,8 +55,9 @@ def _codename() -> str:
 
 @dataclass(slots=True)
 class Engine:
-    """dockerd below `folder`. It makes no bridge of its own and changes no rule of the machine's firewall: published
-    ports go through its proxy, and images are built in the machine's network.
+    """dockerd below `folder`. It makes no bridge of its own, and changes neither firewall nor settings of the network:
+    published ports go through its proxy, and images are built in the machine's network. Its mounts are its own, and
+    what it writes to /run is written below `folder`.
     """
 
     folder: Path
@@ -63,9 +75,14 @@ class Engine:
         """
         log = self.folder / "dockerd.log"
         places = [f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec", f"--pidfile={self.folder}/pid"]
-        own = ["--bridge=none", "--iptables=false", "--ip6tables=false", f"--host=unix://{self.folder}/docker.sock"]
+        places += [f"--host=unix://{self.folder}/docker.sock", f"--cgroup-parent=/{self._cgroup}"]
+        for name in ("run", "work"):
+            (self.folder / name).mkdir()
+        overlay = f"lowerdir=/run,upperdir={self.folder}/run,workdir={self.folder}/work"
+        apart = ["unshare", "--mount", "--propagation=private", "sh", "-ec",
+                 f'mount -t overlay -o {overlay} overlay /run; exec "$@"', "sh"]  # fmt: skip
         with log.open("wb") as output:
-            self.process = subprocess.Popen(["dockerd", *places, *own], stdout=output, stderr=output)
+            self.process = subprocess.Popen([*apart, "dockerd", *places, *UNTOUCHED], stdout=output, stderr=output)
         deadline = time.monotonic() + START_SECONDS_MAX
         while self.process.poll() is None and time.monotonic() < deadline:
             if subprocess.run(["docker", "version"], env=self.environment, capture_output=True).returncode == 0:
@@ -77,10 +94,14 @@ class Engine:
         if self.process is not None:
             self.process.terminate()
             self.process.wait(60)
-        # dockerd leaves the network namespace mounted that containers in the machine's network had.
-        for namespace in self.folder.glob("exec/netns/*"):
-            subprocess.run(["umount", namespace], check=True)
+        for group in [*CGROUPS.glob(self._cgroup), *CGROUPS.glob(f"*/{self._cgroup}")]:
+            for below, _, _ in os.walk(group, topdown=False):
+                os.rmdir(below)
         shutil.rmtree(self.folder)
+
+    @property
+    def _cgroup(self) -> str:
+        return f"mezzo-docker-{self.folder.parent.name}-{self.folder.name}"
 
     def run(self, *command: object, **environment: str) -> str:
         """What a command prints that talks to this engine; its failure is an AssertionError with the end of it all."""
@@ -96,7 +117,13 @@ class Engine:
         return ended.stdout.strip()
 
     def make_base_image(self, name: str) -> None:
-        """A bare Debian with Python, from Debian's packages, that trusts whom this machine trusts."""
+        """A bare Debian with Python, from Debian's packages, that trusts whom this machine trusts; kept for a day."""
+        archive = _cache() / f"base-{_codename()}.tar"
+        if not archive.exists() or archive.stat().st_mtime < time.time() - BASE_SECONDS_MAX:
+            self._make_base_archive(archive)
+        self.run("docker", "import", archive, name)
+
+    def _make_base_archive(self, archive: Path) -> None:
         files = self.folder / "root"
         self.run(
             "debootstrap", "--variant=minbase", "--include=python3,python3-venv,ca-certificates", _codename(), files
@@ -104,10 +131,10 @@ class Engine:
         shutil.copy(CERTIFICATES, files / CERTIFICATES.relative_to("/"))
         for place in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"):
             shutil.rmtree(files / place)
-        archive = self.folder / "root.tar"
-        self.run("tar", "-C", files, "-cf", archive, ".")
-        self.run("docker", "import", archive, name)
-        archive.unlink()
+        # At once or not at all: another run may look for it.
+        part = archive.with_suffix(f".{os.getpid()}")
+        self.run("tar", "-C", files, "-cf", part, ".")
+        part.rename(archive)
         shutil.rmtree(files)
 
     def make_images(self, base: str) -> None:

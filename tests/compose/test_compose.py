@@ -17,8 +17,10 @@ from tests.compose.engine import ROOT, Engine, engine_missing
 from tests.mezzo_command import MezzoCommand
 from tests.polling import eventually
 
-# Debian's packages and Python's wheels are fetched and four images are made: minutes, once.
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [
+    pytest.mark.timeout(1500),
+    pytest.mark.slow("fetches Debian's packages and Python's wheels, and makes six images"),
+]
 
 BASE = "mezzo-test-base"
 SIZES_MAX_BYTES = {"registry": 250e6, "gateway": 250e6, "allocator": 450e6}
@@ -125,10 +127,10 @@ def test_tasks_run_through_the_gateways_before_and_after_a_leader_is_killed(proj
 
     asyncio.run(eventually(all_agents, f"{AGENTS} agents"))
     assert mezzo.output("run", "--", "echo", "one") == "one\n"
-    for user in ("nobody", "4711"):
+    for user, uid in (("nobody", "65534"), ("4711", "4711")):
         # Both enter their sandbox, and own it.
-        says = mezzo.output("run", f"--user={user}", "--", "sh", "-c", "touch mine && stat -c %u mine && id -u")
-        assert says in ("65534\n65534\n", "4711\n4711\n"), user
+        printed = mezzo.output("run", f"--user={user}", "--", "sh", "-c", "touch mine && stat -c %u mine && id -u")
+        assert printed == f"{uid}\n{uid}\n"
     killed = project.leader()
     project.engine.run("docker", "kill", killed)
     # It has something to say meanwhile, of what it waits for.
