@@ -70,6 +70,12 @@ def test_the_image_that_helm_test_runs_has_what_the_command_mezzo_needs() -> Non
     assert needed <= set(re.findall(r"^([\w.-]+)==", locked, re.MULTILINE))
 
 
+@needs_helm
+def test_the_guide_names_the_pod_that_helm_test_leaves() -> None:
+    (pod,) = of_kind(read(template()), "Pod")
+    assert f"delete pod {pod['metadata']['name']}`" in GUIDE.read_text()
+
+
 def known(path: str) -> bool:
     """Whether values.yaml has it, or, of a service's flags, which it does not list, the schema."""
     service, flags, name = path.partition(".flags.")
