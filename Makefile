@@ -64,18 +64,32 @@ PYTEST := $(PYTHON) -m pytest -n $(or $(WORKERS),auto) --dist loadfile
 .PHONY: test
 test: .venv/installed ## Install what the tests need, and run all but the soak tests (ARGS=… for pytest, WORKERS=… processes)
 	@sh scripts/install-test-programs.sh
-	@$(PYTEST) -m 'not soak' --durations=20 $(ARGS)
+	@$(PYTEST) -m 'not soak and not kubernetes' --durations=20 $(ARGS)
 
 .PHONY: test-quick
 test-quick: .venv/installed ## Run the unit tests, the chart's tests, and one cluster: for the loop of editing
-	@$(PYTEST) -m 'not soak' sdk services tests/charts/test_flags.py tests/charts/test_kubernetes.py tests/docs tests/parity \
+	@$(PYTEST) -m 'not soak and not kubernetes' sdk services tests/charts/test_flags.py tests/charts/test_kubernetes.py tests/docs tests/parity \
 		tests/integration/test_tasks.py $(ARGS)
 
 .PHONY: soak
-soak: .venv/installed ## Run what takes long: Compose with a real Docker engine, and many seeds of the simulator
+soak: .venv/installed ## Run what takes long: Compose with a real Docker engine, a Kubernetes, many seeds of the simulator
 	@sh scripts/install-test-programs.sh
-	@$(PYTHON) -m pytest -m soak $(ARGS)
+	@sh scripts/install-containers.sh || echo "The tests of Compose are skipped"
+	@sh scripts/install-kubernetes.sh || echo "The tests of the chart on Kubernetes are skipped"
+	@$(PYTHON) -m pytest -m 'soak or kubernetes' $(ARGS)
 	@$(PYTHON) -m tests.simulation --seed=1000 --seeds=$(or $(SEEDS),100) --steps=$(or $(STEPS),20000)
+
+.PHONY: test-kubernetes
+test-kubernetes: .venv/installed ## Run the chart on a real Kubernetes of two nodes; builds it first, once (root, Debian, Go)
+	@sh scripts/install-helm.sh
+	@sh scripts/install-kubernetes.sh
+	@$(PYTHON) -m pytest -m kubernetes --durations=0 tests/kubernetes $(ARGS)
+
+.PHONY: kubernetes
+kubernetes: .venv/installed ## Start the same Kubernetes, and leave it running for a person to try the chart on
+	@sh scripts/install-helm.sh
+	@sh scripts/install-kubernetes.sh
+	@exec $(PYTHON) -m tests.kubernetes
 
 .PHONY: sim
 sim: .venv/installed ## Run the simulator: make sim SEED=7 STEPS=20000
