@@ -44,6 +44,14 @@ async def selected(*names: str, framework: str = "", label: tuple[str, ...] = ()
     return [each["id"] for each in found]
 
 
+def test_the_last_part_of_an_id_will_do_where_none_begins_so() -> None:
+    ids = ["f00d-S1", "f00d-S10", "cafe-S2"]
+    assert resolve("S1", ids, "agent") == "f00d-S1"
+    assert resolve("S2", [*ids, "S20"], "agent") == "S20"
+    with pytest.raises(ApiError, match="S2 is ambiguous: beef-S2, cafe-S2"):
+        resolve("S2", [*ids, "beef-S2"], "agent")
+
+
 def test_an_id_may_be_cut_where_only_one_begins_so() -> None:
     assert resolve("ab", ["abc", "abc", "x"], "agent") == "abc"
     assert resolve("a", ["abc", "a"], "agent") == "a"
@@ -53,7 +61,7 @@ def test_an_id_may_be_cut_where_only_one_begins_so() -> None:
     ("word", "status", "said"),
     [
         ("", 404, "no agent has an empty id"),
-        ("z", 404, "agent z not found"),
+        ("z", 404, "agent z not found; mezzo agents lists them"),
         ("a", 409, "a is ambiguous: a1, a2, a3, a4, a5 and 1 more"),
     ],
 )
@@ -90,11 +98,11 @@ async def test_tasks_are_selected_by_id_framework_and_label(
 @pytest.mark.parametrize(
     ("names", "more", "status", "said"),
     [
-        (("nope",), {}, 404, "task nope not found"),
+        (("nope",), {}, 404, "task nope not found; mezzo tasks --all lists them"),
         (("",), {}, 404, "no task has an empty id"),
         (("web",), {}, 409, "web is ambiguous: web-1, web-10"),
-        (("web-1",), {"framework": "old"}, 404, "task web-1 not found"),
-        ((), {"framework": "nope"}, 404, "framework nope not found"),
+        (("web-1",), {"framework": "old"}, 404, "task web-1 not found; mezzo tasks --all lists them"),
+        ((), {"framework": "nope"}, 404, "framework nope not found; mezzo frameworks --all lists them"),
         ((), {"label": ("tier=back",)}, 404, "no active task matches"),
         ((), {"label": ("tier=side",), "ended": True}, 404, "no task matches"),
     ],

@@ -6,6 +6,7 @@ Importing this takes longer than all else that a verb does: `mezzo.cli.asking` d
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections import deque
@@ -23,6 +24,7 @@ from mezzo.cli import exit_codes
 from mezzo.cli.errors import ApiError, exit_code_of, print_error, print_note
 from mezzo.cli.fields import without_path
 from mezzo.cli.settings import Settings
+from mezzo.recordio import Decoder
 
 # How long a person waits at most: for the whole of an answer; for a connection; for the next piece, or the first, of
 # what a gateway has at hand.
@@ -34,6 +36,8 @@ STALE_HEADER = "Mezzo-Stale"
 AT_HAND = aiohttp.ClientTimeout(
     total=TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=SILENCE_TIMEOUT_SECONDS
 )
+# Between two events: there is a heartbeat every 15 s.
+EVENTS_SECONDS_MAX = 60.0
 # The registry is asked, or an agent.
 FROM_AFAR = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS)
 JSON = {"Accept": "application/json"}
@@ -62,7 +66,7 @@ class Api:
             except (aiohttp.ClientConnectionError, TimeoutError) as error:
                 silent = self._url
                 self._urls.rotate(-1)
-                print_note(f"no gateway answers at {silent}: {_cause(error)}; trying {self._url}")
+                print_note(f"no gateway answers at {silent}: {cause_of(error)}; trying {self._url}")
         return await self._session.get(f"{self._url}{path}", params=query, timeout=limits)
 
     async def get(self, path: str, /, **query: str) -> Any:
@@ -92,6 +96,37 @@ class Api:
         except (KeyError, TypeError):
             pass
         raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is not a gateway: it has no list at {path}")
+
+    async def tasks(self, framework_id: str = "", *, ended: bool = False) -> list[dict[str, Any]]:
+        """Tasks with their reasons and messages: of one framework or of all, those that have ended if asked for."""
+        query = {"framework_id": framework_id} if framework_id else {}
+        answer = await self.own("/mezzo/v1/tasks", "tasks", ended="true" if ended else "false", **query)
+        return list(answer["tasks"])
+
+    async def agents(self) -> list[dict[str, Any]]:
+        """Every agent, those that are unreachable or gone included."""
+        return list((await self.own("/mezzo/v1/agents", "agents"))["agents"])
+
+    async def own(self, path: str, key: str, **query: str) -> dict[str, Any]:
+        """A document that Mezzo alone has, with this key. Raises `ApiError` where the gateway is none, or too old."""
+        try:
+            answer = await self.get(path, **query)
+            if key in answer:
+                return dict(answer)
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+        except TypeError:
+            pass
+        raise ApiError(HTTPStatus.BAD_GATEWAY, await self._lack(path))
+
+    async def _lack(self, path: str) -> str:
+        """Why there is nothing at a path that every gateway of this version has."""
+        with contextlib.suppress(ApiError, TypeError, KeyError):
+            version = (await self.get("/version"))["mezzo_version"]
+            await self.get("/state-summary")  # agents have a version, too
+            return f"the gateway at {self._url} is of another version, {version}: it has no {path}"
+        return f"{self._url} is not a gateway: it has no {path}"
 
     async def explain(self, **query: str) -> dict[str, Any]:
         """`explanations`: why frameworks are offered what they are. Raises `ApiError`, 404 for who is not there."""
@@ -169,6 +204,20 @@ class Api:
             async for piece in response.content.iter_any():
                 yield piece
 
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """The events of the operator API, the first of which has the whole state; until the gateway ends the stream."""
+        await self._check_alive()
+        no_limit = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=EVENTS_SECONDS_MAX)
+        decoder = Decoder()
+        subscribe = {"type": "SUBSCRIBE"}
+        async with self._session.post(
+            f"{self._url}/api/v1", json=subscribe, headers=JSON, timeout=no_limit
+        ) as response:
+            await _raise_for(response)
+            async for piece in response.content.iter_any():
+                for record in decoder.feed(piece):
+                    yield orjson.loads(record)
+
 
 async def _raise_for(response: aiohttp.ClientResponse) -> None:
     if response.status >= 400:
@@ -200,7 +249,7 @@ def exit_on_failure(settings: Settings) -> Iterator[None]:
         print_error(str(error))
         raise typer.Exit(exit_code_of(error)) from None
     except (aiohttp.ClientConnectionError, TimeoutError) as error:
-        print_error(f"no gateway answers at {settings.url}: {_cause(error)}; {HINT}")
+        print_error(f"no gateway answers at {settings.url}: {cause_of(error)}; {HINT}")
         raise typer.Exit(exit_codes.UNREACHABLE) from None
     except aiohttp.ClientError as error:
         print_error(f"the connection to {settings.url} broke: {error}")
@@ -209,7 +258,7 @@ def exit_on_failure(settings: Settings) -> Iterator[None]:
         raise typer.Exit(exit_codes.INTERRUPTED) from None
 
 
-def _cause(error: aiohttp.ClientConnectionError | TimeoutError) -> str:
+def cause_of(error: aiohttp.ClientConnectionError | TimeoutError) -> str:
     """Why nobody answers, in the system's words where there are any."""
     if isinstance(error, aiohttp.ClientConnectorError):
         if isinstance(error, aiohttp.ClientConnectorDNSError):

@@ -1,79 +1,255 @@
-"""What is planned for the machines that agents are on: which will be unavailable when, and which are down."""
+"""`mezzo maintenance`: which machines will be taken away when, and which are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from mezzo.cli import periods
+from mezzo.cli.asking import ask, confirm
 from mezzo.cli.errors import ApiError
-from mezzo.cli.output import moment
+from mezzo.cli.examples import Example, Verb, VerbGroup, examples
+from mezzo.cli.ids import resolve
+from mezzo.cli.lists import Entry, Listing, NoHeaders, Options, list_all
+from mezzo.cli.output import Format, Output, moment, visible
+from mezzo.cli.windows import NANOSECONDS, Window, ip_of, windows
 
 if TYPE_CHECKING:
     from mezzo.cli.api import Api
 
-NANOSECONDS = 1e9
+COLUMNS = ("machine", "ip", "state", "from", "until", "agents")
+NONE = "–"
+
+Document = dict[str, Any]
+Machine = dict[str, str]
+
+Machines = Annotated[
+    list[str],
+    typer.Argument(metavar="MACHINE", help="Host names, IP addresses, or ids of agents on the machines."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Take machines, too, that no agent is on.")]
+
+maintenance = typer.Typer(
+    cls=VerbGroup, help="List maintenance, plan it, and begin and end it.", invoke_without_command=True
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """When one machine is planned to be unavailable, in seconds since the epoch."""
+@maintenance.callback()
+@examples(Example("mezzo maintenance", "List what is planned, and which machines are down.", "^MACHINE "))
+def list_maintenance(context: typer.Context, output: Output = Format.TABLE, no_headers: NoHeaders = False) -> None:
+    """List maintenance, plan it, and begin and end it."""
+    if context.invoked_subcommand is not None:
+        return
 
-    # A machine is named by host name, by IP address, or by both; what is not named is empty.
-    hostname: str
-    ip: str
-    since: float
-    until: float | None
-    # Its agents have been told to end, and it is offered to nobody.
-    down: bool
+    async def question(api: Api) -> Listing:
+        planned, agents = await windows(api, strict=True), await api.agents()
+        return Listing(COLUMNS, COLUMNS, [_entry(window, agents) for window in planned])
 
-    def concerns(self, agent: Mapping[str, Any]) -> bool:
-        """Whether an agent, as `/slaves` tells of it, is on the machine."""
-        hostname, ip = str(agent["hostname"]).lower(), ip_of(str(agent.get("pid", "")))
-        return self.hostname in ("", hostname) and self.ip in ("", ip)
-
-    def document(self) -> dict[str, Any]:
-        """As it is told to programs; `until` is left out where no end is planned."""
-        told = {"state": "DOWN" if self.down else "DRAINING", "since": self.since}
-        return told if self.until is None else {**told, "until": self.until}
-
-    def text(self, now: float) -> str:
-        """`in maintenance since … until …` for a machine that is down; for others, when it will be or should be."""
-        since = "since" if self.down or self.since <= now else "from"
-        until = f" until {moment(self.until)}" if self.until is not None else ""
-        return f"{'in ' if self.down else ''}maintenance {since} {moment(self.since)}{until}"
+    list_all(context, Options(output, no_headers), question)
 
 
-def ip_of(pid: str) -> str:
-    """The address in `slave(1)@10.0.0.7:5051`; empty where there is none."""
-    return pid.rpartition("@")[2].rpartition(":")[0].strip("[]")
+def _entry(window: Window, agents: Sequence[Document]) -> Entry:
+    there = [agent["id"] for agent in agents if window.concerns(agent)]
+    row = {
+        "machine": window.hostname or window.ip,
+        "ip": window.ip or NONE,
+        "state": "down" if window.down else "draining",
+        "from": moment(window.since),
+        "until": moment(window.until),
+        "agents": ", ".join(there) or NONE,
+    }
+    document = {"hostname": window.hostname, "ip": window.ip, **window.document(), "agents": there}
+    return Entry(row, document, {"from": window.since, "until": window.until or 0.0})
 
 
-async def windows(api: Api) -> list[Window]:
-    """All that is planned. Nothing, where the gateway reaches no registry that could say."""
+@maintenance.command("schedule", cls=Verb)
+@examples(
+    Example(
+        "mezzo maintenance schedule 127.0.0.1 --start 2h --duration 30m",
+        "Have frameworks told that a machine will be away for half an hour, from in two hours on.",
+        r"^127\.0\.0\.1 will be in maintenance from ",
+    ),
+)
+def schedule(
+    context: typer.Context,
+    machines: Machines,
+    start: Annotated[
+        str,
+        typer.Option("--start", metavar="WHEN", help="Beginning: in 2h, or at 2031-05-01T08:00; now by default."),
+    ] = "",
+    duration: Annotated[
+        str, typer.Option("--duration", metavar="PERIOD", help="Length: 30m, 2h; without an end by default.")
+    ] = "",
+    force: Force = False,
+) -> None:
+    """Plan maintenance of machines: their frameworks are asked to give them up. Replaces what is planned for them."""
+    since = _start(start, time.time())
+    window: Document = {"unavailability": {"start": {"nanoseconds": int(since * NANOSECONDS)}}}
+    if duration:
+        length = int(periods.seconds(duration, "--duration") * NANOSECONDS)
+        window["unavailability"]["duration"] = {"nanoseconds": length}
+
+    async def change(api: Api) -> list[Machine]:
+        meant = _machines(machines, await api.agents(), force=force)
+        planned = _without(meant, await _schedule(api))
+        await _update(api, [*planned, {"machine_ids": meant, **window}])
+        return meant
+
+    meant = ask(context, change)
+    typer.echo(f"{_names(meant)} will be in maintenance from {moment(since)}")
+
+
+@maintenance.command("cancel", cls=Verb)
+@examples(Example("mezzo maintenance cancel 127.0.0.1", "Take back what is planned for a machine.", "is not planned"))
+def cancel(context: typer.Context, machines: Machines) -> None:
+    """Take back what is planned for machines. Those that are down have to be brought up first."""
+
+    async def change(api: Api) -> list[Machine]:
+        planned = await _schedule(api)
+        meant = _planned(machines, planned, await api.agents())
+        await _update(api, _without(meant, planned))
+        return meant
+
+    typer.echo(f"maintenance of {_names(ask(context, change))} is not planned any more")
+
+
+@maintenance.command("down", cls=Verb)
+@examples(
+    Example(
+        "mezzo maintenance schedule 10.9.8.7 --force && mezzo maintenance down 10.9.8.7 --yes",
+        "Begin the maintenance of a machine: its agents are ended, and refused until it is up.",
+        r"^10\.9\.8\.7 is down for maintenance$",
+    ),
+)
+def down(
+    context: typer.Context,
+    machines: Machines,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+) -> None:
+    """Begin the maintenance of machines that it is planned for: their agents end, and what runs there is lost."""
+
+    async def found(api: Api) -> tuple[list[Machine], list[Document]]:
+        agents = await api.agents()
+        meant = _planned(machines, await _schedule(api), agents)
+        return meant, [agent for agent in agents if agent["active"] and any(_is_on(agent, one) for one in meant)]
+
+    meant, agents = ask(context, found)
+    if agents:
+        ids = ", ".join(agent["id"] for agent in agents)
+        confirm(f"End agent {visible(ids)} and all tasks there?", yes=yes)
+    body = {"type": "START_MAINTENANCE", "start_maintenance": {"machines": meant}}
+    ask(context, lambda api: api.call(body))
+    typer.echo(f"{_names(meant)} {_is_or_are(meant)} down for maintenance")
+
+
+@maintenance.command("up", cls=Verb)
+@examples(Example("mezzo maintenance up 10.9.8.7", "End the maintenance of a machine.", "may join again$"))
+def up(context: typer.Context, machines: Machines) -> None:
+    """End the maintenance of machines: their agents may join again, and nothing is planned for them any more."""
+
+    async def change(api: Api) -> list[Machine]:
+        meant = _planned(machines, await _schedule(api), await api.agents())
+        await api.call({"type": "STOP_MAINTENANCE", "stop_maintenance": {"machines": meant}})
+        return meant
+
+    meant = ask(context, change)
+    typer.echo(f"{_names(meant)} {_is_or_are(meant)} up again, and agents there may join again")
+
+
+# ----------------------------------------------------------------------------------------------------------- asking
+
+
+async def _schedule(api: Api) -> list[Document]:
+    """The windows of the schedule."""
+    return list((await api.get("/maintenance/schedule")).get("windows", []))
+
+
+async def _update(api: Api, planned: list[Document]) -> None:
+    call = {"schedule": {"windows": planned}}
+    await api.call({"type": "UPDATE_MAINTENANCE_SCHEDULE", "update_maintenance_schedule": call})
+
+
+def _start(text: str, now: float) -> float:
+    """`2h` from now, a moment in local time, or now; in seconds since the epoch. Raises `typer.BadParameter`."""
+    if not text:
+        return now
     try:
-        planned = (await api.get("/maintenance/schedule")).get("windows", [])
-        status = await api.get("/maintenance/status") if planned else {}
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return now + periods.seconds(text, "--start")
+
+
+def _machines(words: Sequence[str], agents: Sequence[Document], *, force: bool) -> list[Machine]:
+    """The machines that are meant. Raises `ApiError`, unless `force`, for one that no agent is on."""
+    return [_machine(word, agents, force=force) for word in words]
+
+
+def _machine(word: str, agents: Sequence[Document], *, force: bool) -> Machine:
+    machine = _named(word)
+    if any(_is_on(agent, machine) for agent in agents):
+        return machine
+    try:
+        agent_id = resolve(word, (agent["id"] for agent in agents), "agent")
     except ApiError as error:
-        if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            return []
-        raise
-    down = {_machine(one) for one in status.get("down_machines", [])}
-    return [_window(machine, window["unavailability"], down) for window in planned for machine in window["machine_ids"]]
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
+        if force:
+            return machine
+        message = f"no agent is on a machine {word}; mezzo agents lists them (--force takes it all the same)"
+        raise ApiError(HTTPStatus.NOT_FOUND, message) from None
+    agent = next(agent for agent in agents if agent["id"] == agent_id)
+    return {name: text for name, text in (("hostname", agent["hostname"]), ("ip", ip_of(agent.get("pid", "")))) if text}
 
 
-def window_of(agent: Mapping[str, Any], planned: Sequence[Window]) -> Window | None:
-    """What comes first for the agent's machine."""
-    return min((one for one in planned if one.concerns(agent)), key=lambda one: (not one.down, one.since), default=None)
+def _planned(words: Sequence[str], planned: Sequence[Document], agents: Sequence[Document]) -> list[Machine]:
+    """The machines that are meant, as the schedule names them. Raises `ApiError` for one that it does not have."""
+    known = [machine for window in planned for machine in window["machine_ids"]]
+    found: list[Machine] = []
+    for word in words:
+        meant = _machine(word, agents, force=True)
+        matching = [machine for machine in known if _overlap(machine, meant)]
+        if not matching:
+            message = f"no maintenance is planned for {word}; mezzo maintenance lists what is"
+            raise ApiError(HTTPStatus.NOT_FOUND, message)
+        found += [machine for machine in matching if machine not in found]
+    return found
 
 
-def _window(machine: Mapping[str, str], unavailability: Mapping[str, Any], down: set[tuple[str, str]]) -> Window:
-    since = unavailability["start"]["nanoseconds"] / NANOSECONDS
-    until = since + unavailability["duration"]["nanoseconds"] / NANOSECONDS if "duration" in unavailability else None
-    name = _machine(machine)
-    return Window(*name, since, until, name in down)
+def _without(machines: Sequence[Machine], planned: Sequence[Document]) -> list[Document]:
+    """The windows without these machines, and without those windows that have none left."""
+    kept = [
+        {**window, "machine_ids": [one for one in window["machine_ids"] if one not in machines]} for window in planned
+    ]
+    return [window for window in kept if window["machine_ids"]]
 
 
-def _machine(machine: Mapping[str, str]) -> tuple[str, str]:
-    return machine.get("hostname", "").lower(), machine.get("ip", "")
+def _named(word: str) -> Machine:
+    try:
+        return {"ip": str(ip_address(word))}
+    except ValueError:
+        return {"hostname": word}
+
+
+def _is_on(agent: Document, machine: Machine) -> bool:
+    told = {"hostname": agent["hostname"].lower(), "ip": ip_of(agent.get("pid", ""))}
+    return all(text.lower() == told[name] for name, text in machine.items())
+
+
+def _overlap(one: Machine, other: Machine) -> bool:
+    """Whether what both say of a machine is the same, and there is something that both say."""
+    both = one.keys() & other.keys()
+    return bool(both) and all(one[name].lower() == other[name].lower() for name in both)
+
+
+def _names(machines: Sequence[Machine]) -> str:
+    return ", ".join(visible(machine.get("hostname") or machine["ip"]) for machine in machines)
+
+
+def _is_or_are(machines: Sequence[Machine]) -> str:
+    return "is" if len(machines) == 1 else "are"

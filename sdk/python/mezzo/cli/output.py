@@ -1,4 +1,4 @@
-"""How answers are shown: as a table for people, wide for the curious, as JSON for programs.
+"""How answers are shown: as a table for people, wide for the curious, as JSON, YAML or names for programs.
 
 What is shown comes from other people: a task may be called `[red]x` or `:smile:`, or have a control sequence of a
 terminal in its name. So nothing here is ever read as rich's markup; what has a colour is a `Text` with a style.
@@ -7,7 +7,7 @@ terminal in its name. So nothing here is ever read as rich's markup; what has a 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -15,8 +15,11 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
+
+from mezzo.cli.table import Row, Table, visible
+
+__all__ = ["visible"]
 
 STATE_COLOURS = {
     "TASK_RUNNING": "green",
@@ -29,19 +32,41 @@ STATE_COLOURS = {
 }
 
 ACTIVE_STATES = frozenset({"TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_UNREACHABLE"})
-PIPE_COLUMNS = 1000
+ENDED_STATES = frozenset(
+    {
+        *("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_LOST", "TASK_DROPPED", "TASK_GONE"),
+        *("TASK_GONE_BY_OPERATOR", "TASK_UNKNOWN"),
+    }
+)
+STATES = ACTIVE_STATES | ENDED_STATES
+MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 
 class Format(StrEnum):
-    """What `-o` takes."""
+    """What `-o` of a list takes."""
 
     TABLE = "table"
     WIDE = "wide"
     JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+class DocumentFormat(StrEnum):
+    """What `-o` of a verb takes that shows one thing."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
 
 
 Output = Annotated[
-    Format, typer.Option("-o", "--output", help="Output format; json is for programs.", show_default=True)
+    Format,
+    typer.Option("-o", "--output", help="Output format: json and yaml are for programs, name prints ids alone."),
+]
+DocumentOutput = Annotated[
+    DocumentFormat, typer.Option("-o", "--output", help="Output format; json and yaml are for programs.")
 ]
 
 
@@ -50,39 +75,44 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
     return Console(stderr=stderr, width=width, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
-def show(rows: Sequence[Mapping[str, str | Text]], columns: Iterable[str], output: Format, source: Any) -> None:
-    """Print rows as a table of the columns; for JSON, `source` instead: a list with an object for each row."""
-    if output is Format.JSON:
-        show_json(source)
-        return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    names = list(columns)
-    for name in names:
-        table.add_column(name.upper(), overflow="fold", no_wrap=output is Format.WIDE)
-    for row in rows:
-        table.add_row(*(_cell(row[name]) for name in names))
-    if sys.stdout.isatty() and output is Format.TABLE:
-        Console(highlight=False, markup=False, emoji=False).print(table)
+def table_of(columns: Sequence[str], *, name: str = "", cut: bool) -> Table:
+    """A table for standard output. A pipe has no width: nothing is cut there, and nothing if not `cut`."""
+    return Table(columns, name=name, width=console().width if cut and sys.stdout.isatty() else None)
+
+
+def show_table(
+    rows: Sequence[Row], columns: Sequence[str], *, name: str = "", headers: bool = True, cut: bool = True
+) -> None:
+    """Print rows as a table of these columns."""
+    screen = console()
+    for line in table_of(columns, name=name, cut=cut).lines(rows, headers=headers):
+        screen.print(line)
+
+
+def show_document(answer: Any, output: Format | DocumentFormat) -> None:
+    """Print an answer for programs: as YAML if that is the format, else as JSON."""
+    if output == Format.YAML:
+        sys.stdout.write(yaml_of(answer))
     else:
-        # A pipe has no width of its own: lines are never folded there.
-        console(width=PIPE_COLUMNS).print(table)
+        show_json(answer)
 
 
-def _cell(value: str | Text) -> Text:
-    return value if isinstance(value, Text) else Text(visible(value))
+def yaml_of(answer: Any) -> str:
+    """The answer as a YAML document."""
+    import yaml  # for this format alone
 
-
-def visible(text: str) -> str:
-    """The text with what is not printable written out: no name moves the cursor, or begins a line of its own."""
-    return text if text.isprintable() else "".join(one if one.isprintable() else _written_out(one) for one in text)
-
-
-def _written_out(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text: str = yaml.dump(answer, Dumper=dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    return text
 
 
 def show_json(answer: Any) -> None:
     sys.stdout.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode())
+
+
+def is_for_programs(output: Format | DocumentFormat) -> bool:
+    """Whether a program reads it, which is given all that the cluster says."""
+    return output in (Format.JSON, Format.YAML)
 
 
 def state(name: str) -> Text:
@@ -101,3 +131,15 @@ def moment(seconds: float | None) -> str:
     if not seconds:
         return "–"
     return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def age(since: float | None, now: float) -> str:
+    """How long ago something was, both in seconds since the epoch: `45s`, `12m`, `3h`, `4d`."""
+    if not since:
+        return "–"
+    seconds = max(0, int(now - since))
+    if seconds < 2 * MINUTE:
+        return f"{seconds}s"
+    if seconds < 2 * HOUR:
+        return f"{seconds // MINUTE}m"
+    return f"{seconds // HOUR}h" if seconds < 2 * DAY else f"{seconds // DAY}d"

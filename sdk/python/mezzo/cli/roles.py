@@ -14,7 +14,9 @@ from rich.text import Text
 
 from mezzo.cli.asking import ask
 from mezzo.cli.errors import ApiError
-from mezzo.cli.output import Format, Output, show, visible
+from mezzo.cli.examples import Example, Verb, VerbGroup, examples
+from mezzo.cli.lists import Entry, Listing, NoHeaders, Options, SortBy, Watch, list_all
+from mezzo.cli.output import Format, Output, visible
 from mezzo.operator.wording import amounts, number
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ Document = dict[str, Any]
 
 COLUMNS = ("role", "weight", "consumed", "guarantee", "limit", "offered", "frameworks")
 WIDE_COLUMNS = (*COLUMNS, "allocated", "reserved")
+QUOTA_COLUMNS = ("role", "consumed", "guarantee", "limit")
+WEIGHT_COLUMNS = ("role", "weight")
 NONE = "–"
 
 # What the registry takes. Told here before anything is sent, where the words can be those of the command line.
@@ -36,14 +40,31 @@ USUAL_RESOURCES = frozenset({"cpus", "mem", "disk", "gpus"})
 Role = Annotated[str, typer.Argument(help="Name of the role: eng, or eng/backend for a child of eng.")]
 
 
-def roles(context: typer.Context, output: Output = Format.TABLE) -> None:
+@examples(
+    Example("mezzo roles", "List the roles, with what they hold and may hold.", r"^\* +1 +cpus 0\.1", on=("web",)),
+    Example("mezzo roles --sort-by -weight -o wide", "Show all columns, the heaviest role first.", "ALLOCATED"),
+)
+def roles(
+    context: typer.Context,
+    sort_by: SortBy = "",
+    output: Output = Format.TABLE,
+    no_headers: NoHeaders = False,
+    watch: Watch = False,
+) -> None:
     """List the roles: weight, quota, and what they hold, those below them included."""
-    listed: list[Document] = ask(context, lambda api: api.rows("/roles", "roles"))
-    columns = WIDE_COLUMNS if output is Format.WIDE else COLUMNS
-    show([_row(role) for role in listed], columns, output, listed)
+
+    async def question(api: Api) -> Listing:
+        return listing_of(await api.rows("/roles", "roles"))
+
+    list_all(context, Options(output, no_headers, watch, sort_by), question)
 
 
-def _row(role: Document) -> dict[str, str | Text]:
+def listing_of(listed: list[Document]) -> Listing:
+    """The list of these roles."""
+    return Listing(COLUMNS, WIDE_COLUMNS, [Entry(row_of(role), role, {"weight": role["weight"]}) for role in listed])
+
+
+def row_of(role: Document) -> dict[str, str | Text]:
     quota = role["quota"]
     return {
         "role": role["name"],
@@ -105,25 +126,29 @@ def weight_of(text: str) -> float:
 
 # -------------------------------------------------------------------------------------------------------------- quota
 
-quota = typer.Typer(help="List quotas, and change them.", invoke_without_command=True)
+quota = typer.Typer(cls=VerbGroup, help="List quotas, and change them.", invoke_without_command=True)
 
 
 @quota.callback()
-def list_quotas(context: typer.Context, output: Output = Format.TABLE) -> None:
+@examples(Example("mezzo quota", "List the quotas, with what is consumed of them.", "^ROLE "))
+def list_quotas(context: typer.Context, output: Output = Format.TABLE, no_headers: NoHeaders = False) -> None:
     """List quotas, and change them."""
     if context.invoked_subcommand is not None:
         return
-    listed = ask(context, _quotas)
-    rows = [
-        {
-            "role": one["role"],
-            "consumed": _consumed(one),
-            "guarantee": _amounts(one["guarantee"]),
-            "limit": _amounts(one["limit"]),
-        }
-        for one in listed
-    ]
-    show(rows, ("role", "consumed", "guarantee", "limit"), output, listed)
+
+    async def question(api: Api) -> Listing:
+        return Listing(QUOTA_COLUMNS, QUOTA_COLUMNS, [Entry(_quota_row(one), one) for one in await _quotas(api)])
+
+    list_all(context, Options(output, no_headers), question)
+
+
+def _quota_row(one: Document) -> dict[str, str | Text]:
+    return {
+        "role": one["role"],
+        "consumed": _consumed(one),
+        "guarantee": _amounts(one["guarantee"]),
+        "limit": _amounts(one["limit"]),
+    }
 
 
 async def _quotas(api: Api) -> list[Document]:
@@ -141,7 +166,14 @@ async def _quotas(api: Api) -> list[Document]:
     ]
 
 
-@quota.command("set")
+@quota.command("set", cls=Verb)
+@examples(
+    Example(
+        "mezzo quota set eng --guarantee cpus:1,mem:512 --limit cpus:2",
+        "Guarantee a role one CPU and half a gigabyte, and let it use two CPUs at most.",
+        "^the quota of eng is set$",
+    ),
+)
 def set_quota(
     context: typer.Context,
     role: Role,
@@ -197,7 +229,8 @@ async def _check_known(api: Api, names: AbstractSet[str]) -> None:
         raise ApiError(HTTPStatus.BAD_REQUEST, told)
 
 
-@quota.command("remove")
+@quota.command("remove", cls=Verb)
+@examples(Example("mezzo quota remove eng", "Take both away.", "^eng has no quota any more$"))
 def remove_quota(context: typer.Context, role: Role) -> None:
     """Remove the quota of a role."""
     ask(context, lambda api: api.call({"type": "REMOVE_QUOTA", "remove_quota": {"role": role}}))
@@ -206,21 +239,27 @@ def remove_quota(context: typer.Context, role: Role) -> None:
 
 # ------------------------------------------------------------------------------------------------------------ weights
 
-weights = typer.Typer(help="List weights, and change them.", invoke_without_command=True)
+weights = typer.Typer(cls=VerbGroup, help="List weights, and change them.", invoke_without_command=True)
 
 
 @weights.callback()
-def list_weights(context: typer.Context, output: Output = Format.TABLE) -> None:
+@examples(Example("mezzo weights", "List the weights that are set.", "^ROLE "))
+def list_weights(context: typer.Context, output: Output = Format.TABLE, no_headers: NoHeaders = False) -> None:
     """List weights, and change them."""
     if context.invoked_subcommand is not None:
         return
-    listed: list[Document] = ask(context, lambda api: api.rows("/weights"))
-    rows = [{"role": one["role"], "weight": number(one["weight"])} for one in listed]
-    show(rows, ("role", "weight"), output, listed)
+
+    async def question(api: Api) -> Listing:
+        listed = await api.rows("/weights")
+        entries = [Entry({"role": one["role"], "weight": number(one["weight"])}, one) for one in listed]
+        return Listing(WEIGHT_COLUMNS, WEIGHT_COLUMNS, entries)
+
+    list_all(context, Options(output, no_headers), question)
 
 
 # A weight of -1 is told to be wrong as a weight, not as an option.
-@weights.command("set", context_settings={"ignore_unknown_options": True})
+@weights.command("set", cls=Verb, context_settings={"ignore_unknown_options": True})
+@examples(Example("mezzo weights set eng 2", "Give a role twice the share of its siblings.", "^eng has the weight 2$"))
 def set_weight(
     context: typer.Context,
     role: Role,

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from mezzo.cli import exit_codes
+from mezzo.cli import exit_codes, lists
 from mezzo.cli.asking import ask
 from mezzo.cli.errors import ApiError, print_error, print_note
 from mezzo.cli.examples import Example, examples
-from mezzo.cli.output import Format, Output, moment, show, visible
+from mezzo.cli.lists import Listing, NoHeaders, Options, SortBy, list_all
+from mezzo.cli.output import Format, Output, moment, visible
 from mezzo.cli.selection import Task, one, path_of
 
 if TYPE_CHECKING:
@@ -76,14 +77,21 @@ def _colons(text: str) -> Iterator[int]:
     Example("mezzo ls web", "List the sandbox of a task.", r"^-rw\S+ +\d+ .*stdout$", on=("web",)),
     Example("mezzo ls web:stdout -o json", "Tell programs of one file of it.", '"path": "stdout"', on=("web",)),
 )
-def ls(context: typer.Context, place: PlaceArgument, output: Output = Format.TABLE) -> None:
+def ls(
+    context: typer.Context,
+    place: PlaceArgument,
+    sort_by: SortBy = "",
+    output: Output = Format.TABLE,
+    no_headers: NoHeaders = False,
+) -> None:
     """List a folder of a task's sandbox."""
 
-    async def question(api: Api) -> list[Entry]:
-        return await (await find(api, place)).entries(api)
+    async def question(api: Api) -> Listing:
+        entries = await (await find(api, place)).entries(api)
+        rows = [lists.Entry(_row(one), one, {"size": one["size"], "modified": one["mtime"]}) for one in entries]
+        return Listing(COLUMNS, WIDE_COLUMNS, rows, "name")
 
-    entries = ask(context, question)
-    show([_row(entry) for entry in entries], WIDE_COLUMNS if output is Format.WIDE else COLUMNS, output, entries)
+    list_all(context, Options(output, no_headers, sort_by=sort_by), question)
 
 
 def _row(entry: Entry) -> dict[str, str]:

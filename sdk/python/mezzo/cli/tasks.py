@@ -2,78 +2,168 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from mezzo.cli.asking import ask
-from mezzo.cli.errors import ApiError
+from mezzo.cli import labels
 from mezzo.cli.examples import Example, examples
-from mezzo.cli.output import ACTIVE_STATES, Format, Output, amount, moment, show, state
+from mezzo.cli.lists import Entry, Listing, NoHeaders, Options, SortBy, Watch, list_all
+from mezzo.cli.lookup import agent_ids_of, framework_id_of
+from mezzo.cli.output import ACTIVE_STATES, STATES, Format, Output, age, amount, moment, state
 
 if TYPE_CHECKING:
     from mezzo.cli.api import Api
 
-COLUMNS = ("id", "name", "framework", "agent", "state", "resources")
-WIDE_COLUMNS = (*COLUMNS, "role", "executor", "updated")
+COLUMNS = ("id", "name", "framework", "agent", "state", "age", "resources", "reason", "message")
+WIDE_COLUMNS = (*COLUMNS, "role", "executor", "updated", "labels", "framework id", "agent id")
+NONE = "–"
+
+Task = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which tasks are listed. What is empty narrows nothing."""
+
+    states: frozenset[str] = frozenset()
+    agents: frozenset[str] = frozenset()
+    role: str = ""
+    labels: Mapping[str, str | None] | None = None
+
+    def takes(self, task: Task) -> bool:
+        """Whether a task is listed."""
+        return (
+            (not self.states or task["state"] in self.states)
+            and (not self.agents or task["slave_id"] in self.agents)
+            and self.role in ("", task.get("role", "*"))
+            and (not self.labels or labels.match(self.labels, task.get("labels", ())))
+        )
 
 
 @examples(
-    Example("mezzo tasks", "List what runs.", r"web-\w+ +web .* running", on=("web",)),
+    Example("mezzo tasks", "List what runs.", r"^web-\w+ +web .* running", on=("web",)),
+    Example("mezzo tasks --all --state failed,lost", "List what went wrong, and why.", "^ID "),
+    Example("mezzo tasks --agent 127.0.0.1 --sort-by -age", "List what runs on a machine, oldest first.", "web-"),
+    Example("mezzo tasks -l tier=front -o name", "Print the ids of tasks with a label."),
+    Example("mezzo tasks -o wide --no-headers", "Show all columns, whole, and no heading.", "^web-", on=("web",)),
+    Example(
+        "mezzo tasks --watch", "List what runs, and then what changes.", "web-", on=("web",), code=130, follows=True
+    ),
 )
 def tasks(
     context: typer.Context,
     framework: Annotated[
         str, typer.Option("--framework", "-f", help="List tasks of this framework only (id or name).")
     ] = "",
+    states: Annotated[
+        str, typer.Option("--state", "-s", metavar="STATES", help="List tasks in these states only: running,staging.")
+    ] = "",
+    agent: Annotated[str, typer.Option("--agent", help="List tasks on this agent only (id or hostname).")] = "",
+    role: Annotated[str, typer.Option("--role", "-r", help="List tasks of this role only.")] = "",
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", "-l", help="List tasks with this label only, NAME=VALUE or NAME; may be repeated."),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", "-a", help="Include tasks that have ended.")] = False,
+    sort_by: SortBy = "",
     output: Output = Format.TABLE,
+    no_headers: NoHeaders = False,
+    watch: Watch = False,
 ) -> None:
-    """List the tasks."""
+    """List the tasks, with why they are in the state that they are in."""
+    wanted_states = states_of(states)
+    ended = everything or bool(wanted_states - ACTIVE_STATES)
+    wanted_labels = labels.selector(label or ())
+    # With --watch a task that ends is shown once more.
+    shown: set[tuple[str, str]] = set()
 
-    async def question(api: Api) -> dict[str, Any]:
-        answer = await api.state()
-        if framework and framework not in {known for pair in names_of(answer).items() for known in pair}:
-            raise ApiError(HTTPStatus.NOT_FOUND, f"framework {framework} not found")
-        return answer
+    async def question(api: Api) -> Listing:
+        framework_id = await framework_id_of(api, framework) if framework else ""
+        agents = frozenset(await agent_ids_of(api, agent)) if agent else frozenset[str]()
+        wanted = Filter(wanted_states, agents, role, wanted_labels)
+        listed = await api.tasks(framework_id=framework_id, ended=ended or watch)
+        found = [
+            task
+            for task in listed
+            if wanted.takes(task) and (ended or task["state"] in ACTIVE_STATES or _key(task) in shown)
+        ]
+        shown.update(_key(task) for task in found if watch)
+        return listing_of(found)
 
-    answer = ask(context, question)
-    names = names_of(answer)
-    listed = [
-        task
-        for task in all_tasks(answer)
-        if (everything or task["state"] in ACTIVE_STATES)
-        and framework in ("", task["framework_id"], names[task["framework_id"]])
-    ]
-    hosts = {agent["id"]: agent["hostname"] for agent in answer["slaves"]}
-    rows = [row_of(task, names, hosts) for task in listed]
-    show(rows, WIDE_COLUMNS if output is Format.WIDE else COLUMNS, output, listed)
-
-
-def names_of(cluster: dict[str, Any]) -> dict[str, str]:
-    """The name of every framework, by its id."""
-    return {each["id"]: each["name"] for each in cluster["frameworks"] + cluster["completed_frameworks"]}
+    list_all(context, Options(output, no_headers, watch, sort_by), question)
 
 
-def all_tasks(cluster: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every task in an answer of `/state`, the ended ones last."""
-    frameworks = cluster["frameworks"] + cluster["completed_frameworks"]
-    kinds = ("tasks", "unreachable_tasks", "completed_tasks")
-    return [task for kind in kinds for framework in frameworks for task in framework[kind]]
+def _key(task: Task) -> tuple[str, str]:
+    return task["framework_id"], task["id"]
 
 
-def row_of(task: dict[str, Any], names: dict[str, str], hosts: dict[str, str]) -> dict[str, str | Text]:
-    statuses = task.get("statuses", [])
+def states_of(text: str) -> frozenset[str]:
+    """`running,TASK_LOST` as Mesos names the states. Raises `typer.BadParameter`."""
+    found = set()
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        name = f"TASK_{word.upper().removeprefix('TASK_')}"
+        if name not in STATES:
+            short = sorted(each.removeprefix("TASK_").lower() for each in STATES)
+            near = get_close_matches(word.lower(), short, 1)
+            meant = f"did you mean {near[0]}?" if near else f"must be one of {', '.join(short)}"
+            raise typer.BadParameter(f"{word!r} is not a state of tasks; {meant}", param_hint="--state")
+        found.add(name)
+    return frozenset(found)
+
+
+def listing_of(tasks: list[Task]) -> Listing:
+    """The list of these tasks."""
+    now = time.time()
+    return Listing(COLUMNS, WIDE_COLUMNS, [entry_of(task, now) for task in tasks])
+
+
+def entry_of(task: Task, now: float) -> Entry:
+    started, updated = started_at(task), updated_at(task)
+    return Entry(
+        row_of(task, now),
+        task,
+        {"age": now - (started or now), "updated": updated or 0.0, "resources": task["resources"].get("cpus", 0.0)},
+    )
+
+
+def row_of(task: Task, now: float) -> dict[str, str | Text]:
     return {
         "id": task["id"],
         "name": task["name"],
-        "framework": names[task["framework_id"]],
-        "agent": hosts.get(task["slave_id"], task["slave_id"]),
+        "framework": task["framework_name"] or task["framework_id"],
+        "agent": task["hostname"] or task["slave_id"],
         "state": state(task["state"]),
+        "age": age(started_at(task), now),
         "resources": amount(task["resources"]),
+        "reason": reason_of(task),
+        "message": task.get("message") or NONE,
         "role": task.get("role", "*"),
-        "executor": task.get("executor_id") or "–",
-        "updated": moment(statuses[-1]["timestamp"] if statuses else None),
+        "executor": task.get("executor_id") or NONE,
+        "updated": moment(updated_at(task)),
+        "labels": ", ".join(f"{each['key']}={each.get('value', '')}" for each in task.get("labels", ())) or NONE,
+        "framework id": task["framework_id"],
+        "agent id": task["slave_id"],
     }
+
+
+def started_at(task: Task) -> float | None:
+    """When the first was heard of it, in seconds since the epoch."""
+    statuses = task.get("statuses", ())
+    return statuses[0]["timestamp"] if statuses else None
+
+
+def updated_at(task: Task) -> float | None:
+    """When the newest status was made, in seconds since the epoch."""
+    statuses = task.get("statuses", ())
+    return statuses[-1]["timestamp"] if statuses else None
+
+
+def reason_of(task: Task) -> str:
+    """The reason of its newest status, short: `command_executor_failed`."""
+    return str(task.get("reason", NONE)).removeprefix("REASON_").lower()

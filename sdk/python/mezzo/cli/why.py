@@ -12,7 +12,16 @@ import typer
 
 from mezzo.cli.asking import ask
 from mezzo.cli.errors import ApiError
-from mezzo.cli.output import Format, Output, console, show, show_json, visible
+from mezzo.cli.examples import Example, examples
+from mezzo.cli.output import (
+    DocumentFormat,
+    DocumentOutput,
+    console,
+    is_for_programs,
+    show_document,
+    show_table,
+    visible,
+)
 from mezzo.operator.wording import duration, number, own_frameworks
 
 if TYPE_CHECKING:
@@ -40,6 +49,13 @@ class Question:
         return {name: value for name, value in asked.items() if value}
 
 
+@examples(
+    Example("mezzo why", "Explain what each framework is offered, or why nothing.", "mezzo run web", on=("web",)),
+    Example("mezzo why web", "Explain what a task is at.", "web-", on=("web",)),
+    Example(
+        "mezzo why '*' --agent 127.0.0.1", "Explain what a role is offered of one agent.", r"in role \*", on=("web",)
+    ),
+)
 def why(
     context: typer.Context,
     word: Annotated[
@@ -56,16 +72,16 @@ def why(
     agent: Annotated[
         str, typer.Option("--agent", "-a", help="Explain offers of this agent only (id or hostname).")
     ] = "",
-    output: Output = Format.TABLE,
+    output: DocumentOutput = DocumentFormat.TABLE,
 ) -> None:
     """Explain why a framework or a role is offered what it is, or nothing; or what a task waits for."""
     answer = ask(context, lambda api: answered(api, Question(word, framework, role, agent)))
-    if output is Format.JSON:
-        show_json(answer)
+    if is_for_programs(output):
+        show_document(answer, output)
     elif "task" in answer:
         _print_explanation(answer)
     else:
-        _show_explanations(answer, wide=output is Format.WIDE)
+        _show_explanations(answer, wide=output is DocumentFormat.WIDE)
 
 
 async def answered(api: Api, question: Question) -> Document:
@@ -202,7 +218,7 @@ def _show_rows(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     """A small table below what was said, if there is anything in it."""
     if rows:
         console().print()
-        show([dict(zip(columns, row, strict=True)) for row in rows], columns, Format.TABLE, rows)
+        show_table([dict(zip(columns, row, strict=True)) for row in rows], columns)
 
 
 def _rules(explanation: Document) -> Iterator[tuple[str, ...]]:
