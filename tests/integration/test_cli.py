@@ -60,11 +60,13 @@ def state_of(mezzo: MezzoCommand, task_id: str) -> str:
 # ----------------------------------------------------------------------------------------------------- looking at it
 
 
-def test_status_tells_people_and_programs_how_the_cluster_is(mezzo: MezzoCommand, sleeper: dict[str, Any]) -> None:
+def test_status_tells_people_and_programs_how_the_cluster_is(
+    cluster: Cluster, mezzo: MezzoCommand, sleeper: dict[str, Any]
+) -> None:
     report = mezzo.json("status")
     assert set(report) == {
-        "leader", "elected_time", "version", "agents_active", "agents_unreachable", "frameworks",
-        "frameworks_connected", "total", "used", "offered", "tasks",
+        "leader", "elected_time", "version", "members", "agents_active", "agents_inactive", "agents_unreachable",
+        "frameworks", "frameworks_connected", "total", "used", "offered", "tasks",
     }  # fmt: skip
     assert (report["agents_active"], report["agents_unreachable"]) == (1, 0)
     assert report["frameworks_connected"] >= 1
@@ -73,9 +75,13 @@ def test_status_tells_people_and_programs_how_the_cluster_is(mezzo: MezzoCommand
     assert report["tasks"]["TASK_RUNNING"] >= 1
     lines = mezzo.output("status").splitlines()
     assert [line.split()[0] for line in lines] == [
-        "leader", "version", "agents", "frameworks", "cpus", "mem", "disk", "tasks",
-    ]  # fmt: skip
-    assert "1 active, 0 unreachable" in lines[2]
+        *("leader", "registries", "allocators", "gateways"),
+        *("version", "agents", "frameworks", "cpus", "mem", "disk", "tasks"),
+    ]
+    assert lines[1].split()[1:] == [cluster.registry().grpc, "leading"]
+    assert lines[2].split()[1:] == [cluster.allocator().grpc, "leading"]
+    assert lines[3].split()[1:] == [cluster.gateway().http]
+    assert "1 active, 0 unreachable" in lines[5]
 
 
 LISTS = {

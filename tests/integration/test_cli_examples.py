@@ -49,6 +49,14 @@ def mezzo(cluster: Cluster) -> MezzoCommand:
     return MezzoCommand(cluster.gateway().http)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def contexts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the contexts of whoever runs the test as they are."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def tasks(mezzo: MezzoCommand) -> Iterator[Tasks]:
     with ExitStack() as until:

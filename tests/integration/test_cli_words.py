@@ -28,8 +28,9 @@ from tests.mezzo_command import MEZZO, PATIENCE_SECONDS, MezzoCommand
 pytestmark = pytest.mark.timeout(120)
 
 VERBS = (
-    *("status", "agents", "frameworks", "tasks", "why", "roles", "quota", "weights"),
-    *("run", "logs", "kill", "local", "completion"),
+    *("status", "members", "agents", "frameworks", "tasks", "roles", "describe", "why", "events", "health"),
+    *("run", "logs", "ls", "cat", "get", "kill", "teardown", "quota", "weights", "maintenance"),
+    *("context", "local", "completion"),
 )
 # Each service, and a flag that it alone has.
 SERVICES = {
@@ -193,7 +194,7 @@ def test_a_wrong_flag_is_named_in_one_line(words: tuple[str, ...], service: str,
     [
         ("mezzo st", ["status"]),
         ("mezzo tasks --fr", ["--framework"]),
-        ("mezzo agents -o ", ["json", "table", "wide"]),
+        ("mezzo agents -o ", ["json", "name", "table", "wide", "yaml"]),
         ("mezzo ga", ["gateway"]),
     ],
 )

@@ -10,14 +10,19 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
+from mesos.v1 import mesos_pb2 as mesos
 from mezzo.cli import agents
 from mezzo.cli.app import app
-from mezzo.cli.maintenance import Window, window_of
+from mezzo.cli.output import ENDED_STATES, STATES, age
+from mezzo.cli.table import Table
+from mezzo.cli.windows import Window, window_of
+from mezzo.task_states import TERMINAL
 
 # Markup of rich, one of its emoji, a link of it, and a control sequence that would colour the terminal.
 HOSTILE = "[red]x[/y] :smile: [link=http://x]z \x1b[31m\nnext"
@@ -35,7 +40,7 @@ class Gateway:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                answer = answering.answers.get(urlsplit(self.path).path)
+                answer = answering.answers.get(unquote(urlsplit(self.path).path))
                 self.send_response(404 if answer is None else 200)
                 for name, value in answering.headers.items():
                     self.send_header(name, value)
@@ -75,6 +80,7 @@ def agent(name: str) -> dict[str, Any]:
         "id": name,
         "hostname": name,
         "active": True,
+        "standing": "CONNECTED",
         "pid": f"slave(1)@{name}",
         "version": name,
         "attributes": {name: name},
@@ -90,8 +96,12 @@ def framework(name: str) -> dict[str, Any]:
         "id": name,
         "name": name,
         "framework_id": name,
+        "framework_name": name,
         "slave_id": name,
+        "hostname": name,
         "executor_id": name,
+        "message": name,
+        "reason": "REASON_COMMAND_EXECUTOR_FAILED",
         "role": name,
         "state": "TASK_RUNNING",
         "resources": NOTHING,
@@ -116,8 +126,8 @@ def framework(name: str) -> dict[str, Any]:
     }
 
 
-def cluster_of(name: str) -> dict[str, Any]:
-    """The answers of a cluster in which everything has this name."""
+def cluster_of(name: str, *, planned: bool = False) -> dict[str, Any]:
+    """The answers of a cluster in which everything has this name; with maintenance planned, if that is asked for."""
     quota = {"role": name, "guarantee": {name: 1.0}, "limit": {name: 1.0}, "consumed": {name: 1.0}}
     role = {
         "name": name,
@@ -129,6 +139,8 @@ def cluster_of(name: str) -> dict[str, Any]:
         "reserved": {name: 1.0},
     }
     frameworks = {"frameworks": [framework(name)], "completed_frameworks": []}
+    members = [{"service": "registry", "address": name, "standing": "LEADING", "version": name, "peer": name}]
+    window = {"machine_ids": [{"hostname": name, "ip": name}], "unavailability": {"start": {"nanoseconds": 10**9}}}
     state = {"slaves": [agent(name)], "leader": name, "elected_time": 1.0, **frameworks}
     explanation = {
         "framework_id": name,
@@ -145,15 +157,19 @@ def cluster_of(name: str) -> dict[str, Any]:
         "binding_quotas": [{"role": name, "resource": name, "consumed": 1.0, "limit": 1.0}],
     }
     return {
-        "/state": {**state, "activated_slaves": 1.0, "unreachable_slaves": 0.0},
+        "/state": {**state, "activated_slaves": 1.0, "deactivated_slaves": 0.0, "unreachable_slaves": 0.0},
         "/version": {"version": name},
-        "/slaves": {"slaves": [agent(name)], "recovered_slaves": []},
+        "/mezzo/v1/agents": {"agents": [agent(name)]},
+        "/mezzo/v1/tasks": {"tasks": frameworks["frameworks"][0]["tasks"]},
+        "/mezzo/v1/members": {"members": members},
+        f"/mezzo/v1/tasks/{name}/{name}": {"verdict": name, "summary": [name]},
+        "/state-summary": {"frameworks": [framework(name)]},
         "/frameworks": frameworks,
         "/roles": {"roles": [role]},
         "/quota": {"configs": [{"role": name, "limits": {name: {"value": 1.0}}}]},
         "/weights": [{"role": name, "weight": 1.0}],
         "/maintenance/status": {},
-        "/maintenance/schedule": {},
+        "/maintenance/schedule": {"windows": [window]} if planned else {},
         "/api/v1/explain": {
             "explanations": [explanation],
             "unanswered_offers": [{"framework_id": name, "framework_name": name, "role": name, "offers": 2}],
@@ -163,14 +179,21 @@ def cluster_of(name: str) -> dict[str, Any]:
 
 # How often the name is told.
 VERBS = {
-    ("status",): 2,
+    ("status",): 3,
+    ("members", "-o", "wide"): 3,
     ("agents", "-o", "wide"): 6,
     ("frameworks", "-o", "wide"): 6,
-    ("tasks", "-o", "wide"): 6,
+    ("tasks", "-o", "wide"): 9,
     ("roles", "-o", "wide"): 7,
     ("quota",): 3,
     ("weights",): 1,
     ("why",): 10,
+    ("describe", "task", HOSTILE): 11,
+    ("describe", "agent", HOSTILE): 8,
+    ("describe", "framework", HOSTILE): 8,
+    ("describe", "role", HOSTILE): 9,
+    ("agents", "-o", "name"): 1,
+    ("tasks", "-o", "name"): 1,
 }
 
 
@@ -181,7 +204,8 @@ def test_names_are_shown_as_they_are_whatever_they_are(words: tuple[str, ...], g
     assert told.count(SHOWN) == VERBS[words], told
     gateway.answers = cluster_of("plain")
     # No name is a line of its own, or moves the cursor.
-    assert len(mezzo(gateway, *words).splitlines()) == len(told.splitlines())
+    plain = ["plain" if word == HOSTILE else word for word in words]
+    assert len(mezzo(gateway, *plain).splitlines()) == len(told.splitlines())
     assert "\x1b" not in told
 
 
@@ -196,11 +220,16 @@ LISTS = {
     ("roles",): {"name", "weight", "quota", "frameworks", "allocated", "offered", "reserved"},
     ("quota",): {"role", "guarantee", "limit", "consumed"},
     ("weights",): {"role", "weight"},
+    ("members",): {"service", "address", "standing", "version"},
 }
 SINGLE = {
     ("status",): {"leader", "version", "agents_active", "frameworks", "total", "used", "offered", "tasks"},
     ("why",): {"explanations"},
     ("why", "plain"): {"explanations"},
+    ("describe", "task", "plain"): {"id", "state", "message", "verdict", "summary", "framework_name", "hostname"},
+    ("describe", "agent", "plain"): {"id", "hostname", "state", "tasks", "attributes", "resources"},
+    ("describe", "framework", "plain"): {"id", "name", "roles", "tasks", "used_resources"},
+    ("describe", "role", "plain"): {"name", "weight", "quota", "framework_names"},
 }
 SNAKE_CASE = re.compile("[a-z][a-z0-9_]*")
 
@@ -224,7 +253,9 @@ def test_a_list_is_a_list_of_objects_and_anything_else_one_object(
 def test_a_list_of_nothing_is_an_empty_list(words: tuple[str, ...], gateway: Gateway) -> None:
     gateway.answers = {
         "/state": {"slaves": [], "frameworks": [], "completed_frameworks": []},
-        "/slaves": {"slaves": []},
+        "/mezzo/v1/agents": {"agents": []},
+        "/mezzo/v1/tasks": {"tasks": []},
+        "/mezzo/v1/members": {"members": []},
         "/frameworks": {"frameworks": [], "completed_frameworks": []},
         "/roles": {"roles": []},
         "/quota": {"configs": []},
@@ -235,19 +266,26 @@ def test_a_list_of_nothing_is_an_empty_list(words: tuple[str, ...], gateway: Gat
     assert len(mezzo(gateway, *words).splitlines()) == 1
 
 
+def verb_of(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Without the format, and of what is plain."""
+    if "-o" in words:
+        words = words[: words.index("-o")]
+    return tuple("plain" if word == HOSTILE else word for word in words)
+
+
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)
 @pytest.mark.parametrize("output", ["table", "json"])
 def test_an_answer_that_nobody_keeps_up_to_date_is_told_as_such(
     output: str, words: tuple[str, ...], gateway: Gateway
 ) -> None:
     gateway.answers, gateway.headers = cluster_of("plain"), {"Mezzo-Stale": "1.000"}
-    result = CliRunner().invoke(app, ["--api", gateway.address, words[0], "-o", output], env={"TERM": "dumb"})
+    result = CliRunner().invoke(app, ["--api", gateway.address, *verb_of(words), "-o", output], env={"TERM": "dumb"})
     assert result.exit_code == 0
     assert re.fullmatch(
         r"mezzo: no registry leads, or none can be reached; what follows is \d+ s old\n", result.stderr
     ), result.stderr
     gateway.headers = {}
-    assert mezzo(gateway, words[0], "-o", output) == result.stdout
+    assert mezzo(gateway, *verb_of(words), "-o", output) == result.stdout
 
 
 # ------------------------------------------------------------------------------------------------------ maintenance
@@ -276,7 +314,13 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_state_of_an_agent_tells_what_is_planned_for_its_machine() -> None:
     since, until = "2030-03-17 16:46:40", "2030-03-17 18:46:40"
     assert state_of({}) == "active"
-    assert state_of({"active": False}) == "disconnected"
+    assert state_of({"active": False, "standing": "DISCONNECTED"}) == "disconnected"
+    assert state_of({"active": False, "standing": "RECOVERED"}) == "recovered"
+    assert (
+        state_of({"active": False, "standing": "UNREACHABLE", "since": NOW - HOUR_SECONDS})
+        == f"unreachable since {since}"
+    )
+    assert state_of({"active": False, "standing": "GONE"}) == "gone"
     assert state_of({"deactivated": True}) == "deactivated"
     assert state_of({"active": False, "deactivated": True, "drain_info": {"state": "DRAINING"}}) == "draining"
     assert state_of({"active": False, "deactivated": True, "drain_info": {"state": "DRAINED"}}) == "drained"
@@ -318,3 +362,159 @@ def test_what_is_planned_is_told_of_agents_and_of_machines_that_have_none_any_mo
     (told,) = json.loads(mezzo(gateway, "agents", "-o", "json"))
     since = float(NOW - HOUR_SECONDS)
     assert told["maintenance"] == {"state": "DRAINING", "since": since, "until": since + 2}
+
+
+# ------------------------------------------------------------------------------------------- tables, names, and sorting
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("tasks",), "plain\n"),
+        (("agents",), "plain\n"),
+        (("frameworks",), "plain\n"),
+        (("roles",), "plain\n"),
+        (("members",), "plain\n"),
+        (("quota",), "plain\n"),
+        (("weights",), "plain\n"),
+        (("maintenance",), "plain\n"),
+    ],
+    ids=str,
+)
+def test_names_alone_are_for_other_commands(words: tuple[str, ...], shown: str, gateway: Gateway) -> None:
+    gateway.answers = cluster_of("plain", planned=True)
+    assert mezzo(gateway, *words, "-o", "name") == shown
+    heading, *rows = mezzo(gateway, *words).splitlines()
+    assert heading == heading.upper()
+    bare = mezzo(gateway, *words, "--no-headers").splitlines()
+    assert [line.split() for line in bare] == [line.split() for line in rows]
+    documents = json.loads(mezzo(gateway, *words, "-o", "json"))
+    assert yaml.safe_load(mezzo(gateway, *words, "-o", "yaml")) == documents
+
+
+@pytest.mark.parametrize("words", SINGLE, ids=" ".join)
+def test_yaml_says_what_json_says(words: tuple[str, ...], gateway: Gateway) -> None:
+    gateway.answers = cluster_of("plain")
+    assert yaml.safe_load(mezzo(gateway, *words, "-o", "yaml")) == json.loads(mezzo(gateway, *words, "-o", "json"))
+
+
+def several(gateway: Gateway, *changes: dict[str, Any]) -> None:
+    """A cluster with a task for each of the changes."""
+    gateway.answers = cluster_of("plain")
+    (one,) = gateway.answers["/mezzo/v1/tasks"]["tasks"]
+    gateway.answers["/mezzo/v1/tasks"] = {"tasks": [{**one, **change} for change in changes]}
+
+
+@pytest.mark.parametrize(
+    ("column", "order"),
+    [
+        ("id", ["t2", "t9", "t10"]),
+        ("-id", ["t10", "t9", "t2"]),
+        ("age", ["t9", "t10", "t2"]),
+        ("resources", ["t10", "t2", "t9"]),
+    ],
+)
+def test_a_list_is_sorted_by_a_column_and_numbers_in_it_count(column: str, order: list[str], gateway: Gateway) -> None:
+    def status(timestamp: float) -> list[dict[str, Any]]:
+        return [{"state": "TASK_RUNNING", "timestamp": timestamp}]
+
+    several(
+        gateway,
+        {"id": "t10", "statuses": status(20.0), "resources": {"cpus": 0.5}},
+        {"id": "t9", "statuses": status(30.0), "resources": {"cpus": 10.0}},
+        {"id": "t2", "statuses": status(10.0), "resources": {"cpus": 9.0}},
+    )
+    assert mezzo(gateway, "tasks", "-o", "name", "--sort-by", column).split() == order
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ((), ["a", "b"]),
+        (("--state", "staging"), ["b"]),
+        (("--state", "TASK_RUNNING,failed"), ["a", "c"]),
+        (("--all",), ["a", "b", "c"]),
+        (("--role", "web"), ["a"]),
+        (("--role", "web", "--all"), ["a", "c"]),
+        (("-l", "tier=front"), ["b"]),
+        (("-l", "tier", "--all"), ["b", "c"]),
+        (("-l", "tier=front", "-l", "zone=a"), []),
+        (("--agent", "plain"), ["a", "b"]),
+        (("--framework", "pl"), ["a", "b"]),
+    ],
+    ids=str,
+)
+def test_tasks_are_filtered(words: tuple[str, ...], found: list[str], gateway: Gateway) -> None:
+    several(
+        gateway,
+        {"id": "a", "role": "web"},
+        {"id": "b", "state": "TASK_STAGING", "labels": [{"key": "tier", "value": "front"}]},
+        {"id": "c", "state": "TASK_FAILED", "role": "web", "labels": [{"key": "tier", "value": "back"}]},
+    )
+    assert mezzo(gateway, "tasks", "-o", "name", *words).split() == found
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("tasks", "--state", "runing"), "'runing' is not a state of tasks; did you mean running?"),
+        (("agents", "--state", "lost"), "'lost' is not a state of agents; must be one of active, disconnected,"),
+        (("tasks", "--sort-by", "hostnam"), "'hostnam' is not a column;"),
+        (("tasks", "--sort-by", "ages"), "'ages' is not a column; did you mean age?"),
+        (("tasks", "-l", "=front"), "'=front': expected NAME=VALUE, or NAME"),
+        (("events", "--type", "task_update"), "'task_update' is not a type of events; did you mean task_updated?"),
+        (("health", "5050"), "'5050' is not an address; expected host:port"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_words_that_mean_nothing_are_usage_errors_that_say_what_was_meant(
+    words: tuple[str, ...], said: str, gateway: Gateway
+) -> None:
+    gateway.answers = cluster_of("plain")
+    result = CliRunner().invoke(app, ["--api", gateway.address, *words], env={"TERM": "dumb", "COLUMNS": "300"})
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("mezzo: ")
+    assert result.stderr.endswith(f"; see mezzo {words[0]} --help\n")
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_states_of_tasks_are_mesos() -> None:
+    assert set(mesos.TaskState.keys()) == STATES
+    assert {name for name in STATES if mesos.TaskState.Value(name) in TERMINAL} == ENDED_STATES - {"TASK_UNKNOWN"}
+
+
+# ------------------------------------------------------------------------------------------------------------ widths
+
+LONG = "0123456789-0123456789-0123456789-0123456789-0123456789-S0"
+
+
+def test_ids_are_never_cut_and_other_columns_are_before_a_line_is_too_long() -> None:
+    table = Table(("id", "name", "message"), name="id", width=100)
+    row = {"id": LONG, "name": "n" * 30, "message": "m" * 200}
+    heading, line = table.lines([row], headers=True)
+    assert line.plain.startswith(f"{LONG}  n")
+    assert line.plain.endswith("…")
+    assert line.cell_len == 100
+    assert heading.plain.startswith("ID ")
+
+
+def test_an_id_that_is_wider_than_the_terminal_is_shown_whole() -> None:
+    (line,) = Table(("id", "name", "agent id"), name="id", width=20).lines(
+        [{"id": LONG, "name": "a name", "agent id": LONG}], headers=False
+    )
+    assert line.plain.count(LONG) == 2
+
+
+def test_wide_characters_count_as_wide_as_they_are() -> None:
+    table = Table(("id", "name"), name="id", width=None)
+    first, second = table.lines([{"id": "日本", "name": "x"}, {"id": "ab", "name": "y"}], headers=False)
+    assert (first.plain, second.plain) == ("日本  x", "ab    y")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0, "0s"), (119, "119s"), (120, "2m"), (7199, "119m"), (7200, "2h"), (200_000, "2d")]
+)
+def test_an_age_is_short(seconds: int, told: str) -> None:
+    assert age(NOW - seconds, NOW) == told
+    assert age(None, NOW) == "–"

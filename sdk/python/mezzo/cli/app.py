@@ -10,10 +10,16 @@ import typer
 from mezzo.cli import (
     agents,
     completion,
+    contexts,
+    describe,
+    events,
     frameworks,
+    health,
     kill,
     local,
     logs,
+    maintenance,
+    members,
     migrate,
     roles,
     run,
@@ -24,6 +30,7 @@ from mezzo.cli import (
     version,
     why,
 )
+from mezzo.cli.command import MezzoGroup
 from mezzo.cli.examples import Verb
 from mezzo.cli.settings import DEFAULT_API, Settings
 
@@ -35,6 +42,7 @@ EXIT_CODES = (
 )
 
 app = typer.Typer(
+    cls=MezzoGroup,
     name="mezzo",
     help="Look at a Mezzo cluster, run things on it, and start its services.",
     epilog=EXIT_CODES,
@@ -43,6 +51,10 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+# Verbs that ask no cluster: for them it does not matter which one is meant.
+ASK_NOBODY = frozenset({"context", "completion", "local", "health", "migrate", *service.SERVICES})
 
 
 @app.callback()
@@ -54,8 +66,19 @@ def settings(
             "--api",
             envvar="MEZZO_API",
             help="Address of a gateway, host:port or a URL; several, with commas, are tried in turn.",
+            show_default=DEFAULT_API,
         ),
-    ] = DEFAULT_API,
+    ] = "",
+    named: Annotated[
+        str,
+        typer.Option(
+            "--context",
+            envvar="MEZZO_CONTEXT",
+            metavar="NAME",
+            help="Cluster to ask, by the name that `mezzo context` gave it.",
+            autocompletion=contexts.names,
+        ),
+    ] = "",
     _version: Annotated[
         bool, typer.Option("--version", callback=version.show, is_eager=True, help="Print the version and exit.")
     ] = False,
@@ -63,23 +86,44 @@ def settings(
     """Look at a Mezzo cluster, run things on it, and start its services."""
     # Standard error is the verbs', and of `run` the command's: the SDK logs each attempt that fails.
     logging.getLogger("mezzo").addHandler(logging.NullHandler())
-    context.obj = Settings.of(api)
+    typed = {name for name in ("api", "named") if _source(context, name) == "COMMANDLINE"}
+    if len(typed) > 1:
+        raise typer.BadParameter("name a gateway or a context, not both", param_hint="--api")
+    # What is typed counts before the environment, and that before the context that is used.
+    if "api" in typed or ("named" not in typed and _source(context, "api") == "ENVIRONMENT"):
+        context.obj = Settings.of(api)
+    else:
+        asks = context.invoked_subcommand not in ASK_NOBODY
+        context.obj = Settings.of((contexts.api_of(named) if asks else "") or DEFAULT_API)
+
+
+def _source(context: typer.Context, name: str) -> str:
+    """Where an option comes from: COMMANDLINE, ENVIRONMENT, or DEFAULT."""
+    source = context.get_parameter_source(name)
+    return "DEFAULT" if source is None else source.name
 
 
 app.command("status", cls=Verb)(status.status)
+app.command("members", cls=Verb)(members.members)
 app.command("agents", cls=Verb)(agents.agents)
 app.command("frameworks", cls=Verb)(frameworks.frameworks)
 app.command("tasks", cls=Verb)(tasks.tasks)
 app.command("roles", cls=Verb)(roles.roles)
-app.add_typer(roles.quota, name="quota")
-app.add_typer(roles.weights, name="weights")
+app.add_typer(describe.describe, name="describe")
 app.command("why", cls=Verb)(why.why)
+app.command("events", cls=Verb)(events.events)
+app.command("health", cls=Verb)(health.health)
 app.command("run", cls=Verb, context_settings={"allow_interspersed_args": False})(run.run)
 app.command("logs", cls=Verb)(logs.logs)
-app.command("kill", cls=Verb)(kill.kill)
 app.command("ls", cls=Verb)(sandboxes.ls)
 app.command("cat", cls=Verb)(sandboxes.cat)
 app.command("get", cls=Verb)(sandboxes.get)
+app.command("kill", cls=Verb)(kill.kill)
+app.command("teardown", cls=Verb)(frameworks.teardown)
+app.add_typer(roles.quota, name="quota")
+app.add_typer(roles.weights, name="weights")
+app.add_typer(maintenance.maintenance, name="maintenance")
+app.add_typer(contexts.context, name="context")
 app.command("local", cls=Verb)(local.local)
 app.add_typer(migrate.migrate, name="migrate")
 app.command("completion", cls=Verb)(completion.completion)

@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from mezzo.cli import exit_codes
+from mezzo.cli import exit_codes, lists
 from mezzo.cli.errors import print_error, print_note
-from mezzo.cli.examples import Example, VerbGroup, examples
-from mezzo.cli.output import Format, Output, show
+from mezzo.cli.examples import Example, Verb, VerbGroup, examples
+from mezzo.cli.lists import Listing, NoHeaders, Options, show_listing
+from mezzo.cli.output import Format, Output
 from mezzo.errors import InvalidRequest
 from mezzo.migration.flags import Entry, Fate, Program, entry_of
 from mezzo.migration.sources import FILE_BYTES_MAX, Configuration, Given
@@ -60,6 +61,7 @@ def flags(
         Of | None, typer.Option("--of", help="Whose flags they are; by default this is told from names.")
     ] = None,
     output: Output = Format.TABLE,
+    no_headers: NoHeaders = False,
 ) -> None:
     """Say what each flag of a Mesos master or agent is here: ours under which name, meaningless, or not there yet.
 
@@ -81,15 +83,15 @@ def flags(
         raise typer.Exit(exit_codes.USAGE)
     rows = [(each, _entry(program, each)) for each in found]
     rows.sort(key=lambda row: (not row[1].needs_attention(row[0].value), row[0].name))
-    columns = WIDE_COLUMNS if output is Format.WIDE else COLUMNS
-    show([_row(*row) for row in rows], columns, output, [_document(*row) for row in rows])
+    entries = [lists.Entry(_row(*row), _document(*row)) for row in rows]
+    show_listing(Listing(COLUMNS, WIDE_COLUMNS, entries, "flag"), Options(output, no_headers))
     attention = sum(entry.needs_attention(each.value) for each, entry in rows)
     if attention:
         print_note(f"{attention} of {len(rows)} flags need attention")
         raise typer.Exit(exit_codes.FAILED)
 
 
-migrate.command("flags")(flags)
+migrate.command("flags", cls=Verb)(flags)
 
 
 def _read(given: list[str]) -> Configuration:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.text import Text
 
 from mezzo.cli.asking import ask
-from mezzo.cli.output import Format, Output, console, moment, show_json, state, visible
+from mezzo.cli.examples import Example, examples
+from mezzo.cli.members import asked_if_known
+from mezzo.cli.output import (
+    DocumentFormat,
+    DocumentOutput,
+    console,
+    is_for_programs,
+    moment,
+    show_document,
+    state,
+    visible,
+)
 
 if TYPE_CHECKING:
     from mezzo.cli.api import Api
@@ -18,16 +29,21 @@ if TYPE_CHECKING:
 SCALARS = (("cpus", ""), ("mem", " MiB"), ("disk", " MiB"), ("gpus", ""))
 
 
-def status(context: typer.Context, output: Output = Format.TABLE) -> None:
-    """Show the leader, the number of agents and frameworks, and how much is used."""
+@examples(
+    Example("mezzo status", "See whether the cluster is well, and how full it is.", r"^agents +1 active"),
+    Example("mezzo status -o json", "Tell programs.", '"agents_active": 1'),
+)
+def status(context: typer.Context, output: DocumentOutput = DocumentFormat.TABLE) -> None:
+    """Show who leads and who stands by, the number of agents and frameworks, and how much is used."""
 
     async def question(api: Api) -> dict[str, Any]:
-        return {"state": await api.state(), "version": await api.get("/version")}
+        cluster, version = await api.state(), await api.get("/version")
+        return {"state": cluster, "version": version, "members": await asked_if_known(api)}
 
     answer = ask(context, question)
-    report = summary(answer["state"], answer["version"])
-    if output is Format.JSON:
-        show_json(report)
+    report = summary(answer["state"], answer["version"], answer["members"])
+    if is_for_programs(output):
+        show_document(report, output)
         return
     screen = console()
     for name, told in lines_of(report):
@@ -37,8 +53,12 @@ def status(context: typer.Context, output: Output = Format.TABLE) -> None:
 def lines_of(report: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
     """What `mezzo status` says to people: a name, and what there is of it."""
     yield "leader", f"{visible(report['leader'])}, since {moment(report['elected_time'])}"
+    for service in ("registry", "allocator", "gateway"):
+        found = [member for member in report["members"] if member["service"] == service]
+        if found:
+            yield {"registry": "registries", "allocator": "allocators", "gateway": "gateways"}[service], _told(found)
     yield "version", visible(report["version"])
-    yield "agents", f"{report['agents_active']} active, {report['agents_unreachable']} unreachable"
+    yield "agents", _agents(report)
     yield "frameworks", f"{report['frameworks']} ({report['frameworks_connected']} connected)"
     for name, unit in SCALARS:
         total, used, offered = (report[kind][name] for kind in ("total", "used", "offered"))
@@ -48,15 +68,30 @@ def lines_of(report: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
     yield "tasks", Text(", ").join(counts) if counts else "none"
 
 
-def summary(cluster: dict[str, Any], version: dict[str, Any]) -> dict[str, Any]:
-    """The few figures of `/state` that `mezzo status` tells."""
+def _told(members: Sequence[dict[str, Any]]) -> str:
+    """`10.0.0.1:5060 leading, 10.0.0.2:5060 standby`; of gateways the addresses alone."""
+    return ", ".join(
+        visible(one["address"] or "–") + ("" if one["standing"] == "CONNECTED" else f" {one['standing'].lower()}")
+        for one in members
+    )
+
+
+def _agents(report: dict[str, Any]) -> str:
+    told = f"{report['agents_active']} active, {report['agents_unreachable']} unreachable"
+    return f"{told}, {report['agents_inactive']} inactive" if report["agents_inactive"] else told
+
+
+def summary(cluster: dict[str, Any], version: dict[str, Any], members: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """The few figures of `/state` that `mezzo status` tells, and who the members are."""
     agents = cluster["slaves"]
     frameworks = cluster["frameworks"]
     return {
         "leader": cluster["leader"],
         "elected_time": cluster["elected_time"],
         "version": version.get("mezzo_version", version["version"]),
+        "members": list(members),
         "agents_active": int(cluster["activated_slaves"]),
+        "agents_inactive": int(cluster["deactivated_slaves"]),
         "agents_unreachable": int(cluster["unreachable_slaves"]),
         "frameworks": len(frameworks),
         "frameworks_connected": sum(1 for framework in frameworks if framework["connected"]),
