@@ -29,7 +29,7 @@ from mezzo_agent.core.events import (
     TimerFired,
     TimerKind,
 )
-from mezzo_agent.core.model import Executor, ExecutorKind, Task
+from mezzo_agent.core.model import Executor, ExecutorKind, Phase, Task
 from mezzo_agent.core.state import AgentState
 
 LAUNCHES = frozenset({"run_task", "run_task_group"})
@@ -78,6 +78,15 @@ def of_event(event: Event, state: AgentState) -> Subject:
     """Whom an event is about; while one is being handled that is about several, whom the core has come to."""
     subject = _of_event(event, state)
     return subject if subject.framework_id or state.at is None else _with(subject, state.at)
+
+
+def lives(subject: Subject, state: AgentState) -> bool:
+    """Whether somebody whom it is about is there, and has not ended."""
+    framework = state.frameworks.get(subject.framework_id)
+    if framework is None:
+        return False
+    tasks = (framework.tasks.get(task_id) for task_id in subject.task_ids)
+    return subject.executor_id in framework.executors or any(task and task.phase is not Phase.ENDED for task in tasks)
 
 
 def of_effect(event: Event, effect: effects.Effect, state: AgentState) -> Subject:

@@ -224,7 +224,8 @@ class AgentRuntime:
             return AgentSuspect.of(subjects.of_record(state))
         if effect is not None:
             return AgentSuspect.of(subjects.of_effect(event, effect, state))
-        return AgentSuspect.of(subjects.of_event(event, state))
+        about = subjects.of_event(event, state)
+        return AgentSuspect.of(about, lives=subjects.lives(about, state))
 
     def _substitute(self, event: Event, entry: Entry) -> Event | None:
         """What is handled in place of a launch that led to a defect. Everything else is dropped."""

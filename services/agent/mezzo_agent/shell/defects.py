@@ -25,6 +25,9 @@ FRAMEWORK_DEFECTS_MAX = 3
 FRAMEWORK_WINDOW_SECONDS = 600.0
 REFUSED_TOO = LAUNCHES | {"kill_task", "shutdown_executor", "shutdown_framework"}
 """Sent again by the registry after the recovery has ended whom they are about."""
+_ABOUT_THE_LIVING = frozenset({"kill_task", "shutdown_executor"})
+"""Not refused where they are about somebody who lives: the recovery has ended whom the defect was about, and this is
+another of the same name."""
 
 log = get_logger(__name__)
 
@@ -34,10 +37,12 @@ class AgentSuspect(Suspect):
     """An event of the agent's core as the next incarnation knows it again."""
 
     about: Subject = field(default_factory=lambda: Subject(""))
+    lives: bool = field(default=False, compare=False)
+    """Whether whom it is about is there, and has not ended."""
 
     @classmethod
-    def of(cls, subject: Subject) -> Self:
-        return cls(subject.event, subject.framework_id, subject.name, about=subject)
+    def of(cls, subject: Subject, *, lives: bool = False) -> Self:
+        return cls(subject.event, subject.framework_id, subject.name, about=subject, lives=lives)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,7 @@ class Defects:
         for suspect in dict.fromkeys(defect.suspects):
             about = suspect.about if isinstance(suspect, AgentSuspect) else Subject(suspect.event)
             before = self._records.pop(about, None)
-            entry = self.quarantine.find(suspect, now)
+            entry = self.quarantine.find(AgentSuspect.of(about), now)
             until = entry.until if entry is not None else now
             count = before.count + 1 if before is not None else 1
             self._records[about] = Record(about, defect.cause, text, count, now, until)
@@ -177,13 +182,18 @@ class Defects:
 
 
 class _Quarantine(Quarantine):
-    """Refuses the launches of a framework that has led to one defect after the other, whatever their tasks."""
+    """Refuses the launches of a framework that has led to one defect after the other, whatever their tasks.
+
+    And nothing that is about somebody else than the defect was.
+    """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         super().__init__(entries=entries)
 
     def find(self, suspect: Suspect, now: float) -> Entry | None:
         """See `Quarantine`."""
+        if isinstance(suspect, AgentSuspect) and suspect.lives and suspect.event in _ABOUT_THE_LIVING:
+            return None
         entry = super().find(suspect, now)
         if entry is None and suspect.event in LAUNCHES:
             return super().find(_launches_of(suspect.peer), now)

@@ -365,6 +365,30 @@ async def test_executor_of_the_same_name_that_is_launched_afterwards_is_heard(
     await registry.until_state("e3", "TASK_RUNNING")
 
 
+# --- kills
+
+
+async def test_task_whose_kill_leads_to_a_defect_ends_and_one_of_the_same_name_can_be_killed(
+    supervised: Supervisor,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Defective(monkeypatch, Agent, "handle", of_kind("kill_task"), 1)
+    registry.run(tasks.command("bad"))
+    await registry.until_state("bad", "TASK_RUNNING")
+    registry.kill("bad")
+    await registry.until_state("bad", "TASK_FAILED")
+    assert "handling kill_task" in registry.last("bad").message
+    registry.run(tasks.command("bad"))
+    await registry.until(lambda: registry.states("bad").count("TASK_RUNNING") == 2)
+    registry.kill("bad")
+    await registry.until_state("bad", "TASK_KILLED")
+    assert supervised.defects == 1
+    await others_end_well(registry, containers)
+
+
 # --- time
 
 
