@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mezzo_chassis.errors import StartupError
 from tests.simulation.loop import SimulatedLoop
 
 _pwrite = os.pwrite
@@ -46,14 +47,14 @@ class Disk:
         """What was written is on the disk: nothing simulated loses it."""
 
     def lose_power(self, work: Callable[[], Any]) -> None:
-        """The process died during this work, or just before, or just after it."""
+        """The process died during this work, or just before, or just after it. What it says is lost."""
         when = self._random.randrange(4)
         if when == 0:
             return
         self._bytes_left = None if when == 1 else self._random.randrange(400)
         try:
             work()
-        except (PowerLost, OSError):
+        except (PowerLost, OSError, StartupError):
             pass
         finally:
             self._bytes_left = None
