@@ -10,7 +10,7 @@ from mezzo_agent.adapters.defects_file import DefectsFile
 from mezzo_agent.core.subjects import NEVER_REFUSED, Subject
 from mezzo_agent.shell import defects as module
 from mezzo_agent.shell.defects import AgentSuspect, Defects
-from mezzo_chassis.engine import Defect
+from mezzo_chassis.defect import Defect
 
 ACKNOWLEDGEMENT = Subject("acknowledge_update", "F1", task_ids=("t1",))
 EXECUTOR = Subject("executor_update", "F1", "E1")

@@ -18,7 +18,8 @@ from mezzo_agent.core.effects import Effect, Persist
 from mezzo_agent.core.events import ExecutorCalled, RegistryMessageReceived, Timer, TimerFired
 from mezzo_agent.shell import journal_writer as module
 from mezzo_agent.shell.journal_writer import JournalWriter
-from mezzo_chassis.engine import Defect, Engine
+from mezzo_chassis.defect import Defect
+from mezzo_chassis.engine import Engine
 from mezzo_chassis.metrics import EngineMetrics
 from mezzo_chassis.quarantine import Quarantine, Suspect
 from services.agent.tests.conftest import Conversation, Tasks

@@ -31,9 +31,10 @@ from contextvars import Context
 from functools import cache, partial
 from typing import Any, Generic, Protocol, TypeVar
 
-from mezzo.errors import InternalError, MezzoError, shorten
+from mezzo.errors import InternalError, MezzoError
 from mezzo_chassis.clock import steady_clock
 from mezzo_chassis.config import VALIDATE_VARIABLE
+from mezzo_chassis.defect import MISTAKES, Defect
 from mezzo_chassis.log import bind_cause, current_cause, get_logger
 from mezzo_chassis.log_throttle import LogThrottle
 from mezzo_chassis.metrics import EngineMetrics
@@ -44,8 +45,6 @@ THROTTLES_MAX = 1024
 """Suspects for whom is known when they were last logged."""
 SUSPECTS_SHOWN_MAX = 20
 """In a log line: a commit that fails has as many suspects as its turn had events."""
-_MISTAKES = (Exception, asyncio.CancelledError)
-"""What is a defect where it comes out of a core or an effect; the latter, of something that was cancelled long ago."""
 
 E = TypeVar("E")
 E_contra = TypeVar("E_contra", contravariant=True)
@@ -70,30 +69,6 @@ class Core(Protocol[E_contra, F_co]):
 
     def validate(self) -> None:
         """Check the state. Raises whatever says how it contradicts itself."""
-
-
-class Defect(Exception):
-    """A mistake of ours ended an incarnation; `__cause__` is what was raised."""
-
-    def __init__(self, doing: str, suspects: tuple[Suspect, ...], cause: str, error: BaseException) -> None:
-        """`doing` says at what; `cause` is the cause of the event that was being handled."""
-        names = ", ".join(" ".join(filter(None, (each.event, each.peer, each.subject))) for each in suspects)
-        super().__init__(shorten(f"{doing} ({names}): {in_words(error)}"))
-        self.doing = doing
-        self.suspects = suspects
-        """What was being handled: one event, or none where it was none's; several where a commit failed, for all of a
-        turn are committed together."""
-        self.cause = cause
-        self.error = error
-        self.__cause__ = error
-
-
-def in_words(error: BaseException) -> str:
-    """The class and the message of what was raised: one that cannot be put into words must not hide itself."""
-    try:
-        return shorten(f"{type(error).__name__}: {error}")
-    except _MISTAKES:
-        return type(error).__name__
 
 
 _Handled = tuple[E | None, str, Sequence[F], "asyncio.Future[None] | None"]
@@ -266,7 +241,7 @@ class Engine(Generic[E, F]):
         began = time.perf_counter()
         try:
             handled = self._decide()
-        except _MISTAKES as error:
+        except MISTAKES as error:
             self._fail("handle", error, (self._event,))
             return
         if self.ended.done():
@@ -274,7 +249,7 @@ class Engine(Generic[E, F]):
         self._event = None
         try:
             committed = self._begin_commit(handled)
-        except _MISTAKES as error:
+        except MISTAKES as error:
             self._fail_to_commit(error, handled)
             return
         if committed is None:
@@ -336,7 +311,7 @@ class Engine(Generic[E, F]):
                     return
                 if waiter is not None and not waiter.done():
                     waiter.set_result(None)
-        except _MISTAKES as error:
+        except MISTAKES as error:
             self._fail(f"effect {type(effect).__name__}", error, (self._event,))
             return
         self._event = None
@@ -392,7 +367,7 @@ class Engine(Generic[E, F]):
         del self._timers[key]
         try:
             event = self._timer_fired(key)
-        except _MISTAKES as error:
+        except MISTAKES as error:
             self._fail("timer", error, ())
         else:
             self.post(event)
@@ -425,7 +400,7 @@ class Engine(Generic[E, F]):
         else:
             try:
                 event = failed(error if isinstance(error, Exception) else InternalError(repr(error)))
-            except _MISTAKES as defect:
+            except MISTAKES as defect:
                 log.error("no event fits what a spawned task raised", engine=self._name, task=task.get_name())
                 self._fail("outcome", defect, ())
                 return
@@ -465,7 +440,7 @@ class Engine(Generic[E, F]):
     def _is_valid(self) -> bool:
         try:
             self.core.validate()
-        except _MISTAKES as error:
+        except MISTAKES as error:
             self._fail("validate", error, ())
             return False
         return True
@@ -501,7 +476,7 @@ class Engine(Generic[E, F]):
     def _suspect(self, event: E) -> Suspect:
         try:
             return self._suspect_of(event)
-        except _MISTAKES:
+        except MISTAKES:
             log.exception("cannot describe an event", engine=self._name, event_type=type(event).__name__)
             return Suspect(kind_of(type(event).__name__))
 

@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 
 from mezzo.errors import InternalError, InvalidRequest, MezzoError, NotLeading
 from mezzo_chassis import log
-from mezzo_chassis.engine import Defect, Engine
+from mezzo_chassis.defect import Defect
+from mezzo_chassis.engine import Engine
 from mezzo_chassis.log import current_cause
 from mezzo_chassis.metrics import EngineMetrics
 from mezzo_chassis.quarantine import Entry, Quarantine, Suspect

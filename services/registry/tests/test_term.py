@@ -15,7 +15,8 @@ from mezzo.agent.v1 import agent_session_pb2 as agent_session
 from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.errors import InternalError, NotLeading, Unavailable
 from mezzo.resources import parse
-from mezzo_chassis.engine import Defect, kind_of
+from mezzo_chassis.defect import Defect
+from mezzo_chassis.engine import kind_of
 from mezzo_chassis.quarantine import Quarantine
 from mezzo_registry.core import Identity, Registry, Settings, events, records
 from mezzo_registry.core.agents import removal

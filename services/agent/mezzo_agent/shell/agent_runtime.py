@@ -33,7 +33,8 @@ from mezzo_agent.shell.effect_runner import EffectRunner
 from mezzo_agent.shell.executor_streams import ExecutorStreams
 from mezzo_agent.shell.journal_writer import JournalWriter
 from mezzo_agent.shell.registry_session import RegistrySession
-from mezzo_chassis.engine import Defect, Engine
+from mezzo_chassis.defect import Defect
+from mezzo_chassis.engine import Engine
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.lifecycle import freeze_gc
 from mezzo_chassis.log import get_logger

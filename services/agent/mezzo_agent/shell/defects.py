@@ -14,7 +14,7 @@ from typing import Any, Self
 from mezzo.errors import shorten
 from mezzo_agent.adapters.defects_file import DefectsFile
 from mezzo_agent.core.subjects import LAUNCHES, NEVER_REFUSED, Subject
-from mezzo_chassis.engine import Defect, in_words
+from mezzo_chassis.defect import Defect, in_words
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.quarantine import SECONDS_MAX, SECONDS_MIN, Entry, Quarantine, Suspect
 

@@ -20,7 +20,8 @@ from mezzo_allocator.core import measures
 from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.metrics import AllocatorMetrics
 from mezzo_allocator.shell.intake import Decided, Effect, Event, Intake, Withheld, new_quarantine, suspect_of
-from mezzo_chassis.engine import Defect, Engine
+from mezzo_chassis.defect import Defect
+from mezzo_chassis.engine import Engine
 from mezzo_chassis.lifecycle import freeze_gc
 from mezzo_chassis.log import get_logger
 from mezzo_chassis.log_level import LogLevel
