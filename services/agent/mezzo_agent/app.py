@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from mezzo.backoff import Backoff
 from mezzo.errors import MezzoError
 from mezzo_agent import __version__
 from mezzo_agent.adapters import detection
@@ -28,8 +29,12 @@ from mezzo_chassis.config import load
 from mezzo_chassis.errors import Exit, StartupError
 from mezzo_chassis.leadership import detector_of
 
-RESTART_SECONDS = 1.0
-"""From the end of an agent to the next one in the same process."""
+RESTART_SECONDS_MIN, RESTART_SECONDS_MAX = 1.0, 30.0
+"""From the end of an agent to the next one in the same process: longer each time, until one has lasted."""
+SETTLED_SECONDS = 60.0
+"""An agent that lasted as long was sound: what ended it is another failure than the last."""
+RESTARTS_VARIABLE = "MEZZO_RESTARTS_ON_DEFECT"
+"""Tells the next agent in this process how many have ended before it, none of which has lasted."""
 LEAVE_SIGNAL = signal.SIGUSR1
 """As Mesos' agent: end everything, and leave the cluster for good."""
 
@@ -38,18 +43,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run an agent until it is told to stop; its containers run on. Returns the exit code."""
     config = load(Config, argv, service="agent", version=__version__)
     log.configure("agent", config.log_level, config.log_format)
+    began = time.monotonic()
     code = lifecycle.run(lambda life: serve(config, life), service="agent", signals=(LEAVE_SIGNAL,))
     if code == Exit.DEFECT and config.restart_on_defect:
-        _restart()
+        _restart(time.monotonic() - began)
     return code
 
 
-def _restart() -> NoReturn:
+def _restart(lasted_seconds: float) -> NoReturn:
     """Another agent takes the place of this one in its process. Nothing of its memory or of its files is left."""
-    time.sleep(RESTART_SECONDS)
+    time.sleep(restart_seconds(lasted_seconds))
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, sys.orig_argv)  # noqa: S606  there is nothing for a shell to do
+
+
+def restart_seconds(lasted_seconds: float) -> float:
+    """How long to wait for the next agent; it is told how many there were."""
+    backoff = Backoff(RESTART_SECONDS_MIN, RESTART_SECONDS_MAX)
+    if lasted_seconds < SETTLED_SECONDS:
+        backoff.attempts = int(os.environ.get(RESTARTS_VARIABLE, "0"))
+    seconds = next(backoff)
+    os.environ[RESTARTS_VARIABLE] = str(backoff.attempts)
+    return seconds
 
 
 async def serve(

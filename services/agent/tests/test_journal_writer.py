@@ -8,11 +8,12 @@ from types import SimpleNamespace
 from typing import Any, cast, get_args
 
 import pytest
+from google.protobuf.message import EncodeError
 from prometheus_client import CollectorRegistry
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
-from mezzo.agent.v1.checkpoint_pb2 import CheckpointRecord
+from mezzo.agent.v1.checkpoint_pb2 import CheckpointRecord, FrameworkRemoved, UpdateRecord
 from mezzo.errors import InternalError, InvalidRequest, MezzoError, Unavailable
 from mezzo_agent.core.effects import Effect, Persist
 from mezzo_agent.core.events import ExecutorCalled, RegistryMessageReceived, Timer, TimerFired
@@ -147,6 +148,14 @@ async def test_journal_that_cannot_be_written_for_another_reason_is_a_defect(
     with pytest.raises(InternalError):
         await shop.engine.request(run_task(tasks))
     assert shop.done == []
+
+
+async def test_record_that_cannot_be_encoded_is_known_among_others() -> None:
+    sound = CheckpointRecord(framework_removed=FrameworkRemoved(framework_id=mesos.FrameworkID(value="F1")))
+    of_no_task = CheckpointRecord(update=UpdateRecord(status=mesos.TaskStatus(message="it has no task_id")))
+    JournalWriter.check_commit([Persist(sound)])
+    with pytest.raises(EncodeError):
+        JournalWriter.check_commit([Persist(sound), Persist(of_no_task)])
 
 
 async def test_grown_journal_is_rewritten(shop: SimpleNamespace, tasks: type[Tasks]) -> None:

@@ -22,6 +22,8 @@ class Defect(Exception):
         self.suspects = suspects
         """What was being handled: one event, or none where it was none's; several where a commit failed, for all of a
         turn are committed together."""
+        self.has_culprit = False
+        """Whether one of them is refused from now on. Without, the next incarnation may meet the same defect."""
         self.cause = cause
         self.error = error
         self.__cause__ = error

@@ -93,6 +93,7 @@ class Engine(Generic[E, F]):
         refusals: tuple[type[MezzoError], ...] = (),
         refused: Callable[[E, MezzoError], None] = lambda _event, _error: None,
         commit: Callable[[Sequence[F]], Coroutine[Any, Any, None] | None] | None = None,
+        check_commit: Callable[[Sequence[F]], None] = lambda _effects: None,
         closed: Callable[[], MezzoError] | None = None,
         may_continue: Callable[[], bool] | None = None,
         now: Callable[[], float] | None = None,
@@ -111,6 +112,8 @@ class Engine(Generic[E, F]):
         `refused`: told of the refusal of an event that nobody waits for.
         `commit`: makes durable what the effects of a turn say; the coroutine returns when it is. Where it returns None
             there is nothing to be made durable, and the effects are carried out at once.
+        `check_commit`: raises where the effects of an event cannot be made durable whatever else is. Called when a
+            commit has failed, for each event of its turn: where it raises for some, the others are not suspected.
         `closed`: what those are told who wait, or come, once a defect has ended the engine.
         `may_continue`: asked before each event; one that says no has called `end`.
         `now`: the time that the core is told, in seconds; a steady clock by default.
@@ -128,6 +131,7 @@ class Engine(Generic[E, F]):
         self._refusals = refusals
         self._refused = refused
         self._commit = commit
+        self._check_commit = check_commit
         self._closed = closed or (lambda: InternalError(f"{name} has ended"))
         self._may_continue = may_continue
         self._now = now or steady_clock()
@@ -446,26 +450,35 @@ class Engine(Generic[E, F]):
         return True
 
     def _fail_to_commit(self, error: BaseException, handled: Iterable[_Handled[E, F]]) -> None:
-        """Nobody knows whose record it was: each event that has ordered something may be the one."""
-        ordering = [(event, cause) for event, cause, effects, _ in handled if effects]
-        if ordering:
-            self._event, self._cause = ordering[0]
-        self._fail("commit", error, [event for event, _ in ordering])
+        """Whose record it was may be known; otherwise each event that has ordered something may be the one."""
+        ordering = [(event, cause, effects) for event, cause, effects, _ in handled if effects]
+        culprits = [each for each in ordering if self._spoils(each[2])] or ordering
+        if culprits:
+            self._event, self._cause, _ = culprits[0]
+        self._fail("commit", error, [event for event, _, _ in culprits])
+
+    def _spoils(self, effects: Sequence[F]) -> bool:
+        try:
+            self._check_commit(effects)
+        except MISTAKES:
+            return True
+        return False
 
     def _fail(self, doing: str, error: BaseException, events: Iterable[E | None]) -> None:
         """A defect: remember what was being handled, tell, and end. That it ends depends on nothing else here."""
         suspects = tuple(self._suspect(event) for event in events if event is not None)
         defect = Defect(doing, suspects, self.cause, error)
         try:
-            for suspect in suspects:
-                self._quarantine.add(suspect, self._now())
-            self._metrics.defect(suspects[0].event if suspects else doing)
+            refused = [self._quarantine.add(suspect, self._now()) for suspect in suspects]
+            defect.has_culprit = any(refused)
+            self._metrics.defect(suspects[0].event if suspects else doing, has_culprit=defect.has_culprit)
             log.error(
                 "defect ends the incarnation",
                 engine=self._name,
                 doing=doing,
                 suspects=[str(each) for each in suspects[:SUSPECTS_SHOWN_MAX]],
                 suspects_count=len(suspects),
+                has_culprit=defect.has_culprit,
                 cause=defect.cause,
                 exc_info=error,
             )

@@ -140,6 +140,7 @@ class EngineMetrics(Collector):
         self._buckets = [0] * (len(LATENCY_BUCKETS_SECONDS) + 1)
         self._refused = dict.fromkeys(kinds, 0)
         self._defects = dict.fromkeys((*self._refused, *DEFECTS_WITHOUT_EVENT), 0)
+        self._defects_without_culprit = 0
         registry.register(self)
 
     def turn(self, events: int, seconds: float) -> None:
@@ -148,9 +149,13 @@ class EngineMetrics(Collector):
         self._seconds += seconds
         self._buckets[bisect_left(LATENCY_BUCKETS_SECONDS, seconds)] += 1
 
-    def defect(self, kind: str) -> None:
-        """Count an engine that was ended by a defect, by the kind of the event that was being handled."""
+    def defect(self, kind: str, *, has_culprit: bool = True) -> None:
+        """Count an engine that was ended by a defect, by the kind of the event that was being handled.
+
+        Without a culprit nobody is refused for it, and the next incarnation may meet it again.
+        """
         self._defects[kind] = self._defects.get(kind, 0) + 1
+        self._defects_without_culprit += not has_culprit
 
     def add_defects(self, counts: Mapping[str, int]) -> None:
         """Count those of earlier processes, which nobody could scrape any more."""
@@ -181,6 +186,12 @@ class EngineMetrics(Collector):
             for kind, count in sorted(counts.items()):
                 family.add_metric([kind], count)
             yield family
+        unblamed = CounterMetricFamily(
+            f"{self._prefix}_defects_without_culprit",
+            "Defects for which nobody can be refused: the next incarnation may meet them again.",
+        )
+        unblamed.add_metric([], self._defects_without_culprit)
+        yield unblamed
 
 
 def cumulated(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:

@@ -433,6 +433,16 @@ async def test_a_defect_in_the_core_ends_the_incarnation_and_nothing_is_handled_
     assert world.metric("defects_total", event="timer") == 0
 
 
+async def test_a_defect_for_which_nobody_can_be_refused_has_no_culprit(world: World) -> None:
+    nobody = Quarantine(key=lambda suspect: suspect.subject.removeprefix("defect"))
+    world.engine(quarantine=nobody).post(Said("defect"))
+    assert not (await ended(world.current)).has_culprit
+    assert world.metric("defects_without_culprit_total") == 1
+    world.engine().post(Said("defect"))
+    assert (await ended(world.current)).has_culprit
+    assert world.metric("defects_without_culprit_total") == 1
+
+
 async def test_whoever_waits_at_a_defect_is_told_what_the_owner_chooses(world: World) -> None:
     engine = world.engine(closed=NotLeading)
     with pytest.raises(NotLeading):
@@ -481,6 +491,18 @@ async def test_a_defect_in_a_commit_suspects_all_that_was_to_be_written(world: W
     assert [each.subject for each in defect.suspects] == ["a", "b"]
     assert defect.cause == "call-7"
     assert not world.story
+
+
+async def test_a_defect_in_a_commit_suspects_only_what_spoils_it_where_that_is_known(world: World) -> None:
+    def check_commit(effects: Sequence[Effect]) -> None:
+        if Write("b") in effects:
+            raise TypeError("no bytes")
+
+    world.disk_error = TypeError("no bytes")
+    engine = world.engine(check_commit=check_commit)
+    for word in "abc":
+        engine.post(Said(word))
+    assert [each.subject for each in (await ended(engine)).suspects] == ["b"]
 
 
 async def test_a_commit_that_cannot_begin_is_a_defect(world: World) -> None:
@@ -561,8 +583,8 @@ async def test_an_error_without_words_still_ends_the_incarnation(world: World, m
 async def test_a_defect_that_cannot_be_logged_still_ends_the_incarnation(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_kind: str) -> None:
-        raise ValueError("no such kind")
+    def fail(_kind: str, *, has_culprit: bool) -> None:
+        raise ValueError(f"no such kind: {has_culprit}")
 
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["exception"]))
@@ -570,7 +592,7 @@ async def test_a_defect_that_cannot_be_logged_still_ends_the_incarnation(
     engine = world.engine()
     engine.post(Said("defect"))
     await ended(engine)
-    assert [str(each) for each in complaints] == ["no such kind"]
+    assert [str(each) for each in complaints] == ["no such kind: True"]
 
 
 async def test_an_owner_may_end_the_engine_before_an_event(world: World) -> None:

@@ -7,12 +7,13 @@ import weakref
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.master import master_pb2 as master
 from mezzo.errors import NotLeading
 from mezzo_chassis.leadership import FixedDetector, StandaloneCandidate
-from mezzo_registry.core import Settings, events
+from mezzo_registry.core import Registry, Settings, events
 from mezzo_registry.core.records import TABLES, Write
 from mezzo_registry.metrics import RegistryMetrics
 from mezzo_registry.ports import Tables
@@ -20,6 +21,8 @@ from mezzo_registry.shell import leader_loop
 from mezzo_registry.shell.current_term import CurrentTerm
 from mezzo_registry.shell.term import Term
 from mezzo_registry.testing import PATIENCE_SECONDS
+
+STUCK = "no term without a defect; the next one waits"
 
 
 class BrokenStore:
@@ -116,6 +119,32 @@ async def test_a_loop_that_fails_ends_the_term_and_another_begins(
     with pytest.raises(NotLeading):
         await asyncio.wait_for(term.request(events.OperatorCalled(number, call)), PATIENCE_SECONDS)
     await term_after(current_term, term)
+
+
+async def test_terms_that_all_end_on_a_defect_of_nobody_begin_ever_more_seldom(
+    leading: leader_loop.LeaderLoop, current_term: CurrentTerm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise TypeError("a mistake of ours")
+
+    async def hinder(hindered: bool) -> None:
+        ends.append(hindered)
+        if ends.count(True) > 5:
+            many_ended.set()
+
+    ends: list[bool] = []
+    many_ended = asyncio.Event()
+    term = await term_after(current_term)
+    monkeypatch.setattr(Registry, "handle", fail)
+    monkeypatch.setattr(leading, "_hinder", hinder)
+    with capture_logs() as logs:
+        term.end(NotLeading())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await many_ended.wait()
+    waits = [line for line in logs if line["event"] == STUCK]
+    assert [line["terms"] for line in waits[:4]] == [1, 2, 3, 4]
+    assert {line["log_level"] for line in waits} == {"error"}
+    assert waits[3]["retry_seconds"] > waits[0]["retry_seconds"]
 
 
 async def test_nothing_is_kept_of_a_term_that_has_ended(current_term: CurrentTerm) -> None:

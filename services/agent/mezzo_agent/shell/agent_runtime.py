@@ -162,6 +162,7 @@ class AgentRuntime:
             refusals=(MezzoError,),
             refused=self._event_refused,
             commit=self._journal_writer.commit,
+            check_commit=self._journal_writer.check_commit,
             closed=lambda: Unavailable(ENDING),
             events_per_turn_max=EVENTS_PER_TURN_MAX,
         )

@@ -43,6 +43,13 @@ class JournalWriter:
         records = [effect.record for effect in effects if isinstance(effect, Persist)]
         return self._commit(records) if records else None
 
+    @staticmethod
+    def check_commit(effects: Sequence[Effect]) -> None:
+        """Raise whatever keeps a record among them from being encoded."""
+        for effect in effects:
+            if isinstance(effect, Persist):
+                effect.record.SerializeToString()
+
     async def _commit(self, records: Sequence[CheckpointRecord]) -> None:
         """With a full disk the agent waits, and its tasks run on."""
         backoff = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)

@@ -11,6 +11,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.backoff import Backoff
 from mezzo.errors import NotLeading
 from mezzo_chassis.clock import steady_clock
+from mezzo_chassis.defect import Defect
 from mezzo_chassis.leadership import Candidate, LeaderDetector, Leadership
 from mezzo_chassis.lifecycle import freeze_gc
 from mezzo_chassis.log import get_logger
@@ -27,6 +28,8 @@ from mezzo_registry.shell.term import Term
 
 RETRY_SECONDS_MIN = 0.5
 RETRY_SECONDS_MAX = 5.0
+STUCK_SECONDS_MAX = 60.0
+"""The longest pause where nothing says that the next term will fare better: a defect for which nobody is refused."""
 TERM_SETTLED_SECONDS = 30.0
 """A term that lasted as long was sound: what ended it is another failure than the last, and the next begins soon."""
 
@@ -115,9 +118,10 @@ class LeaderLoop:
 
     async def _lead(self, leadership: Leadership) -> None:
         """Lead term after term for as long as the epoch lasts: one ends early when its store or core fails."""
-        backoff, loop = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX), asyncio.get_running_loop()
+        failed, stuck = Backoff(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX), Backoff(RETRY_SECONDS_MIN, STUCK_SECONDS_MAX)
+        loop = asyncio.get_running_loop()
         while True:
-            began = loop.time()
+            began, backoff = loop.time(), failed
             try:
                 await self._one_term(leadership)
             except StoreError as error:
@@ -125,11 +129,20 @@ class LeaderLoop:
             except Exception as error:
                 # A mistake of ours must not leave a leader behind that does nothing, and stands in the way of others.
                 log.exception("term failed; retrying", error=str(error))
+                backoff = stuck
             self._step_down(NotLeading())
             await self._hinder(True)
             if loop.time() - began >= TERM_SETTLED_SECONDS:
-                backoff.reset()
-            await asyncio.sleep(next(backoff))
+                failed.reset()
+                stuck.reset()
+            seconds = next(backoff)
+            if backoff is stuck:
+                log.error(
+                    "no term without a defect; the next one waits",
+                    terms=stuck.attempts,
+                    retry_seconds=round(seconds, 3),
+                )
+            await asyncio.sleep(seconds)
 
     async def _one_term(self, leadership: Leadership) -> None:
         store = self._store_of(leadership)
@@ -187,6 +200,9 @@ class LeaderLoop:
             for task in tasks:
                 if task.done():
                     task.result()
+            reason = term.ended.result() if term.ended.done() else None
+            if isinstance(reason, Defect) and not reason.has_culprit:
+                raise reason
         finally:
             for task in tasks:
                 task.cancel()
