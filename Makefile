@@ -71,6 +71,10 @@ test-quick: .venv/installed ## Run the unit tests, the chart's tests, and one cl
 	@$(PYTEST) -m 'not soak and not kubernetes' sdk services tests/charts/test_flags.py tests/charts/test_kubernetes.py tests/docs tests/parity \
 		tests/integration/test_tasks.py $(ARGS)
 
+.PHONY: test-bare
+test-bare: ## Run `make run` and tests on bare Debians, made with debootstrap, as root (SUITES=…; see scripts/test-bare.sh)
+	@sh scripts/test-bare.sh $(SUITES)
+
 .PHONY: soak
 soak: .venv/installed ## Run what takes long: Compose with a real Docker engine, a Kubernetes, many seeds of the simulator
 	@sh scripts/install-test-programs.sh
