@@ -11,6 +11,7 @@ if command -v dpkg > /dev/null; then
     need zookeeper
     command -v java > /dev/null || need default-jre-headless
     need python3-http-parser
+    need curl
     need procps
     need iproute2
     need iptables
