@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,7 @@ from mezzo_chassis.http.routes import POST, Routes
 from mezzo_chassis.http.site import start_site
 
 BODY_BYTES_MAX = 1000
+SECONDS_MAX = 20.0
 ERRORS: dict[str, Exception] = {
     "field": InvalidRequest("length", "-1 is negative"),
     "request": InvalidRequest("", "the body is empty"),
@@ -43,6 +45,7 @@ async def take(request: web.Request) -> web.Response:
 @asynccontextmanager
 async def served(hooks: Hooks) -> AsyncIterator[aiohttp.ClientSession]:
     routes = Routes("master")
+    routes.add("/health", whoami, name="health")
     for api in ("/mezzo/v1", ""):
         routes.add(f"{api}/whoami", whoami, name="whoami")
         routes.add(f"{api}/take", take, POST, name="take")
@@ -111,6 +114,19 @@ async def test_who_is_not_authenticated_reaches_no_endpoint() -> None:
             async with client.get(path) as answer:
                 assert answer.status == 401
                 assert "credentials are required" in await answer.text()
+
+
+async def test_health_is_answered_while_the_authenticator_hangs() -> None:
+    async def authenticate(request: web.Request) -> Principal | None:
+        if request.headers.get("Authorization") is None:
+            await asyncio.Event().wait()
+        return Principal("ops")
+
+    async with served(Hooks(authenticate=authenticate)) as client, asyncio.timeout(SECONDS_MAX):
+        async with client.get("/whoami", headers={"Authorization": "ops"}) as answer:
+            assert await answer.text() == "ops"
+        async with client.get("/health") as answer:
+            assert await answer.text() == "nobody"
 
 
 async def test_nobody_is_authenticated_for_what_is_refused_anyway() -> None:

@@ -22,7 +22,8 @@ from mezzo_chassis.log import bind_correlation_id
 
 CORRELATION_HEADER = "X-Correlation-Id"
 HEALTH = "/health"
-"""Answered whatever name it is asked by: load balancers ask by their own, and the answer gives nothing away."""
+"""Answered whatever name it is asked by, and to anybody: load balancers ask by their own name, without credentials, and
+the answer gives nothing away. One that asked an authenticator would be unhealthy whenever that one is."""
 # What is read of requests. Other headers may be of any kind: proxies and browsers put into them what they like.
 HEADERS_READ = (
     hdrs.ACCEPT,
@@ -137,14 +138,15 @@ class Middleware:
     async def _admit(self, request: web.Request, endpoint: Endpoint | None) -> None:
         """Check what holds for all endpoints, and authenticate. Raises what the request is refused with."""
         _check_is_text(request)
-        if endpoint is None or endpoint.path != HEALTH:
+        is_health = endpoint is not None and endpoint.path == HEALTH
+        if not is_health:
             check_host(request, self._hosts)
         if endpoint is None:
             return
         # Scripts are read across origins: so is an answer that is one. A GET without a query changes nothing anywhere.
         changes = endpoint.get_changes and bool(request.query)
         check_origin(request, self._hosts, also_get=changes or "jsonp" in request.query)
-        await resolve_principal(request, self._hooks.authenticate)
+        await resolve_principal(request, anonymous if is_health else self._hooks.authenticate)
 
 
 def _check_is_text(request: web.Request) -> None:
