@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from mesos.v1.mesos_pb2 import TASK_RUNNING, Offer
 from mesos.v1.scheduler.scheduler_pb2 import Call, Event
@@ -61,6 +63,22 @@ async def test_a_framework_subscribes_and_is_told_what_happens(
         stream.end()
         with pytest.raises(EOFError):
             await records.next()
+
+
+async def test_what_an_event_follows_from_is_logged_when_it_is_passed_on(
+    gateway: GatewayClient, registry: ScriptedRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="mezzo_gateway.http.scheduler")
+    with capture_logs() as logs:
+        async with gateway.records(PATH, SUBSCRIBE) as records:
+            stream = await registry.streams.get()
+            await records.next()
+            await records.next()
+            stream.say(update(), update(), Event(type=Event.HEARTBEAT), causes=["term-1/task_updated/7", "\n" * 1000])
+            for _ in range(3):
+                await records.next()
+    passed = [(line["event_type"], line["cause"]) for line in logs if line["event"] == "event passed on"]
+    assert passed[-3:] == [("UPDATE", "term-1/task_updated/7"), ("UPDATE", ""), ("HEARTBEAT", "")]
 
 
 @pytest.mark.parametrize("request_type", [JSON, PROTOBUF])

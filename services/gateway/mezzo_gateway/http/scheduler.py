@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
@@ -15,7 +16,7 @@ from mezzo_chassis.http.exchange import Format, answer_format, read_message
 from mezzo_chassis.http.middleware import CORRELATION_HEADER
 from mezzo_chassis.http.principals import principal_name
 from mezzo_chassis.http.streams import RecordStream
-from mezzo_chassis.log import correlation_id, get_logger
+from mezzo_chassis.log import accepted_cause, correlation_id, get_logger
 from mezzo_gateway.adapters.calls import CallLost
 from mezzo_gateway.adapters.registry import Registry
 from mezzo_gateway.http.files import cut_off
@@ -27,6 +28,7 @@ STREAM_ID_HEADER = "Mesos-Stream-Id"
 LEADER_PATIENCE_SECONDS = 2.0
 
 log = get_logger(__name__)
+_stdlib_log = logging.getLogger(__name__)
 
 
 class SchedulerApi:
@@ -106,19 +108,23 @@ class SchedulerApi:
         self, stream: RecordStream, first: SubscribeResponse, responses: AsyncIterator[SubscribeResponse]
     ) -> None:
         """Pass events on until the registry or the framework ends the stream."""
-        await self._write(stream, first.events)
+        await self._write(stream, first)
         try:
             async for response in responses:
-                await self._write(stream, response.events)
+                await self._write(stream, response)
         except MezzoError as error:
             # The head of the answer is out: all that is left to say is that the stream has ended.
             log.info("framework stream ended by an error", error=str(error))
         await stream.end()
 
-    async def _write(self, stream: RecordStream, events: Sequence[Event]) -> None:
-        for event in events:
+    async def _write(self, stream: RecordStream, response: SubscribeResponse) -> None:
+        shown = _stdlib_log.isEnabledFor(logging.DEBUG)
+        for number, event in enumerate(response.events):
             trace.hop("event received", event)
+            if shown:
+                cause = accepted_cause(response.causes[number]) if number < len(response.causes) else ""
+                log.debug("event passed on", event_type=Event.Type.Name(event.type), cause=cause)
             # A chunk of its own for each, as Mesos does: there are clients that take a chunk for a record.
             await stream.write((event,))
             trace.hop("event written", event)
-        self._metrics.events.inc(len(events))
+        self._metrics.events.inc(len(response.events))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from mesos.v1.master.master_pb2 import Call as OperatorCall
@@ -56,9 +56,9 @@ class Stream:
         self.ended = asyncio.Event()
         self._events: asyncio.Queue[Any] = asyncio.Queue()
 
-    def say(self, *events: Event) -> None:
-        """Send events, in one message."""
-        self._events.put_nowait(events)
+    def say(self, *events: Event, causes: Sequence[str] = ()) -> None:
+        """Send events, in one message, with what each follows from."""
+        self._events.put_nowait((events, causes))
 
     def end(self) -> None:
         """End the stream from this side."""
@@ -67,8 +67,9 @@ class Stream:
     async def responses(self) -> AsyncIterator[SubscribeResponse]:
         """What the framework gets."""
         first = True
-        while (events := await self._events.get()) is not END:
-            yield SubscribeResponse(stream_id=self.stream_id if first else "", events=events)
+        while (said := await self._events.get()) is not END:
+            events, causes = said
+            yield SubscribeResponse(stream_id=self.stream_id if first else "", events=events, causes=causes)
             first = False
 
 
