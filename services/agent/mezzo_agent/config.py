@@ -61,13 +61,16 @@ class Config:
         "The registry: host:port of its gRPC server, or zk://host:port,…/path to detect the leading one.",
         parse=master,
         show=master_text,
+        heading="Cluster",
     )
     zk_session_timeout: float = flag(
         "10secs",
         "The time-out of the session with ZooKeeper: without a sign of life for so long, ZooKeeper ends it.",
         parse=interval,
     )
-    ip: str = flag("0.0.0.0", "The IP address on which the agent listens, for HTTP, gRPC and metrics.")
+    ip: str = flag(
+        "0.0.0.0", "The IP address on which the agent listens, for HTTP, gRPC and metrics.", heading="Addresses"
+    )
     port: int = flag(
         "5051", "The port of the HTTP server: executor API, operator API, Mesos' legacy endpoints.", parse=port_number
     )
@@ -105,6 +108,7 @@ class Config:
         "/var/lib/mezzo/agent",
         "The folder of the agent's persistent files: sandboxes, and the journal from which it recovers.",
         parse=folder,
+        heading="Folders",
     )
     runtime_dir: Path | None = flag(  # noqa: RUF009  fields are made by it
         None,
@@ -115,6 +119,7 @@ class Config:
         "",
         "The agent's resources, as JSON or like cpus:8;mem(ads):4096;ports:[31000-32000], mem and disk in MB. Of cpus, "
         "mem, disk and ports, those that are not named are detected.",
+        heading="Resources",
     )
     attributes: str = flag("", "The agent's attributes, like rack:r2;level:10; by default it has none.")
     default_role: str = flag("*", "The role of the resources in --resources that name no role.")
@@ -123,12 +128,17 @@ class Config:
         f"The agent's fault domain: region/zone, JSON like {domains.EXAMPLE}, or a file with it; by default none.",
         parse=domains.parse,
     )
-    isolation: str = flag("posix/cpu,posix/mem", "The isolators of containers, separated by commas.")
+    isolation: str = flag(
+        "posix/cpu,posix/mem", "The isolators of containers, separated by commas.", heading="Containers"
+    )
     switch_user: bool = flag(
         True, "Run each task as its own user, for which the agent has to be root; otherwise as the agent's user."
     )
     frameworks_home: Path | None = flag(  # noqa: RUF009  fields are made by it
-        None, "The folder that relative URIs of a command are resolved in; by default they are refused.", parse=folder
+        None,
+        "The folder that relative URIs of a command are resolved in; by default they are refused.",
+        parse=folder,
+        heading="Fetching",
     )
     fetcher_cache_dir: Path | None = flag(  # noqa: RUF009  fields are made by it
         None, "The folder of the cache of fetched files; by default <work_dir>/fetch.", parse=folder
@@ -138,7 +148,10 @@ class Config:
         "1mins", "The time without progress after which a download fails.", parse=interval
     )
     max_stdout_size: int = flag(
-        "10MB", "The size at which the file stdout of a sandbox is rotated, like 10MB.", parse=byte_count
+        "10MB",
+        "The size at which the file stdout of a sandbox is rotated, like 10MB.",
+        parse=byte_count,
+        heading="Sandboxes",
     )
     max_stderr_size: int = flag(
         "10MB", "The size at which the file stderr of a sandbox is rotated, like 10MB.", parse=byte_count
@@ -166,6 +179,7 @@ class Config:
         "environment. PATH, unless it is named here, is /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin.",
         parse=environment,
         show=names_alone,
+        heading="Executors",
     )
     executor_registration_timeout: float = flag(
         "1mins", "The time within which a launched executor has to subscribe; otherwise it is killed.", parse=duration
@@ -182,6 +196,7 @@ class Config:
         "15mins",
         "The time for which executors of checkpointing frameworks are asked to wait for a disconnected agent.",
         parse=duration,
+        heading="Recovery and registration",
     )
     authenticate_http_executors: bool = flag(
         False, "Require of executors the token that they find in MESOS_EXECUTOR_AUTHENTICATION_TOKEN."
@@ -206,7 +221,10 @@ class Config:
         "Docker, in which tasks would end with its first process.",
     )
     log_level: str = flag(
-        "info", "The lowest level that is logged: debug, info, warning or error.", parse=one_of(*LEVELS)
+        "info",
+        "The lowest level that is logged: debug, info, warning or error.",
+        parse=one_of(*LEVELS),
+        heading="Logs",
     )
     log_format: str = flag(
         "auto",

@@ -60,7 +60,9 @@ def zookeeper(text: str) -> ZooKeeperUrl | None:
 class Config:
     """Every flag. Where Mesos has it, it is called as there."""
 
-    ip: str = flag("0.0.0.0", "The IP address on which the allocator listens, for gRPC and metrics.")
+    ip: str = flag(
+        "0.0.0.0", "The IP address on which the allocator listens, for gRPC and metrics.", heading="Addresses"
+    )
     grpc_port: int = flag(
         "5061", "The port of the gRPC server, to which the leading registry connects; 0 picks a free one.", parse=port
     )
@@ -78,6 +80,7 @@ class Config:
         "The ZooKeeper in which allocators elect a leader: zk://[user:password@]host:port,…/path; by default "
         "there is no election, and this allocator leads.",
         parse=zookeeper,
+        heading="Election",
     )
     zk_session_timeout: float = flag(
         "10secs",
@@ -89,6 +92,7 @@ class Config:
         "The time between two allocations over all agents; a change leads to one over the agents that it concerns "
         "at once.",
         parse=interval,
+        heading="Allocation",
     )
     min_allocatable_resources: Minimum = flag(  # noqa: RUF009 - makes a field
         "cpus:0.01|mem:32",
@@ -126,6 +130,7 @@ class Config:
         "info",
         "The lowest level that is logged: debug, info, warning or error.",
         parse=one_of(*LEVELS),
+        heading="Logs",
     )
     log_format: str = flag(
         "auto",

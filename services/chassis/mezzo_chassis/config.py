@@ -45,8 +45,11 @@ _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*\Z")
 
 
 def duration(text: str) -> float:
-    """Seconds, from Mesos' form (`15secs`, `500ms`, `1weeks`) or a plain number of seconds."""
-    return durations.parse(text)
+    """Seconds, from Mesos' form (`15secs`, `500ms`, `1weeks`); 0 needs no unit."""
+    seconds = durations.parse(text)
+    if seconds and text.strip()[-1].isdigit():
+        raise ValueError(f"{text!r} has no unit; expected {text.strip()}secs, for example")
+    return seconds
 
 
 def interval(text: str) -> float:
@@ -133,6 +136,7 @@ class _Flag:
     parse: Callable[[str], Any]
     show: Callable[[Any], str] | None
     secret: bool
+    heading: str
 
 
 def flag(
@@ -142,16 +146,17 @@ def flag(
     parse: Callable[[str], Any] | None = None,
     show: Callable[[Any], str] | None = None,
     secret: bool = False,
+    heading: str = "",
 ) -> Any:
     """A field that can be set. `default` is written as on the command line; None leaves the field None.
 
     `parse` turns text into the value and raises `ValueError`; without it the type of `default` decides. `show` turns
-    the value into text again, where that is not plain.
+    the value into text again, where that is not plain. With a `heading` it is the first of a group in the help.
     """
     text = None if default is None else _plain_text(default)
     read = parse or _PARSERS.get(type(default), str)
     value = None if text is None else read(text)
-    return dataclasses.field(default=value, metadata={"flag": _Flag(help, text, read, show, secret)})
+    return dataclasses.field(default=value, metadata={"flag": _Flag(help, text, read, show, secret, heading)})
 
 
 _PARSERS: dict[type, Callable[[str], Any]] = {bool: boolean, int: int, float: float, str: str}
@@ -167,7 +172,7 @@ class _Value(click.ParamType[Any]):
     def __init__(self, parse: Callable[[str], Any], *, secret: bool) -> None:
         self.name = parse.__name__
         self._parse = parse
-        self._secret = secret
+        self.secret = secret
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
@@ -176,19 +181,20 @@ class _Value(click.ParamType[Any]):
             return self._parse(value)
         except ValueError as error:
             # Parsers tell what they were given.
-            self.fail("invalid value (hidden: the flag is secret)" if self._secret else str(error), param, ctx)
+            self.fail("invalid value (hidden: the flag is secret)" if self.secret else str(error), param, ctx)
 
 
 def load(config_class: type[C], argv: Sequence[str] | None, *, service: str, version: str = "") -> C:
     """The configuration of a service. A wrong value ends the program with a line that names the flag (code 2)."""
     fields = [field for field in dataclasses.fields(config_class) if "flag" in field.metadata]  # type: ignore[arg-type]
-    command = click.Command(
+    command = _Command(
         name=f"mezzo {service}",
         params=[*(_option(field, service) for field in fields), _config_option(service)],
         callback=config_class,
         help=(sys.modules[config_class.__module__].__doc__ or "").strip(),
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-        epilog="Every flag is also an environment variable, and a key of the file that --config names.",
+        epilog="Every flag is also the environment variable in its brackets, and a key of the file that --config "
+        "names. Dashes do as well as underscores.",
     )
     if version:
         click.version_option(build.described(version), prog_name=f"mezzo-{service}")(command)
@@ -205,6 +211,47 @@ def load(config_class: type[C], argv: Sequence[str] | None, *, service: str, ver
     if not isinstance(config, config_class):  # --help and --version print and return a code
         raise SystemExit(0)
     return config
+
+
+class _Command(click.Command):
+    """Tells of its flags in groups, each once, with its variable."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        heading = ""
+        for parameter in self.get_params(ctx):
+            assert isinstance(parameter, click.Option)
+            if not isinstance(parameter, _FlagOption):
+                heading = "General"
+            elif parameter.heading:
+                heading = parameter.heading
+            groups.setdefault(heading or "Flags", []).append(_record(parameter))
+        for name, records in groups.items():
+            with formatter.section(name):
+                formatter.write_dl(records)
+
+
+class _FlagOption(click.Option):
+    """The option of one field."""
+
+    heading = ""
+
+
+def _record(option: click.Option) -> tuple[str, str]:
+    """What the help has of an option: how it is typed, and what it is for."""
+    names = ", ".join(
+        name for name in option.opts if _underscored(name) == name or _underscored(name) not in option.opts
+    )
+    more = [str(option.envvar)] if option.envvar else []
+    shown = option.default if isinstance(option, _FlagOption) else None
+    if shown not in (None, "") and not (isinstance(option.type, _Value) and option.type.secret):
+        more.append(f"default: {shown}")
+    told = f"{option.help}  [{'; '.join(more)}]" if more else str(option.help)
+    return f"{names} {option.metavar}" if option.metavar else names, told
+
+
+def _underscored(name: str) -> str:
+    return f"--{name[2:].replace('-', '_')}"
 
 
 def _with_values(arguments: Sequence[str], fields: Sequence[dataclasses.Field[Any]]) -> list[str]:
@@ -227,15 +274,20 @@ def _option(field: dataclasses.Field[Any], service: str) -> click.Option:
     names = [f"--{field.name}"]
     if "_" in field.name:
         names.append(f"--{field.name.replace('_', '-')}")
-    shown = "" if given.default in (None, "") or given.secret else f"  [default: {given.default}]"
-    return click.Option(
+    option = _FlagOption(
         [*names, field.name],
         type=_Value(given.parse, secret=given.secret),
         default=given.default,
         envvar=environment_name(service, field.name),
-        help=given.help + shown,
-        metavar=given.parse.__name__.upper(),
+        help=given.help,
+        metavar=_METAVARS.get(given.parse.__qualname__, given.parse.__name__.upper()),
     )
+    option.heading = given.heading
+    return option
+
+
+# Of parsers that are not called what they read.
+_METAVARS = {"ZooKeeperUrl.parse": "ZK_URL", "RateLimit.parse": "RATE", "parse": "JSON_OR_FILE", "str": "TEXT"}
 
 
 def environment_name(service: str, name: str) -> str:

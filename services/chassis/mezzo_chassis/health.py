@@ -13,7 +13,8 @@ import click
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from mezzo_chassis.config import address, duration
+from mezzo import durations
+from mezzo_chassis.config import address
 from mezzo_chassis.errors import Exit
 
 TIMEOUT_SECONDS = 3.0
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         (target,) = targets
         address(target)
-        timeout_seconds = duration(timeouts[-1]) if timeouts else TIMEOUT_SECONDS
+        timeout_seconds = durations.parse(timeouts[-1]) if timeouts else TIMEOUT_SECONDS
     except ValueError as error:
         click.echo(f"usage: python -m mezzo_chassis.health HOST:PORT [--timeout=SECONDS] ({error})", err=True)
         return Exit.BAD_CONFIGURATION

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from mezzo import durations
 from mezzo.errors import InvalidRequest
-from mezzo_chassis.config import duration
 from mezzo_chassis.log import get_logger, set_level
 
 # Mesos knows levels 0 to 3, each telling more; from 1 on everything is told here.
@@ -63,7 +63,7 @@ def toggled(query: Mapping[str, str]) -> tuple[int, float] | None:
         if name not in query:
             raise InvalidRequest("", f"Expecting '{name}=value' in query.")  # Mesos' words
     try:
-        level, seconds = int(query["level"]), duration(query["duration"])
+        level, seconds = int(query["level"]), durations.parse(query["duration"])
     except ValueError as error:
         raise InvalidRequest("", str(error)) from None
     if level < 0:

@@ -1,5 +1,6 @@
 """Configuration: flags over environment over file over default, and one line that names what is wrong."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from mezzo_chassis.leadership import ZooKeeperUrl
 class Config:
     port: int = flag(5050, "Where HTTP is served.", parse=config.port)
     agent_ping_timeout: float = flag("15secs", "How long to wait.", parse=duration)
-    max_stdout_size: int = flag("10MB", "How large.", parse=byte_count)
+    max_stdout_size: int = flag("10MB", "How large.", parse=byte_count, heading="Limits")
     heartbeat_interval: float = flag("15secs", "How often.", parse=interval)
     max_completed_frameworks: int = flag("50", "How many.", parse=count)
     gc_disk_headroom: float = flag("0.1", "How much.", parse=fraction)
@@ -207,10 +208,50 @@ def test_help_tells_every_flag_and_its_default(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit) as ended:
         read("--help")
     assert ended.value.code == 0
-    told = capsys.readouterr().out
+    told = " ".join(capsys.readouterr().out.split())
     assert "--agent_ping_timeout" in told
-    assert "[default: 15secs]" in told
-    assert "[default: 0]" not in told  # the secret's
+    assert "default: 15secs]" in told
+    assert "default: 0]" not in told  # the secret's
+
+
+def test_help_tells_of_flags_in_groups_each_once_with_its_variable(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        read("--help")
+    told = capsys.readouterr().out
+    for name in ("port", "agent_ping_timeout", "zk", "zk_password", "log_format"):
+        assert told.count(f"  --{name} ") == 1
+        assert len(re.findall(rf"\[MEZZO_REGISTRY_{name.upper()}[;\]]", told)) == 1
+    assert "--agent-ping-timeout" not in told
+    lines = told.splitlines()
+    assert [line for line in lines if line.endswith(":") and not line.startswith(" ")] == [
+        "Flags:",
+        "Limits:",
+        "General:",
+    ]
+    limits = lines[lines.index("Limits:") : lines.index("General:")]
+    assert [line.split()[0] for line in limits if line.startswith("  --")] == [
+        *("--max_stdout_size", "--heartbeat_interval", "--max_completed_frameworks", "--gc_disk_headroom"),
+        *("--switch_user", "--master", "--zk", "--resources", "--zk_password", "--zk_pin", "--log_format"),
+    ]
+    assert "  --zk ZK_URL " in told
+    assert "  --config FILE " in told
+
+
+@pytest.mark.parametrize("given", ["90", " 2.5 "])
+def test_a_duration_needs_a_unit(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read(f"--agent_ping_timeout={given}")
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "--agent_ping_timeout" in told
+    assert f"{given!r} has no unit; expected {given.strip()}secs, for example" in told
+
+
+def test_no_time_at_all_needs_no_unit() -> None:
+    assert read("--agent_ping_timeout=0").agent_ping_timeout == 0
 
 
 def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -248,7 +289,7 @@ def test_flags_are_told_in_mesos_form_and_secrets_not_at_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("5", 5.0), ("0.5", 0.5), ("1weeks", 604800.0), ("10mins", 600.0), ("0ns", 0.0)]
+    ("text", "seconds"), [("5secs", 5.0), ("500ms", 0.5), ("1weeks", 604800.0), ("10mins", 600.0), ("0ns", 0.0)]
 )
 def test_lengths_of_time_read_and_write_alike(text: str, seconds: float) -> None:
     assert duration(text) == seconds

@@ -20,7 +20,11 @@ from mezzo_chassis.log import FORMATS, LEVELS
 class Config:
     """What a gateway can be told."""
 
-    ip: str = flag("0.0.0.0", "The IP address on which the gateway listens, for HTTP, gRPC and metrics.")
+    ip: str = flag(
+        "0.0.0.0",
+        "The IP address on which the gateway listens, for HTTP, gRPC and metrics.",
+        heading="Addresses and TLS",
+    )
     port: int = flag(5050, "The port of the HTTP server; 0 picks a free one.", parse=port_number)
     ssl_cert_file: Path | None = flag(  # noqa: RUF009  fields are made by it
         None,
@@ -44,6 +48,7 @@ class Config:
         "leading one.",
         parse=master,
         show=master_text,
+        heading="Cluster",
     )
     zk_session_timeout: float = flag(
         "10secs",
@@ -51,7 +56,10 @@ class Config:
         parse=interval,
     )
     heartbeat_interval: float = flag(
-        "15secs", "The time between two heartbeats on an operator event stream.", parse=interval
+        "15secs",
+        "The time between two heartbeats on an operator event stream.",
+        parse=interval,
+        heading="HTTP",
     )
     max_body_size: int = flag(
         "16MB",
@@ -92,6 +100,7 @@ class Config:
         "info",
         "The lowest level that is logged: debug, info, warning or error.",
         parse=one_of(*LEVELS),
+        heading="Logs",
     )
     log_format: str = flag(
         "auto",

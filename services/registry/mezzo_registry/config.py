@@ -80,7 +80,9 @@ def role_weights(text: str) -> tuple[tuple[str, float], ...]:
 class Config:
     """Every flag of the registry. Those that Mesos' master has too have its names and defaults."""
 
-    ip: str = flag("0.0.0.0", "The IP address on which the registry listens, for gRPC and metrics.")
+    ip: str = flag(
+        "0.0.0.0", "The IP address on which the registry listens, for gRPC and metrics.", heading="Addresses"
+    )
     grpc_port: int = flag(
         "5060", "The port of the gRPC server: agents, frameworks, gateways and operators.", parse=port
     )
@@ -101,6 +103,7 @@ class Config:
         "ZooKeeper, as zk://[user:password@]host:port,…/path, where the registry stands for election and keeps its "
         "state; by default the registry leads alone, and keeps its state in --work_dir.",
         parse=ZooKeeperUrl.parse,
+        heading="Election and store",
     )
     zk_session_timeout: float = flag(
         "10secs",
@@ -116,7 +119,10 @@ class Config:
         "/var/lib/mezzo/registry", "The folder of the SQLite store, where there is no --zk.", parse=folder
     )
     agent_ping_timeout: float = flag(
-        "15secs", "The time between heartbeats of a session with an agent, in both directions.", parse=interval
+        "15secs",
+        "The time between heartbeats of a session with an agent, in both directions.",
+        parse=interval,
+        heading="Agents",
     )
     max_agent_ping_timeouts: int = flag(
         "5", "How many --agent_ping_timeout without a message from an agent make the agent unreachable.", parse=positive
@@ -138,12 +144,16 @@ class Config:
         "10mins",
         "The time after which an offer that its framework has not answered is rescinded; 0 for never.",
         parse=duration,
+        heading="Frameworks",
     )
     scheduler_heartbeat_interval: float = flag(
         "15secs", "The time between HEARTBEAT events on a framework's event stream.", parse=interval
     )
     max_completed_frameworks: int = flag(
-        "50", "The maximum number of completed frameworks that are kept; the oldest are forgotten.", parse=count
+        "50",
+        "The maximum number of completed frameworks that are kept; the oldest are forgotten.",
+        parse=count,
+        heading="What is remembered",
     )
     max_completed_tasks_per_framework: int = flag(
         "1000",
@@ -169,10 +179,14 @@ class Config:
         "The maximum number of instructions of a compiled regular expression in offer constraints.",
         parse=positive,
     )
+    registry_max_agent_count: int = flag(
+        "102400", "The maximum number of unreachable agents that are kept; the oldest are forgotten.", parse=count
+    )
     domain: DomainInfo | None = flag(  # noqa: RUF009  fields are made by it
         None,
         f"The registry's fault domain: region/zone, JSON like {domains.EXAMPLE}, or a file with it; by default none.",
         parse=domains.parse,
+        heading="Cluster",
     )
     whitelist: Path | None = flag(  # noqa: RUF009  fields are made by it
         None,
@@ -188,10 +202,9 @@ class Config:
         show=lambda weights: ",".join(f"{role}={weight:g}" for role, weight in weights),
     )
     publish_per_framework_metrics: bool = flag(
-        True, "Include the metrics of each framework in /metrics/snapshot. Prometheus' metrics never include them."
-    )
-    registry_max_agent_count: int = flag(
-        "102400", "The maximum number of unreachable agents that are kept; the oldest are forgotten.", parse=count
+        True,
+        "Include the metrics of each framework in /metrics/snapshot. Prometheus' metrics never include them.",
+        heading="Metrics and logs",
     )
     log_level: str = flag(
         "info", "The lowest level that is logged: debug, info, warning or error.", parse=one_of(*LEVELS)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from mezzo import durations
 from mezzo.errors import InvalidRequest
 from mezzo_agent import __version__
 from mezzo_agent.http import containers, logs, state_document
@@ -14,7 +15,6 @@ from mezzo_agent.http.operator_api import OperatorApi
 from mezzo_agent.metrics import system_numbers
 from mezzo_agent.shell.readiness_gate import ReadinessGate
 from mezzo_chassis.build import Build
-from mezzo_chassis.config import duration
 from mezzo_chassis.http.exchange import json_response
 from mezzo_chassis.http.files import FilesApi, FileTree
 from mezzo_chassis.http.routes import POST, Routes
@@ -104,7 +104,7 @@ class Endpoints:
         timeout = request.query.get("timeout")
         if timeout is not None:
             try:
-                duration(timeout)
+                durations.parse(timeout)
             except ValueError as error:
                 raise InvalidRequest("timeout", str(error)) from None
         return json_response(request, dict(sorted(self._gate.runtime().numbers().items())))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from aiohttp import hdrs, web
 
 from mesos.v1.master.master_pb2 import Call
-from mezzo import jsonpb
+from mezzo import durations, jsonpb
 from mezzo.errors import InvalidRequest, NotLeading
 from mezzo_chassis.build import Build
-from mezzo_chassis.config import duration
 from mezzo_chassis.http.exchange import json_response
 from mezzo_chassis.http.routes import POST, Routes
 from mezzo_chassis.log_level import toggled
@@ -74,7 +73,7 @@ class MiscEndpoints:
     async def metrics_snapshot(self, request: web.Request) -> web.Response:
         """All metrics; `timeout` says how long the answer may take."""
         try:
-            timeout = duration(request.query["timeout"]) if "timeout" in request.query else None
+            timeout = durations.parse(request.query["timeout"]) if "timeout" in request.query else None
         except ValueError as error:
             raise InvalidRequest("timeout", str(error)) from None
         return json_response(request, await self._metrics.read(timeout))
