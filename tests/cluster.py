@@ -66,6 +66,8 @@ class Cluster:
     flags: Mapping[str, Flags] = field(default_factory=dict)
     # By the name of the node: a program, and its arguments, that starts it.
     command_prefixes: Mapping[str, list[str]] = field(default_factory=dict)
+    validate_every_turns: int = VALIDATE_EVERY_TURNS
+    forked: bool = True
     nodes: dict[str, Node] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -106,9 +108,15 @@ class Cluster:
             **FLAGS[service],
             **self.flags.get(service, {}),
         }
-        environment = {"MEZZO_VALIDATE_EVERY": str(VALIDATE_EVERY_TURNS)}
+        environment = {"MEZZO_VALIDATE_EVERY": str(self.validate_every_turns)}
         process = ServiceProcess.service(
-            service, flags, folder=self.folder, name=name, grpc_port=node.grpc_port, environment=environment
+            service,
+            flags,
+            folder=self.folder,
+            name=name,
+            grpc_port=node.grpc_port,
+            forked=self.forked,
+            environment=environment,
         )
         if prefix := self.command_prefixes.get(name):
             process.module, process.command = "", [*prefix, *process.command]  # executed, not forked

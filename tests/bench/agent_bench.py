@@ -13,8 +13,8 @@ from mesos.v1.scheduler import scheduler_pb2 as v1
 from mezzo.http import JSON
 from mezzo.resources import Resources, parse
 from mezzo.scheduler import GrpcTransport, HttpTransport, SchedulerClient, Transport
+from tests.bench.measured_cluster import measured_cluster
 from tests.bench.row import Row, per_second
-from tests.cluster import Cluster
 
 SINGLE_TASKS = 100
 SINGLE_WARM_UP = 10
@@ -103,10 +103,7 @@ def milliseconds(values: list[float]) -> str:
 
 async def measure() -> list[Row]:
     """The rows of B13 and B9."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Cluster(Path(folder), flags={"agent": {"log_level": "warning"}}) as cluster,
-    ):
+    with tempfile.TemporaryDirectory() as folder, measured_cluster(Path(folder)) as cluster:
         http = await single(HttpTransport(cluster.url, JSON))
         grpc = await single(GrpcTransport(cluster.registry().grpc))
         rates = [await many(HttpTransport(cluster.url, JSON)) for _ in range(RUNS)]

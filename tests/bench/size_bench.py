@@ -17,6 +17,7 @@ from mesos.v1.scheduler import scheduler_pb2 as v1
 from mezzo.resources import Resources, parse
 from mezzo.scheduler import GrpcTransport, SchedulerClient
 from tests.bench.emulated import EmulatedAgent
+from tests.bench.measured_cluster import measured_cluster
 from tests.bench.row import Row, milliseconds
 from tests.cluster import Cluster
 
@@ -93,7 +94,7 @@ async def read(url: str) -> tuple[int, list[float]]:
 async def control_plane() -> list[Row]:
     """Memory by agents and tasks that are emulated, and the answers about them."""
     per_agent = -(-TASKS // AGENTS)
-    with tempfile.TemporaryDirectory() as folder, Cluster(Path(folder), agents=0) as cluster:
+    with tempfile.TemporaryDirectory() as folder, measured_cluster(Path(folder), agents=0) as cluster:
         idle = resident_bytes(cluster)
         agents = [EmulatedAgent(number, 0.01 * per_agent, 4096, ends_tasks=False) for number in range(AGENTS)]
         serving = [asyncio.create_task(agent.run(cluster.registry().grpc)) for agent in agents]
@@ -119,7 +120,7 @@ async def control_plane() -> list[Row]:
 
 async def agent() -> list[Row]:
     """Memory of a real agent, and of what it starts for each plain command: its launcher and its monitor."""
-    with tempfile.TemporaryDirectory() as folder, Cluster(Path(folder)) as cluster:
+    with tempfile.TemporaryDirectory() as folder, measured_cluster(Path(folder)) as cluster:
         process = psutil.Process(cluster.agent().process.pid)
         idle = process.memory_info().rss
         async with running(cluster.registry().grpc, REAL_TASKS, "exec sleep 1000", "real"):

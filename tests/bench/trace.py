@@ -8,7 +8,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from mezzo.resources import Resources
 from mezzo.scheduler import HttpTransport, SchedulerClient
 from mezzo_chassis import trace
 from tests.bench.agent_bench import NEEDED, command
+from tests.bench.measured_cluster import measured_cluster
 from tests.bench.row import Row
 from tests.cluster import Cluster
 
@@ -32,7 +33,6 @@ SINGLES = 200
 MANY = 1_000
 RUNS = 3
 WARM_UP_TASKS = 50
-FLAGS = {"agent": {"log_level": "warning"}}
 PATIENCE_SECONDS = 300
 QUIET_SECONDS = 0.5
 """After the last task: monitors end, and what they used is added to what their parent waited for."""
@@ -51,7 +51,10 @@ class Hop:
 
 @dataclass(slots=True)
 class Framework:
-    """Launches tasks, so many at a time, and notes when it sent and received what."""
+    """Launches tasks, so many at a time, and notes when it sent and received what.
+
+    No more than `at_a_time` are under way: offers that come meanwhile are kept.
+    """
 
     count: int
     at_a_time: int
@@ -59,6 +62,7 @@ class Framework:
     launched: int = 0
     finished: int = 0
     began: float = 0.0
+    offers: deque[mesos.Offer] = field(default_factory=deque)
     hops: list[tuple[int, Hop, str]] = field(default_factory=list)
     # The task of each container.
     containers: dict[str, str] = field(default_factory=dict)
@@ -69,27 +73,31 @@ class Framework:
         async with SchedulerClient(HttpTransport(url, JSON), info) as scheduler, asyncio.timeout(PATIENCE_SECONDS):
             async for event in scheduler.events():
                 if event.type == v1.Event.OFFERS:
-                    await self._launch(scheduler, event.offers.offers)
+                    self.offers.extend(event.offers.offers)
                 elif event.type == v1.Event.UPDATE:
                     await self._take(scheduler, event.update.status)
+                await self._launch(scheduler)
                 if self.finished == self.count:
                     break
             seconds = time.perf_counter() - self.began
             await scheduler.teardown()
         return seconds
 
-    async def _launch(self, scheduler: SchedulerClient, offers: Sequence[mesos.Offer]) -> None:
-        self.began = self.began or time.perf_counter()
-        for offer in offers:
-            room = int(
-                Resources.of(offer.resources).unallocated().thousandths_of("cpus") // NEEDED.thousandths_of("cpus")
-            )
-            room = min(room, self.at_a_time, self.count - self.launched)
+    async def _launch(self, scheduler: SchedulerClient) -> None:
+        while self.offers and (wanted := min(self.at_a_time - self._under_way, self.count - self.launched)):
+            self.began = self.began or time.perf_counter()
+            offer = self.offers.popleft()
+            free = Resources.of(offer.resources).unallocated()
+            room = min(wanted, int(free.thousandths_of("cpus") // NEEDED.thousandths_of("cpus")))
             tasks = [command(f"{self.prefix}-{self.launched + number}", offer.agent_id) for number in range(room)]
-            self.launched += len(tasks)
+            self.launched += room
             for task in tasks:
                 self._note("sent", "ACCEPT", task.task_id.value)
             await scheduler.launch(offer, tasks, 0)
+
+    @property
+    def _under_way(self) -> int:
+        return self.launched - self.finished
 
     async def _take(self, scheduler: SchedulerClient, status: mesos.TaskStatus) -> None:
         task_id = status.task_id.value
@@ -241,7 +249,7 @@ class Spent:
 
 async def spend(folder: Path, singles: int, many: int) -> Spent:
     """On a cluster that does not trace: hops cost time themselves."""
-    with Cluster(folder, flags=FLAGS) as cluster:
+    with measured_cluster(folder) as cluster:
         await Framework(WARM_UP_TASKS, WARM_UP_TASKS, "warm").run(cluster.url)
         _, alone = await _measured(cluster, Framework(singles, 1, "single"))
         seconds, crowd = await _measured(cluster, Framework(many, many, "many"))
@@ -254,7 +262,7 @@ async def follow(folder: Path, singles: int) -> dict[Hop, list[float]]:
     hops.mkdir(parents=True)
     os.environ[trace.FOLDER_VARIABLE] = str(hops)
     try:
-        with Cluster(folder / "cluster", flags=FLAGS) as cluster:
+        with measured_cluster(folder / "cluster") as cluster:
             await Framework(WARM_UP_TASKS, WARM_UP_TASKS, "warm").run(cluster.url)
             framework = Framework(singles, 1, "single")
             await framework.run(cluster.url)
