@@ -500,6 +500,11 @@ def test_observer_follows_a_task_to_its_end(cluster: Cluster) -> None:
     agent, framework = cluster.agent(), cluster.framework()
     cluster.handle(events.ObserverJoined(7))
     cluster.launched(framework, agent)
+    identifier, _ = cluster.update(framework, agent, "t1", "TASK_RUNNING")
+    (published,) = cluster.of(effects.Publish)
+    assert published.change.task_updated.unacknowledged
+    cluster.acknowledge(framework, agent, "t1", identifier)
+    assert cluster.of(effects.Publish) == []  # an observer shows it as it did before
     identifier, _ = cluster.update(framework, agent, "t1", "TASK_FINISHED")
     (published,) = cluster.of(effects.Publish)
     assert published.change.task_updated.unacknowledged

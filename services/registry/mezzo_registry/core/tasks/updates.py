@@ -113,8 +113,7 @@ def _acknowledge(context: Context, framework: Framework, agent: Agent, task_id: 
     if task.pending.state in TERMINAL:
         termination.complete(context, task)
         return
-    status, task.pending = task.pending, None
-    observers.task_updated(context, task, status, observers.ACTIVE)
+    task.pending = None
 
 
 def kill(
