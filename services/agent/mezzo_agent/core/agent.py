@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import singledispatchmethod
 from pathlib import Path
+from typing import Any
 
 from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
@@ -56,6 +56,23 @@ class Agent:
         self._admission = Admission(state, self._updates, self._supervision, self._executors)
         self._reconnection = recovery.Reconnection(state, self._updates, self._supervision, self._executors)
         self._condemned = Condemned()
+        self._on_event: dict[type, Callable[[Any], None]] = {
+            SessionOpened: self._session_opened,
+            SessionClosed: self._session_closed,
+            RegistryMessageReceived: self._registry_message_received,
+            LaunchRefused: self._launch_refused,
+            LaunchDeclined: self._launch_declined,
+            ContainerStarted: self._container_started,
+            ContainerNotStarted: self._container_not_started,
+            ContainerEnded: self._container_ended,
+            ContainerActionFailed: self._container_action_failed,
+            ContainersRecovered: self._containers_recovered,
+            ExecutorSubscribed: self._executor_subscribed,
+            ExecutorCalled: self._executor_called,
+            ExecutorDisconnected: self._executor_disconnected,
+            TimerFired: self._timer_fired,
+            RemovalOrdered: self._removal_ordered,
+        }
         self._on_registry_message: dict[str, Callable[..., None]] = {
             "registered": self._registered,
             "framework_update": self._framework_update,
@@ -88,7 +105,7 @@ class Agent:
         self.state.at = None
         self.state.event = name_of(event)
         try:
-            self._handle(event)
+            self._on_event[type(event)](event)
             self._end_if_removed()
         except MezzoError:
             self.state.at = None  # it is no defect
@@ -140,12 +157,7 @@ class Agent:
 
     # --- events
 
-    @singledispatchmethod
-    def _handle(self, event: Event) -> None:
-        raise TypeError(f"{type(event).__name__} is no event of the agent")
-
-    @_handle.register
-    def _(self, _event: SessionOpened) -> None:
+    def _session_opened(self, _event: SessionOpened) -> None:
         state = self.state
         state.registered = False
         state.write_row((), "a session begins")
@@ -155,28 +167,23 @@ class Agent:
         register = registration.snapshot(state)
         state.emit(SendToRegistry(session.AgentMessage(register=register)))
 
-    @_handle.register
-    def _(self, _event: SessionClosed) -> None:
+    def _session_closed(self, _event: SessionClosed) -> None:
         self.state.registered = False
         self.state.write_row((), "the session ended")
 
-    @_handle.register
-    def _(self, event: RegistryMessageReceived) -> None:
+    def _registry_message_received(self, event: RegistryMessageReceived) -> None:
         check_well_formed(event.message)
         kind = event.message.WhichOneof("message")
         if kind is not None:  # None: said by a later version
             self._on_registry_message[kind](getattr(event.message, kind))
 
-    @_handle.register
-    def _(self, event: LaunchRefused) -> None:
+    def _launch_refused(self, event: LaunchRefused) -> None:
         self._admission.refuse(event.message, event.reason)
 
-    @_handle.register
-    def _(self, event: LaunchDeclined) -> None:
+    def _launch_declined(self, event: LaunchDeclined) -> None:
         self._admission.decline(event.message, event.reason)
 
-    @_handle.register
-    def _(self, event: ContainerStarted) -> None:
+    def _container_started(self, event: ContainerStarted) -> None:
         self.state.at = subject = self.state.containers.get(event.container_id)
         if isinstance(subject, Task):
             self._supervision.started(subject, event.pid)
@@ -185,8 +192,7 @@ class Agent:
         else:  # given up while it was being launched
             self.state.emit(DestroyContainer(event.container_id))
 
-    @_handle.register
-    def _(self, event: ContainerNotStarted) -> None:
+    def _container_not_started(self, event: ContainerNotStarted) -> None:
         self.state.at = subject = self.state.containers.get(event.container_id)
         if isinstance(subject, Task):
             self._supervision.not_started(subject, event.reason, event.message)
@@ -195,8 +201,7 @@ class Agent:
             self._executors.not_started(subject, event.reason, event.message)
             self._close(subject)
 
-    @_handle.register
-    def _(self, event: ContainerEnded) -> None:
+    def _container_ended(self, event: ContainerEnded) -> None:
         self.state.at = subject = self.state.containers.get(event.container_id)
         if isinstance(subject, Task):
             self._supervision.ended(subject, event.termination)
@@ -207,12 +212,10 @@ class Agent:
         else:  # given up, or destroyed as the one above
             self.state.emit(ForgetContainer(event.container_id))
 
-    @_handle.register
-    def _(self, event: ContainerActionFailed) -> None:
+    def _container_action_failed(self, event: ContainerActionFailed) -> None:
         """A signal is followed by the end of the grace period; nothing depends on a change of resources."""
 
-    @_handle.register
-    def _(self, event: ContainersRecovered) -> None:
+    def _containers_recovered(self, event: ContainersRecovered) -> None:
         state = self.state
         self._reconnection.report_condemned(self._condemned)
         for container_id, subject in list(state.containers.items()):
@@ -224,25 +227,20 @@ class Agent:
             elif not self._reconnection.executor(subject, found, intact=event.intact):
                 self._close(subject)
 
-    @_handle.register
-    def _(self, event: ExecutorSubscribed) -> None:
+    def _executor_subscribed(self, event: ExecutorSubscribed) -> None:
         self._executors.subscribed(event)
 
-    @_handle.register
-    def _(self, event: ExecutorCalled) -> None:
+    def _executor_called(self, event: ExecutorCalled) -> None:
         self._executors.called(event)
 
-    @_handle.register
-    def _(self, event: ExecutorDisconnected) -> None:
+    def _executor_disconnected(self, event: ExecutorDisconnected) -> None:
         self._executors.disconnected(event)
 
-    @_handle.register
-    def _(self, event: TimerFired) -> None:
+    def _timer_fired(self, event: TimerFired) -> None:
         timer = event.timer
         self._on_timer[timer.kind](timer.framework_id, timer.subject_id)
 
-    @_handle.register
-    def _(self, event: RemovalOrdered) -> None:
+    def _removal_ordered(self, event: RemovalOrdered) -> None:
         self._begin_removal(event.reason)
 
     # --- what the registry says
