@@ -22,6 +22,7 @@ from mezzo_allocator.config import Config
 from mezzo_allocator.core import events as ev
 from mezzo_allocator.core.allocator import Allocator
 from mezzo_allocator.metrics import AllocatorMetrics
+from mezzo_allocator.shell import session
 from mezzo_allocator.shell.session import SERVICE_NAME, SessionServicer
 from mezzo_chassis.lifecycle import Lifecycle
 from mezzo_chassis.log_level import LogLevel
@@ -67,6 +68,13 @@ class Registry:
             if message.allocations.inverse_allocations:
                 (inverse,) = message.allocations.inverse_allocations
                 return inverse
+
+    async def rest(self) -> AsyncIterator[wire.AllocatorMessage]:
+        """Whatever comes until the allocator ends the session."""
+        async with asyncio.timeout(SECONDS_MAX):
+            while isinstance(response := await self.call.read(), wire.SessionResponse):
+                for message in response.messages:
+                    yield message
 
     async def end(self) -> tuple[grpc.StatusCode, str]:
         """How the allocator ended the session, which is known once everything before has been read."""
@@ -206,6 +214,23 @@ async def test_what_one_framework_declines_is_allocated_to_the_next_at_once(allo
         await registry.say(recovered(first, refuse_seconds=3600.0))
         second = await registry.allocation()
         assert {first.framework, second.framework} == {1, 2}
+
+
+async def test_changes_that_follow_each_other_are_answered_by_cycles_of_their_own_only_while_they_are_few(
+    clocked: tuple[Running, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "CYCLES_AT_ONCE", 2)
+    monkeypatch.setattr(session, "CYCLES_PAUSE_SECONDS", 3600.0)
+    running, _ = clocked
+    async with running.session() as registry:
+        await registry.begin([framework(1), agent(1, "cpus:2;mem:1024")])
+        for _ in range(2):
+            await registry.say(recovered(await registry.allocation()))
+        await registry.say(
+            recovered(await registry.allocation())
+        )  # of the third cycle, after which changes are collected
+        await registry.call.done_writing()
+        assert [message async for message in registry.rest() if message.allocations.allocations] == []
 
 
 async def test_a_refusal_ends_on_time_without_any_event(allocator: Running) -> None:

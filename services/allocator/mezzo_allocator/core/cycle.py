@@ -49,9 +49,6 @@ class Cycle:
         """Decide about at most `agents_max` of the agents in the backlog."""
         state = self._state
         self.number += 1
-        state.tree.refresh(loops)
-        state.random_sorter.refresh(state.tree)
-        state.quota.fit()
         looked_at = state.backlog.take(state.agents.active, agents_max)
         self.refresh_filters(looked_at)
         outcome = _Outcome(state, self.number, now)
@@ -69,6 +66,9 @@ class Cycle:
         state = self._state
         rows, eligible = self._candidates(looked_at, to_those_offered=to_those_offered)
         if rows.size:
+            state.tree.refresh(loops)
+            state.random_sorter.refresh(state.tree)
+            state.quota.fit()
             if state.quota.on:
                 state.quota.arrays.available[:] = state.agents.plain_free()
                 self._decide(loops, STAGE_GUARANTEES, rows, eligible.copy(), outcome)

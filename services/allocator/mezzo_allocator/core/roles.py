@@ -10,6 +10,8 @@ from mezzo_allocator.core.slices import Columns, widened
 
 CAPACITY_AT_START = 64
 LEAF_NAME = "."
+PATHS_ALONE_MAX = 8
+"""So many clients are moved one by one however small the tree is; from then on, an eighth of all nodes."""
 
 
 class RoleTree:
@@ -231,7 +233,7 @@ class RoleTree:
         """Put the tree in order; the cost is that of what has changed."""
         if self._renamed:
             self._rank_names()
-        if self._stale or len(self._touched) * 8 > len(self.name):
+        if self._stale or len(self._touched) > max(PATHS_ALONE_MAX, len(self.name) // 8):
             self._order_all()
         else:
             for node in self._touched:
