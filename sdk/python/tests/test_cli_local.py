@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +18,7 @@ from typer.testing import CliRunner
 
 from mezzo.cli import cluster as module
 from mezzo.cli.app import app
-from mezzo.cli.cluster import Cluster, ClusterError, Layout, end
+from mezzo.cli.cluster import Cluster, ClusterError, Layout, PortInUse, end
 
 
 @pytest.fixture(autouse=True)
@@ -155,3 +157,32 @@ def test_services_that_are_not_installed_are_named_before_anything_starts(
     result = CliRunner().invoke(app, words)
     assert (result.exit_code, result.output.strip()) == (127, line)
     assert not list(tmp_path.iterdir())
+
+
+LOCAL = """
+import subprocess, sys
+sys.exit(subprocess.call([sys.executable, "-c", sys.argv[2]]))
+"""
+LISTENER = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(("name", "ours"), [("mezzo", True), ("another", False)])
+def test_a_port_that_is_held_by_an_earlier_local_cluster_is_told_with_its_process(
+    name: str, ours: bool, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(LOCAL)
+    command = [sys.executable, str(tmp_path / name), "local", LISTENER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as earlier:
+        assert earlier.stdout is not None
+        port = int(earlier.stdout.readline())
+        with pytest.raises(PortInUse) as refused:
+            Layout(tmp_path / "work", gateway_port=port).choose_ports()
+        holder = f"(held by an earlier mezzo local, process {earlier.pid})"
+        assert str(refused.value).startswith(f"port {port} for the gateway (--port) is in use (held by ")
+        assert str(refused.value).endswith(holder) is ours
+        earlier.communicate()  # the end of its standard input ends it

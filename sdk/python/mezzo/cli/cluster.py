@@ -116,8 +116,23 @@ def _holder_of(port: int) -> str:
         for connection in psutil.net_connections("tcp"):
             local = connection.laddr
             if connection.status == psutil.CONN_LISTEN and local and local[1] == port and connection.pid:
-                return f" (held by {psutil.Process(connection.pid).name()}, process {connection.pid})"
+                return f" (held by {_described(psutil.Process(connection.pid))})"
     return ""
+
+
+def _described(process: psutil.Process) -> str:
+    """Who a process is, and whom to end to be rid of it: of a service of `mezzo local`, that."""
+    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        for each in process.parents():
+            if _is_mezzo_local(each.cmdline()):
+                return f"an earlier mezzo local, process {each.pid}"
+    return f"{process.name()}, process {process.pid}"
+
+
+def _is_mezzo_local(words: list[str]) -> bool:
+    """Whether a command line is `mezzo … local …`, however it was started."""
+    command = next((n for n, word in enumerate(words) if Path(word).name == "mezzo" or word == "mezzo.cli"), None)
+    return command is not None and "local" in words[command + 1 :]
 
 
 class Cluster:
