@@ -68,6 +68,7 @@ def test_an_example_does_what_it_says(
     example: Example, mezzo: MezzoCommand, tasks: Tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name in example.on:
         tasks.run(name)
     if example.follows:

@@ -96,7 +96,7 @@ def test_the_sandbox_of_a_task_that_has_ended_is_there_as_well(mezzo: MezzoComma
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("ls", "nobody"), EXIT_NOT_FOUND, "task nobody not found"),
+        (("ls", "nobody"), EXIT_NOT_FOUND, "task nobody not found; mezzo tasks --all lists them"),
         (("ls", "one-:nope"), EXIT_NOT_FOUND, "there is no file nope in the sandbox"),
         (("cat", "one-:../../secret"), EXIT_NOT_FOUND, "there is no file ../../secret in the sandbox"),
         (("cat", "one-:data"), EXIT_FAILED, "path: data is a directory"),

@@ -23,6 +23,7 @@ from mezzo.cli import (
     migrate,
     roles,
     run,
+    runs,
     sandboxes,
     service,
     status,
@@ -114,6 +115,9 @@ app.command("why", cls=Verb)(why.why)
 app.command("events", cls=Verb)(events.events)
 app.command("health", cls=Verb)(health.health)
 app.command("run", cls=Verb, context_settings={"allow_interspersed_args": False})(run.run)
+app.command("runs", cls=Verb)(runs.runs)
+app.command("attach", cls=Verb)(runs.attach)
+app.command("stop", cls=Verb)(runs.stop)
 app.command("logs", cls=Verb)(logs.logs)
 app.command("ls", cls=Verb)(sandboxes.ls)
 app.command("cat", cls=Verb)(sandboxes.cat)

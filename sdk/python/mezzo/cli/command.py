@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import typer
 
+from mezzo.cli import exit_codes
 from mezzo.cli.errors import print_error
 from mezzo.cli.examples import VerbGroup
 
@@ -30,6 +31,8 @@ class MezzoGroup(VerbGroup):
             code = super().main(args, standalone_mode=False, **more)
         except _Refused as error:
             _end(error)
+        except typer.Abort:  # Ctrl-C, also instead of an answer to a question
+            sys.exit(exit_codes.INTERRUPTED)
         sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -9,7 +9,13 @@ from mezzo.cli.errors import ApiError
 
 CANDIDATES_SHOWN = 5
 # The verb that lists each kind.
-LISTED_BY = {"task": "tasks --all", "framework": "frameworks --all", "agent": "agents", "role": "roles"}
+LISTED_BY = {
+    "task": "tasks --all",
+    "framework": "frameworks --all",
+    "agent": "agents",
+    "role": "roles",
+    "run": "runs --all",
+}
 
 
 def resolve(word: str, ids: Iterable[str], kind: str) -> str:

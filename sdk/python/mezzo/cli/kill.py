@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mezzo.backoff import Backoff
-from mezzo.cli import exit_codes, periods
-from mezzo.cli.asking import ask
+from mezzo.cli import periods
+from mezzo.cli.asking import ask, confirm
 from mezzo.cli.errors import ApiError, exit_code_of, print_error, print_note
 from mezzo.cli.examples import Example, examples
 from mezzo.cli.output import ACTIVE_STATES, visible
@@ -21,6 +20,7 @@ from mezzo.cli.selection import Framework, Labels, Names, Selection, Task, path_
 if TYPE_CHECKING:
     from mezzo.cli.api import Api
 
+IDS_SHOWN_MAX = 20
 LOOK_SECONDS_MIN = 0.1
 LOOK_SECONDS_MAX = 2.0
 """Between looks at tasks whose ends are waited for."""
@@ -63,9 +63,8 @@ def kill(
 
     async def question(api: Api) -> int:
         selected = await select(api, selection)
-        if len(selected) > 1 and not yes and sys.stdin.isatty() and not _confirmed(selected):
-            print_note("nothing was killed")
-            return exit_codes.FAILED
+        if len(selected) > 1:
+            confirm(f"kill these {len(selected)} tasks: {_ids(selected)}?", yes=yes)
         code, killed = await _kill(api, selected, query)
         if wait:
             await _wait(api, killed)
@@ -74,10 +73,9 @@ def kill(
     raise typer.Exit(ask(context, question))
 
 
-def _confirmed(tasks: Sequence[Task]) -> bool:
-    for task in tasks:
-        typer.echo(visible(str(task["id"])), err=True)
-    return typer.confirm(f"Kill these {len(tasks)} tasks?", err=True)
+def _ids(tasks: Sequence[Task]) -> str:
+    shown = ", ".join(visible(str(task["id"])) for task in tasks[:IDS_SHOWN_MAX])
+    return f"{shown} and {len(tasks) - IDS_SHOWN_MAX} more" if len(tasks) > IDS_SHOWN_MAX else shown
 
 
 async def _kill(api: Api, tasks: Sequence[Task], query: dict[str, str]) -> tuple[int, list[Task]]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mezzo.cli import env_files, job_file, periods
+from mezzo.cli import env_files, exit_codes, job_file, periods
+from mezzo.cli.errors import ApiError, print_error
 from mezzo.cli.examples import Example, examples
 from mezzo.cli.jobs.spec import MAX_COUNT, JobSpec, Restart
 from mezzo.cli.settings import Settings
 
+if TYPE_CHECKING:
+    from mezzo.cli.jobs.job import Job
+
 FAILOVER_SECONDS = 60.0
+DETACHED_FAILOVER_SECONDS = 86400.0
 
 
 def _read_file(context: typer.Context, path: str | None) -> str | None:
@@ -123,15 +128,24 @@ def run(
     ] = None,
     user: Annotated[str, typer.Option(help="User to run the tasks as; by default the agent's.")] = "",
     shell: Annotated[bool, typer.Option("--shell", help="Run the arguments as one shell command line.")] = False,
+    detach: Annotated[
+        bool,
+        typer.Option(
+            "--detach",
+            "-d",
+            help="Run in the background: print the id of the run, for mezzo attach and mezzo stop, and return. Its "
+            "scheduler is a process on this machine.",
+        ),
+    ] = False,
     failover_timeout: Annotated[
-        float,
+        float | None,
         typer.Option(
             parser=_period("--failover-timeout"),
             metavar="TIME",
-            help="Time that the tasks go on without their scheduler, which is this command; by default 60s.",
-            show_default=False,
+            help="Time that the tasks go on when their scheduler is gone: this command, or the process in the "
+            "background; by default 60s, and with --detach 1d.",
         ),
-    ] = FAILOVER_SECONDS,
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -151,17 +165,43 @@ def run(
     from mezzo.cli.jobs.tasks import new_run_id
 
     settings: Settings = context.obj
+    failover_by_default = DETACHED_FAILOVER_SECONDS if detach else FAILOVER_SECONDS
     try:
         variables = [each for path in env_file or () for each in env_files.read(path)]
         spec = JobSpec(
             command, cpus, mem, resources, name, role, _without_repeats([*variables, *(env or ())]), uri or [], user,
-            shell, count, restart, max_restarts, constraint or [], label or [], timeout, failover_timeout,
+            shell, count, restart, max_restarts, constraint or [], label or [], timeout,
+            failover_timeout if failover_timeout is not None else failover_by_default,
         )  # fmt: skip
         job = Job(spec, new_run_id(spec))
     except typer.BadParameter as error:
         found = job_file.line_of(context, error.param_hint)  # type: ignore[arg-type]
         raise found[0].error(found[1], error.message) if found else error from None
-    raise typer.Exit(dry.run(settings, job) if dry_run else attached.run(settings, job))
+    if dry_run:
+        raise typer.Exit(dry.run(settings, job))
+    if detach:
+        raise typer.Exit(_detach(settings, job))
+    raise typer.Exit(attached.run(settings, job))
+
+
+def _detach(settings: Settings, job: Job) -> int:
+    import asyncio
+
+    from mezzo.cli.api import exit_on_failure
+    from mezzo.cli.jobs import background
+
+    with exit_on_failure(settings):
+        asyncio.run(background.check_gateway(settings))
+        try:
+            folder = background.detach(settings, job)
+        except ApiError as error:
+            print_error(str(error))
+            return exit_codes.NOT_RUN
+        except OSError as error:
+            print_error(f"the state of the run cannot be kept: {error.filename}: {error.strerror}")
+            return exit_codes.NOT_RUN
+    typer.echo(folder.path.name)
+    return 0
 
 
 def _without_repeats(pairs: list[str]) -> list[str]:

@@ -13,6 +13,7 @@ import typer
 from mezzo.cli import labels
 from mezzo.cli.errors import ApiError
 from mezzo.cli.ids import resolve
+from mezzo.cli.lookup import framework_id_of
 from mezzo.cli.output import ACTIVE_STATES
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ async def select(api: Api, selection: Selection, *, ended: bool = False) -> list
     """
     tasks = await api.rows("/tasks", "tasks", limit="-1")
     if selection.framework:
-        framework_id = await _framework_id(api, selection.framework)
+        framework_id = await framework_id_of(api, selection.framework)
         tasks = [task for task in tasks if task["framework_id"] == framework_id]
     if selection.wanted_labels:
         tasks = [task for task in tasks if labels.match(selection.wanted_labels, task.get("labels", ()))]
@@ -82,23 +83,6 @@ def one(tasks: Sequence[Task], name: str) -> Task:
         several = ", ".join(sorted(task["framework_id"] for task in same))
         raise ApiError(HTTPStatus.CONFLICT, f"{task_id} is ambiguous: frameworks {several} have it; use --framework")
     return same[0]
-
-
-async def _framework_id(api: Api, asked: str) -> str:
-    """The framework of this id or name, or whose id begins so; an active one before completed ones."""
-    summary = await api.rows("/state-summary", "frameworks")
-    names = {each["id"]: each["name"] for each in summary}
-    if asked not in names:
-        completed = await api.rows("/frameworks", "completed_frameworks")
-        called = [each for each, name in names.items() if name == asked] or [
-            each["id"] for each in completed if each["name"] == asked
-        ]
-        if len(called) == 1:
-            return str(called[0])
-        if called:
-            raise ApiError(HTTPStatus.CONFLICT, f"{asked} is ambiguous: {', '.join(sorted(called))}")
-        names |= {each["id"]: each["name"] for each in completed}
-    return resolve(asked, names, "framework")
 
 
 def path_of(task: Task) -> str:

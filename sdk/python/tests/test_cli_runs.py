@@ -1,0 +1,152 @@
+"""Detached runs as they are kept on this machine: who may read them, who is their scheduler, which are forgotten."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mezzo.cli.app import app
+from mezzo.cli.errors import ApiError
+from mezzo.cli.jobs import home as module
+from mezzo.cli.jobs.detached import Stamped, Starter
+from mezzo.cli.jobs.home import RunFolder, RunHome
+from mezzo.cli.jobs.job import Job
+from mezzo.cli.jobs.spec import JobSpec
+
+JOB = Job(JobSpec(["true"], env=["PASSWORD=secret"]), "web-1").document()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> RunHome:
+    return RunHome(tmp_path / "runs")
+
+
+def test_a_run_is_kept_for_its_owner_alone(home: RunHome) -> None:
+    before = os.umask(0)
+    try:
+        folder = home.create("web-1", "http://h:1", JOB)
+        with folder.held():
+            modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in (folder.path, *folder.path.iterdir())}
+    finally:
+        os.umask(before)
+    assert modes == {"web-1": 0o700, "run.json": 0o600, "lock": 0o600}
+    assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
+
+
+def test_what_was_kept_is_what_is_loaded(home: RunHome) -> None:
+    folder = home.create("web-1", "http://h:1", JOB)
+    run = RunFolder(folder.path).load()
+    assert (run.id, run.api, run.job, run.ended) == ("web-1", "http://h:1", JOB, False)
+    run.framework_id, run.exit_code = "F1", 3
+    folder.save(run)
+    assert home.find("we").load() == run
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"id": "x"}', b"{"])
+def test_what_another_version_has_kept_is_named(content: bytes, home: RunHome) -> None:
+    folder = home.create("web-1", "http://h:1", JOB)
+    (folder.path / "run.json").write_bytes(content)
+    with pytest.raises(ApiError, match="web-1 was written by another version of mezzo"):
+        folder.load()
+
+
+def test_a_run_of_a_later_version_is_not_misread(home: RunHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = home.create("web-1", "http://h:1", JOB)
+    monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
+    with pytest.raises(ApiError, match="another version"):
+        folder.load()
+
+
+def test_runs_that_cannot_be_read_do_not_hide_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for name in ("bad", "good"):
+        RunHome().create(name, "http://h:1", JOB)
+    (RunHome().path / "bad" / "run.json").write_text("{")
+    result = CliRunner().invoke(app, ["runs"])
+    assert (result.exit_code, result.stdout.splitlines()[1].split()[:4]) == (0, ["good", "no", "scheduler", "1"])
+    assert result.stderr.startswith("mezzo: ")
+    assert "another version" in result.stderr
+
+
+def test_a_run_has_one_scheduler_at_a_time(home: RunHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
+    folder = home.create("web-1", "http://h:1", JOB)
+    assert folder.scheduler_pid() is None
+    with folder.held() as first:
+        with RunFolder(folder.path).held() as second:
+            assert (first, second) == (True, False)
+        assert folder.scheduler_pid() == os.getpid()
+        waiting = threading.Thread(target=folder.wait_for_scheduler)
+        waiting.start()
+    waiting.join(timeout=30)
+    assert not waiting.is_alive()
+    assert folder.scheduler_pid() is None
+
+
+def test_of_runs_that_have_ended_the_newest_are_kept(home: RunHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ENDED_RUNS_MAX", 2)
+    for number in range(5):
+        folder = home.create(f"web-{number}", "http://h:1", JOB)
+        run = folder.load()
+        run.started, run.exit_code = float(number), None if number == 0 else 0
+        folder.save(run)
+    # Room is made for the new one to end, too; the first has not ended.
+    home.create("new", "http://h:1", JOB)
+    assert [each.path.name for each in home.folders()] == ["new", "web-0", "web-4"]
+
+
+@pytest.mark.parametrize("verb", ["attach", "stop"])
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [
+        ("nope", 66, "run nope not found; mezzo runs --all lists them"),
+        ("web", 1, "web is ambiguous: web-1, web-2"),
+        ("", 66, "no run has an empty id"),
+    ],
+)
+def test_a_run_that_is_none_or_several_is_told_in_one_line(
+    verb: str, name: str, code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for each in ("web-1", "web-2"):
+        RunHome().create(each, "http://h:1", JOB)
+    result = CliRunner().invoke(app, [verb, name])
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", f"mezzo: {said}\n")
+
+
+def test_a_state_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError):
+        RunHome(tmp_path / "file" / "runs").create("web-1", "http://h:1", JOB)
+
+
+def test_whoever_started_it_is_told_once() -> None:
+    read, write = os.pipe()
+    starter = Starter(write)
+    starter.tell(framework_id="F1")
+    starter.tell(framework_id="F2")
+    with os.fdopen(read, "rb") as told:
+        assert told.read() == b'{"framework_id":"F1"}'
+
+
+def test_whoever_started_it_may_be_gone(capsys: pytest.CaptureFixture[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    Starter(write).tell(framework_id="F1")
+    assert "has not waited for it" in capsys.readouterr().err
+
+
+def test_each_line_of_a_schedulers_log_has_the_time() -> None:
+    out = io.StringIO()
+    stamped = Stamped(out)
+    for text in ("one\ntw", "o\n", "three"):
+        stamped.write(text)
+    lines = out.getvalue().splitlines()
+    assert [line[20:] for line in lines] == ["one", "two", "three"]
+    assert all(line[4] == line[7] == "-" and line[19] == " " for line in lines)
