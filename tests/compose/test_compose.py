@@ -18,7 +18,7 @@ from tests.mezzo_command import MezzoCommand
 from tests.polling import eventually
 
 pytestmark = [
-    pytest.mark.timeout(1500),
+    pytest.mark.timeout(3600),
     pytest.mark.slow("fetches Debian's packages and Python's wheels, and makes six images"),
 ]
 

@@ -15,7 +15,7 @@ from tests.kubernetes.release import Release
 
 pytestmark = [
     pytest.mark.kubernetes,
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(3600),
     pytest.mark.slow("starts a Kubernetes, builds the images, and waits for pods to be replaced"),
 ]
 ACLS = Path(__file__).with_name("acls.py")
