@@ -97,10 +97,10 @@ def test_the_sandbox_of_a_task_that_has_ended_is_there_as_well(mezzo: MezzoComma
     ("words", "code", "said"),
     [
         (("ls", "nobody"), EXIT_NOT_FOUND, "task nobody not found; mezzo tasks --all lists them"),
-        (("ls", "one-:nope"), EXIT_NOT_FOUND, "there is no file nope in the sandbox"),
-        (("cat", "one-:../../secret"), EXIT_NOT_FOUND, "there is no file ../../secret in the sandbox"),
+        (("ls", "one-:nope"), EXIT_NOT_FOUND, "file nope not found in the sandbox"),
+        (("cat", "one-:../../secret"), EXIT_NOT_FOUND, "file ../../secret not found in the sandbox"),
         (("cat", "one-:data"), EXIT_FAILED, "path: data is a directory"),
-        (("get", "one-:nope", "/tmp"), EXIT_NOT_FOUND, "there is no file nope in the sandbox"),
+        (("get", "one-:nope", "/tmp"), EXIT_NOT_FOUND, "file nope not found in the sandbox"),
         (("get", "one-:stdout", "/nowhere/x"), EXIT_FAILED, "/nowhere/x: No such file or directory"),
         (("kill", "done-"), EXIT_NOT_FOUND, " has ended already: finished"),
     ],

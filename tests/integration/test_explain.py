@@ -266,7 +266,7 @@ async def test_mezzo_tells_why_of_frameworks_roles_and_tasks(cluster: Cluster) -
             named = await why("app.77", "--framework", "spark")
             assert named[1].startswith("spark in role eng/backend is offered nothing")
             ended = await asyncio.to_thread(mezzo, "why", "spark", "--agent", "nowhere")
-            assert (ended.code, "there is no agent nowhere" in ended.stderr) == (EXIT_NOT_FOUND, True)
+            assert (ended.code, "agent nowhere not found" in ended.stderr) == (EXIT_NOT_FOUND, True)
 
 
 async def test_of_many_explanations_the_verdicts_are_told_and_all_of_each_when_wide(cluster: Cluster) -> None:

@@ -50,7 +50,7 @@ class Serving:
 
     async def stream(self, _path: str, /, *, path: str) -> AsyncIterator[bytes]:
         if path not in self.files:
-            raise ApiError(404, f"there is no file {path}")
+            raise ApiError(404, f"file {path} not found")
         yield self.files[path][:1]
         if path == self.breaks:
             raise aiohttp.ClientPayloadError("cut off")
@@ -119,7 +119,7 @@ async def test_what_is_no_file_is_left_out_by_name(tmp_path: Path, capsys: pytes
     assert capsys.readouterr().err.splitlines() == [
         "mezzo: pipe is left out: it is no regular file",
         "mezzo: out is left out: it links to a folder, or out of the sandbox",
-        "mezzo: secret is left out: there is no file secret",
+        "mezzo: secret is left out: file secret not found",
     ]
 
 

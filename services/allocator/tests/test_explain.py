@@ -210,13 +210,13 @@ def test_levels_where_turns_are_drawn_by_lot_say_so() -> None:
 @pytest.mark.parametrize(
     ("asked", "complaint"),
     [
-        ({"framework_id": "nobody"}, "there is no framework nobody"),
-        ({"framework_id": "nobody", "role": "eng"}, "there is no framework nobody"),
+        ({"framework_id": "nobody"}, "framework nobody not found"),
+        ({"framework_id": "nobody", "role": "eng"}, "framework nobody not found"),
         ({"framework_id": "f", "role": "ops"}, "framework f is not in role ops"),
-        ({"framework_id": "f", "role": "nothing"}, "there is no role nothing"),
-        ({"role": "nothing"}, "there is no role nothing"),
-        ({"agent_id": "nowhere"}, "there is no agent nowhere"),
-        ({"framework_id": "f", "agent_id": "nowhere"}, "there is no agent nowhere"),
+        ({"framework_id": "f", "role": "nothing"}, "role nothing not found"),
+        ({"role": "nothing"}, "role nothing not found"),
+        ({"agent_id": "nowhere"}, "agent nowhere not found"),
+        ({"framework_id": "f", "agent_id": "nowhere"}, "agent nowhere not found"),
     ],
 )
 def test_nobody_of_that_name_is_said_to_be_unknown(asked: dict[str, str], complaint: str) -> None:

@@ -117,12 +117,12 @@ async def test_the_query_says_who_is_meant(
 @pytest.mark.parametrize(
     ("query", "status", "said"),
     [
-        ("framework=nobody", 404, "there is no framework nobody"),
+        ("framework=nobody", 404, "framework nobody not found"),
         ("framework=F3", 404, "framework F3 has ended"),
         ("framework=twin", 409, "2 frameworks are called twin; use an id: F1, F2"),
-        ("role=nothing", 404, "there is no role nothing"),
+        ("role=nothing", 404, "role nothing not found"),
         ("framework=spark&role=ads", 404, "framework F0 is not subscribed in role ads"),
-        ("agent=nowhere", 404, "there is no agent nowhere"),
+        ("agent=nowhere", 404, "agent nowhere not found"),
         ("agent=S3", 404, "agent S3 is unreachable"),
         ("agent=127.0.0.1", 409, "2 agents are called 127.0.0.1; use an id: S0, S1"),
     ],

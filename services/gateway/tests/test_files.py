@@ -370,10 +370,10 @@ async def test_the_sandbox_of_a_task_is_browsed_by_paths_that_begin_in_it(
 @pytest.mark.parametrize(
     ("path", "http_status", "said"),
     [
-        (f"{OWN}?path=nope", 404, "there is no file nope in the sandbox"),
-        (f"{OWN}?path=..", 404, "there is no file .. in the sandbox"),
-        (f"{OWN}/download?path=nope", 404, "there is no file nope in the sandbox"),
-        (f"{OWN}/download?path=../stdout", 404, "there is no file ../stdout in the sandbox"),
+        (f"{OWN}?path=nope", 404, "file nope not found in the sandbox"),
+        (f"{OWN}?path=..", 404, "file .. not found in the sandbox"),
+        (f"{OWN}/download?path=nope", 404, "file nope not found in the sandbox"),
+        (f"{OWN}/download?path=../stdout", 404, "file ../stdout not found in the sandbox"),
         (f"{OWN}/download", 400, "is required"),
         (f"{OWN}/download?path=/", 400, "is required"),
         (f"{OWN}/download?path=.", 400, ". is a directory"),

@@ -58,7 +58,7 @@ async def test_a_page_of_another_origin_is_refused_in_json(gateway: GatewayClien
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(NotFound("there is no task t1"), 404), (Conflict("the task has ended"), 409)]
+    ("error", "status"), [(NotFound("task t1 not found"), 404), (Conflict("the task has ended"), 409)]
 )
 async def test_what_the_registry_says_against_a_kill_is_told_in_json(
     gateway: GatewayClient, registry: ScriptedRegistry, error: MezzoError, status: int

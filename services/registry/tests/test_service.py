@@ -357,8 +357,8 @@ async def test_reasons_are_the_allocators(registry: Service) -> None:
 @pytest.mark.parametrize(
     ("replied", "received", "words"),
     [
-        (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.NOT_FOUND, "there is no framework 'x'"),
-        (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INVALID_ARGUMENT, "there is no framework 'x'"),
+        (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.NOT_FOUND, "framework 'x' not found"),
+        (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INVALID_ARGUMENT, "framework 'x' not found"),
         # What an allocator says of its leadership is no word on who leads the registries.
         (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNAVAILABLE, "is no longer the leader"),
     ],
@@ -367,7 +367,7 @@ async def test_refusal_of_the_allocator_is_carried_through(
     registry: Service, replied: grpc.StatusCode, received: grpc.StatusCode, words: str
 ) -> None:
     agent, framework, _ = await cluster_of_two(registry)
-    registry.allocator.refuses = (replied, "framework_id: there is no framework 'x'")
+    registry.allocator.refuses = (replied, "framework_id: framework 'x' not found")
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await registry.operators.Explain(operator.ExplainRequest(framework_id="x"), timeout=PATIENCE_SECONDS)
     assert refused.value.code() is received

@@ -80,9 +80,9 @@ def _quoted(text: str) -> str:
 
 def _unknown(name: str, known: Mapping[str, str]) -> str:
     if not known:
-        return f"there is no context {name!r}; mezzo context add NAME API makes one"
+        return f"context {name!r} not found; mezzo context add NAME API makes one"
     near = get_close_matches(name, known, 1)
-    return f"there is no context {name!r}; " + (
+    return f"context {name!r} not found; " + (
         f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
     )
 

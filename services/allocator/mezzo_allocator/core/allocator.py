@@ -105,11 +105,11 @@ class Allocator:
             if framework_id in ("", client.framework.id) and role in ("", client.role)
         ]
         if agent_id and not agents:
-            raise NotFound(f"there is no agent {agent_id}")
+            raise NotFound(f"agent {agent_id} not found")
         if framework_id and all(each.id != framework_id for each in state.frameworks.by_number.values()):
-            raise NotFound(f"there is no framework {framework_id}")
+            raise NotFound(f"framework {framework_id} not found")
         if role and role not in state.tree.roles:
-            raise NotFound(f"there is no role {role}")
+            raise NotFound(f"role {role} not found")
         if framework_id and not clients:
             raise NotFound(f"framework {framework_id} is not in role {role}")
         clients.sort(key=lambda client: (client.role, client.framework.id))

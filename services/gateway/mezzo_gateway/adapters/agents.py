@@ -97,7 +97,7 @@ class Agents:
         query = {"path": path, "position": str(position), "length": str(length)}
         async with self._answer("GET", address, "/mezzo/v1/logs", params=query, headers=_UNCOMPRESSED) as answer:
             if answer.status == HTTPStatus.NOT_FOUND:
-                raise NotFound(f"there is no file {path}")
+                raise NotFound(f"file {path} not found")
             numbers = [answer.headers.get(name, "") for name in (LOG_POSITION_HEADER, LOG_END_HEADER)]
             if answer.status != HTTPStatus.OK or not all(map(_NUMBER.fullmatch, numbers)):
                 raise Unavailable(f"the agent at {address} answered {answer.status} for a part of {path}")

@@ -101,7 +101,7 @@ def _since(lost: LostAgent) -> str:
 
 def _only(ids: list[str], kind: str, asked: str) -> str:
     if not ids:
-        raise NotFound(f"there is no {kind} {asked}")
+        raise NotFound(f"{kind} {asked} not found")
     if len(ids) > 1:
         raise Conflict(f"{len(ids)} {kind}s are called {asked}; use an id: {', '.join(sorted(ids))}")
     return ids[0]
@@ -120,7 +120,7 @@ def _roles(cluster: Cluster, asked: str, framework_id: str) -> list[str]:
         raise NotFound(f"framework {framework_id} is not subscribed in role {asked}")
     if asked in cluster.roles:
         return []
-    raise NotFound(f"there is no role {asked}")
+    raise NotFound(f"role {asked} not found")
 
 
 def _surroundings(cluster: Cluster, found: Iterable[Explanation], agent_id: str, now: float) -> Surroundings:

@@ -165,7 +165,7 @@ def _check(address: str, sandbox: str, path: str, status: int, body: bytes) -> N
     if status == HTTPStatus.OK:
         return
     if status == HTTPStatus.NOT_FOUND:
-        raise NotFound(f"there is no file {path or '/'} in the sandbox")
+        raise NotFound(f"file {path or '/'} not found in the sandbox")
     if status == HTTPStatus.BAD_REQUEST:
         # By the path that was asked for, and not by the agent's.
         said = text_of(body).removeprefix("path: ").replace(f"{sandbox}/", "")

@@ -156,7 +156,7 @@ class Tasks:
         cluster = self._reads.cluster()
         framework_id, task_id = request.match_info["framework_id"], request.match_info["task_id"]
         if cluster.framework(framework_id) is None:
-            raise NotFound(f"there is no framework {framework_id}")
+            raise NotFound(f"framework {framework_id} not found")
         record = cluster.task(framework_id, task_id)
         if record is None:
             raise NotFound(f"framework {framework_id} has no task {task_id}")

@@ -52,9 +52,7 @@ def killed_task(context: Context, event: OperatorKilledTask) -> None:
         return
     framework = context.state.frameworks.get(event.framework_id)
     if framework is None:
-        context.emit(
-            Refuse(event.request, NotFound(f"framework_id.value: there is no framework '{event.framework_id}'"))
-        )
+        context.emit(Refuse(event.request, NotFound(f"framework_id.value: framework '{event.framework_id}' not found")))
         return
     task = framework.tasks.get(event.task_id)
     if task is None or task.terminal:
@@ -68,7 +66,7 @@ def killed_task(context: Context, event: OperatorKilledTask) -> None:
 def _framework(context: Context, framework_id: str, field: str) -> Framework:
     framework = context.state.frameworks.get(framework_id)
     if framework is None:
-        raise InvalidRequest(field, f"there is no framework '{framework_id}'")
+        raise InvalidRequest(field, f"framework '{framework_id}' not found")
     return framework
 
 
