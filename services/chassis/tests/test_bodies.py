@@ -94,6 +94,18 @@ async def test_a_body_in_gzip_is_decompressed(client: aiohttp.ClientSession, cod
         assert (response.status, await response.text()) == (200, str(BODY_BYTES_MAX))
 
 
+async def test_a_body_that_came_with_its_head_is_not_waited_for(
+    site: Site, handlers: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS_MAX", -1.0)  # whoever waits at all is refused
+    head = b"POST /length HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    whole = await raw_http.exchange(site.port, head + b"Content-Length: 5\r\n\r\nhello")
+    assert (raw_http.status_of(whole), whole[-1:]) == (200, b"5")
+    assert handlers.bytes_held == 5
+    chunked = await raw_http.exchange(site.port, head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+    assert raw_http.status_of(chunked) == 408
+
+
 async def test_a_small_body_that_becomes_a_large_one_is_refused_before_it_has(
     client: aiohttp.ClientSession, handlers: Handlers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

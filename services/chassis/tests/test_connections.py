@@ -93,6 +93,27 @@ async def test_a_second_head_that_never_ends_is_given_up_too(
     await raw_http.close(writer)
 
 
+async def test_one_timer_serves_all_requests_of_a_connection(
+    serve: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    start_timer = connections._Connection._start_timer
+
+    def counted(connection: connections._Connection, loop: asyncio.AbstractEventLoop) -> None:
+        started.append(connection)
+        start_timer(connection, loop)
+
+    monkeypatch.setattr(connections._Connection, "_start_timer", counted)
+    site = await serve()
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        for _ in range(5):
+            writer.write(GET)
+            await reader.readuntil(b"\r\n\r\n0")
+    assert len(started) == 1
+    await raw_http.close(writer)
+
+
 @pytest.mark.parametrize("framing", [b"Content-Length: 10", b"Transfer-Encoding: chunked"])
 async def test_a_body_that_never_ends_is_given_up(
     serve: StartServer, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, framing: bytes

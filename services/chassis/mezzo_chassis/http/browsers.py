@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -23,6 +24,8 @@ PRIVATE_SUFFIXES: Final = (".localhost", ".local", ".internal", ".home.arpa", ".
 REFUSED_CONTENT_TYPES: Final = ("text/plain", "multipart/form-data")
 SHOWN_MAX: Final = 200
 """Characters of a client's own header that an error repeats."""
+HEADERS_SPLIT_MAX: Final = 64
+"""For how many `Host` headers is remembered what they say: clients send few, and each the same with every request."""
 
 _SEC_FETCH_SITE: Final = "Sec-Fetch-Site"
 _OWN_PAGES: Final = ("same-origin", "none")
@@ -148,6 +151,7 @@ def _foreign(reason: str) -> web.HTTPForbidden:
     )
 
 
+@lru_cache(HEADERS_SPLIT_MAX)
 def _split(header: str) -> tuple[str, int | None]:
     """Host and port of a `Host` header; what is none is a host that is not allowed."""
     try:

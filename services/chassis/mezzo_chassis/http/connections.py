@@ -138,7 +138,10 @@ class _Connection(web.RequestHandler):
         self._connections = connections
         self.peer = ""
         self._admitted = False
-        self._deadline: asyncio.TimerHandle | None = None
+        # What happens when, unless it is called off before; and a timer that fires then, or earlier.
+        self._overdue: Callable[[], Any] | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         # Of the latest request; it may go on to arrive when that has been answered.
         self._body: StreamReader = EMPTY_PAYLOAD
         self._is_answering = False
@@ -163,6 +166,9 @@ class _Connection(web.RequestHandler):
         if not self._admitted:
             return
         self._stop_waiting()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._connections.leave(self.peer)
         super().connection_lost(exc)
 
@@ -229,13 +235,33 @@ class _Connection(web.RequestHandler):
             self.transport.abort()
 
     def _wait(self, seconds: float, then: Callable[[], Any]) -> None:
-        self._stop_waiting()
-        self._deadline = asyncio.get_running_loop().call_later(seconds, then)
+        """Have something happen later. Nearly always it is called off, so that one timer serves all that is awaited.
+
+        One that is left from before fires earlier than it is wanted, and is started again for what is left.
+        """
+        loop = asyncio.get_running_loop()
+        self._overdue, self._deadline = then, loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._start_timer(loop)
 
     def _stop_waiting(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        self._overdue = None
+
+    def _start_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(self._deadline, self._fire, loop)
+
+    def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        overdue = self._overdue
+        if overdue is None:
+            return
+        if loop.time() < self._deadline:
+            self._start_timer(loop)
+            return
+        self._overdue = None
+        overdue()
 
 
 def _peer_of(transport: asyncio.Transport) -> str:

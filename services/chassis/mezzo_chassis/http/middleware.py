@@ -151,7 +151,8 @@ class Middleware:
 
 def _check_is_text(request: web.Request) -> None:
     """Refuse a request of which a part that is read is not UTF-8: it could be neither compared, sent on nor logged."""
-    for name in HEADERS_READ:
+    are_ascii = all(map(str.isascii, request.headers.values()))
+    for name in () if are_ascii else HEADERS_READ:
         if not all(map(refusals.is_text, request.headers.getall(name, ()))):
             raise InvalidRequest(name, "the header is not UTF-8")
     if not refusals.is_text(request.path_qs):
