@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mesos.v1.mesos_pb2 import ExecutorInfo, Offer, Task, TaskStatus
+from mesos.v1.mesos_pb2 import ExecutorInfo, Offer, Task, TaskState, TaskStatus
 from mezzo.operator.v1.operator_pb2 import (
     TASK_LIST_COMPLETED,
     TASK_LIST_UNREACHABLE,
@@ -29,6 +29,7 @@ from mezzo.operator.v1.operator_pb2 import (
 from mezzo.operator.v1.operator_pb2 import (
     TaskList as ListKind,
 )
+from mezzo.task_states import TERMINAL
 from mezzo_gateway.state.records import (
     Agent,
     AgentRecord,
@@ -275,18 +276,26 @@ class Cluster:
         task, status = record.task, change.status
         latest = change.latest if change.HasField("latest") else status
         is_news = task.state != latest.state or not task.statuses or task.statuses[-1].uuid != status.uuid
-        self._count_out(framework, record)
+        stays = not change.list or change.list == record.list
+        holds_on = stays and record.holds_resources and latest.state not in TERMINAL
+        if holds_on:
+            self._count_state(framework, record, latest.state)
+        else:
+            self._count_out(framework, record)
         task.state = latest.state
         _append_status(task, status)
         if change.unacknowledged:
             task.status_update_state = status.state
             if status.HasField("uuid"):
                 task.status_update_uuid = status.uuid
-        if change.list and change.list != record.list:
+        if not stays:
             self._remove_from_list(framework, record)
             record.list = change.list
             self._add_to_list(framework, record)
-        self._count_in(framework, record)
+        if holds_on:
+            self._show_anew(framework, record)
+        else:
+            self._count_in(framework, record)
         return TaskAdvanced(record, status) if is_news else None
 
     def _task_forgotten(self, change: TaskForgotten) -> Fact | None:
@@ -326,16 +335,25 @@ class Cluster:
     def _count_in(self, framework: FrameworkRecord, record: TaskRecord) -> None:
         """Count a task in that is new or has changed, and have its JSON made again."""
         task = record.task
-        agent_id = task.agent_id.value
-        _list_of(framework, record.list).invalidate()
-        record.invalidate()
-        record.first_timestamp = task.statuses[0].timestamp if task.statuses else 0.0
-        for holdings, peer in self._both_holdings(framework, agent_id):
+        for holdings, peer in self._both_holdings(framework, task.agent_id.value):
             holdings.states[task.state] += 1
             holdings.peers[peer] += 1
             if record.holds_resources:
                 holdings.used.add(record.holding)
-        self._invalidate_agent(agent_id)
+        self._show_anew(framework, record)
+
+    def _count_state(self, framework: FrameworkRecord, record: TaskRecord, state: TaskState.ValueType) -> None:
+        """Count a task as being in another state, where nothing else of it changes."""
+        for holdings, _ in self._both_holdings(framework, record.task.agent_id.value):
+            holdings.states[record.task.state] -= 1
+            holdings.states[state] += 1
+
+    def _show_anew(self, framework: FrameworkRecord, record: TaskRecord) -> None:
+        statuses = record.task.statuses
+        _list_of(framework, record.list).invalidate()
+        record.invalidate()
+        record.first_timestamp = statuses[0].timestamp if statuses else 0.0
+        self._invalidate_agent(record.task.agent_id.value)
 
     def _count_out(self, framework: FrameworkRecord, record: TaskRecord) -> None:
         task = record.task
