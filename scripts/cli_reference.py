@@ -57,7 +57,7 @@ def verbs(above: Verb | None = None) -> Iterator[Verb]:
     """Every verb, each followed by those below it; services, which have a page of their own, are left out."""
     above = above or root()
     for name, command in above.commands.items():
-        if command.hidden or name in SERVICES:
+        if command.hidden or (not above.name and name in SERVICES):
             continue
         context = typer.Context(command, info_name=name, parent=above.context)
         verb = Verb(f"{above.name} {name}".strip(), command, context)

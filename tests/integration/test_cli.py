@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -15,7 +16,7 @@ import pytest
 
 from mezzo.cli.output import moment
 from tests.cluster import Cluster
-from tests.mezzo_command import PATIENCE_SECONDS, MezzoCommand
+from tests.mezzo_command import MEZZO, PATIENCE_SECONDS, MezzoCommand
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -339,6 +340,34 @@ def test_whoever_follows_may_leave(mezzo: MezzoCommand, sleeper: dict[str, Any])
         assert following.stderr is not None
         assert following.stderr.read() == ""
     assert state_of(mezzo, sleeper["id"]) == "TASK_RUNNING"
+
+
+# ------------------------------------------------------------------------------------------------------- completion
+
+
+def completed(mezzo: MezzoCommand, typed: str) -> list[str]:
+    """What bash is told to offer."""
+    words = f"mezzo --api {mezzo.api} {typed}"
+    variables = {
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+        "_MEZZO_COMPLETE": "complete_bash",
+    }
+    ended = subprocess.run(
+        [MEZZO], env={**os.environ, **variables}, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+    )
+    assert ended.stderr == ""
+    return ended.stdout.split()
+
+
+def test_a_shell_is_told_the_ids_that_there_are(mezzo: MezzoCommand, sleeper: dict[str, Any]) -> None:
+    task_id, agent_id, framework_id = sleeper["id"], sleeper["slave_id"], sleeper["framework_id"]
+    assert completed(mezzo, "logs sleeper-") == [task_id]
+    assert completed(mezzo, "describe task sleeper-") == [task_id]
+    assert completed(mezzo, f"describe agent {agent_id[:6]}") == [agent_id]
+    assert framework_id in completed(mezzo, "tasks --framework ")
+    assert "*" in completed(mezzo, "describe role ")
+    assert mezzo.api in completed(mezzo, "health ")
 
 
 # ---------------------------------------------------------------------------------------------------- how they fail

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import json
 import os
 import shutil
@@ -18,7 +20,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientTimeout
 
-from mezzo.cli import api
+from mezzo.cli import api, service_flags
 from mezzo.cli.version import REVISION_FILE, described
 from mezzo_chassis import build
 from mezzo_chassis.errors import Exit
@@ -196,12 +198,30 @@ def test_a_wrong_flag_is_named_in_one_line(words: tuple[str, ...], service: str,
         ("mezzo tasks --fr", ["--framework"]),
         ("mezzo agents -o ", ["json", "name", "table", "wide", "yaml"]),
         ("mezzo ga", ["gateway"]),
+        ("mezzo registry --grpc", ["--grpc_port"]),
+        ("mezzo agent --max_stdo", ["--max_stdout_files", "--max_stdout_size"]),
+        ("mezzo describe ag", ["agent"]),
+        # Nobody answers, and nobody hears of that.
+        ("mezzo --api 127.0.0.1:1 describe task we", []),
+        ("mezzo --context nope tasks --framework ", []),
     ],
 )
 def test_a_shell_is_told_how_words_may_go_on(typed: str, offered: list[str]) -> None:
     words = typed.split(" ")
     answer = process(COMP_WORDS=typed, COMP_CWORD=str(len(words) - 1), _MEZZO_COMPLETE="complete_bash")
     assert sorted(answer.split()) == offered
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_shell_is_told_every_flag_of_a_service(service: str) -> None:
+    config = importlib.import_module(f"mezzo_{service}.config").Config
+    told = service_flags.flags_of(f"mezzo_{service}")
+    assert [flag.name for flag in told] == [*(field.name for field in dataclasses.fields(config)), "config"]
+    assert all(flag.help for flag in told)
+
+
+def test_a_shell_is_told_nothing_of_a_service_that_is_not_installed() -> None:
+    assert service_flags.flags_of("mezzo_nowhere") == []
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,7 @@ def cluster_of(name: str, *, planned: bool = False) -> dict[str, Any]:
     return {
         "/state": {**state, "activated_slaves": 1.0, "deactivated_slaves": 0.0, "unreachable_slaves": 0.0},
         "/version": {"version": name},
+        "/redirect": {},
         "/mezzo/v1/agents": {"agents": [agent(name)]},
         "/mezzo/v1/tasks": {"tasks": frameworks["frameworks"][0]["tasks"]},
         "/mezzo/v1/members": {"members": members},

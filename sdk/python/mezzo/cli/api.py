@@ -58,16 +58,20 @@ class Api:
         """The gateway that answered last, or is tried next."""
         return self._urls[0]
 
-    async def _answer(self, path: str, limits: aiohttp.ClientTimeout, /, **query: str) -> aiohttp.ClientResponse:
+    async def _answer(
+        self, path: str, limits: aiohttp.ClientTimeout, follow: bool = True, /, **query: str
+    ) -> aiohttp.ClientResponse:
         """The answer to a GET of the first gateway that gives one. Raises `aiohttp.ClientError` where none does."""
         for _ in range(len(self._urls) - 1):
             try:
-                return await self._session.get(f"{self._url}{path}", params=query, timeout=limits)
+                return await self._session.get(
+                    f"{self._url}{path}", params=query, timeout=limits, allow_redirects=follow
+                )
             except (aiohttp.ClientConnectionError, TimeoutError) as error:
                 silent = self._url
                 self._urls.rotate(-1)
                 print_note(f"no gateway answers at {silent}: {cause_of(error)}; trying {self._url}")
-        return await self._session.get(f"{self._url}{path}", params=query, timeout=limits)
+        return await self._session.get(f"{self._url}{path}", params=query, timeout=limits, allow_redirects=follow)
 
     async def get(self, path: str, /, **query: str) -> Any:
         """The JSON answer of a GET, which the gateway has at hand; raises `ApiError` on a status of 400 and above."""
@@ -109,14 +113,19 @@ class Api:
 
     async def own(self, path: str, key: str, **query: str) -> dict[str, Any]:
         """A document that Mezzo alone has, with this key. Raises `ApiError` where the gateway is none, or too old."""
+        answer = await self.known(path, **query)
+        if key in answer:
+            return answer
+        raise ApiError(HTTPStatus.BAD_GATEWAY, await self._lack(path))
+
+    async def known(self, path: str, **query: str) -> dict[str, Any]:
+        """An object that every gateway has. Raises `ApiError` where the gateway is none, or of another version."""
         try:
-            answer = await self.get(path, **query)
-            if key in answer:
-                return dict(answer)
+            return dict(await self.get(path, **query))
         except ApiError as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
-        except TypeError:
+        except (TypeError, ValueError):
             pass
         raise ApiError(HTTPStatus.BAD_GATEWAY, await self._lack(path))
 
@@ -130,7 +139,7 @@ class Api:
 
     async def explain(self, **query: str) -> dict[str, Any]:
         """`explanations`: why frameworks are offered what they are. Raises `ApiError`, 404 for who is not there."""
-        await self._check_alive()
+        await self._check_gateway()
         try:
             answer = await self._get("/api/v1/explain", query, FROM_AFAR)
             if "explanations" in answer:
@@ -166,6 +175,13 @@ class Api:
             async with await self._answer("/health", AT_HAND):
                 self._answered = True
 
+    async def _check_gateway(self) -> None:
+        """Find out whether it is a gateway that answers: agents take calls at the same path, and refuse most."""
+        async with await self._answer("/redirect", AT_HAND, False) as response:
+            self._answered = True
+            if response.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+                raise ApiError(HTTPStatus.BAD_GATEWAY, f"{self._url} is not a gateway: it does not say who leads")
+
     async def post(self, path: str, **query: str) -> None:
         await self._check_alive()
         async with self._session.post(f"{self._url}{path}", params=query) as response:
@@ -173,7 +189,7 @@ class Api:
 
     async def call(self, call: dict[str, Any]) -> None:
         """A call of the operator API that changes something; raises `ApiError` where it is refused."""
-        await self._check_alive()
+        await self._check_gateway()
         async with self._session.post(f"{self._url}/api/v1", json=call) as response:
             await _raise_for(response)
 
@@ -206,7 +222,7 @@ class Api:
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """The events of the operator API, the first of which has the whole state; until the gateway ends the stream."""
-        await self._check_alive()
+        await self._check_gateway()
         no_limit = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=EVENTS_SECONDS_MAX)
         decoder = Decoder()
         subscribe = {"type": "SUBSCRIBE"}

@@ -33,7 +33,7 @@ from mezzo.cli import (
 )
 from mezzo.cli.command import MezzoGroup
 from mezzo.cli.examples import Verb
-from mezzo.cli.settings import DEFAULT_API, Settings
+from mezzo.cli.settings import DEFAULT_API
 
 EXIT_CODES = (
     "Exit codes: 0, done; 1, the cluster refuses; 2, usage error; 3, a port is in use (local); 66, there is nothing of "
@@ -87,21 +87,7 @@ def settings(
     """Look at a Mezzo cluster, run things on it, and start its services."""
     # Standard error is the verbs', and of `run` the command's: the SDK logs each attempt that fails.
     logging.getLogger("mezzo").addHandler(logging.NullHandler())
-    typed = {name for name in ("api", "named") if _source(context, name) == "COMMANDLINE"}
-    if len(typed) > 1:
-        raise typer.BadParameter("name a gateway or a context, not both", param_hint="--api")
-    # What is typed counts before the environment, and that before the context that is used.
-    if "api" in typed or ("named" not in typed and _source(context, "api") == "ENVIRONMENT"):
-        context.obj = Settings.of(api)
-    else:
-        asks = context.invoked_subcommand not in ASK_NOBODY
-        context.obj = Settings.of((contexts.api_of(named) if asks else "") or DEFAULT_API)
-
-
-def _source(context: typer.Context, name: str) -> str:
-    """Where an option comes from: COMMANDLINE, ENVIRONMENT, or DEFAULT."""
-    source = context.get_parameter_source(name)
-    return "DEFAULT" if source is None else source.name
+    context.obj = contexts.chosen(context, api, named, ask=context.invoked_subcommand not in ASK_NOBODY)
 
 
 app.command("status", cls=Verb)(status.status)

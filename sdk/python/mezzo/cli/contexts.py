@@ -17,7 +17,7 @@ from mezzo import private_files
 from mezzo.cli.examples import Example, Verb, VerbGroup, examples
 from mezzo.cli.lists import Entry, Listing, NoHeaders, Options, show_listing
 from mezzo.cli.output import Format, Output
-from mezzo.cli.settings import Settings
+from mezzo.cli.settings import DEFAULT_API, Settings
 
 COLUMNS = ("current", "name", "api")
 
@@ -85,6 +85,28 @@ def _unknown(name: str, known: Mapping[str, str]) -> str:
     return f"context {name!r} not found; " + (
         f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
     )
+
+
+def chosen(root: typer.Context, api: str, named: str, *, ask: bool = True) -> Settings:
+    """The cluster that the options before the verb choose: what is typed counts before the environment.
+
+    After both comes the context that is used, and then this machine. Without `ask` no context is looked up.
+
+    Raises:
+        typer.BadParameter: two are typed, one is no address, or there is no such context.
+    """
+    typed = {name for name in ("api", "named") if _source(root, name) == "COMMANDLINE"}
+    if len(typed) > 1:
+        raise typer.BadParameter("name a gateway or a context, not both", param_hint="--api")
+    if "api" in typed or ("named" not in typed and _source(root, "api") == "ENVIRONMENT"):
+        return Settings.of(api)
+    return Settings.of((api_of(named) if ask else "") or DEFAULT_API)
+
+
+def _source(root: typer.Context, name: str) -> str:
+    """Where an option comes from: COMMANDLINE, ENVIRONMENT, or DEFAULT."""
+    source = root.get_parameter_source(name)
+    return "DEFAULT" if source is None else source.name
 
 
 def api_of(name: str) -> str:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from mezzo.cli import agents, frameworks, roles, tasks
 from mezzo.cli.asking import ask
+from mezzo.cli.completing import agent_ids, any_task_ids, framework_ids, role_names
 from mezzo.cli.examples import Example, Verb, VerbGroup, examples
 from mezzo.cli.ids import resolve
 from mezzo.cli.lookup import framework_id_of, the_agent
@@ -57,9 +58,18 @@ describe = typer.Typer(cls=VerbGroup, help="Describe one task, agent, framework 
 )
 def describe_task(
     context: typer.Context,
-    task: Annotated[str, typer.Argument(metavar="TASK", help="Id of the task, or the beginning of one.")],
+    task: Annotated[
+        str,
+        typer.Argument(metavar="TASK", autocompletion=any_task_ids, help="Id of the task, or the beginning of one."),
+    ],
     framework: Annotated[
-        str, typer.Option("--framework", "-f", help="Framework of the task (id or name), where several have the id.")
+        str,
+        typer.Option(
+            "--framework",
+            "-f",
+            autocompletion=framework_ids,
+            help="Framework of the task (id or name), where several have the id.",
+        ),
     ] = "",
     output: DocumentOutput = DocumentFormat.TABLE,
 ) -> None:
@@ -119,7 +129,12 @@ def _state_rows(task: Document) -> list[dict[str, str | Text]]:
 def describe_agent(
     context: typer.Context,
     agent: Annotated[
-        str, typer.Argument(metavar="AGENT", help="Id of the agent, beginning or last part of it, or hostname.")
+        str,
+        typer.Argument(
+            metavar="AGENT",
+            autocompletion=agent_ids,
+            help="Id of the agent, beginning or last part of it, or hostname.",
+        ),
     ],
     output: DocumentOutput = DocumentFormat.TABLE,
 ) -> None:
@@ -182,7 +197,12 @@ def _resource_rows(agent: Document) -> list[dict[str, str | Text]]:
 def describe_framework(
     context: typer.Context,
     framework: Annotated[
-        str, typer.Argument(metavar="FRAMEWORK", help="Id of the framework, beginning or last part of it, or name.")
+        str,
+        typer.Argument(
+            metavar="FRAMEWORK",
+            autocompletion=framework_ids,
+            help="Id of the framework, beginning or last part of it, or name.",
+        ),
     ],
     output: DocumentOutput = DocumentFormat.TABLE,
 ) -> None:
@@ -237,7 +257,10 @@ def _framework_fields(framework: Document) -> Iterator[Field]:
 )
 def describe_role(
     context: typer.Context,
-    role: Annotated[str, typer.Argument(metavar="ROLE", help="Name of the role, or the beginning of one.")],
+    role: Annotated[
+        str,
+        typer.Argument(metavar="ROLE", autocompletion=role_names, help="Name of the role, or the beginning of one."),
+    ],
     output: DocumentOutput = DocumentFormat.TABLE,
 ) -> None:
     """Describe a role: its weight and quota, what it holds, and which frameworks are in it."""

@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from mezzo.cli.asking import ask, confirm
+from mezzo.cli.completing import framework_ids
 from mezzo.cli.examples import Example, examples
 from mezzo.cli.lists import Entry, Listing, NoHeaders, Options, SortBy, Watch, list_all
 from mezzo.cli.lookup import framework_id_of
@@ -110,7 +111,10 @@ def state_of(framework: Framework) -> Text:
 def teardown(
     context: typer.Context,
     framework: Annotated[
-        str, typer.Argument(metavar="FRAMEWORK", help="Id of the framework, beginning of one, or name.")
+        str,
+        typer.Argument(
+            metavar="FRAMEWORK", autocompletion=framework_ids, help="Id of the framework, beginning of one, or name."
+        ),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:

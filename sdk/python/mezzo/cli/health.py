@@ -11,6 +11,7 @@ from rich.text import Text
 
 from mezzo import addresses
 from mezzo.cli import exit_codes
+from mezzo.cli.completing import member_addresses
 from mezzo.cli.errors import print_error
 from mezzo.cli.examples import Example, examples
 from mezzo.cli.output import console, visible
@@ -33,7 +34,11 @@ class Health:
 def health(
     address: Annotated[
         list[str],
-        typer.Argument(metavar="ADDRESS", help="host:port of a service's gRPC server, or of its HTTP server."),
+        typer.Argument(
+            metavar="ADDRESS",
+            autocompletion=member_addresses,
+            help="host:port of a service's gRPC server, or of its HTTP server.",
+        ),
     ],
 ) -> None:
     """Ask services whether they are ready: exit with 1 if one is not, and with 69 if one does not answer."""

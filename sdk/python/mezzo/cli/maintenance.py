@@ -13,6 +13,7 @@ import typer
 
 from mezzo.cli import periods
 from mezzo.cli.asking import ask, confirm
+from mezzo.cli.completing import agent_ids
 from mezzo.cli.errors import ApiError
 from mezzo.cli.examples import Example, Verb, VerbGroup, examples
 from mezzo.cli.ids import resolve
@@ -31,7 +32,9 @@ Machine = dict[str, str]
 
 Machines = Annotated[
     list[str],
-    typer.Argument(metavar="MACHINE", help="Host names, IP addresses, or ids of agents on the machines."),
+    typer.Argument(
+        metavar="MACHINE", autocompletion=agent_ids, help="Host names, IP addresses, or ids of agents on the machines."
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Take machines, too, that no agent is on.")]
 
@@ -167,7 +170,7 @@ def up(context: typer.Context, machines: Machines) -> None:
 
 async def _schedule(api: Api) -> list[Document]:
     """The windows of the schedule."""
-    return list((await api.get("/maintenance/schedule")).get("windows", []))
+    return list((await api.known("/maintenance/schedule")).get("windows", []))
 
 
 async def _update(api: Api, planned: list[Document]) -> None:

@@ -13,6 +13,7 @@ import typer
 from rich.text import Text
 
 from mezzo.cli.asking import ask
+from mezzo.cli.completing import role_names
 from mezzo.cli.errors import ApiError
 from mezzo.cli.examples import Example, Verb, VerbGroup, examples
 from mezzo.cli.lists import Entry, Listing, NoHeaders, Options, SortBy, Watch, list_all
@@ -37,7 +38,9 @@ _AMOUNT = re.compile(r"\s*([^\s:=]+)\s*[:=]\s*(.*?)\s*")
 # Resources that an agent may have without being told so; others are known where some agent has them.
 USUAL_RESOURCES = frozenset({"cpus", "mem", "disk", "gpus"})
 
-Role = Annotated[str, typer.Argument(help="Name of the role: eng, or eng/backend for a child of eng.")]
+Role = Annotated[
+    str, typer.Argument(autocompletion=role_names, help="Name of the role: eng, or eng/backend for a child of eng.")
+]
 
 
 @examples(

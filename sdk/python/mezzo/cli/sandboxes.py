@@ -16,6 +16,7 @@ import typer
 
 from mezzo.cli import exit_codes, lists
 from mezzo.cli.asking import ask
+from mezzo.cli.completing import any_task_ids
 from mezzo.cli.errors import ApiError, print_error, print_note
 from mezzo.cli.examples import Example, examples
 from mezzo.cli.lists import Listing, NoHeaders, Options, SortBy, list_all
@@ -32,7 +33,11 @@ Entry = dict[str, Any]
 
 PlaceArgument = Annotated[
     str,
-    typer.Argument(metavar="TASK[:PATH]", help="Id of a task, or the beginning of one, and a path in its sandbox."),
+    typer.Argument(
+        metavar="TASK[:PATH]",
+        autocompletion=any_task_ids,
+        help="Id of a task, or the beginning of one, and a path in its sandbox.",
+    ),
 ]
 
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import typer
 
 from mezzo.cli import labels
+from mezzo.cli.completing import any_task_ids, framework_ids
 from mezzo.cli.errors import ApiError
 from mezzo.cli.ids import resolve
 from mezzo.cli.lookup import framework_id_of
@@ -22,8 +23,13 @@ if TYPE_CHECKING:
 Task = dict[str, Any]
 """As `/tasks` tells of it."""
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="TASK", help="Ids of tasks, or beginnings of them.")]
-Framework = Annotated[str, typer.Option("--framework", help="Tasks of this framework only (id or name).")]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="TASK", autocompletion=any_task_ids, help="Ids of tasks, or beginnings of them."),
+]
+Framework = Annotated[
+    str, typer.Option("--framework", autocompletion=framework_ids, help="Tasks of this framework only (id or name).")
+]
 Labels = Annotated[
     list[str] | None,
     typer.Option("--label", "-l", help="Tasks with this label only, NAME=VALUE or NAME; may be repeated."),

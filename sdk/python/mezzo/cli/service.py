@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
+from typer.core import TyperCommand
 
 from mezzo.cli import exit_codes
 
@@ -23,9 +24,22 @@ SERVICES = {
 ITS_OWN_FLAGS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
+class Service(TyperCommand):
+    """Starts a service, which reads its own flags; a shell that completes words is told what they are."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options: while words are completed, those of the service."""
+        if not ctx.resilient_parsing:
+            return super().get_params(ctx)
+        from mezzo.cli.service_flags import options_of
+
+        return [*super().get_params(ctx), *options_of(f"mezzo_{self.name}")]
+
+
 def add_to(app: typer.Typer) -> None:
     for name, text in SERVICES.items():
-        app.command(name, help=text, context_settings=ITS_OWN_FLAGS, rich_help_panel="Services")(_starter(name))
+        add = app.command(name, cls=Service, help=text, context_settings=ITS_OWN_FLAGS, rich_help_panel="Services")
+        add(_starter(name))
 
 
 def require_installed(*names: str, distribution: str) -> None:

@@ -12,6 +12,7 @@ import typer
 from rich.text import Text
 
 from mezzo.cli import labels
+from mezzo.cli.completing import agent_ids, framework_ids, role_names
 from mezzo.cli.examples import Example, examples
 from mezzo.cli.lists import Entry, Listing, NoHeaders, Options, SortBy, Watch, list_all
 from mezzo.cli.lookup import agent_ids_of, framework_id_of
@@ -59,13 +60,20 @@ class Filter:
 def tasks(
     context: typer.Context,
     framework: Annotated[
-        str, typer.Option("--framework", "-f", help="List tasks of this framework only (id or name).")
+        str,
+        typer.Option(
+            "--framework", "-f", autocompletion=framework_ids, help="List tasks of this framework only (id or name)."
+        ),
     ] = "",
     states: Annotated[
         str, typer.Option("--state", "-s", metavar="STATES", help="List tasks in these states only: running,staging.")
     ] = "",
-    agent: Annotated[str, typer.Option("--agent", help="List tasks on this agent only (id or hostname).")] = "",
-    role: Annotated[str, typer.Option("--role", "-r", help="List tasks of this role only.")] = "",
+    agent: Annotated[
+        str, typer.Option("--agent", autocompletion=agent_ids, help="List tasks on this agent only (id or hostname).")
+    ] = "",
+    role: Annotated[
+        str, typer.Option("--role", "-r", autocompletion=role_names, help="List tasks of this role only.")
+    ] = "",
     label: Annotated[
         list[str] | None,
         typer.Option("--label", "-l", help="List tasks with this label only, NAME=VALUE or NAME; may be repeated."),

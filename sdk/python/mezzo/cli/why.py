@@ -11,6 +11,7 @@ from urllib.parse import quote
 import typer
 
 from mezzo.cli.asking import ask
+from mezzo.cli.completing import agent_ids, any_words, framework_ids, role_names
 from mezzo.cli.errors import ApiError
 from mezzo.cli.examples import Example, examples
 from mezzo.cli.output import (
@@ -62,15 +63,27 @@ def why(
         str,
         typer.Argument(
             metavar="FRAMEWORK|ROLE|TASK",
+            autocompletion=any_words,
             help="Id or name of a framework, a role, or id of a task; all frameworks by default.",
         ),
     ] = "",
     framework: Annotated[
-        str, typer.Option("--framework", "-f", help="Explain offers to this framework only (id or name).")
+        str,
+        typer.Option(
+            "--framework",
+            "-f",
+            autocompletion=framework_ids,
+            help="Explain offers to this framework only (id or name).",
+        ),
     ] = "",
-    role: Annotated[str, typer.Option("--role", "-r", help="Explain offers in this role only.")] = "",
+    role: Annotated[
+        str, typer.Option("--role", "-r", autocompletion=role_names, help="Explain offers in this role only.")
+    ] = "",
     agent: Annotated[
-        str, typer.Option("--agent", "-a", help="Explain offers of this agent only (id or hostname).")
+        str,
+        typer.Option(
+            "--agent", "-a", autocompletion=agent_ids, help="Explain offers of this agent only (id or hostname)."
+        ),
     ] = "",
     output: DocumentOutput = DocumentFormat.TABLE,
 ) -> None:

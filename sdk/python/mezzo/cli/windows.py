@@ -53,8 +53,8 @@ def ip_of(pid: str) -> str:
 async def windows(api: Api, *, strict: bool = False) -> list[Window]:
     """All that is planned. Nothing, unless `strict`, where the gateway reaches no registry that could say."""
     try:
-        planned = (await api.get("/maintenance/schedule")).get("windows", [])
-        status = await api.get("/maintenance/status") if planned else {}
+        planned = (await api.known("/maintenance/schedule")).get("windows", [])
+        status = await api.known("/maintenance/status") if planned else {}
     except ApiError as error:
         if error.status == HTTPStatus.SERVICE_UNAVAILABLE and not strict:
             return []
