@@ -11,11 +11,15 @@ from importlib import import_module
 
 
 def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], object]:
-    """A package's `__getattr__` (PEP 562). `modules`: for each public name the submodule that defines it."""
+    """A package's `__getattr__` (PEP 562).
+
+    `modules`: for each public name the submodule that defines it, or a module elsewhere by its whole name.
+    """
 
     def get(name: str) -> object:
-        if name in modules:
-            return getattr(import_module(f"{package}.{modules[name]}"), name)
+        where = modules.get(name)
+        if where is not None:
+            return getattr(import_module(where if "." in where else f"{package}.{where}"), name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return get

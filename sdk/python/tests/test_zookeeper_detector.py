@@ -13,7 +13,7 @@ from kazoo.client import KazooClient
 
 from mezzo import errors
 from mezzo.scheduler import ZooKeeperDetector
-from mezzo.scheduler.zookeeper import address_of
+from mezzo.zookeeper import address_of
 from mezzo_chassis.testing import ZooKeeperServer
 
 pytestmark = pytest.mark.timeout(60)
@@ -76,9 +76,9 @@ async def test_whoever_waits_for_a_leader_is_told_when_the_detector_is_closed(zo
 async def test_a_zookeeper_that_is_not_there_is_not_waited_for_in_silence(
     unused_port: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mezzo.scheduler.zookeeper.DISCONNECTED_SECONDS_MIN", 0.05)
+    monkeypatch.setattr("mezzo.zookeeper.DISCONNECTED_SECONDS_MIN", 0.05)
     logged = asyncio.Event()
-    monkeypatch.setattr("mezzo.scheduler.zookeeper._log.warning", lambda *words: logged.set())
+    monkeypatch.setattr("mezzo.zookeeper._log.warning", lambda *words: logged.set())
     async with ZooKeeperDetector(f"zk://127.0.0.1:{unused_port}/mezzo") as detector:
         waiting = asyncio.create_task(detector.leader())
         await logged.wait()

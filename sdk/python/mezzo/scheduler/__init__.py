@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mezzo.scheduler.client import SchedulerClient
     from mezzo.scheduler.detection import DetectingTransport, Detector
     from mezzo.scheduler.transport import GrpcTransport, HttpTransport, Transport
-    from mezzo.scheduler.zookeeper import ZooKeeperDetector
+    from mezzo.zookeeper import ZooKeeperDetector
 
 __all__ = [
     "DetectingTransport",
@@ -36,6 +36,6 @@ __getattr__ = lazy_names(
         "HttpTransport": "transport",
         "SchedulerClient": "client",
         "Transport": "transport",
-        "ZooKeeperDetector": "zookeeper",
+        "ZooKeeperDetector": "mezzo.zookeeper",
     },
 )
