@@ -4,7 +4,7 @@
 # Usage: scripts/test-bare.sh [SUITE...]      (as root; bookworm and trixie by default)
 #
 #   STEPS     of root (make run), test (make $TEST) and user (make run with each of $PYTHONS); all three by default
-#   TEST      what `make` is given as root: test-quick by default; "test" is the whole
+#   TEST      what `make` is given as root: test-quick by default; "test" is the whole, "test ARGS=…" a part
 #   PYTHONS   "3.11 3.12 3.13 3.14" by default. Each is the suite's, this machine's (PYTHON_FOLDERS, or pyenv's), or one that uv
 #             fetches; one that cannot be had is skipped
 #   PYTHON_FOLDERS   prefixes of Pythons on this machine, each with bin/python3.N
@@ -217,7 +217,8 @@ for suite in "$@"; do
     for each in ${STEPS:-root test user}; do
         case $each in
             root) run_as_root ;;
-            test) step "make ${TEST:-test-quick}, as root" root online make "${TEST:-test-quick}" || true ;;
+            # shellcheck disable=SC2086  # several words
+            test) step "make ${TEST:-test-quick}, as root" root online make ${TEST:-test-quick} || true ;;
             user) run_as_user ;;
             *) die "STEPS: $each is none of root, test and user" ;;
         esac
