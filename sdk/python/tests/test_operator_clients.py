@@ -304,13 +304,69 @@ async def test_a_registrys_refusal_names_its_field(servicer: GrpcOperator, regis
     assert (raised.value.field, raised.value.message) == ("update_weights.weight_infos[1].weight", "is negative")
 
 
-async def test_a_registry_that_does_not_lead_names_the_one_that_does(
-    servicer: GrpcOperator, registry: RegistryOperator
+QUOTA = master.Call(type=master.Call.GET_QUOTA)
+
+
+async def test_a_registry_that_does_not_lead_leads_to_the_one_that_does(
+    servicer: GrpcOperator, registry: RegistryOperator, serve_grpc: Serve
 ) -> None:
-    servicer.refusal = (grpc.StatusCode.FAILED_PRECONDITION, "not leading", (("mezzo-leader", "10.0.0.1:5060"),))
+    leading = GrpcOperator()
+    leader = await serve_grpc(wire_grpc.add_OperatorServicer_to_server, leading)
+    servicer.refusal = (grpc.StatusCode.FAILED_PRECONDITION, "not leading", (("mezzo-leader", leader),))
+    await registry.call(QUOTA)
+    await registry.kill_task("F1", "T1")
+    assert (len(leading.calls), leading.killed) == (1, [("F1", "T1")])
+    assert servicer.calls == []
+    leading.ending.set()
+    assert [change async for change in registry.watch()]
+
+
+async def test_it_is_asked_again_where_the_leader_that_it_named_leads_no_more(
+    servicer: GrpcOperator, registry: RegistryOperator, serve_grpc: Serve
+) -> None:
+    former = GrpcOperator()
+    leader = await serve_grpc(wire_grpc.add_OperatorServicer_to_server, former)
+    servicer.refusal = (grpc.StatusCode.FAILED_PRECONDITION, "not leading", (("mezzo-leader", leader),))
+    await registry.call(QUOTA)
+    former.refusal, servicer.refusal = (grpc.StatusCode.UNAVAILABLE, "stepping down", ()), None
+    with pytest.raises(errors.Unavailable, match="stepping down"):
+        await registry.call(QUOTA)
+    await registry.call(QUOTA)
+    assert len(servicer.calls) == 1
+
+
+async def test_registries_that_name_each_other_are_not_followed_for_ever(
+    servicer: GrpcOperator, serve_grpc: Serve
+) -> None:
+    address = await serve_grpc(wire_grpc.add_OperatorServicer_to_server, servicer)
+    servicer.refusal = (grpc.StatusCode.FAILED_PRECONDITION, "not leading", (("mezzo-leader", address),))
+    async with RegistryOperator(address) as registry:
+        with pytest.raises(errors.Unavailable, match="name another leader more than 5 times"):
+            await registry.call(QUOTA)
+
+
+async def test_where_nobody_leads_the_caller_is_told_so(servicer: GrpcOperator, registry: RegistryOperator) -> None:
+    servicer.refusal = (grpc.StatusCode.FAILED_PRECONDITION, "not leading", ())
     with pytest.raises(errors.NotLeading) as raised:
-        await registry.call(master.Call(type=master.Call.GET_QUOTA))
-    assert raised.value.leader == "10.0.0.1:5060"
+        await registry.call(QUOTA)
+    assert raised.value.leader is None
+
+
+async def test_of_several_registries_one_that_does_not_answer_is_left_for_the_next(
+    servicer: GrpcOperator, serve_grpc: Serve, unused_port: int
+) -> None:
+    address = await serve_grpc(wire_grpc.add_OperatorServicer_to_server, servicer)
+    async with RegistryOperator(f"127.0.0.1:{unused_port},{address}") as registry:
+        with pytest.raises(errors.Unavailable):  # it may have been carried out: the caller decides
+            await registry.kill_task("F1", "T1")
+        await registry.kill_task("F1", "T1")
+        assert servicer.killed == [("F1", "T1")]
+
+
+@pytest.mark.parametrize("address", ["", "registry", "r1:5060,", "http://r1:5060", "zk://", "zk://h:1"])
+def test_what_is_no_address_of_registries_is_refused_at_once(address: str) -> None:
+    with pytest.raises(errors.InvalidRequest):
+        RegistryOperator(address)
 
 
 async def test_a_watcher_gets_changes_in_order_until_the_stream_ends(

@@ -66,7 +66,8 @@ def settings(
         typer.Option(
             "--api",
             envvar="MEZZO_API",
-            help="Address of a gateway, host:port or a URL; several, with commas, are tried in turn.",
+            help="Address of a gateway, host:port or a URL; several, with commas, are tried in turn. Or "
+            "zk://host:port,…/path, where registries are elected.",
             show_default=DEFAULT_API,
         ),
     ] = "",
