@@ -257,16 +257,76 @@ def test_removed_role_takes_its_offers_with_it(cluster: Cluster) -> None:
     del framework.info.roles[1]
     cluster.call(framework, update_call(framework.info))
     assert [one.rescind.offer_id for one in cluster.to_framework(framework)] == [offers[1].id]
+    assert cluster.recovered() == ["cpus(allocated: b):1"]
     assert cluster.registry.state.roles == {"a": 1}
+    del framework.info.roles[:]
+    cluster.call(framework, update_call(framework.info))
+    assert [one.rescind.offer_id for one in cluster.to_framework(framework)] == [offers[0].id]
+    assert cluster.recovered() == ["cpus(allocated: a):1"]
+    assert cluster.registry.state.roles == {}
+
+
+def described_anew(info: mesos.FrameworkInfo) -> mesos.FrameworkInfo:
+    """All of it that may change while the framework lives is another."""
+    anew = mesos.FrameworkInfo()
+    anew.CopyFrom(info)
+    anew.name, anew.hostname, anew.webui_url, anew.failover_timeout = "anew", "other.example.com", "http://x", 1000.0
+    anew.capabilities.add(type=mesos.FrameworkInfo.Capability.REGION_AWARE)
+    anew.labels.labels.add(key="key", value="value")
+    anew.roles.append("new")
+    anew.offer_filters["new"].SetInParent()
+    return anew
+
+
+def test_update_of_all_that_may_change_is_told_to_agents_and_observers(cluster: Cluster) -> None:
+    cluster.handle(events.ObserverJoined(1))
+    agent, framework = cluster.agent(), cluster.framework("MULTI_ROLE", roles=["*"])
+    cluster.running(framework, agent)
+    cluster.call(framework, update_call(described_anew(framework.info)))
+    assert cluster.registry.state.frameworks[framework.id].info == described_anew(framework.info)
+    (message,) = cluster.to_agent(agent)
+    assert message.framework_update.framework_info == described_anew(framework.info)
+    (published,) = cluster.published("framework_changed")
+    assert published.framework.framework_info == described_anew(framework.info)
+
+
+def test_update_that_changes_nothing_is_told_to_no_agent_and_no_observer(cluster: Cluster) -> None:
+    cluster.handle(events.ObserverJoined(1))
+    agent, framework = cluster.agent(), cluster.framework("MULTI_ROLE", roles=["*"])
+    cluster.running(framework, agent)
+    cluster.call(framework, update_call(framework.info))
+    assert not cluster.of(effects.Refuse)
+    assert cluster.to_agent(agent) == []
+    assert cluster.published("framework_changed") == []
+    call = update_call(framework.info)
+    call.update_framework.suppressed_roles.append("*")
+    cluster.call(framework, call)
+    assert len(cluster.published("framework_changed")) == 1
+    assert cluster.to_agent(agent) == []
 
 
 @pytest.mark.parametrize(("field", "value"), [("user", "other"), ("checkpoint", True), ("principal", "bob")])
-def test_update_of_what_cannot_change_is_refused(cluster: Cluster, field: str, value: object) -> None:
-    framework = cluster.framework()
-    setattr(framework.info, field, value)
-    cluster.call(framework, update_call(framework.info))
+def test_update_of_what_cannot_change_is_refused_and_changes_nothing_else(
+    cluster: Cluster, field: str, value: object
+) -> None:
+    framework = cluster.framework("MULTI_ROLE", roles=["a"])
+    anew = described_anew(framework.info)
+    setattr(anew, field, value)
+    cluster.call(framework, update_call(anew))
     assert cluster.refusal().startswith(f"InvalidRequest: update_framework.framework_info.{field}: ")
     assert cluster.to_allocator() == []
+    assert cluster.registry.state.frameworks[framework.id].info == framework.info
+
+
+def test_update_with_constraints_for_a_role_that_it_takes_away_is_refused_as_a_whole(cluster: Cluster) -> None:
+    framework = cluster.framework("MULTI_ROLE", roles=["a"])
+    anew = described_anew(framework.info)
+    anew.roles[:] = ["new"]
+    call = update_call(anew)
+    call.update_framework.offer_constraints.CopyFrom(constraints("r1", "a"))
+    cluster.call(framework, call)
+    assert cluster.refusal().startswith("InvalidRequest: update_framework.offer_constraints.role_constraints['a']: ")
+    assert cluster.registry.state.frameworks[framework.id].info == framework.info
 
 
 def test_suppress_and_revive_reach_the_allocator(cluster: Cluster) -> None:

@@ -221,7 +221,7 @@ def _update_agents(context: Context, framework: Framework) -> None:
 
 
 def update(context: Context, framework: Framework, call: scheduler.Call.UpdateFramework) -> None:
-    """Update a framework's description without a new stream.
+    """Update a framework's description without a new stream. What is as it was is told to nobody but the allocator.
 
     Raises:
         InvalidRequest: the description makes no sense, or changes what cannot change.
@@ -236,16 +236,21 @@ def update(context: Context, framework: Framework, call: scheduler.Call.UpdateFr
     check_suppressed_roles(call.suppressed_roles, info, "update_framework.suppressed_roles")
     limits = context.settings.offer_constraints
     check_offer_constraints(call.offer_constraints, info, "update_framework.offer_constraints", limits)
-    _update_info(context, framework, info)
-    framework.suppressed = set(call.suppressed_roles)
-    framework.constraints = _constraints(call)
+    constraints, suppressed = _constraints(call), set(call.suppressed_roles)
+    described = framework.info != info
+    told = described or framework.constraints != constraints or framework.suppressed != suppressed
+    if described:
+        _update_info(context, framework, info)
+    framework.suppressed, framework.constraints = suppressed, constraints
     own = frozenset(framework.roles)
     for offer in list(framework.offers.values()):
         if offer.role not in own:
             offering.rescind(context, offer)
     allocator_messages.framework_changed(context, framework)
-    observers.framework_changed(context, framework)
-    _update_agents(context, framework)
+    if told:
+        observers.framework_changed(context, framework)
+    if described:
+        _update_agents(context, framework)
 
 
 def suppress(context: Context, framework: Framework, roles: Iterable[str]) -> None:
