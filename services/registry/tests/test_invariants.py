@@ -338,7 +338,7 @@ REPEATS_NOTHING = {
     ),
     Agent: "last_seen_at version mezzo_version capabilities reregistered_at was_unreachable removal_scheduled",
     Framework: ("client_address revived_without_launch constraints registered_at reregistered_at unregistered_at"),
-    Task: "source executor_id",
+    Task: "announced source executor_id",
     Executor: "",
     Offer: "message",
     InverseOffer: "",

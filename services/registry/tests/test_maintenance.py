@@ -179,7 +179,9 @@ def test_agents_of_a_machine_that_goes_down_end_and_are_not_taken_again(cluster:
     cluster.release_store()
     assert cluster.to_agent(agent)[0].HasField("shutdown")
     assert rescinded(cluster, framework) == [offer.id]
-    assert cluster.states(framework) == [("t1", "TASK_LOST")]
+    sent = cluster.to_framework(framework)
+    assert [one.update.status.state for one in sent if one.HasField("update")] == [mesos.TASK_LOST]
+    assert [one.failure.agent_id.value for one in sent if one.HasField("failure")] == [agent.id]
     assert agent.id not in cluster.registry.state.agents
     assert [one.hostname for one in status(cluster).status.down_machines] == ["node"]
     again = cluster.register_message(pid=PID)
@@ -262,7 +264,12 @@ def test_schedule_that_is_too_long_is_refused_before_it_is_looked_at(cluster: Cl
 
 def test_machine_that_is_in_service_again_leaves_the_schedule(cluster: Cluster) -> None:
     cluster.operate(schedule(([named("node"), named("other")], SOON)))
+    machines = status(cluster).status
+    assert (len(machines.draining_machines), len(machines.down_machines)) == (2, 0)
     cluster.operate(start(named("node")))
+    machines = status(cluster).status
+    assert [one.id.hostname for one in machines.draining_machines] == ["other"]
+    assert [one.hostname for one in machines.down_machines] == ["node"]
     cluster.operate(stop(named("NODE")))
     assert cluster.of(effects.Answer)
     assert [one.id.hostname for one in status(cluster).status.draining_machines] == ["other"]
@@ -276,16 +283,25 @@ def test_machines_go_down_and_come_back_in_turn_only(cluster: Cluster) -> None:
     assert cluster.refusal() == "InvalidRequest: start_maintenance.machines[0]: machine node is not in the schedule"
     cluster.operate(start())
     assert cluster.refusal() == "InvalidRequest: start_maintenance.machines: must not be empty"
-    cluster.operate(schedule(([named("node")], SOON)))
+    cluster.operate(stop(named("node")))
+    assert cluster.refusal() == "InvalidRequest: stop_maintenance.machines[0]: machine node is not in the schedule"
+    cluster.operate(start(mesos.MachineID()))
+    assert cluster.refusal().startswith("InvalidRequest: start_maintenance.machines[0]")
+    cluster.operate(schedule(([named("node"), named("other")], SOON)))
     cluster.operate(stop(named("node")))
     assert cluster.refusal() == "InvalidRequest: stop_maintenance.machines[0]: machine node is not down"
     cluster.operate(start(named("node"), named("node")))
     assert "is named twice" in cluster.refusal()
     cluster.operate(start(named("node")))
-    cluster.operate(start(named("node")))
-    assert "is down already" in cluster.refusal()
+    for machines in ([named("node")], [named("node"), named("other")]):
+        cluster.operate(start(*machines))
+        assert "is down already" in cluster.refusal()
     cluster.operate(schedule())
     assert "machine node is down; stop its maintenance before it leaves the schedule" in cluster.refusal()
+    cluster.operate(start(named("other")))
+    assert [one.hostname for one in status(cluster).status.down_machines] == ["node", "other"]
+    cluster.operate(stop(named("node"), named("other")))
+    assert not cluster.registry.state.plan
 
 
 # --- inverse offers ---------------------------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ def test_acknowledged_terminal_update_ends_the_task(cluster: Cluster) -> None:
     known = cluster.registry.state.frameworks[framework.id]
     assert known.tasks == {}
     assert [task.id for task in known.completed] == ["t1"]
+    assert cluster.reconcile(framework) == []
 
 
 def test_acknowledgement_tells_the_agent_which_update_of_which_task(cluster: Cluster) -> None:
@@ -251,6 +252,9 @@ def test_explicit_reconciliation_tells_the_newest_state(cluster: Cluster) -> Non
     (status,) = cluster.statuses(framework)
     assert (status.source, status.reason) == (Status.SOURCE_MASTER, Status.REASON_RECONCILIATION)
     assert not status.HasField("uuid")
+    identifier, _ = cluster.update(framework, agent, "t1", "TASK_RUNNING")
+    cluster.acknowledge(framework, agent, "t1", identifier)
+    assert cluster.reconcile(framework, "t1", agent_id=agent.id) == [("t1", "TASK_RUNNING")]
 
 
 def test_reconciliation_tells_the_state_that_is_on_its_way(cluster: Cluster) -> None:
@@ -258,6 +262,7 @@ def test_reconciliation_tells_the_state_that_is_on_its_way(cluster: Cluster) -> 
     cluster.running(framework, agent)
     cluster.update(framework, agent, "t1", "TASK_FINISHED")
     assert cluster.reconcile(framework, "t1") == [("t1", "TASK_FINISHED")]
+    assert cluster.reconcile(framework) == [("t1", "TASK_FINISHED")]
 
 
 def test_implicit_reconciliation_tells_of_all_that_is_known(cluster: Cluster) -> None:
@@ -302,6 +307,39 @@ def test_nothing_is_said_of_tasks_whose_agent_may_yet_come_back(make_cluster: Ma
     assert cluster.reconcile(framework, "t9", agent_id="old-S0") == []
     assert cluster.reconcile(framework, "t9") == []
     assert cluster.reconcile(framework, "t9", agent_id="other") == [("t9", "TASK_LOST")]
+
+
+def test_nothing_is_said_of_tasks_whose_agent_is_coming_back(make_cluster: MakeCluster) -> None:
+    info = mesos.AgentInfo(hostname="elsewhere", id=mesos.AgentID(value="old-S0"))
+    cluster = make_cluster(elected=events.Elected(admitted=(info,)))
+    framework = cluster.framework()
+    cluster.hold_store()
+    cluster.connect(cluster.register_message(id="old-S0"))
+    assert cluster.reconcile(framework, "t9", agent_id="old-S0") == []
+    cluster.release_store()
+    assert cluster.reconcile(framework, "t9", agent_id="old-S0") == [("t9", "TASK_LOST")]
+
+
+@pytest.mark.parametrize(("capabilities", "state"), [((), "TASK_LOST"), (("PARTITION_AWARE",), "TASK_UNREACHABLE")])
+def test_the_next_leader_knows_which_agents_are_out_of_reach_and_since_when(
+    make_cluster: MakeCluster, capabilities: tuple[str, ...], state: str
+) -> None:
+    cluster = make_cluster(elected=events.Elected(unreachable={"old-S0": 7.0}))
+    framework = cluster.framework(*capabilities)
+    assert cluster.reconcile(framework, "t9", agent_id="old-S0") == [("t9", state)]
+    (status,) = cluster.statuses(framework)
+    assert status.unreachable_time.nanoseconds == 7 * 10**9
+
+
+def test_after_an_election_reconciliation_tells_the_state_that_is_on_its_way(make_cluster: MakeCluster) -> None:
+    info = mesos.AgentInfo(hostname="node", id=mesos.AgentID(value="old-S0"))
+    cluster = make_cluster(elected=events.Elected(admitted=(info,)))
+    framework = cluster.framework(id=mesos.FrameworkID(value="old-0000"))
+    agent = FakeAgent(0, "old-S0", cluster.register_message(id="old-S0"))
+    task = cluster.snapshot_task(framework, agent, cluster.task_info(agent), "TASK_FINISHED")
+    task.status_update_state, task.status_update_uuid = mesos.TASK_RUNNING, bytes(16)
+    cluster.come_back(agent, tasks=[task], frameworks=[framework.info])
+    assert cluster.reconcile(framework) == [("t1", "TASK_RUNNING")]
 
 
 def asked_after(cluster: Cluster, framework: FakeFramework, agent_id: str = "") -> mesos.OperationStatus:

@@ -134,6 +134,7 @@ def _resync_task(
     if task is not None:
         task.reported = True
         task.launch = None
+        task.announced = _announced(source)
         if not task.terminal and source.state in TASK_TRANSITIONS[task.state]:  # it may be behind, but never ahead
             context.state.move_task(task, source.state)
         observers.task_added(context, task)
@@ -148,6 +149,7 @@ def _resync_task(
         executor_id=source.executor_id.value,
         state=source.state,
         statuses=list(source.statuses),
+        announced=_announced(source),
         reported=True,
     )
     context.state.add_task(task)
@@ -161,6 +163,10 @@ def _resync_task(
             context, task, task.state, Status.REASON_AGENT_REREGISTERED, mesos_messages.AGENT_REREGISTERED
         )
         statuses.send(context, framework, back)
+
+
+def _announced(source: mesos.Task) -> "mesos.TaskState.ValueType | None":
+    return source.status_update_state if source.HasField("status_update_state") else None
 
 
 def _resend(context: Context, agent: Agent, again: list[tuple[Task, Executor | None]]) -> None:

@@ -142,6 +142,8 @@ class Task:
     """The newest of each run of equal states, as they were forwarded."""
     pending: mesos.TaskStatus | None = None
     """The update that was forwarded and is not acknowledged."""
+    announced: "mesos.TaskState.ValueType | None" = None
+    """The state of the next update, as the agent told it when it came back; None once an update has come."""
     launch: agent_session.RegistryMessage | None = None
     """The order that started it, until the agent has shown that it knows the task."""
     reported: bool = False

@@ -87,8 +87,12 @@ def _of_operation(context: Context, agent_id: str) -> tuple["mesos.OperationStat
 
 
 def _answer_known(context: Context, framework: Framework, task: Task) -> None:
-    """Report the state that the framework was sent, if it has not acknowledged that; else the newest."""
-    state = task.pending.state if task.pending is not None else task.state
+    """Report the state that the framework was sent, if it has not acknowledged that, or is to be sent; else the newest.
+
+    A state that no update has told of yet would come too early: the updates before it are still to come.
+    """
+    on_its_way = task.announced if task.pending is None else task.pending.state
+    state = task.state if on_its_way is None else on_its_way
     statuses.send(context, framework, statuses.of_task(context, task, state, REASON, mesos_messages.RECONCILED_LATEST))
 
 

@@ -63,6 +63,7 @@ def _record_update(context: Context, task: Task, status: mesos.TaskStatus, updat
     task.reported = True
     task.launch = None
     task.pending = status if status.uuid else None
+    task.announced = None
     latest = update.latest.state if update.HasField("latest") else status.state
     statuses.record(task, status)
     if not task.terminal:
