@@ -427,6 +427,16 @@ def test_disks_of_different_kinds_are_different_things() -> None:
 
 
 def test_what_can_be_divided_grows_and_what_cannot_is_there_twice() -> None:
+    assert [kind.size is not None for (kind,) in kinds_of_disk()] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
     for each in kinds_of_disk():
         (kind,) = each
         twice = each + each

@@ -100,6 +100,24 @@ def test_limits_of_different_names_contain_each_other_neither_way() -> None:
         assert not parse_limits(right).contains(parse_limits(left))
 
 
+@pytest.mark.parametrize(
+    ("bounds", "used", "admitted"),
+    [
+        ("", "", True),
+        ("", "cpus:1", True),
+        ("cpus:1", "", True),
+        ("cpus:1", "cpus:1", True),
+        ("cpus:1", "cpus:1.001", False),
+        ("cpus:0", "cpus:0.001", False),
+        ("cpus:1", "mem:1", True),
+        ("cpus:1", "cpus:1;mem:1", True),
+        ("cpus:1;mem:1", "cpus:1;mem:2", False),
+    ],
+)
+def test_limits_admit_as_much_as_they_say_and_no_more(bounds: str, used: str, admitted: bool) -> None:
+    assert parse_limits(bounds).admit(parse_quantities(used)) is admitted
+
+
 @given(limits, limits, quantities)
 def test_what_narrower_limits_admit_wider_ones_admit(wide: Limits, narrow: Limits, used: Quantities) -> None:
     bounded = dict(wide.items())

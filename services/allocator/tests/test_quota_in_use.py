@@ -92,18 +92,17 @@ def test_frameworks_in_a_role_with_quota_share_it_fairly() -> None:
     cluster = Conversation()
     cluster.framework("q1", "quota")
     cluster.framework("q2", "quota")
-    cluster.framework("f", "fair", suppressed=["fair"])
+    cluster.framework("f", "fair")
     cluster.role("quota", guarantees={"cpus": 6, "mem": 6144}, limits={"cpus": 6, "mem": 6144})
     for number in range(8):
         cluster.agent(f"a{number}", "cpus:1;mem:1024")
     allocations = cluster.cycle()
-    assert [cluster.framework_of(each) for each in allocations] == ["q1", "q2"] * 3
+    assert [cluster.framework_of(each) for each in allocations] == [*(["q1", "q2"] * 3), "f", "f"]
     cluster.decline(allocations[0], seconds=60.0)
-    # What one of them declines is the other's, whatever it has.
+    # What one of them declines is the other's, whatever it has, and not f's.
     assert cluster.offers() == [("q2", cluster.agent_of(allocations[0]), "cpus:1;mem:1024")]
-    cluster.suppress("q1")
-    cluster.revive("f")
-    assert [framework for framework, _, _ in cluster.offers()] == ["f", "f"]
+    cluster.agent("more", "cpus:1;mem:1024")
+    assert cluster.offers() == [("f", "more", "cpus:1;mem:1024")]
 
 
 def test_each_of_several_roles_with_quota_has_its_own() -> None:

@@ -268,6 +268,25 @@ def test_constraints_are_per_role_and_may_change() -> None:
     assert [(each.role, cluster.agent_of(each)) for each in cluster.cycle()] == [("role1", "a2")]
 
 
+def test_a_role_that_a_framework_takes_on_is_offered_at_once_unless_it_is_suppressed() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "idle", suppressed=["idle"])
+    cluster.agent("a", "cpus:1;mem:512")
+    assert cluster.cycle() == []
+    cluster.framework("f", "idle", "new", suppressed=["idle", "new"])
+    assert cluster.cycle() == []
+    cluster.framework("f", "new")
+    assert [each.role for each in cluster.cycle()] == ["new"]
+
+
+def test_a_role_that_was_suppressed_and_is_taken_away_is_offered_nothing() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "role", suppressed=["role"])
+    cluster.framework("f", "other", suppressed=["other"])
+    cluster.agent("a", "cpus:1;mem:512")
+    assert cluster.cycle() == []
+
+
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [
