@@ -63,7 +63,9 @@ def main(
 ) -> int:
     parser = argparse.ArgumentParser(prog="make parity", description=__doc__)
     parser.add_argument("--prove", action="store_true", help="apply each kept break to a copy, and see its tests fail")
-    parser.add_argument("--only", default="", metavar="TEXT", help="prove only breaks of rows whose name contains TEXT")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="prove only breaks whose name, or a row of which, contains TEXT"
+    )
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="prove N breaks at a time (default: CPUs)"
     )
@@ -75,7 +77,10 @@ def main(
         print(fault, file=sys.stderr)
     if found or not given.prove:
         return 1 if found else 0
-    chosen = [one for one in kept if any(given.only in row for row in one.rows)]
+    chosen = [one for one in kept if given.only in one.source or any(given.only in row for row in one.rows)]
+    if not chosen:
+        print(f"no break, and no row that has one, is called '{given.only}'", file=sys.stderr)
+        return 1
     return 0 if proved(chosen, rows, given.workers, root) else 1
 
 

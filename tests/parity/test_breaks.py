@@ -76,6 +76,7 @@ def test_a_break_of_no_row_that_is_shown_is_named(project: Path) -> None:
     ]
 
 
+@pytest.mark.slow("runs pytest several times, in processes of their own")
 def test_a_break_that_no_test_of_its_rows_notices_is_named_and_the_project_is_left_as_it_is(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,3 +105,5 @@ def test_a_break_that_no_test_of_its_rows_notices_is_named_and_the_project_is_le
     assert told.err == "halves #1: T.Seen and 1 more: passes: T.Unseen\n"
     assert told.out.endswith("2 of 3 breaks make the tests of their rows fail; 2 of 3 rows that are shown have one\n")
     assert (project / HALVES).read_bytes() == text
+    assert main(["--prove", "--only=thirds"], *places) == 1
+    assert capsys.readouterr().err == "no break, and no row that has one, is called 'thirds'\n"
