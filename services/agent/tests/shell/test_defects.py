@@ -137,11 +137,32 @@ def short_tracebacks() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """An agent that is kept up, its registry and its containers."""
+
+    supervisor: Supervisor
+    registry: ScriptedRegistry
+    containers: PretendedContainers
+    tasks: type[Tasks]
+
+    async def others_end_well(self) -> None:
+        """They ran undisturbed all the time, and end when they do."""
+        for task_id in ("sibling", "other"):
+            self.containers.finish(self.containers.of_task(task_id))
+            await self.registry.until_state(task_id, "TASK_FINISHED")
+            assert self.registry.states(task_id) == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
+
+
 @pytest.fixture
-async def supervised(
-    agent: RunningAgent, registry: ScriptedRegistry, tasks: type[Tasks], http: aiohttp.ClientSession
-) -> AsyncIterator[Supervisor]:
-    """An agent that is kept up, with a task of each kind running that nothing is to happen to."""
+async def scene(
+    agent: RunningAgent,
+    registry: ScriptedRegistry,
+    containers: PretendedContainers,
+    tasks: type[Tasks],
+    http: aiohttp.ClientSession,
+) -> AsyncIterator[Scene]:
+    """With a task of each of two frameworks running that nothing is to happen to."""
     registry.resyncs = True
     registry.add_framework("F1")
     registry.add_framework("F2")
@@ -150,16 +171,8 @@ async def supervised(
     for task_id in ("sibling", "other"):
         await registry.until_state(task_id, "TASK_RUNNING")
     supervisor = Supervisor(agent, http)
-    yield supervisor
+    yield Scene(supervisor, registry, containers, tasks)
     await supervisor.stop()
-
-
-async def others_end_well(registry: ScriptedRegistry, containers: PretendedContainers) -> None:
-    """They ran undisturbed all the time, and end when they do."""
-    for task_id in ("sibling", "other"):
-        containers.finish(containers.of_task(task_id))
-        await registry.until_state(task_id, "TASK_FINISHED")
-        assert registry.states(task_id) == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
 
 
 def about(*task_ids: str) -> Callable[..., bool]:
@@ -191,70 +204,58 @@ def launch_of(*task_ids: str) -> Callable[..., bool]:
 @TIMES
 @pytest.mark.parametrize("afterwards", [False, True], ids=["before", "half-way"])
 async def test_launch_that_leads_to_a_defect_ends_its_task_in_error(
-    supervised: Supervisor,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
-    tasks: type[Tasks],
+    scene: Scene,
     monkeypatch: pytest.MonkeyPatch,
     times: int,
     afterwards: bool,
 ) -> None:
     Defective(monkeypatch, Agent, "handle", launch_of("bad"), times, afterwards=afterwards)
-    registry.run(tasks.command("bad"))
-    await registry.until_state("bad", "TASK_ERROR")
-    status = registry.last("bad")
+    scene.registry.run(scene.tasks.command("bad"))
+    await scene.registry.until_state("bad", "TASK_ERROR")
+    status = scene.registry.last("bad")
     assert status.reason == _Status.REASON_TASK_INVALID
     assert "ZeroDivisionError: a mistake of ours" in status.message
-    assert supervised.defects == 1
-    assert registry.states("bad") == ["TASK_ERROR"]
-    registry.run(tasks.command("good"))
-    await registry.until_state("good", "TASK_RUNNING")
-    await others_end_well(registry, containers)
+    assert scene.supervisor.defects == 1
+    assert scene.registry.states("bad") == ["TASK_ERROR"]
+    scene.registry.run(scene.tasks.command("good"))
+    await scene.registry.until_state("good", "TASK_RUNNING")
+    await scene.others_end_well()
 
 
 async def test_group_that_leads_to_a_defect_ends_all_its_tasks_in_error(
-    supervised: Supervisor,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
-    tasks: type[Tasks],
+    scene: Scene,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Defective(monkeypatch, Agent, "handle", of_kind("run_task_group"), 1000)
     executor = mesos.ExecutorInfo(type=mesos.ExecutorInfo.DEFAULT, executor_id=mesos.ExecutorID(value="P1"))
-    group = mesos.TaskGroupInfo(tasks=[tasks.command(task_id) for task_id in ("a", "b")])
+    group = mesos.TaskGroupInfo(tasks=[scene.tasks.command(task_id) for task_id in ("a", "b")])
     order = session.RunTaskGroup(framework_id=mesos.FrameworkID(value="F1"), executor=executor, task_group=group)
-    registry.orders["a"] = {"run_task_group": order}
-    registry.send(run_task_group=order)
+    scene.registry.orders["a"] = {"run_task_group": order}
+    scene.registry.send(run_task_group=order)
     for task_id in ("a", "b"):
-        await registry.until_state(task_id, "TASK_ERROR")
-        assert registry.last(task_id).reason == _Status.REASON_TASK_GROUP_INVALID
-    assert supervised.defects == 1
-    await others_end_well(registry, containers)
+        await scene.registry.until_state(task_id, "TASK_ERROR")
+        assert scene.registry.last(task_id).reason == _Status.REASON_TASK_GROUP_INVALID
+    assert scene.supervisor.defects == 1
+    await scene.others_end_well()
 
 
 async def test_launch_whose_refusal_is_a_defect_too_is_declined(
-    supervised: Supervisor,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
-    tasks: type[Tasks],
+    scene: Scene,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def hits(agent: Agent, event: happened.Event) -> bool:
         return about("bad")(agent, event) and not isinstance(event, happened.LaunchDeclined)
 
     Defective(monkeypatch, Agent, "handle", hits, 1000)
-    registry.run(tasks.command("bad"))
-    await registry.until_state("bad", "TASK_ERROR")
-    assert supervised.defects == 2
-    await others_end_well(registry, containers)
+    scene.registry.run(scene.tasks.command("bad"))
+    await scene.registry.until_state("bad", "TASK_ERROR")
+    assert scene.supervisor.defects == 2
+    await scene.others_end_well()
 
 
 @TIMES
 async def test_launch_whose_effect_leads_to_a_defect_fails_its_task(
-    supervised: Supervisor,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
-    tasks: type[Tasks],
+    scene: Scene,
     monkeypatch: pytest.MonkeyPatch,
     times: int,
 ) -> None:
@@ -262,35 +263,32 @@ async def test_launch_whose_effect_leads_to_a_defect_fails_its_task(
         return effect.config.task_id == "bad"
 
     Defective(monkeypatch, EffectRunner, "_launch_container", hits, times)
-    await supervised.restart()
-    registry.run(tasks.command("bad"))
-    await registry.until_state("bad", "TASK_FAILED")
-    status = registry.last("bad")
+    await scene.supervisor.restart()
+    scene.registry.run(scene.tasks.command("bad"))
+    await scene.registry.until_state("bad", "TASK_FAILED")
+    status = scene.registry.last("bad")
     assert status.reason == _Status.REASON_EXECUTOR_TERMINATED
     assert "ZeroDivisionError: a mistake of ours" in status.message
-    assert supervised.defects == 1
-    await others_end_well(registry, containers)
+    assert scene.supervisor.defects == 1
+    await scene.others_end_well()
 
 
 async def test_framework_that_leads_to_one_defect_after_the_other_launches_nothing_for_a_while(
-    supervised: Supervisor,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
-    tasks: type[Tasks],
+    scene: Scene,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bad = ("bad1", "bad2", "bad3")
     Defective(monkeypatch, Agent, "handle", launch_of(*bad), 1000)
     for task_id in bad:
-        registry.run(tasks.command(task_id))
-        await registry.until_state(task_id, "TASK_ERROR")
-    assert supervised.defects == 3
-    registry.run(tasks.command("good"))
-    registry.run(tasks.command("elsewhere"), "F2")
-    await registry.until_state("good", "TASK_ERROR")
-    assert "too many defects over this framework" in registry.last("good").message
-    await registry.until_state("elsewhere", "TASK_RUNNING")
-    await others_end_well(registry, containers)
+        scene.registry.run(scene.tasks.command(task_id))
+        await scene.registry.until_state(task_id, "TASK_ERROR")
+    assert scene.supervisor.defects == 3
+    scene.registry.run(scene.tasks.command("good"))
+    scene.registry.run(scene.tasks.command("elsewhere"), "F2")
+    await scene.registry.until_state("good", "TASK_ERROR")
+    assert "too many defects over this framework" in scene.registry.last("good").message
+    await scene.registry.until_state("elsewhere", "TASK_RUNNING")
+    await scene.others_end_well()
 
 
 # --- executors
@@ -298,21 +296,18 @@ async def test_framework_that_leads_to_one_defect_after_the_other_launches_nothi
 
 @pytest.fixture
 async def subscribed(
-    supervised: Supervisor,
+    scene: Scene,
     agent: RunningAgent,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
-    tasks: type[Tasks],
     http: aiohttp.ClientSession,
 ) -> Any:
     """A custom executor with two tasks, that has subscribed."""
-    registry.run(tasks.executor("e1"))
-    registry.run(tasks.executor("e2"))
-    await containers.until_launched("E1")
+    scene.registry.run(scene.tasks.executor("e1"))
+    scene.registry.run(scene.tasks.executor("e2"))
+    await scene.containers.until_launched("E1")
     call = {**IDS, "type": "SUBSCRIBE", "subscribe": {}}
     async with http.post(f"{agent.url}/api/v1/executor", json=call) as stream:
         assert stream.status == 200
-        yield supervised
+        yield scene
 
 
 async def say_running(agent: RunningAgent, http: aiohttp.ClientSession, task_id: str) -> Any:
@@ -325,10 +320,8 @@ async def say_running(agent: RunningAgent, http: aiohttp.ClientSession, task_id:
 
 @TIMES
 async def test_executor_whose_update_leads_to_a_defect_is_ended_with_its_tasks(
-    subscribed: Supervisor,
+    subscribed: Scene,
     agent: RunningAgent,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
     http: aiohttp.ClientSession,
     monkeypatch: pytest.MonkeyPatch,
     times: int,
@@ -336,57 +329,54 @@ async def test_executor_whose_update_leads_to_a_defect_is_ended_with_its_tasks(
     Defective(monkeypatch, Agent, "handle", of_kind("executor_update"), times)
     assert await say_running(agent, http, "e1") == 503
     for task_id in ("e1", "e2"):
-        await registry.until_state(task_id, "TASK_FAILED")
-        status = registry.last(task_id)
+        await subscribed.registry.until_state(task_id, "TASK_FAILED")
+        status = subscribed.registry.last(task_id)
         assert status.reason == _Status.REASON_EXECUTOR_TERMINATED
         assert "handling executor_update: ZeroDivisionError" in status.message
-    assert subscribed.defects == 1
-    assert {containers.configs[each].executor_id for each in containers.running()} == {"sibling", "other"}
-    await others_end_well(registry, containers)
+    assert subscribed.supervisor.defects == 1
+    assert {subscribed.containers.configs[each].executor_id for each in subscribed.containers.running()} == {
+        "sibling",
+        "other",
+    }
+    await subscribed.others_end_well()
 
 
 async def test_executor_of_the_same_name_that_is_launched_afterwards_is_heard(
-    subscribed: Supervisor,
+    subscribed: Scene,
     agent: RunningAgent,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
-    tasks: type[Tasks],
     http: aiohttp.ClientSession,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Defective(monkeypatch, Agent, "handle", of_kind("executor_update"), 1)
     await say_running(agent, http, "e1")
-    await registry.until_state("e1", "TASK_FAILED")
-    registry.run(tasks.executor("e3"))
-    await containers.until_launched("E1", times=2)
+    await subscribed.registry.until_state("e1", "TASK_FAILED")
+    subscribed.registry.run(subscribed.tasks.executor("e3"))
+    await subscribed.containers.until_launched("E1", times=2)
     call = {**IDS, "type": "SUBSCRIBE", "subscribe": {}}
     async with http.post(f"{agent.url}/api/v1/executor", json=call):
         assert await say_running(agent, http, "e3") == 202
-    await registry.until_state("e3", "TASK_RUNNING")
+    await subscribed.registry.until_state("e3", "TASK_RUNNING")
 
 
 # --- kills
 
 
 async def test_task_whose_kill_leads_to_a_defect_ends_and_one_of_the_same_name_can_be_killed(
-    supervised: Supervisor,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
-    tasks: type[Tasks],
+    scene: Scene,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Defective(monkeypatch, Agent, "handle", of_kind("kill_task"), 1)
-    registry.run(tasks.command("bad"))
-    await registry.until_state("bad", "TASK_RUNNING")
-    registry.kill("bad")
-    await registry.until_state("bad", "TASK_FAILED")
-    assert "handling kill_task" in registry.last("bad").message
-    registry.run(tasks.command("bad"))
-    await registry.until(lambda: registry.states("bad").count("TASK_RUNNING") == 2)
-    registry.kill("bad")
-    await registry.until_state("bad", "TASK_KILLED")
-    assert supervised.defects == 1
-    await others_end_well(registry, containers)
+    scene.registry.run(scene.tasks.command("bad"))
+    await scene.registry.until_state("bad", "TASK_RUNNING")
+    scene.registry.kill("bad")
+    await scene.registry.until_state("bad", "TASK_FAILED")
+    assert "handling kill_task" in scene.registry.last("bad").message
+    scene.registry.run(scene.tasks.command("bad"))
+    await scene.registry.until(lambda: scene.registry.states("bad").count("TASK_RUNNING") == 2)
+    scene.registry.kill("bad")
+    await scene.registry.until_state("bad", "TASK_KILLED")
+    assert scene.supervisor.defects == 1
+    await scene.others_end_well()
 
 
 # --- time
@@ -394,45 +384,39 @@ async def test_task_whose_kill_leads_to_a_defect_ends_and_one_of_the_same_name_c
 
 @TIMES
 async def test_task_whose_grace_period_leads_to_a_defect_is_destroyed(
-    supervised: Supervisor,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
-    tasks: type[Tasks],
+    scene: Scene,
     monkeypatch: pytest.MonkeyPatch,
     times: int,
 ) -> None:
     Defective(monkeypatch, Agent, "handle", of_kind("timer_kill_grace"), times)
-    containers.deaf = True
-    registry.run(tasks.command("bad"))
-    await registry.until_state("bad", "TASK_RUNNING")
-    registry.kill("bad", grace_seconds=0.0)
-    await registry.until_state("bad", "TASK_FAILED")
-    assert "handling timer_kill_grace" in registry.last("bad").message
-    assert supervised.defects == 1
-    assert containers.of_task("bad") not in containers.running()
-    await others_end_well(registry, containers)
+    scene.containers.deaf = True
+    scene.registry.run(scene.tasks.command("bad"))
+    await scene.registry.until_state("bad", "TASK_RUNNING")
+    scene.registry.kill("bad", grace_seconds=0.0)
+    await scene.registry.until_state("bad", "TASK_FAILED")
+    assert "handling timer_kill_grace" in scene.registry.last("bad").message
+    assert scene.supervisor.defects == 1
+    assert scene.containers.of_task("bad") not in scene.containers.running()
+    await scene.others_end_well()
 
 
 @TIMES
 async def test_task_whose_update_cannot_be_sent_again_ends(
-    supervised: Supervisor,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
-    tasks: type[Tasks],
+    scene: Scene,
     monkeypatch: pytest.MonkeyPatch,
     times: int,
 ) -> None:
     settings = app.settings
     monkeypatch.setattr(app, "settings", lambda *args: dataclasses.replace(settings(*args), update_retry_min=0.01))
     Defective(monkeypatch, Updates, "retry", lambda _, _framework_id, task_id: task_id == "bad", times)
-    await supervised.restart()
-    registry.acknowledging = False
-    registry.run(tasks.command("bad"))
-    await supervised.ended_on_defects(1)
-    registry.acknowledging = True
-    await registry.until_state("bad", "TASK_FAILED")
-    assert supervised.defects == 1
-    await others_end_well(registry, containers)
+    await scene.supervisor.restart()
+    scene.registry.acknowledging = False
+    scene.registry.run(scene.tasks.command("bad"))
+    await scene.supervisor.ended_on_defects(1)
+    scene.registry.acknowledging = True
+    await scene.registry.until_state("bad", "TASK_FAILED")
+    assert scene.supervisor.defects == 1
+    await scene.others_end_well()
 
 
 # --- recovery
@@ -440,23 +424,20 @@ async def test_task_whose_update_cannot_be_sent_again_ends(
 
 @TIMES
 async def test_task_that_cannot_be_recovered_ends_and_the_rest_recovers(
-    supervised: Supervisor,
+    scene: Scene,
     agent: RunningAgent,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
-    tasks: type[Tasks],
     monkeypatch: pytest.MonkeyPatch,
     times: int,
 ) -> None:
-    registry.run(tasks.command("bad"))
-    await registry.until_state("bad", "TASK_RUNNING")
+    scene.registry.run(scene.tasks.command("bad"))
+    await scene.registry.until_state("bad", "TASK_RUNNING")
     Defective(monkeypatch, Reconnection, "task", lambda _, task, _found: task.id == "bad", times)
-    await supervised.restart()
-    await registry.until_state("bad", "TASK_FAILED")
-    assert "handling containers_recovered" in registry.last("bad").message
-    assert supervised.defects == 1
-    assert containers.of_task("bad") not in containers.running()
-    await others_end_well(registry, containers)
+    await scene.supervisor.restart()
+    await scene.registry.until_state("bad", "TASK_FAILED")
+    assert "handling containers_recovered" in scene.registry.last("bad").message
+    assert scene.supervisor.defects == 1
+    assert scene.containers.of_task("bad") not in scene.containers.running()
+    await scene.others_end_well()
 
 
 @TIMES
@@ -469,43 +450,37 @@ async def test_task_that_cannot_be_recovered_ends_and_the_rest_recovers(
     ids=["task", "update"],
 )
 async def test_task_whose_record_cannot_be_applied_ends_and_the_rest_recovers(
-    supervised: Supervisor,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
-    tasks: type[Tasks],
+    scene: Scene,
     monkeypatch: pytest.MonkeyPatch,
     times: int,
     method: str,
     names: Callable[[CheckpointRecord], str],
 ) -> None:
-    registry.run(tasks.command("bad"))
-    await registry.until_state("bad", "TASK_RUNNING")
+    scene.registry.run(scene.tasks.command("bad"))
+    await scene.registry.until_state("bad", "TASK_RUNNING")
     Defective(monkeypatch, Restoration, method, lambda _, record: names(record) == "bad", times)
-    await supervised.restart()
-    await registry.until_state("bad", "TASK_FAILED")
-    assert "handling journal_record" in registry.last("bad").message
-    assert supervised.defects == 1
-    assert containers.of_task("bad") not in containers.running()
-    await supervised.restart()
-    assert supervised.defects == 1
-    await others_end_well(registry, containers)
+    await scene.supervisor.restart()
+    await scene.registry.until_state("bad", "TASK_FAILED")
+    assert "handling journal_record" in scene.registry.last("bad").message
+    assert scene.supervisor.defects == 1
+    assert scene.containers.of_task("bad") not in scene.containers.running()
+    await scene.supervisor.restart()
+    assert scene.supervisor.defects == 1
+    await scene.others_end_well()
 
 
 async def test_task_that_can_neither_be_recovered_nor_reported_is_left_out(
-    supervised: Supervisor,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
-    tasks: type[Tasks],
+    scene: Scene,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    registry.run(tasks.command("bad"))
-    await registry.until_state("bad", "TASK_RUNNING")
+    scene.registry.run(scene.tasks.command("bad"))
+    await scene.registry.until_state("bad", "TASK_RUNNING")
     Defective(monkeypatch, Reconnection, "task", lambda _, task, _found: task.id == "bad", 1000)
     Defective(monkeypatch, Reconnection, "_report_condemned", lambda _, _framework, task, _each: task.id == "bad", 1000)
-    await supervised.restart()
-    await supervised.ended_on_defects(2)
-    await registry.until(lambda: "bad" not in [task.name for task in registry.registrations()[-1].tasks])
-    await others_end_well(registry, containers)
+    await scene.supervisor.restart()
+    await scene.supervisor.ended_on_defects(2)
+    await scene.registry.until(lambda: "bad" not in [task.name for task in scene.registry.registrations()[-1].tasks])
+    await scene.others_end_well()
 
 
 # --- containers
@@ -513,126 +488,108 @@ async def test_task_that_can_neither_be_recovered_nor_reported_is_left_out(
 
 @TIMES
 async def test_task_whose_failed_launch_leads_to_a_defect_fails(
-    supervised: Supervisor,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
-    tasks: type[Tasks],
+    scene: Scene,
     monkeypatch: pytest.MonkeyPatch,
     times: int,
 ) -> None:
-    launch = containers.launch
+    launch = scene.containers.launch
 
     async def launch_others(config: ContainerConfig) -> Launched:
         if config.task_id == "bad":
             raise LaunchError(_Status.REASON_CONTAINER_LAUNCH_FAILED, "no such user")
         return await launch(config)
 
-    monkeypatch.setattr(containers, "launch", launch_others)
+    monkeypatch.setattr(scene.containers, "launch", launch_others)
     Defective(monkeypatch, Agent, "handle", of_kind("container_not_started"), times)
-    registry.run(tasks.command("bad"))
-    await registry.until_state("bad", "TASK_FAILED")
-    assert "ZeroDivisionError: a mistake of ours" in registry.last("bad").message
-    assert supervised.defects == 1
-    await others_end_well(registry, containers)
+    scene.registry.run(scene.tasks.command("bad"))
+    await scene.registry.until_state("bad", "TASK_FAILED")
+    assert "ZeroDivisionError: a mistake of ours" in scene.registry.last("bad").message
+    assert scene.supervisor.defects == 1
+    await scene.others_end_well()
 
 
 @pytest.mark.parametrize("kind", ["container_started", "container_ended"])
 async def test_what_happens_to_a_container_is_heard_of_after_a_defect_too(
-    supervised: Supervisor,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
-    tasks: type[Tasks],
+    scene: Scene,
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
 ) -> None:
     Defective(monkeypatch, Agent, "handle", of_kind(kind), 1)
-    registry.run(tasks.command("bad"))
-    await registry.until_state("bad", "TASK_RUNNING")
-    containers.finish(containers.of_task("bad"))
-    await registry.until_state("bad", "TASK_FINISHED")
-    assert supervised.defects == 1
-    await others_end_well(registry, containers)
+    scene.registry.run(scene.tasks.command("bad"))
+    await scene.registry.until_state("bad", "TASK_RUNNING")
+    scene.containers.finish(scene.containers.of_task("bad"))
+    await scene.registry.until_state("bad", "TASK_FINISHED")
+    assert scene.supervisor.defects == 1
+    await scene.others_end_well()
 
 
 async def test_recovery_is_tried_again_at_once(
-    supervised: Supervisor,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
+    scene: Scene,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Defective(monkeypatch, Agent, "handle", of_kind("containers_recovered"), 1)
-    await supervised.restart()
-    await others_end_well(registry, containers)
-    assert supervised.defects == 1
+    await scene.supervisor.restart()
+    await scene.others_end_well()
+    assert scene.supervisor.defects == 1
 
 
 # --- the session
 
 
 async def test_end_of_a_session_that_leads_to_a_defect_is_dropped(
-    supervised: Supervisor,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
+    scene: Scene,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Defective(monkeypatch, Agent, "handle", of_kind("session_closed"), 1000)
-    port = registry.port
-    await registry.stop()
-    await supervised.metric('mezzo_agent_defects_refused_total{event="session_closed"}', lambda count: count > 1)
-    await registry.start(port)
-    await others_end_well(registry, containers)
-    assert supervised.defects == 1
+    port = scene.registry.port
+    await scene.registry.stop()
+    await scene.supervisor.metric('mezzo_agent_defects_refused_total{event="session_closed"}', lambda count: count > 1)
+    await scene.registry.start(port)
+    await scene.others_end_well()
+    assert scene.supervisor.defects == 1
 
 
 @pytest.mark.parametrize("kind", ["session_opened", "registered"])
 async def test_session_that_leads_to_a_defect_is_refused_for_a_while_and_tasks_run_on(
-    supervised: Supervisor,
+    scene: Scene,
     agent: RunningAgent,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
-    tasks: type[Tasks],
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
 ) -> None:
     Defective(monkeypatch, Agent, "handle", of_kind(kind), 1000)
-    await supervised.restart()
-    await supervised.metric(f'mezzo_agent_defects_refused_total{{event="{kind}"}}', lambda count: count > 1)
-    await supervised.metric(f'mezzo_agent_defects_total{{event="{kind}"}}', lambda count: count == 1)
-    assert supervised.defects == 1
-    assert len(containers.running()) == 2
+    await scene.supervisor.restart()
+    await scene.supervisor.metric(f'mezzo_agent_defects_refused_total{{event="{kind}"}}', lambda count: count > 1)
+    await scene.supervisor.metric(f'mezzo_agent_defects_total{{event="{kind}"}}', lambda count: count == 1)
+    assert scene.supervisor.defects == 1
+    assert len(scene.containers.running()) == 2
 
 
 async def test_acknowledgement_that_leads_to_a_defect_is_dropped(
-    supervised: Supervisor,
-    registry: ScriptedRegistry,
-    containers: PretendedContainers,
-    tasks: type[Tasks],
+    scene: Scene,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def hits(agent: Agent, event: happened.Event) -> bool:
         return of_kind("acknowledge_update")(agent, event) and about("bad")(agent, event)
 
     Defective(monkeypatch, Agent, "handle", hits, 1000)
-    registry.run(tasks.command("bad"))
+    scene.registry.run(scene.tasks.command("bad"))
     refused = 'mezzo_agent_defects_refused_total{event="acknowledge_update"}'
-    await supervised.metric(refused, lambda count: count >= 1)
-    assert supervised.defects == 1
-    await others_end_well(registry, containers)
+    await scene.supervisor.metric(refused, lambda count: count >= 1)
+    assert scene.supervisor.defects == 1
+    await scene.others_end_well()
 
 
 # --- what is written down
 
 
 async def test_defect_is_written_down_for_people(
-    supervised: Supervisor,
+    scene: Scene,
     agent: RunningAgent,
-    registry: ScriptedRegistry,
-    tasks: type[Tasks],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Defective(monkeypatch, Agent, "handle", launch_of("bad"), 1)
-    registry.run(tasks.command("bad"))
-    await registry.until_state("bad", "TASK_ERROR")
+    scene.registry.run(scene.tasks.command("bad"))
+    await scene.registry.until_state("bad", "TASK_ERROR")
     path = agent.config.work_dir / "meta" / "defects.json"
     assert path.stat().st_mode & 0o777 == 0o600
     document = json.loads(path.read_text())
@@ -645,12 +602,12 @@ async def test_defect_is_written_down_for_people(
 
 
 async def test_defects_that_cannot_be_read_are_set_aside(
-    supervised: Supervisor, agent: RunningAgent, registry: ScriptedRegistry, containers: PretendedContainers
+    scene: Scene, agent: RunningAgent, containers: PretendedContainers
 ) -> None:
     path = agent.config.work_dir / "meta" / "defects.json"
     path.write_text("{")
-    await supervised.restart()
-    assert supervised.defects == 0
+    await scene.supervisor.restart()
+    assert scene.supervisor.defects == 0
     assert not path.exists()
     assert path.with_name("defects.json-damaged").read_text() == "{"
-    await others_end_well(registry, containers)
+    await scene.others_end_well()
