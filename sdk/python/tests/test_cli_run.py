@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as v1
 from mezzo.cli.errors import ApiError
 from mezzo.cli.jobs import framework as module
-from mezzo.cli.jobs import restarts
+from mezzo.cli.jobs import output, restarts
 from mezzo.cli.jobs.framework import JobFramework
 from mezzo.cli.jobs.job import Instance, Job
 from mezzo.cli.jobs.outcome import exit_code, exit_code_of_job, killed
@@ -466,6 +466,44 @@ def test_resources_that_are_none_are_told_by_their_option(cpus: float, resources
 def test_resources_may_be_json_too() -> None:
     job = job_of(resources='[{"name": "disk", "type": "SCALAR", "scalar": {"value": 8}}]')
     assert job.instances[0].launch.needed == parse(f"cpus:{SPEC.cpus};mem:{SPEC.mem};disk:8")
+
+
+# -------------------------------------------------------------------------------------------------------- what it shows
+
+
+class Silent:
+    """A gateway whose logs have nothing in them, and go on for as long as they are let."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.over = asyncio.Event()
+
+    async def stream(self, path: str, *_opened: object, **_query: str) -> AsyncIterator[bytes]:
+        self.asked.append(path)
+        await self.over.wait()
+        return
+        yield b""
+
+
+async def test_of_many_tasks_only_so_many_are_followed_and_that_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output, "FOLLOWED_TASKS_MAX", 2)
+    gateway = Silent()
+    shown = output.JobOutput(gateway, lambda: None, prefixed=True)  # type: ignore[arg-type]
+    for _ in range(2):
+        for number in range(4):
+            shown.follow("F", f"t{number}", number, lambda: True)
+    await asyncio.sleep(0)
+    assert gateway.asked == [f"/mezzo/v1/tasks/F/t{n}/files/{stream}" for n in (0, 1) for stream in output.STREAMS]
+    gateway.over.set()
+    await shown.rest()
+    shown.follow("F", "t3", 3, lambda: True)
+    await shown.rest()
+    assert gateway.asked[-1] == "/mezzo/v1/tasks/F/t3/files/stderr"
+    assert capsys.readouterr().err.splitlines() == [
+        "mezzo: the output of 2 tasks is shown at once, and that of t2 and others is not; mezzo logs shows it"
+    ]
 
 
 # ------------------------------------------------------------------------------------------------------- kept on disk

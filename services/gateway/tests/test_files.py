@@ -394,3 +394,16 @@ async def test_an_agent_that_dies_while_it_sends_a_file_of_a_sandbox_cuts_the_an
     agent.dies_while_sending = True
     with pytest.raises(aiohttp.ClientError):
         await sandbox.get(f"{OWN}/download?path=stdout")
+
+
+@pytest.mark.parametrize("path", [OWN, f"{OWN}/download?path=stdout", f"{LOGS}/stdout"])
+async def test_that_the_agent_of_a_task_is_away_is_told_with_its_id(
+    path: str, sandbox: GatewayClient, registry: ScriptedRegistry
+) -> None:
+    registry.publish(*snapshot(agent_changed(recovered=True), framework_changed(), task_added()))
+    await sandbox.applied()
+    answer = await sandbox.get(path)
+    assert answer.status == 404
+    assert answer.json()["error"]["message"] == (
+        f"agent {AGENT_ID}, which has the sandbox of the task, is not connected"
+    )

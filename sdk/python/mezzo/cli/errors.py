@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from http import HTTPStatus
 
 from rich.text import Text
@@ -36,4 +37,5 @@ def print_note(message: str) -> None:
 
 
 def _print(message: str, colour: str) -> None:
-    console(stderr=True).print(Text.assemble(("mezzo:", colour), " ", visible(" ".join(message.split()))))
+    with suppress(OSError):  # a terminal that is gone: there is nobody to tell
+        console(stderr=True).print(Text.assemble(("mezzo:", colour), " ", visible(" ".join(message.split()))))

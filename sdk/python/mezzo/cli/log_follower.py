@@ -24,6 +24,8 @@ RETRY_SECONDS_MAX = 2.0
 AWAY_SECONDS_MAX = 60.0
 # What is read at first to find the last lines; twice as much each time that it has too few.
 TAIL_BYTES = 16 * 1024
+# Tasks whose logs are followed at once: each takes two of the hundred connections that aiohttp opens.
+FOLLOWED_TASKS_MAX = 40
 SIZE_HEADER = "Mezzo-File-Size"
 
 Write = Callable[[bytes], None]

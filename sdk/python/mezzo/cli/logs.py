@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from mezzo.cli.log_follower import Failure, Log
 
 STREAMS = ("stdout", "stderr")
-FOLLOWED_TASKS_MAX = 40
-"""Each takes two connections to the gateway."""
 NOTE_AGAIN_SECONDS = 5.0
 """After which a failure is another one, and not of another log at the same time."""
 
@@ -82,7 +80,7 @@ def logs(
 
 
 async def _print(api: Api, tasks: Sequence[Task], wanted: Wanted) -> None:
-    from mezzo.cli.log_follower import Log
+    from mezzo.cli.log_follower import FOLLOWED_TASKS_MAX, Log
 
     if wanted.follow and len(tasks) > FOLLOWED_TASKS_MAX:
         message = f"{len(tasks)} tasks match; at most {FOLLOWED_TASKS_MAX} are followed at once"

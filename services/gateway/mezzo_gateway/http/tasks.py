@@ -83,7 +83,7 @@ class Tasks:
     async def browse(self, request: web.Request) -> web.Response:
         """What is in a folder of the task's sandbox, or a file of it: a list in the form of `/files/browse`."""
         record = self._task(request)
-        address = self._files.address_of_agent(record.task.agent_id.value)
+        address = self._address(record.task)
         path = request.query.get("path", "").strip("/")
         return json_response(request, await self._files.browse_sandbox(address, _sandbox(record.task), path))
 
@@ -92,7 +92,7 @@ class Tasks:
         record, path = self._task(request), request.query.get("path", "").strip("/")
         if not path:
             raise InvalidRequest("path", "is required")
-        address = self._files.address_of_agent(record.task.agent_id.value)
+        address = self._address(record.task)
         return await self._files.send_from_sandbox(request, address, _sandbox(record.task), path)
 
     async def file(self, request: web.Request) -> web.StreamResponse:
@@ -105,7 +105,7 @@ class Tasks:
         except ValueError as error:
             raise InvalidRequest("follow", str(error)) from None
         record = self._task(request)
-        address = self._files.address_of_agent(record.task.agent_id.value)
+        address = self._address(record.task)
         path = f"{_sandbox(record.task)}/{request.match_info['file']}"
         size = (await self._agents.read_log(address, path, 0, 0)).end
         start = max(size + offset, 0) if offset < 0 else offset
@@ -161,6 +161,14 @@ class Tasks:
         if record is None:
             raise NotFound(f"framework {framework_id} has no task {task_id}")
         return record
+
+    def _address(self, task: Task) -> str:
+        """Where the agent of a task serves HTTP. Raises NotFound."""
+        try:
+            return self._files.address_of_agent(task.agent_id.value)
+        except NotFound:
+            agent_id = task.agent_id.value
+            raise NotFound(f"agent {agent_id}, which has the sandbox of the task, is not connected") from None
 
     def _has_ended(self, task: Task) -> bool:
         cluster = self._reads.cluster()

@@ -63,11 +63,11 @@ def start_scheduler(folder: RunFolder) -> None:
         except KeyboardInterrupt:
             process.terminate()
             raise
-    process.returncode = 0  # it lives longer than this process, which waits for its end nowhere
-    if not answer:
-        raise ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, f"the scheduler of the run has ended; see {folder.log}")
-    if error := orjson.loads(answer).get("error"):
+    error = orjson.loads(answer).get("error") if answer else f"the scheduler of the run has ended; see {folder.log}"
+    if error:
+        process.wait()  # by then it has kept what became of the run
         raise ApiError(HTTPStatus.BAD_REQUEST, error)
+    process.returncode = 0  # it lives longer than this process, which nowhere waits for its end
 
 
 async def attach(api: Api, folder: RunFolder) -> int:

@@ -11,8 +11,8 @@ import aiohttp
 
 from mezzo.cli import log_printer
 from mezzo.cli.api import Api
-from mezzo.cli.errors import ApiError, print_error
-from mezzo.cli.log_follower import Failure, Log, follow
+from mezzo.cli.errors import ApiError, print_error, print_note
+from mezzo.cli.log_follower import FOLLOWED_TASKS_MAX, Failure, Log, follow
 from mezzo.cli.selection import task_path
 
 STREAMS = ("stdout", "stderr")
@@ -29,14 +29,29 @@ class JobOutput:
         self._unwritable = unwritable
         self._prefixed = prefixed
         self._following: dict[str, list[asyncio.Task[None]]] = {}
+        self._told = False
 
     def follow(self, framework_id: str, task_id: str, number: int, ended: Callable[[], bool]) -> None:
         """Copy what a task writes from its beginning, once; until it has ended, or nobody reads it."""
-        if task_id not in self._following:
-            self._following[task_id] = [
-                asyncio.create_task(self._copy(Log(task_path(framework_id, task_id), stream), task_id, number, ended))
-                for stream in STREAMS
-            ]
+        if task_id in self._following or self._too_many(task_id):
+            return
+        self._following[task_id] = [
+            asyncio.create_task(self._copy(Log(task_path(framework_id, task_id), stream), task_id, number, ended))
+            for stream in STREAMS
+        ]
+
+    def _too_many(self, task_id: str) -> bool:
+        """Whether the output of another task is one too many; that is told once."""
+        followed = sum(any(not each.done() for each in both) for both in self._following.values())
+        if followed < FOLLOWED_TASKS_MAX:
+            return False
+        if not self._told:
+            self._told = True
+            print_note(
+                f"the output of {FOLLOWED_TASKS_MAX} tasks is shown at once, and that of {task_id} and others is not; "
+                "mezzo logs shows it"
+            )
+        return True
 
     async def rest(self) -> None:
         """Wait until everything has been copied."""
