@@ -166,7 +166,7 @@ def test_a_terminal_that_goes_away_takes_the_task_with_it(mezzo: MezzoCommand) -
     attributes[1] &= ~termios.OPOST  # newlines as they are
     termios.tcsetattr(terminal, termios.TCSANOW, attributes)
     environment = {**os.environ, "MEZZO_API": mezzo.api, "TERM": "dumb"}
-    words = [MEZZO, "run", "--name", "hung", "--shell", "--", "echo up; exec sleep 1000"]
+    words = [str(MEZZO), "run", "--name", "hung", "--shell", "--", "echo up; exec sleep 1000"]
 
     def own_terminal() -> None:
         import fcntl

@@ -31,7 +31,21 @@ pytestmark = pytest.mark.timeout(120)
 
 VERBS = (
     *("status", "members", "agents", "frameworks", "tasks", "roles", "describe", "why", "events", "health"),
-    *("run", "logs", "ls", "cat", "get", "kill", "teardown", "quota", "weights", "maintenance"),
+    *(
+        "run",
+        "runs",
+        "attach",
+        "stop",
+        "logs",
+        "ls",
+        "cat",
+        "get",
+        "kill",
+        "teardown",
+        "quota",
+        "weights",
+        "maintenance",
+    ),
     *("context", "local", "completion"),
 )
 # Each service, and a flag that it alone has.

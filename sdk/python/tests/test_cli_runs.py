@@ -150,3 +150,18 @@ def test_each_line_of_a_schedulers_log_has_the_time() -> None:
     lines = out.getvalue().splitlines()
     assert [line[20:] for line in lines] == ["one", "two", "three"]
     assert all(line[4] == line[7] == "-" and line[19] == " " for line in lines)
+
+
+def test_ids_of_runs_that_go_on_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for name in ("batch-1", "web-1", "web-2"):
+        RunHome().create(name, "http://h:1", JOB)
+    ended = RunHome().find("web-2")
+    run = ended.load()
+    run.exit_code = 0
+    ended.save(run)
+    (RunHome().path / "batch-1" / "run.json").write_text("{")
+    for verb in ("attach", "stop"):
+        asked = {"_MEZZO_COMPLETE": "complete_bash", "COMP_WORDS": f"mezzo {verb} ", "COMP_CWORD": "2"}
+        result = CliRunner().invoke(app, [], prog_name="mezzo", env=asked)
+        assert result.stdout.split() == ["web-1"]

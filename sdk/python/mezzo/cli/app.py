@@ -55,7 +55,10 @@ app = typer.Typer(
 
 
 # Verbs that ask no cluster: for them it does not matter which one is meant.
-ASK_NOBODY = frozenset({"context", "completion", "local", "health", "migrate", *service.SERVICES})
+# Or ask the gateway that a run was given.
+ASK_NOBODY = frozenset(
+    {"context", "completion", "local", "health", "migrate", "runs", "attach", "stop", *service.SERVICES}
+)
 
 
 @app.callback()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -101,7 +102,21 @@ def _task_state(run: Run, instance: dict[str, Any]) -> str:
     return "waiting" if instance["waiting"] else "TASK_STAGING"
 
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run, or the beginning of one.")]
+def _ids(incomplete: str) -> list[str]:
+    """What a shell completes ids of runs with: those that have not ended."""
+    from mezzo.cli.jobs.home import RunHome
+
+    found = []
+    for folder in RunHome().folders():
+        with contextlib.suppress(ApiError):  # of another version
+            if not folder.load().ended:
+                found.append(folder.path.name)
+    return [each for each in found if each.startswith(incomplete)]
+
+
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="Id of the run, or the beginning of one.", autocompletion=_ids)
+]
 
 
 @examples(
@@ -133,7 +148,9 @@ def attach(context: typer.Context, run: RunArgument) -> None:
 )
 def stop(
     context: typer.Context,
-    names: Annotated[list[str], typer.Argument(metavar="RUN", help="Ids of runs, or beginnings of them.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="RUN", help="Ids of runs, or beginnings of them.", autocompletion=_ids)
+    ],
 ) -> None:
     """End detached runs: kill their tasks, and wait until they have ended."""
     from mezzo.cli.jobs import background

@@ -38,7 +38,7 @@ def detach(settings: Settings, job: Job) -> RunFolder:
         ApiError: the cluster does not take it, with the reason.
         OSError: the state of the run cannot be kept.
     """
-    folder = RunHome().create(job.run_id, settings.url, job.document())
+    folder = RunHome().create(job.run_id, ",".join(settings.given), job.document())
     start_scheduler(folder)
     return folder
 
