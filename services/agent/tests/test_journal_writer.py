@@ -15,7 +15,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo.agent.v1.checkpoint_pb2 import CheckpointRecord, FrameworkRemoved, UpdateRecord
 from mezzo.errors import InternalError, InvalidRequest, MezzoError, Unavailable
-from mezzo_agent.core.effects import Effect, Persist
+from mezzo_agent.core.effects import Effect, Persist, SendToRegistry
 from mezzo_agent.core.events import ExecutorCalled, RegistryMessageReceived, Timer, TimerFired
 from mezzo_agent.shell import journal_writer as module
 from mezzo_agent.shell.journal_writer import JournalWriter
@@ -38,6 +38,16 @@ class SlowDisk:
         self.go = asyncio.Event()
         self.full = False
         self.grown = False
+        self.written: list[list[CheckpointRecord]] = []
+
+    def write(self, records: Sequence[CheckpointRecord]) -> bool:
+        """An acknowledgement may wait to be synced."""
+        if not all(record.HasField("acknowledgement") for record in records):
+            return False
+        if self.full:
+            raise OSError(28, "No space left on device")
+        self.written.append(list(records))
+        return True
 
     async def commit(self, records: Sequence[CheckpointRecord]) -> None:
         self.writing.set()
@@ -101,6 +111,39 @@ async def test_what_comes_during_a_write_shares_the_next(shop: SimpleNamespace, 
     await asyncio.sleep(0)
     shop.disk.go.set()
     await asyncio.gather(first, *others)
+    assert len(shop.disk.commits) == 2
+
+
+async def starting(shop: SimpleNamespace, tasks: type[Tasks]) -> RegistryMessageReceived:
+    """Run a task; return the acknowledgement of its first update."""
+    shop.disk.go.set()
+    await shop.engine.request(run_task(tasks))
+    (sent,) = [effect.message.task_update for effect in shop.done if isinstance(effect, SendToRegistry)]
+    acknowledged = session.AcknowledgeUpdate(
+        framework_id=sent.framework_id, task_id=sent.status.task_id, uuid=sent.status.uuid
+    )
+    return RegistryMessageReceived(session.RegistryMessage(acknowledge_update=acknowledged))
+
+
+async def test_what_may_wait_to_be_synced_holds_nothing_up(shop: SimpleNamespace, tasks: type[Tasks]) -> None:
+    acknowledgement = await starting(shop, tasks)
+    shop.disk.go.clear()
+    shop.done.clear()
+    await shop.engine.request(acknowledgement)
+    assert len(shop.disk.written) == 1
+    assert len(shop.disk.commits) == 1
+    assert [type(effect).__name__ for effect in shop.done] == ["CancelTimer"]
+
+
+async def test_what_may_wait_is_committed_where_it_cannot_be_written(
+    shop: SimpleNamespace, tasks: type[Tasks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS_MIN", 0.001)
+    acknowledgement = await starting(shop, tasks)
+    shop.disk.full = True
+    async with asyncio.timeout(SECONDS_MAX):
+        await shop.engine.request(acknowledgement)
+    assert shop.disk.written == []
     assert len(shop.disk.commits) == 2
 
 

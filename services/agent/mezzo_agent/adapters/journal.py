@@ -159,18 +159,34 @@ class Journal:
 
     async def commit(self, records: Sequence[CheckpointRecord]) -> None:
         """Return when they are on the disk, all of them. Raises OSError, and then none of them is."""
+        if self.write(records):
+            return
         for record in records:
             trace.hop("decided", record)
+        frames = self._frames([record.SerializeToString() for record in records])
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._append, frames)
+        for record in records:
+            trace.hop("on disk", record)
+
+    def write(self, records: Sequence[CheckpointRecord]) -> bool:
+        """Write records that may wait to be synced, at once. False, with nothing done, where any has to be committed.
+
+        Raises:
+            OSError: none of them is written.
+        """
+        if any(record.WhichOneof("record") not in _MAY_WAIT for record in records):
+            return False
         serialised = [record.SerializeToString() for record in records]
         frames = self._frames(serialised)
-        may_wait = self._may_wait(records, frames)
-        if may_wait:
-            self._write(frames)
-            self._unsynced += serialised
-        else:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._append, frames)
+        if not self._may_wait(records, frames):
+            return False
         for record in records:
-            trace.hop("written" if may_wait else "on disk", record)
+            trace.hop("decided", record)
+        self._write(frames)
+        self._unsynced += serialised
+        for record in records:
+            trace.hop("written", record)
+        return True
 
     def _frames(self, records: Sequence[bytes]) -> list[bytes]:
         """What is to be written behind the synced part: it includes what is written there and not synced."""
@@ -182,13 +198,12 @@ class Journal:
         return frames
 
     def _may_wait(self, records: Sequence[CheckpointRecord], frames: Sequence[bytes]) -> bool:
-        """Whether a commit need not be synced by itself, and is quickly written into the room that there is."""
+        """Whether what may wait is quickly written into the room that there is."""
         return (
             not self._unclean
             and len(frames) == 1
             and self._good_bytes + len(frames[0]) <= self._file_bytes
             and len(self._unsynced) + len(records) <= UNSYNCED_RECORDS_MAX
-            and all(record.WhichOneof("record") in _MAY_WAIT for record in records)
         )
 
     async def rewrite(self, records: Iterable[CheckpointRecord]) -> None:

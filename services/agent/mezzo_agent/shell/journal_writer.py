@@ -23,6 +23,8 @@ class Disk(Protocol):
     @property
     def grown(self) -> bool: ...
 
+    def write(self, records: Sequence[CheckpointRecord]) -> bool: ...
+
     async def commit(self, records: Sequence[CheckpointRecord]) -> None: ...
 
     async def rewrite(self, records: Iterable[CheckpointRecord]) -> None: ...
@@ -39,9 +41,15 @@ class JournalWriter:
         """Whether the records of a new journal are being made."""
 
     def commit(self, effects: Sequence[Effect]) -> Coroutine[Any, Any, None] | None:
-        """Make a turn durable; None where there is nothing to be written."""
+        """Make a turn durable; None where there is nothing to be written, or all of it may wait to be synced."""
         records = [effect.record for effect in effects if isinstance(effect, Persist)]
-        return self._commit(records) if records else None
+        return self._commit(records) if records and not self._is_written(records) else None
+
+    def _is_written(self, records: Sequence[CheckpointRecord]) -> bool:
+        try:
+            return self._disk.write(records)
+        except OSError:
+            return False  # the commit is what tries again, and logs
 
     @staticmethod
     def check_commit(effects: Sequence[Effect]) -> None:
