@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -127,8 +128,15 @@ def test_a_gateway_of_another_version_is_told_with_its_version(verb: str) -> Non
 # -------------------------------------------------------------------------------------------------------- no leader
 
 
+@dataclass(frozen=True, slots=True)
+class Leaderless(MezzoCommand):
+    """`mezzo` on such a gateway, and where that serves gRPC."""
+
+    grpc: str
+
+
 @pytest.fixture(scope="module")
-def leaderless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MezzoCommand]:
+def leaderless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leaderless]:
     """A gateway that has never found a registry."""
     folder = tmp_path_factory.mktemp("leaderless")
     http, grpc, metrics, nobody = free_ports(4)
@@ -145,7 +153,7 @@ def leaderless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MezzoComman
             except OSError:
                 assert time.monotonic() < deadline, "the gateway does not listen"
                 time.sleep(PAUSE_SECONDS)
-        yield MezzoCommand(f"127.0.0.1:{http}")
+        yield Leaderless(f"127.0.0.1:{http}", f"127.0.0.1:{grpc}")
     finally:
         process.kill()
 
@@ -159,6 +167,16 @@ def test_that_nobody_leads_is_told(verb: str, leaderless: MezzoCommand) -> None:
     ended = leaderless(*WORDS[verb].split())
     assert (ended.code, ended.stdout) == (EXIT_UNREACHABLE, "")
     assert_one_line(ended.stderr, "no leading registry can be reached")
+
+
+def test_a_service_that_is_not_ready_yet_is_told_as_such(leaderless: Leaderless) -> None:
+    ready, waiting, nobody = leaderless.api, leaderless.grpc, "127.0.0.1:1"
+    ended = leaderless("health", ready, waiting)
+    assert (ended.code, ended.stderr) == (EXIT_FAILED, "")
+    assert ended.stdout == f"{ready} is ready\n{waiting} is not ready\n"
+    ended = leaderless("health", nobody, ready)
+    assert (ended.code, ended.stdout) == (EXIT_UNREACHABLE, f"{ready} is ready\n")
+    assert_one_line(ended.stderr, f"{nobody} does not answer: Connection refused")
 
 
 # -------------------------------------------------------------------------------------------- wrong and ambiguous ids

@@ -42,7 +42,21 @@ def test_help_imports_nothing_that_it_does_not_need(words: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["status"], ["agents"], ["frameworks"], ["tasks"], ["roles"], ["quota"], ["weights"], ["why"], ["logs", "x"]],
+    [
+        ["status"],
+        ["agents"],
+        ["frameworks"],
+        ["tasks"],
+        ["roles"],
+        ["quota"],
+        ["weights"],
+        ["why"],
+        ["logs", "x"],
+        ["members"],
+        ["describe", "task", "x"],
+        ["events"],
+        ["maintenance"],
+    ],
     ids=" ".join,
 )
 def test_verbs_that_ask_over_http_import_no_grpc(words: list[str]) -> None:

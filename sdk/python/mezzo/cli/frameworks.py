@@ -40,19 +40,17 @@ def frameworks(
     watch: Watch = False,
 ) -> None:
     """List the frameworks."""
-    # With --watch a framework that completes is shown once more.
-    shown: set[str] = set()
+    # With --watch a framework that completes is shown once more, unless it had before.
+    over: set[str] | None = None
 
     async def question(api: Api) -> Listing:
+        nonlocal over
         active, completed = "frameworks", "completed_frameworks"
         kinds = (active, completed) if everything or watch else (active,)
-        listed = [
-            each
-            for each in await api.rows("/frameworks", *kinds)
-            if everything or not each["unregistered_time"] or each["id"] in shown
-        ]
-        shown.update(each["id"] for each in listed if watch)
-        return listing_of(listed)
+        listed = await api.rows("/frameworks", *kinds)
+        if over is None:
+            over = {each["id"] for each in listed if not everything and each["unregistered_time"]}
+        return listing_of([each for each in listed if each["id"] not in over])
 
     list_all(context, Options(output, no_headers, watch, sort_by), question)
 

@@ -88,21 +88,18 @@ def tasks(
     wanted_states = states_of(states)
     ended = everything or bool(wanted_states - ACTIVE_STATES)
     wanted_labels = labels.selector(label or ())
-    # With --watch a task that ends is shown once more.
-    shown: set[tuple[str, str]] = set()
+    # With --watch a task that ends is shown once more, unless it had ended before.
+    over: set[tuple[str, str]] | None = None
 
     async def question(api: Api) -> Listing:
+        nonlocal over
         framework_id = await framework_id_of(api, framework) if framework else ""
         agents = frozenset(await agent_ids_of(api, agent)) if agent else frozenset[str]()
         wanted = Filter(wanted_states, agents, role, wanted_labels)
         listed = await api.tasks(framework_id=framework_id, ended=ended or watch)
-        found = [
-            task
-            for task in listed
-            if wanted.takes(task) and (ended or task["state"] in ACTIVE_STATES or _key(task) in shown)
-        ]
-        shown.update(_key(task) for task in found if watch)
-        return listing_of(found)
+        if over is None:
+            over = {_key(task) for task in listed if not ended and task["state"] not in ACTIVE_STATES}
+        return listing_of([task for task in listed if wanted.takes(task) and _key(task) not in over])
 
     list_all(context, Options(output, no_headers, watch, sort_by), question)
 

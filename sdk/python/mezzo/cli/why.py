@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
@@ -14,6 +14,7 @@ from mezzo.cli.asking import ask
 from mezzo.cli.completing import agent_ids, any_words, framework_ids, role_names
 from mezzo.cli.errors import ApiError
 from mezzo.cli.examples import Example, examples
+from mezzo.cli.lookup import framework_id_of, the_agent
 from mezzo.cli.output import (
     DocumentFormat,
     DocumentOutput,
@@ -99,6 +100,7 @@ def why(
 
 async def answered(api: Api, question: Question) -> Document:
     """What the cluster says: about a task, or explanations. A word is a framework before a role before a task."""
+    question = await _in_full(api, question)
     if not question.word:
         return await api.explain(**question.query())
     if not question.framework:
@@ -114,6 +116,13 @@ async def answered(api: Api, question: Question) -> Document:
         # A role that is always there, even with nobody in it.
         return {"explanations": [], "unanswered_offers": []}
     return task if task is not None else await _about_nobodys_task(api, question)
+
+
+async def _in_full(api: Api, question: Question) -> Question:
+    """The question with whole ids in place of parts of them. Raises `ApiError` for one that means none or several."""
+    framework = await framework_id_of(api, question.framework) if question.framework else ""
+    agent = the_agent(await api.agents(), question.agent)["id"] if question.agent else ""
+    return replace(question, framework=framework, agent=agent)
 
 
 async def _unless_missing(api: Api, query: dict[str, str]) -> Document | None:
