@@ -94,7 +94,7 @@ def test_a_task_that_is_always_to_run_is_started_again_when_somebody_kills_it(me
         ("rack=b", "the agent does not meet the framework's offer constraints"),
         ("hostname~other.*", "the agent does not meet the framework's offer constraints"),
         # An attribute that is no text passes in the cluster, and is looked at by the run itself.
-        ("level=4", "offers were declined for --constraint: 127.0.0.1 has level 3"),
+        ("level=4", "offers are declined for --constraint: 127.0.0.1 has level 3"),
     ],
 )
 def test_a_run_whose_constraint_no_agent_meets_says_which(constraint: str, said: str, mezzo: MezzoCommand) -> None:

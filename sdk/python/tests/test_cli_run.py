@@ -183,7 +183,7 @@ async def test_offers_that_constraints_turn_down_are_told_with_what_their_agents
     await framework.handle(offered("O2"))
     assert (registry.called, registry.given_back) == (["decline", "decline"], ["O1", "O2"])
     await framework.report_waiting()
-    assert "offers were declined for --constraint: host-O1 has rack b, host-O2 has no rack" in capsys.readouterr().err
+    assert "offers are declined for --constraint: host-O1 has rack b, host-O2 has no rack" in capsys.readouterr().err
     await framework.handle(offered("O3", rack="a"))
     assert not job.waiting()
 
@@ -358,6 +358,7 @@ def test_where_something_is_unique_a_place_is_taken_once_until_its_task_has_ende
     job = job_of(count=3, constraints=["unique:rack"], restart=Restart.ALWAYS)
     for rack, taken in (("a", True), ("a", False), ("b", True)):
         assert bool(job.take(offered("O1", rack=rack).offers.offers[0])) is taken
+        assert job.mismatches == {"host-O1": f"has rack {rack}, as another task of the run"}
     assert job.mismatch(offered("O1", rack="b").offers.offers[0]) == "has rack b, as another task of the run"
     assert job.mismatch(offered("O1").offers.offers[0]) == "has no rack"
     job.receive(update(job, mesos.TASK_FAILED).update.status)

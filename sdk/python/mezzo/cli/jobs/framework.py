@@ -221,7 +221,7 @@ class JobFramework:
         verdict = await self._verdict()
         if self.job.mismatches:
             shown = [f"{host} {why}" for host, why in list(self.job.mismatches.items())[:MISMATCHES_SHOWN]]
-            verdict += f"; offers were declined for --constraint: {', '.join(shown)}"
+            verdict += f"; offers are declined for --constraint: {', '.join(shown)}"
         # All may have been launched while the allocator was asked.
         if self.job.waiting() and (gist := _FIGURES.sub("#", verdict)) != self._told:
             self._told = gist

@@ -101,6 +101,8 @@ class Job:
             }
         if not tasks:
             self.unanswered.append(offer.id)
+        elif self.tracker.any_waiting and (mismatch := self.mismatch(offer)):
+            self.mismatches[offer.hostname] = mismatch  # of what is left of the offer, which is given back
         return tasks
 
     def mismatch(self, place: Placed) -> str:
