@@ -67,7 +67,9 @@ def title(manifest: Manifest) -> str:
 def pods(manifests: list[Manifest]) -> list[Manifest]:
     """Every pod that is made: `metadata`, `spec`, and whose it is as `title`."""
     made = [{**one["spec"]["template"], "title": title(one)} for one in of_kind(manifests, *WORKLOADS)]
-    return made + [{**one, "title": title(one)} for one in of_kind(manifests, "Pod")]
+    made += [{**one, "title": title(one)} for one in of_kind(manifests, "Pod")]
+    assert made, "what is to be said of every pod would be said of none"
+    return made
 
 
 def containers(pod: Manifest) -> list[Manifest]:

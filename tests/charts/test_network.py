@@ -87,8 +87,9 @@ def test_whoever_is_named_is_let_in_and_to_nothing_else(rendered: Callable[[Path
 
 def test_a_zookeeper_outside_is_reached_at_its_ports(rendered: Callable[[Path], list[Manifest]]) -> None:
     policies = of_kind(rendered(HERE / "cases" / "external-zookeeper.yaml"), "NetworkPolicy")
-    for policy in policies:
-        if "Egress" in policy["spec"]["policyTypes"]:
-            anywhere = [rule["ports"] for rule in policy["spec"]["egress"] if "to" not in rule]
-            assert [{"port": 2181}, {"port": 2182}] in anywhere
-            assert {port["port"] for ports in anywhere for port in ports} == {53, 2181, 2182}
+    outward = [policy for policy in policies if "Egress" in policy["spec"]["policyTypes"]]
+    assert outward
+    for policy in outward:
+        anywhere = [rule["ports"] for rule in policy["spec"]["egress"] if "to" not in rule]
+        assert [{"port": 2181}, {"port": 2182}] in anywhere
+        assert {port["port"] for ports in anywhere for port in ports} == {53, 2181, 2182}

@@ -142,9 +142,9 @@ def test_every_metric_is_named_by_the_rules_of_prometheus() -> None:
     cluster = Conversation()
     cluster.framework("f")
     cluster.agent("a", "cpus:1;mem:64")
-    for line in Dashboard(cluster).scrape().splitlines():
-        if not line.startswith("# TYPE mezzo_allocator"):
-            continue
+    lines = [line for line in Dashboard(cluster).scrape().splitlines() if line.startswith("# TYPE mezzo_allocator")]
+    assert lines
+    for line in lines:
         _, _, name, kind = line.split()
         assert re.fullmatch(r"mezzo_allocator_[a-z_]+", name)
         assert name.endswith("_total") == (kind == "counter"), name

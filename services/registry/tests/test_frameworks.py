@@ -424,6 +424,7 @@ def test_call_without_a_type_is_refused(cluster: Cluster) -> None:
 def test_every_call_that_mesos_knows_is_carried_out(cluster: Cluster, name: str) -> None:
     cluster.call(cluster.framework(), Call(type=Call.Type.Value(name)))
     assert all("type" not in str(refused.error).partition(":")[0] for refused in cluster.of(effects.Refuse))
+    assert cluster.effects
 
 
 def test_text_that_is_no_text_is_refused_with_its_field(cluster: Cluster) -> None:

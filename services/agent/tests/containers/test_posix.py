@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -36,6 +37,16 @@ def exists(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def inside(config: ContainerConfig) -> list[int]:
+    """The processes that have the environment of a container, which only it names."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # gone, or of somebody else
+            if config.container_id.encode() in environment.read_bytes():
+                found.append(int(environment.parent.name))
+    return found
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 137, 255])
@@ -341,7 +352,11 @@ async def test_a_program_that_forks_all_the_time_is_destroyed(
     config = configure("echo up; f() { sleep 0.001; f & exit; }; f & f & while :; do sleep 0.01; done")
     await containers.launch(config)
     await until(lambda: config.stdout.read_text() == "up\n")
+    first = set(inside(config))
+    # Others are there by now than a moment ago, and there are several.
+    await until(lambda: len(set(inside(config)) - first) > 1)
     await containers.destroy(config.container_id)
+    assert inside(config) == []
 
 
 async def test_destroying_what_is_gone_or_unknown_is_no_error(

@@ -84,6 +84,8 @@ async def test_agent_knocks_until_the_registry_opens(agent: RunningAgent, regist
     registry.received.clear()
     registry.refusal = Unavailable("not yet")
     await agent.start()
+    await registry.until(lambda: registry.refused >= 2)
+    assert registry.registrations() == []
     registry.refusal = None
     await registry.until(registry.registrations)
 
