@@ -76,11 +76,11 @@ test-bare: ## Run `make run` and tests on bare Debians, made with debootstrap, a
 	@sh scripts/test-bare.sh $(SUITES)
 
 .PHONY: soak
-soak: .venv/installed ## Run what takes long: Compose with a real Docker engine, a Kubernetes, many seeds of the simulator
+soak: .venv/installed ## Run what takes long: Compose, a Kubernetes, random examples of properties, many seeds of the simulator
 	@sh scripts/install-test-programs.sh
 	@sh scripts/install-containers.sh || echo "The tests of Compose are skipped"
 	@sh scripts/install-kubernetes.sh || echo "The tests of the chart on Kubernetes are skipped"
-	@$(PYTHON) -m pytest -m 'soak or kubernetes' $(ARGS)
+	@$(PYTHON) -m pytest -m 'soak or kubernetes or hypothesis' --hypothesis-profile=default $(ARGS)
 	@$(PYTHON) -m tests.simulation --seed=1000 --seeds=$(or $(SEEDS),100) --steps=$(or $(STEPS),20000)
 
 .PHONY: test-kubernetes
