@@ -103,6 +103,10 @@ sim: .venv/installed ## Run the simulator: make sim SEED=7 STEPS=20000
 parity: .venv/installed ## Count which behaviours that Mesos' own tests name are shown by tests of ours (ARGS=--prove tries them)
 	@$(PYTHON) -m tests.parity $(ARGS)
 
+.PHONY: mutants
+mutants: .venv/installed ## Break the cores in 300 places, one at a time, and list what no test notices (SEED=…, COUNT=…, ARGS=--help)
+	@$(PYTHON) -m tests.mutants --seed=$(or $(SEED),1) --count=$(or $(COUNT),300) $(ARGS)
+
 .PHONY: bench
 bench: .venv/installed ## Measure, beside the published figures, and write docs/benchmarks.md
 	@$(PYTHON) -m tests.bench $(ARGS)
