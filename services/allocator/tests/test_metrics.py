@@ -148,3 +148,12 @@ def test_every_metric_is_named_by_the_rules_of_prometheus() -> None:
         _, _, name, kind = line.split()
         assert re.fullmatch(r"mezzo_allocator_[a-z_]+", name)
         assert name.endswith("_total") == (kind == "counter"), name
+
+
+def test_what_nested_roles_hold_is_counted_once() -> None:
+    cluster = Conversation()
+    dashboard = Dashboard(cluster)
+    cluster.framework("f", "eng/backend/db")
+    cluster.agent("a", "cpus:4;mem:64", holdings={("f", "eng/backend/db"): "cpus:1;mem:32"})
+    assert dashboard.value("resources_allocated", resource="cpus") == 1
+    assert dashboard.value("resources_allocated", resource="mem") == 32 << 20

@@ -11,7 +11,7 @@ from mesos.v1.executor import executor_pb2 as api
 from mezzo.agent.v1 import agent_session_pb2 as session
 from mezzo_agent.core import event_names, subjects
 from mezzo_agent.core import events as happened
-from mezzo_agent.core.effects import LaunchContainer, Persist, WatchContainer
+from mezzo_agent.core.effects import CancelTimer, LaunchContainer, Persist, StartTimer, WatchContainer
 from mezzo_agent.core.events import Timer, TimerKind
 from mezzo_agent.core.subjects import Subject
 from mezzo_agent.ports import RecoveredContainer, RecoveredState, Termination
@@ -342,3 +342,22 @@ def test_effect_of_a_recovery_names_whom_it_is_about(agent: Conversation) -> Non
     event, state = happened.ContainersRecovered({}), agent.agent.state
     watch = WatchContainer(container_id)
     assert subjects.of_effect(event, watch, state) == Subject("containers_recovered", "F1", task_ids=("t1",))
+
+
+def test_event_about_several_is_about_whom_the_effect_is_for_that_failed(
+    agent: Conversation, tasks: type[Tasks]
+) -> None:
+    agent.run(tasks.command("t1"))
+    (command,) = agent.of(LaunchContainer)
+    agent.run(tasks.executor("e1"))
+    (executor,) = agent.of(LaunchContainer)
+    state = agent.agent.state
+    of_all = happened.ContainersRecovered({})
+    assert subjects.of_effect(of_all, command, state) == Subject("containers_recovered", "F1", task_ids=("t1",))
+    assert subjects.of_effect(of_all, executor, state) == Subject("containers_recovered", "F1", "E1")
+    timer = Timer(TimerKind.EXECUTOR_SHUTDOWN, "F1", "E1")
+    for effect in (StartTimer(timer, 1.0), CancelTimer(timer)):
+        assert subjects.of_effect(of_all, effect, state) == Subject("containers_recovered", "F1", "E1")
+    # Whose event it is by itself stays so, whatever came of it.
+    of_another = happened.TimerFired(Timer(TimerKind.KILL_GRACE, "F1", "t2"))
+    assert subjects.of_effect(of_another, executor, state) == Subject("timer_kill_grace", "F1", task_ids=("t2",))
