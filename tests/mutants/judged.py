@@ -36,7 +36,8 @@ def key_of(change: Change) -> tuple[str, str, str]:
 
 def faults(rows: list[Judgement], changes: list[Change]) -> Iterator[str]:
     """What is wrong with the table: a row that says nothing, or is about no change that could be tried."""
-    known = {key_of(change) for change in changes}
+    paths = {row.path for row in rows}
+    known = {key_of(change) for change in changes if change.path in paths}
     for row in rows:
         if not row.why:
             yield f"{row.path}: {row.before}: why is this change harmless?"

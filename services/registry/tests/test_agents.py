@@ -129,6 +129,17 @@ def test_unreachable_agent_comes_back_with_its_tasks(cluster: Cluster) -> None:
     assert cluster.reconcile(framework, "t1") == [("t1", "TASK_RUNNING")]
 
 
+def test_unreachable_agent_comes_back_with_tasks_of_others_than_a_framework_that_has_ended(cluster: Cluster) -> None:
+    agent, ended, other = cluster.agent(), cluster.framework(), cluster.framework("PARTITION_AWARE")
+    info = cluster.running(other, agent)
+    cluster.advance(90)
+    cluster.call(ended, scheduler.Call(type=scheduler.Call.TEARDOWN))
+    cluster.come_back(agent, tasks=[cluster.snapshot_task(other, agent, info)], frameworks=[ended.info, other.info])
+    shut_down = [one.shutdown_framework for one in cluster.to_agent(agent) if one.HasField("shutdown_framework")]
+    assert [one.framework_id.value for one in shut_down] == [ended.id]
+    assert cluster.states(other) == [("t1", "TASK_RUNNING")]
+
+
 def test_task_that_an_unreachable_agent_does_not_bring_back_is_gone(cluster: Cluster) -> None:
     agent, framework = cluster.agent(), cluster.framework("PARTITION_AWARE")
     cluster.running(framework, agent)
