@@ -208,7 +208,7 @@ def test_a_wrong_flag_is_named_in_one_line(words: tuple[str, ...], service: str,
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("mezzo st", ["status"]),
+        ("mezzo sta", ["status"]),
         ("mezzo tasks --fr", ["--framework"]),
         ("mezzo agents -o ", ["json", "name", "table", "wide", "yaml"]),
         ("mezzo ga", ["gateway"]),

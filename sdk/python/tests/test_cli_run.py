@@ -44,11 +44,15 @@ class Losing:
         self.given_back: list[str] = []
         self.killed: list[str] = []
         self.suppressed_roles: list[str] = []
+        self.closed = False
         self.events_of: asyncio.Queue[v1.Event] = asyncio.Queue()
 
     async def events(self) -> Any:
-        while True:
-            yield await self.events_of.get()
+        try:
+            while True:
+                yield await self.events_of.get()
+        finally:
+            self.closed = True
 
     def __getattr__(self, name: str) -> Any:
         async def call(*said: Any) -> None:
@@ -266,9 +270,22 @@ async def test_a_framework_that_the_cluster_ends_is_an_error() -> None:
     error.error.message = "Framework has been removed"
     registry = Losing()
     registry.events_of.put_nowait(error)
+    framework = framework_of(job_of(), registry)
     with pytest.raises(MezzoError, match="Framework has been removed"):
         async with asyncio.timeout(10):
-            await framework_of(job_of(), registry).run()
+            await framework.run()
+    await framework.close()
+
+
+async def test_a_job_that_has_ended_is_still_subscribed_until_its_framework_is_closed() -> None:
+    job, registry = job_of(), Losing()
+    framework = framework_of(job, registry)
+    job.stop()
+    async with asyncio.timeout(10):
+        await framework.run()
+    assert not registry.closed  # it can be torn down yet
+    await framework.close()
+    assert registry.closed
 
 
 # ------------------------------------------------------------------------------------------------------------ restarts
@@ -288,7 +305,8 @@ async def test_a_task_that_fails_is_started_again_as_another_one_until_it_has_be
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     job, registry, listening = job_of(restart=Restart.ON_FAILURE, max_restarts=2), Losing(), Listening()
-    running = asyncio.create_task(framework_of(job, registry, listening=listening).run())
+    framework = framework_of(job, registry, listening=listening)
+    running = asyncio.create_task(framework.run())
     ids = []
     async with asyncio.timeout(10):
         for attempt in range(3):
@@ -298,6 +316,7 @@ async def test_a_task_that_fails_is_started_again_as_another_one_until_it_has_be
             ids.append(job.instances[0].launch.task_id)
             registry.events_of.put_nowait(update(job, mesos.TASK_FAILED, "Command exited with status 7"))
         await running
+    await framework.close()
     assert ids == ["job-1", "job-1.r1", "job-1.r2"]
     assert exit_code_of_job(job.instances) == 7
     told = capsys.readouterr().err.splitlines()

@@ -90,6 +90,7 @@ async def _run(settings: Settings, job: Job) -> int:
             await tear_down(scheduler)
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
+            await framework.close()
             await output.close()
 
 

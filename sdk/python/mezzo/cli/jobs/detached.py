@@ -124,6 +124,7 @@ async def serve(folder: RunFolder, starter: Starter) -> None:
         finally:
             stopping.cancel()
             await tear_down(scheduler)
+            await framework.close()
         run.job = job.document()
         folder.save(run)
         print_note(f"run {run.id} has ended with exit code {run.exit_code}")

@@ -52,29 +52,34 @@ class JobFramework:
         self._launching = 0
         self._restarting: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
+        self._work: list[asyncio.Task[None]] = []
         self._waited = True
         self._told = ""
 
     async def run(self) -> None:
-        """Return when the job has ended. Raises `MezzoError` where the cluster refuses it, or ends the framework."""
+        """Return when the job has ended, still subscribed: see `close`.
+
+        Raises `MezzoError` where the cluster refuses it, or ends the framework.
+        """
         for instance in self.job.instances:  # of a job that another process has begun
             if instance.end is not None and not instance.over:
                 self._restart_later(instance)
         self._note_end()
-        work = [
+        self._work = [
             asyncio.create_task(each)
             for each in (self._receive_events(), self._report_waiting(), self._ask_after(), self._wait_for_end())
         ]
-        try:
-            done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
-            for each in done:
-                each.result()
-            if not self.job.ended:
-                raise MezzoError("the cluster ended the framework")
-        finally:
-            for each in (*work, *self._restarting):
-                each.cancel()
-            await asyncio.gather(*work, *self._restarting, return_exceptions=True)
+        done, _ = await asyncio.wait(self._work, return_when=asyncio.FIRST_COMPLETED)
+        for each in done:
+            each.result()
+        if not self.job.ended:
+            raise MezzoError("the cluster ended the framework")
+
+    async def close(self) -> None:
+        """End the subscription. Whoever tears the framework down does so before: without a stream it says nothing."""
+        for each in (*self._work, *self._restarting):
+            each.cancel()
+        await asyncio.gather(*self._work, *self._restarting, return_exceptions=True)
 
     async def stop(self) -> None:
         """Have everything killed, and launch nothing more. The job ends when all has ended."""
