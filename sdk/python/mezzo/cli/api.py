@@ -54,6 +54,11 @@ class Api:
         self._answered = False
 
     @property
+    def is_stale(self) -> bool:
+        """Whether what was answered is what the gateway knew last, and may be old."""
+        return self._warned
+
+    @property
     def _url(self) -> str:
         """The gateway that answered last, or is tried next."""
         return self._urls[0]

@@ -83,7 +83,8 @@ async def _kill(api: Api, tasks: Sequence[Task], query: dict[str, str]) -> tuple
     code, killed = 0, []
     for task in tasks:
         try:
-            _check_active(task)
+            if not api.is_stale:  # else whether it has ended is for the registry to say
+                _check_active(task)
             await api.post(f"{path_of(task)}/kill", **query)
         except ApiError as error:
             if len(tasks) == 1:
