@@ -109,6 +109,23 @@ def test_one_agent_or_framework_is_shown_alone_when_it_is_asked_for(copy: StateC
     assert not json.loads(legacy.slaves(cluster, "nope"))["slaves"]
 
 
+def test_constraints_of_a_framework_are_shown_as_they_were_last_updated(copy: StateCopy) -> None:
+    for predicate in ("exists", "not_exists"):
+        change = framework_changed()
+        group = change.framework_changed.framework.offer_constraints.role_constraints["*"].groups.add()
+        constraint = group.attribute_constraints.add()
+        constraint.selector.attribute_name = "foo"
+        getattr(constraint.predicate, predicate).SetInParent()
+        copy.apply([change])
+        told = {"selector": {"attribute_name": "foo"}, "predicate": {predicate: {}}}
+        shown = {"role_constraints": {"*": {"groups": [{"attribute_constraints": [told]}]}}}
+        cluster = cluster_of(copy)
+        assert state(copy)["frameworks"][0]["offer_constraints"] == shown
+        assert json.loads(legacy.frameworks(cluster))["frameworks"][0]["offer_constraints"] == shown
+        (framework,) = v1.frameworks(cluster).frameworks
+        assert framework.offer_constraints == change.framework_changed.framework.offer_constraints
+
+
 def test_tasks_come_latest_first_and_a_hundred_at_a_time(copy: StateCopy) -> None:
     copy.apply([task_added(f"t{n}", timestamp=START_TIME + n) for n in range(150)])
     latest_first = [f"t{n}" for n in reversed(range(150))]
