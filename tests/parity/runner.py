@@ -30,6 +30,7 @@ def main(limit_s: float) -> None:
     for name in PRELOADED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and with it whatever runs
     for line in sys.stdin:
         request = json.loads(line)
         print(run(request["arguments"], request["output"], limit_s), flush=True)
@@ -39,6 +40,7 @@ def run(arguments: Sequence[str], output: str, limit_s: float) -> int:
     """Run pytest in a fork, for so many seconds at most; return its exit status, -1 if it was stopped or died."""
     child = os.fork()
     if child == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -54,15 +56,17 @@ def run(arguments: Sequence[str], output: str, limit_s: float) -> int:
             sys.stderr.flush()
             os._exit(status)
     end = time.monotonic() + limit_s
-    while True:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            break
-        if time.monotonic() > end:
-            os.killpg(child, signal.SIGKILL)
-        time.sleep(PATIENCE_S)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)  # what a test started and did not end
+    try:
+        while True:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                break
+            if time.monotonic() > end:
+                os.killpg(child, signal.SIGKILL)
+            time.sleep(PATIENCE_S)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)  # what a test started and did not end
     return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
 
 
