@@ -112,3 +112,15 @@ def test_a_pool_of_slices_grows_with_the_agent_that_has_many(loops: Loops) -> No
         cluster.framework(f"of {role}", role)
     cluster.agent("a", ";".join(f"cpus({role}):1;mem({role}):64" for role in roles))
     assert sorted(cluster.offers()) == [(f"of {role}", "a", f"cpus({role}):1;mem({role}):64") for role in roles]
+
+
+def test_what_is_kept_from_a_client_stays_so_when_others_come(loops: Loops) -> None:
+    cluster = Conversation(loops=loops)
+    cluster.framework("f", "eng")
+    cluster.agent("a", "cpus:1;mem:512;gpus:1")
+    assert cluster.offers() == []
+    for number in range(CLIENTS_AT_START):
+        cluster.framework(f"f{number}", "eng", suppressed=["eng"])
+    cluster.agent("b", "cpus:1;mem:512;gpus:1")
+    cluster.agent("c", "cpus:1;mem:512")
+    assert cluster.full_pass() == [("f", "c", "cpus:1;mem:512")]

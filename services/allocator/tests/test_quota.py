@@ -253,3 +253,12 @@ def test_a_refusal_of_what_quota_cut_is_that_of_the_one_who_refused() -> None:
     assert cluster.full_pass() == []
     cluster.revive("first")
     assert cluster.offers() == [("first", "a", "cpus:1;mem:512")]
+
+
+def test_the_smallest_guarantee_is_one() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "fair")
+    cluster.framework("q", "quota")
+    cluster.role("quota", guarantees={"cpus": 0.001})
+    cluster.agent("a", "cpus:0.001;mem:512")
+    assert cluster.offers() == [("q", "a", "cpus:0.001;mem:512")]

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 import pytest
 
 from mezzo.resources import parse
+from mezzo_allocator.core.kernel import draw
 from mezzo_allocator.core.policy import Policy, Sorter
+from mezzo_allocator.core.random_sorter import RandomSorter
 from mezzo_allocator.testing import CAPABILITY, Conversation, revocable
 
 ROUNDS = 600
@@ -160,6 +162,16 @@ def test_a_seed_determines_every_draw() -> None:
 
     assert draws(7) == draws(7)
     assert draws(7) != draws(8)
+
+
+def test_numbers_are_those_of_the_published_generator() -> None:
+    """Its two sequences are powers of their multipliers, which tells any place of them without those before it."""
+    sampler = RandomSorter(Sorter.RANDOM, Sorter.RANDOM, seed=0).arrays
+    sampler.state[:] = 12_345, 67_890
+    for place in range(1, 1000):
+        first = 12_345 * pow(40_014, place, 2_147_483_563) % 2_147_483_563
+        second = 67_890 * pow(40_692, place, 2_147_483_399) % 2_147_483_399
+        assert draw(sampler) == ((first - second) % 2_147_483_562 + 1) / 2_147_483_563
 
 
 def test_guarantees_and_limits_hold_for_what_is_drawn() -> None:

@@ -7,6 +7,7 @@ import pytest
 from mesos.v1 import mesos_pb2 as mesos
 from mesos.v1.scheduler import scheduler_pb2 as scheduler
 from mezzo.agent.v1 import agent_session_pb2 as agent_session
+from mezzo.allocator.v1 import allocator_pb2 as allocator
 from mezzo.errors import Conflict, InvalidRequest
 from mezzo.resources import Resources, parse
 from mezzo_registry.core import RateLimit, Settings, effects, events, records
@@ -138,6 +139,27 @@ def test_unreachable_agent_comes_back_with_tasks_of_others_than_a_framework_that
     shut_down = [one.shutdown_framework for one in cluster.to_agent(agent) if one.HasField("shutdown_framework")]
     assert [one.framework_id.value for one in shut_down] == [ended.id]
     assert cluster.states(other) == [("t1", "TASK_RUNNING")]
+
+
+def test_executor_of_a_framework_that_has_ended_is_not_taken_in(cluster: Cluster) -> None:
+    agent, framework = cluster.agent(), cluster.framework()
+    cluster.disconnect(agent)
+    cluster.call(framework, scheduler.Call(type=scheduler.Call.TEARDOWN))
+    info = mesos.ExecutorInfo(framework_id=framework.info.id, executor_id=mesos.ExecutorID(value="e1"))
+    info.command.value = "./executor"
+    info.resources.extend(parse("cpus:1").allocated_to("*").messages())
+    cluster.come_back(agent, executors=[info], frameworks=[framework.info])
+    known = cluster.registry.state.agents[agent.id]
+    assert known.executors == {}
+    assert known.available == known.total
+
+
+def test_allocator_is_told_which_of_its_cycles_an_agent_is_known_after(cluster: Cluster) -> None:
+    agent = cluster.agent()
+    cluster.handle(events.AllocationsMade(allocator.Allocations(cycle=allocator.Cycle(number=7))))
+    cluster.disconnect(agent)
+    (message,) = cluster.to_allocator()
+    assert message.agent_update.cycle == 7
 
 
 def test_task_that_an_unreachable_agent_does_not_bring_back_is_gone(cluster: Cluster) -> None:
