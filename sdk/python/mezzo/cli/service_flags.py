@@ -49,6 +49,10 @@ def _text(arguments: list[ast.expr]) -> str:
     for argument in arguments:
         if isinstance(argument, ast.Constant):
             return str(argument.value).partition(". ")[0]
+        if isinstance(argument, ast.JoinedStr):
+            # What is computed in it is not known here.
+            parts = (str(part.value) if isinstance(part, ast.Constant) else "…" for part in argument.values)
+            return "".join(parts).partition(". ")[0]
     return ""
 
 
