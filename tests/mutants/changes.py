@@ -134,7 +134,7 @@ class _Finder:
                 yield self._change(*self._span(value), "None")
             case ast.Continue() | ast.Break():
                 yield self._change(*self._span(node), "break" if isinstance(node, ast.Continue) else "continue")
-            case ast.Expr(value=ast.Call()) | ast.Raise() | ast.Delete():
+            case ast.Expr(value=ast.Call()) | ast.Raise() | ast.Delete(targets=[ast.Attribute() | ast.Subscript(), *_]):
                 yield self._change(*self._span(node), "pass")
             case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
                 yield self._change(*self._span(node), "pass")
