@@ -14,6 +14,10 @@ UNITS_SECONDS = {
     "days": 86400.0,
     "weeks": 604800.0,
 }
+NANOSECONDS_MAX = 2**63 - 1
+"""As in messages, and in Mesos: about 292 years."""
+TEXT_SHOWN_MAX = 100
+"""Characters of what is no duration that an error repeats."""
 _DURATION = re.compile(rf"\s*(\d+(?:\.\d+)?)({'|'.join(UNITS_SECONDS)})?\s*\Z")
 
 
@@ -21,8 +25,11 @@ def parse(text: str) -> float:
     """Seconds; a number without a unit is seconds. Raises ValueError."""
     matched = _DURATION.match(text)
     if matched is None:
-        raise ValueError(f"{text!r} is not a duration such as 500ms, 15secs or 10mins")
-    return float(matched[1]) * UNITS_SECONDS[matched[2] or "secs"]
+        raise ValueError(f"{text[:TEXT_SHOWN_MAX]!r} is not a duration such as 500ms, 15secs or 10mins")
+    seconds = float(matched[1]) * UNITS_SECONDS[matched[2] or "secs"]
+    if seconds * 1e9 >= NANOSECONDS_MAX:
+        raise ValueError(f"{text[:TEXT_SHOWN_MAX]!r} is too long: a duration is shorter than 292 years")
+    return seconds
 
 
 def text_of(seconds: float) -> str:

@@ -154,6 +154,7 @@ def test_a_length_of_time_has_a_unit(text: str, seconds: float) -> None:
         ("soon", "'soon' is not a length of time such as 90s, 5m or 2h"),
         ("-5s", "'-5s' is not a length of time such as 90s, 5m or 2h"),
         ("5y", "'5y': y is not a unit of time; must be one of s, m, h, d, w, "),
+        ("20000w", "'20000weeks' is too long: a duration is shorter than 292 years"),
     ],
 )
 def test_a_length_of_time_that_is_none_is_told_with_one_that_is(text: str, said: str) -> None:

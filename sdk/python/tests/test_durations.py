@@ -22,6 +22,19 @@ def test_anything_else_is_refused(text: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize(
+    "text", ["15251weeks", "9223372037secs", "9" * 400 + "ns", "9" * 400], ids=["weeks", "secs", "endless", "plain"]
+)
+def test_what_no_message_can_hold_is_too_long(text: str) -> None:
+    with pytest.raises(ValueError, match="is too long") as refused:
+        parse(text)
+    assert len(str(refused.value)) < 200
+
+
+def test_the_longest_duration_fits_into_a_message() -> None:
+    assert round(parse("9223372036secs") * 1e9) < 2**63
+
+
 def test_a_whole_number_of_the_largest_unit_is_written() -> None:
     assert [text_of(seconds) for seconds in (90.0, 120.0, 0.5, 0.0, 86400.0)] == [
         "90secs",

@@ -341,8 +341,11 @@ async def test_the_grace_period_of_a_kill_is_the_tasks_unless_another_is_asked_f
     assert killed.kill_policy.grace_period.nanoseconds == (nanoseconds or 0)
 
 
-async def test_a_grace_period_that_is_none_is_refused(sandbox: GatewayClient, registry: ScriptedRegistry) -> None:
-    answer = await sandbox.request("POST", f"/mezzo/v1/tasks/{FRAMEWORK_ID}/t1/kill?grace_period=soon")
+@pytest.mark.parametrize("text", ["soon", "-1secs", "nan", "1e3secs", "99999999weeks", "9" * 400])
+async def test_a_grace_period_that_is_none_is_refused(
+    text: str, sandbox: GatewayClient, registry: ScriptedRegistry
+) -> None:
+    answer = await sandbox.request("POST", f"/mezzo/v1/tasks/{FRAMEWORK_ID}/t1/kill?grace_period={text}")
     assert (answer.status, answer.json()["error"]["field"]) == (400, "grace_period")
     assert registry.killed == []
 

@@ -20,10 +20,10 @@ def seconds(text: str, option: str) -> float:
     number, unit = found[1], found[2]
     if not unit:
         raise typer.BadParameter(f"{text!r} has no unit: {number}s, for example", param_hint=option)
+    if unit not in _SHORT and unit not in durations.UNITS_SECONDS:
+        known = ", ".join((*_SHORT, *durations.UNITS_SECONDS))
+        raise typer.BadParameter(f"{text!r}: {unit} is not a unit of time; must be one of {known}", param_hint=option)
     try:
         return durations.parse(number + _SHORT.get(unit, unit))
-    except ValueError:
-        known = ", ".join((*_SHORT, *durations.UNITS_SECONDS))
-        raise typer.BadParameter(
-            f"{text!r}: {unit} is not a unit of time; must be one of {known}", param_hint=option
-        ) from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
