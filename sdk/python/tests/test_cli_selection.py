@@ -10,6 +10,7 @@ import typer
 from mezzo.cli import labels, periods
 from mezzo.cli.errors import ApiError
 from mezzo.cli.ids import resolve
+from mezzo.cli.lookup import agent_ids_of, framework_id_of
 from mezzo.cli.selection import Selection, select
 
 
@@ -39,7 +40,9 @@ TASKS = Known(
 )
 
 
-async def selected(*names: str, framework: str = "", label: tuple[str, ...] = (), ended: bool = False) -> list[str]:
+async def selected(
+    *names: str, framework: str | None = None, label: tuple[str, ...] = (), ended: bool = False
+) -> list[str]:
     found = await select(TASKS, Selection.of(names, framework, label), ended=ended)  # type: ignore[arg-type]
     return [each["id"] for each in found]
 
@@ -124,7 +127,30 @@ async def test_one_id_of_two_frameworks_is_told_with_both() -> None:
 
 def test_something_has_to_be_selected() -> None:
     with pytest.raises(typer.BadParameter, match="name at least one task"):
-        Selection.of([], "", [])
+        Selection.of([], None, [])
+
+
+def test_an_empty_framework_does_not_stand_for_all() -> None:
+    with pytest.raises(typer.BadParameter, match="is empty"):
+        Selection.of(["web-1"], "", ["tier=front"])
+
+
+class Nameless:
+    """A gateway that knows a framework without a name, and an agent of which no host name is known."""
+
+    async def rows(self, _path: str, *keys: str) -> list[dict[str, Any]]:
+        return [] if "completed_frameworks" in keys else [{"id": "F1", "name": ""}]
+
+    async def agents(self) -> list[dict[str, Any]]:
+        return [{"id": "S1", "hostname": "", "active": False}]
+
+
+async def test_an_empty_word_means_nobody_even_where_somebody_has_no_name() -> None:
+    api: Any = Nameless()
+    with pytest.raises(ApiError, match="no framework has an empty id"):
+        await framework_id_of(api, "")
+    with pytest.raises(ApiError, match="no agent has an empty id"):
+        await agent_ids_of(api, "")
 
 
 @pytest.mark.parametrize("text", ["", "=x"])

@@ -40,7 +40,7 @@ LOOK_SECONDS_MAX = 2.0
 def kill(
     context: typer.Context,
     tasks: Names = None,
-    framework: Framework = "",
+    framework: Framework = None,
     label: Labels = None,
     grace: Annotated[
         str,

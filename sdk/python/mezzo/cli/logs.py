@@ -56,7 +56,7 @@ def logs(
     ] = None,
     stdout: Annotated[bool, typer.Option("--stdout", help="Print standard output alone.")] = False,
     stderr: Annotated[bool, typer.Option("--stderr", help="Print standard error alone.")] = False,
-    framework: Framework = "",
+    framework: Framework = None,
     label: Labels = None,
     everything: Annotated[
         bool, typer.Option("--all", "-a", help="With --framework and --label, include tasks that have ended.")

@@ -38,7 +38,7 @@ def _called(frameworks: Sequence[Document], word: str) -> list[str]:
     """The ids of those of this id or name."""
     if word in {each["id"] for each in frameworks}:
         return [word]
-    return [each["id"] for each in frameworks if each["name"] == word]
+    return [each["id"] for each in frameworks if word and each["name"] == word]
 
 
 async def agent_ids_of(api: Api, word: str) -> list[str]:
@@ -48,7 +48,7 @@ async def agent_ids_of(api: Api, word: str) -> list[str]:
         ApiError: 404, there is none; 409, there are several whose id begins so.
     """
     agents = await api.agents()
-    on_machine = [each["id"] for each in agents if each["hostname"] == word]
+    on_machine = [each["id"] for each in agents if word and each["hostname"] == word]
     return on_machine or [resolve(word, (each["id"] for each in agents), "agent")]
 
 

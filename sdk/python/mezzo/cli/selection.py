@@ -28,7 +28,8 @@ Names = Annotated[
     typer.Argument(metavar="TASK", autocompletion=any_task_ids, help="Ids of tasks, or beginnings of them."),
 ]
 Framework = Annotated[
-    str, typer.Option("--framework", autocompletion=framework_ids, help="Tasks of this framework only (id or name).")
+    str | None,
+    typer.Option("--framework", autocompletion=framework_ids, help="Tasks of this framework only (id or name)."),
 ]
 Labels = Annotated[
     list[str] | None,
@@ -45,11 +46,16 @@ class Selection:
     wanted_labels: Mapping[str, str | None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, names: Sequence[str] | None, framework: str, wanted_labels: Sequence[str] | None) -> Selection:
-        """As it was typed. Raises `typer.BadParameter` where nothing was, and for labels that are none."""
+    def of(cls, names: Sequence[str] | None, framework: str | None, wanted_labels: Sequence[str] | None) -> Selection:
+        """As it was typed. Raises `typer.BadParameter` where nothing was, and for labels that are none.
+
+        An empty framework is a variable that is not set: it must not stand for all of them.
+        """
+        if framework == "":
+            raise typer.BadParameter("is empty; expected the id or the name of a framework", param_hint="--framework")
         if not names and not framework and not wanted_labels:
             raise typer.BadParameter("name at least one task, or use --framework or --label", param_hint="TASK")
-        return cls(names or (), framework, labels.selector(wanted_labels or ()))
+        return cls(names or (), framework or "", labels.selector(wanted_labels or ()))
 
 
 async def select(api: Api, selection: Selection, *, ended: bool = False) -> list[Task]:
