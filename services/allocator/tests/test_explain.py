@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mezzo.errors import NotFound
+from mezzo.resources import parse
 from mezzo_allocator.core.explain import Explanation, Inactivity
 from mezzo_allocator.core.policy import Policy, Sorter
-from mezzo_allocator.testing import CAPABILITY, Conversation
+from mezzo_allocator.testing import CAPABILITY, Conversation, shared_volume
 
 
 def why(cluster: Conversation, framework: str, role: str = "") -> Explanation:
@@ -181,6 +182,55 @@ def test_a_limit_that_cuts_an_offer_is_told_with_what_is_left() -> None:
     assert (role, resource, limit, consumed) == ("ops", "cpus", 500, 400)
     assert explanation.largest_free == {"cpus": 100, "mem": 512_000}
     assert cluster.offers() == [("f", "a", "cpus:0.1;mem:512")]
+
+
+def test_a_refusal_is_told_where_it_holds_against_what_quota_leaves() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "ops")
+    cluster.role("ops", limits={"cpus": 1})
+    cluster.agent("a", "cpus:2;mem:512")
+    (allocation,) = cluster.cycle()
+    cluster.decline(allocation, seconds=60.0)
+    assert verdicts(cluster, "f") == {"a": "refused"}
+    assert cluster.full_pass() == []
+    assert verdicts(cluster, "f") == {"a": "refused"}
+
+
+def test_a_refusal_is_not_told_once_quota_leaves_more_than_was_refused() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "ops")
+    cluster.role("ops", limits={"cpus": 2})
+    cluster.agent("busy", "cpus:1;mem:512", holdings={("f", "ops"): "cpus:1;mem:512"})
+    cluster.agent("a", "cpus:4;mem:512")
+    (allocation,) = cluster.cycle()
+    cluster.decline(allocation, seconds=60.0)
+    assert cluster.full_pass() == []
+    cluster.remove_agent("busy")
+    assert verdicts(cluster, "f") == {"a": "offerable"}
+    assert cluster.full_pass() == [("f", "a", "cpus:2;mem:512")]
+
+
+def test_a_refusal_of_all_that_is_free_is_told_also_where_shared_volumes_would_be_offered_with_it() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "ops", capabilities=[CAPABILITY.SHARED_RESOURCES])
+    cluster.framework("g", "eng", suppressed=["eng"])
+    cluster.role("eng", limits={"cpus": 1})
+    cluster.agent("a", parse("cpus:2;mem:512") + shared_volume("v", role="ops"))
+    (allocation,) = cluster.cycle()
+    cluster.decline(allocation, seconds=60.0)
+    assert verdicts(cluster, "f") == {"a": "refused"}
+    assert cluster.full_pass() == []
+
+
+def test_a_limit_that_keeps_a_role_from_what_its_parent_reserved_is_told() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "eng/a")
+    cluster.framework("g", "eng", suppressed=["eng"])
+    cluster.role("eng/a", limits={"cpus": 1})
+    cluster.agent("a", "cpus(eng):2;mem(eng):512")
+    assert verdicts(cluster, "f") == {"a": "quota_limit"}
+    assert verdicts(cluster, "g") == {"a": "offerable"}
+    assert cluster.full_pass() == []
 
 
 def test_what_a_framework_asked_for_is_compared_with_what_is_free() -> None:

@@ -22,7 +22,6 @@ from mezzo_allocator.core.arrays import (
 from mezzo_allocator.core.events import Allocated, Allocation
 from mezzo_allocator.core.frameworks import Client
 from mezzo_allocator.core.loops import Loops
-from mezzo_allocator.core.slices import NEEDS_SHARED
 from mezzo_allocator.core.state import AllocatorState
 
 TAKEN_ROWS_MIN = 1024
@@ -272,11 +271,12 @@ class _Outcome:
 
     def _shared_with(self, agent: Agent, client: Client) -> Resources:
         """The shared resources of an agent that a client may see, held or not, once in each cycle."""
-        if not agent.shared or not client.framework.needs_met() & NEEDS_SHARED:
+        visible = self._state.shared_visible_to(agent, client)
+        if not visible:
             return Resources.EMPTY
         pieces = agent.held.get(client.number, ())
         given = Resources.sum([resources for cycle, resources in pieces if cycle == self._number])
-        return agent.shared.allocatable_to(client.role).minus_what_is_there(given)
+        return visible.minus_what_is_there(given)
 
     def _append(self, agent: Agent, client: Client, resources: tuple[Resources, ...]) -> None:
         """Add an allocation; what one client gets of one agent in both stages is one."""

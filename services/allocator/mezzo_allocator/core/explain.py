@@ -9,11 +9,12 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from mezzo.resources import Resources
 from mezzo_allocator.core.agents import Agent
 from mezzo_allocator.core.arrays import BIT, CLIENT, NEEDS_REVOCABLE, NO_LIMIT, ROOT, STAGE_SHARES, Ints, Scratch
 from mezzo_allocator.core.cycle import Cycle
 from mezzo_allocator.core.frameworks import Client
-from mezzo_allocator.core.kernel import measure_allowance
+from mezzo_allocator.core.kernel import measure_allowance, within_nested_limits
 from mezzo_allocator.core.quota_in_use import BindingQuota, Headroom, binding_quotas, headroom
 from mezzo_allocator.core.state import AllocatorState
 
@@ -153,8 +154,9 @@ class _View:
         self.sees[owner[seen]] = True
         self._owner, self._slots = owner[seen], slots[seen]
         self.visible = self._sum(stock.free[self._slots])
-        self.within_limits = self._after_quota(with_headroom=False)
-        self.with_headroom = self._after_quota(with_headroom=True)
+        self.within_limits = self._sum(self._after_quota(with_headroom=False))
+        self._left = self._after_quota(with_headroom=True)
+        self.with_headroom = self._sum(self._left)
 
     def _sum(self, amounts: Ints) -> Ints:
         total = np.zeros((len(self._agents), self._state.columns.width), dtype=np.int64)
@@ -174,8 +176,7 @@ class _View:
         """By agent number."""
         state, client = self._state, self._client
         rules = state.eligibility.rules_against(client, self._agents)
-        bit = BIT[client.number & 63]
-        refused = (state.filters.bits[self.rows, client.number >> 6] & bit) != 0
+        refused = self._refused()
         enough = self._suffices(self.visible)
         within_limits = self._suffices(self.within_limits)
         with_headroom = self._suffices(self.with_headroom)
@@ -224,22 +225,64 @@ class _View:
             sufficient |= np.all(amounts >= alternative, axis=1)
         return sufficient
 
+    def _refused(self) -> Mask:
+        """On which agents a refusal of the client holds against what it would be offered."""
+        state, number = self._state, self._client.number
+        filters = state.filters
+        refused: Mask = (filters.bits[self.rows, number >> 6] & BIT[number & 63]) != 0
+        if not filters.count.get(number):
+            return refused
+        # The bits are about all that is free, or about an offer that quota cut at an earlier time.
+        cut = np.zeros(len(self._agents), dtype=bool)
+        cut[self._owner[(self._left < self._state.agents.arrays.free[self._slots]).any(axis=1)]] = True
+        anybody, overruled = filters.refused_agents(), filters.overruled_agents()
+        for index, agent in enumerate(self._agents):
+            if agent.row in overruled or (cut[index] and agent.row in anybody and not refused[index]):
+                refused[index] = any(
+                    filters.refuses(agent.row, number, each) for each in (self._free(agent), self._offer(index, agent))
+                )
+        return refused
+
+    def _free(self, agent: Agent) -> Resources:
+        return self._state.visible_to(agent, self._client.role, self._client.framework.needs_met())
+
+    def _offer(self, index: int, agent: Agent) -> Resources:
+        """What the client would be offered of an agent: of each slice what quota leaves, and what is shared."""
+        state, stock = self._state, self._state.agents.arrays
+        begin, end = np.searchsorted(self._owner, [index, index + 1])
+        pieces = []
+        for slot, left in zip(self._slots[begin:end].tolist(), self._left[begin:end], strict=True):
+            content = state.agents.contents[slot]
+            if (left == stock.free[slot]).all():
+                pieces.append(content)
+            elif left.any():
+                pieces.append(state.slicer.cut(content, left)[0])
+        return Resources.sum([*pieces, state.shared_visible_to(agent, self._client)])
+
     def _after_quota(self, *, with_headroom: bool) -> Ints:
-        """What quota leaves of what is visible on each agent, were it the next to be given out."""
-        state = self._state
+        """What quota leaves of each slice that is visible, were its agent the next to be given out."""
+        state, stock = self._state, self._state.agents.arrays
+        free: Ints = stock.free[self._slots]
         if not state.quota.on:
-            return self.visible
+            return free
         state.quota.fit()
-        stock, quota = state.agents.arrays, state.quota.arrays
-        width = state.columns.width
+        quota = state.quota.arrays
         quota.available[:] = state.agents.plain_free() if with_headroom else NO_LIMIT
-        scratch = Scratch.blank(width, 1)
+        scratch = Scratch.blank(state.columns.width, 1)
         role = int(state.tree.arrays.role[self._client.node])
         measure_allowance(state.tree.arrays, quota, role, STAGE_SHARES, scratch)
-        free = stock.free[self._slots]
-        plain = (stock.slice_role[self._slots] == ROOT) & (stock.slice_needs[self._slots] & NEEDS_REVOCABLE == 0)
-        left = free.copy()
+        counted = stock.slice_needs[self._slots] & NEEDS_REVOCABLE == 0
+        plain = (stock.slice_role[self._slots] == ROOT) & counted
+        left: Ints = free.copy()
         left[plain] = np.minimum(free[plain], scratch.allowed)
         cut = (left < free).any(axis=1)
         left[plain & cut & (stock.slice_atomic[self._slots] != 0)] = 0
-        return self._sum(left)
+        within: dict[tuple[int, bytes], bool] = {}  # many agents reserve the same
+        for index in np.flatnonzero(counted & ~plain).tolist():
+            reserved_for = int(stock.slice_role[self._slots[index]])
+            key = (reserved_for, free[index].tobytes())
+            if key not in within:
+                within[key] = within_nested_limits(state.tree.arrays, quota, role, reserved_for, free[index])
+            if not within[key]:
+                left[index] = 0
+        return left

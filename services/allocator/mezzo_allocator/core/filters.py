@@ -191,6 +191,10 @@ class RefuseFilters:
         """The agents on which anybody refused anything."""
         return self._by_agent.keys()
 
+    def overruled_agents(self) -> Container[int]:
+        """The agents on which a bit may be about an offer that quota had cut."""
+        return self._overruled
+
     def ends_of(self, client: int) -> Iterable[tuple[float, int]]:
         """When refusals of a client end, and how many then."""
         return sorted((tick * TICK_SECONDS, len(numbers)) for tick, numbers in self._ends.get(client, {}).items())

@@ -201,6 +201,12 @@ class AllocatorState:
             if not key.needs & ~needs_met and within(role, key.role)
         )
 
+    def shared_visible_to(self, agent: Agent, client: Client) -> Resources:
+        """The shared resources of an agent that a client may see, held or not."""
+        if not agent.shared or not client.framework.needs_met() & NEEDS_SHARED:
+            return Resources.EMPTY
+        return agent.shared.allocatable_to(client.role)
+
     def release_all(self, agent: Agent) -> list[Client]:
         """Free all that is held of an agent whose slices are about to be replaced; return who held it."""
         holders = [self.frameworks.clients[number] for number in agent.held]

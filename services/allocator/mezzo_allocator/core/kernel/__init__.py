@@ -8,7 +8,7 @@ role. Children of a node are kept in share order, and an allocation moves only t
 Where roles or frameworks are served at random the order is kept all the same, for those who look at shares.
 """
 
-from mezzo_allocator.core.kernel.allowance import consume, measure_allowance, refresh_quota
+from mezzo_allocator.core.kernel.allowance import consume, measure_allowance, refresh_quota, within_nested_limits
 from mezzo_allocator.core.kernel.compilation import COMPILABLE
 from mezzo_allocator.core.kernel.decide import decide
 from mezzo_allocator.core.kernel.order import precedes, refresh_path, share_of
@@ -24,4 +24,5 @@ __all__ = [
     "refresh_path",
     "refresh_quota",
     "share_of",
+    "within_nested_limits",
 ]
