@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import os
+import signal
 import stat
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from mezzo.cli import exit_codes
 from mezzo.cli.app import app
 from mezzo.cli.errors import ApiError
+from mezzo.cli.jobs import background, detached
 from mezzo.cli.jobs import home as module
 from mezzo.cli.jobs.detached import Stamped, Starter
+from mezzo.cli.jobs.framework import JobFramework
 from mezzo.cli.jobs.home import RunFolder, RunHome
 from mezzo.cli.jobs.job import Job
 from mezzo.cli.jobs.spec import JobSpec
@@ -31,11 +38,11 @@ def test_a_run_is_kept_for_its_owner_alone(home: RunHome) -> None:
     before = os.umask(0)
     try:
         folder = home.create("web-1", "http://h:1", JOB)
-        with folder.held():
+        with folder.held(), folder.served():
             modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in (folder.path, *folder.path.iterdir())}
     finally:
         os.umask(before)
-    assert modes == {"web-1": 0o700, "run.json": 0o600, "lock": 0o600}
+    assert modes == {"web-1": 0o700, "run.json": 0o600, "lock": 0o600, "scheduler": 0o600}
     assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
 
 
@@ -81,12 +88,113 @@ def test_a_run_has_one_scheduler_at_a_time(home: RunHome, monkeypatch: pytest.Mo
     with folder.held() as first:
         with RunFolder(folder.path).held() as second:
             assert (first, second) == (True, False)
-        assert folder.scheduler_pid() == os.getpid()
+        with folder.served():
+            assert folder.scheduler_pid() == os.getpid()
         waiting = threading.Thread(target=folder.wait_for_scheduler)
         waiting.start()
     waiting.join(timeout=30)
     assert not waiting.is_alive()
     assert folder.scheduler_pid() is None
+
+
+def test_the_process_of_an_earlier_scheduler_is_never_taken_for_that_of_the_next(home: RunHome) -> None:
+    folder = home.create("web-1", "http://h:1", JOB)
+    (folder.path / "scheduler").write_text("1")  # of one that was killed
+    with folder.held() as mine:
+        assert (mine, folder.scheduler_pid()) == (True, None)
+        with folder.served():
+            assert folder.scheduler_pid() == os.getpid()
+    assert folder.scheduler_pid() is None
+
+
+class Teardowns:
+    """A gateway that knows one framework, and counts how often it is torn down."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+
+    async def rows(self, _path: str, *_keys: str) -> list[dict[str, Any]]:
+        return [{"id": "F1"}]
+
+    async def call(self, call: dict[str, Any]) -> None:
+        self.calls.append(call)
+
+
+def begun(home: RunHome) -> RunFolder:
+    folder = home.create("web-1", "http://h:1", JOB)
+    run = folder.load()
+    run.framework_id = "F1"
+    folder.save(run)
+    return folder
+
+
+async def test_a_run_without_a_scheduler_is_held_while_it_is_stopped(
+    home: RunHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
+    folder, holds = begun(home), []
+
+    class Observed(Teardowns):
+        async def call(self, call: dict[str, Any]) -> None:
+            await super().call(call)
+            with RunFolder(folder.path).held() as other:
+                holds.append(other)
+
+    api: Any = Observed()
+    run = await background.stop(api, folder)
+    assert (run.exit_code, len(api.calls), holds) == (exit_codes.INTERRUPTED, 1, [False])
+    assert (await background.stop(api, folder)).ended
+    assert len(api.calls) == 1
+
+
+async def test_a_scheduler_that_begins_is_told_to_stop_instead_of_its_framework_being_torn_down(
+    home: RunHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
+    folder, told = begun(home), []
+    pids = iter([None, 4711])
+
+    def ended_by(pid: int, number: int) -> None:
+        told.append((pid, number))
+        scheduler.close()  # it lets go of the run
+        raise ProcessLookupError
+
+    scheduler = contextlib.ExitStack()
+    assert scheduler.enter_context(folder.held())
+    monkeypatch.setattr(RunFolder, "scheduler_pid", lambda _: next(pids))
+    monkeypatch.setattr(os, "kill", ended_by)
+    api: Any = Teardowns()
+    await background.stop(api, folder)
+    assert (told, api.calls) == ([(4711, signal.SIGTERM)], [])
+
+
+async def test_a_run_that_has_ended_gets_no_scheduler(home: RunHome) -> None:
+    folder = begun(home)
+    run = folder.load()
+    run.exit_code = 0
+    folder.save(run)
+    read, write = os.pipe()
+    await detached.serve(folder, Starter(write))
+    with os.fdopen(read, "rb") as told:
+        assert told.read() == b'{"error":"run web-1 has ended"}'
+
+
+async def test_a_scheduler_that_cannot_keep_its_state_leaves_the_tasks_to_the_next(
+    home: RunHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, torn_down = begun(home), []
+
+    async def full(_framework: JobFramework) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def tear_down(scheduler: object) -> None:
+        torn_down.append(scheduler)
+
+    monkeypatch.setattr(JobFramework, "run", full)
+    monkeypatch.setattr(detached, "tear_down", tear_down)
+    with (folder.path / "told").open("wb") as told, pytest.raises(OSError, match="No space left"):
+        await detached.serve(folder, Starter(told.fileno()))
+    assert (torn_down, folder.load().ended, folder.scheduler_pid()) == ([], False, None)
 
 
 def test_of_runs_that_have_ended_the_newest_are_kept(home: RunHome, monkeypatch: pytest.MonkeyPatch) -> None:

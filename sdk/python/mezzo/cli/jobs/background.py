@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import signal
@@ -117,12 +118,20 @@ def tell_end(run: Run) -> int:
 
 async def stop(api: Api, folder: RunFolder) -> Run:
     """End a run and all its tasks; return what was kept of it then."""
-    run = folder.load()
-    pid = folder.scheduler_pid()
-    if pid is not None:
+    while (pid := folder.scheduler_pid()) is None:
+        with folder.held() as mine:
+            if mine:
+                return await _stop_without_scheduler(api, folder)
+        # Somebody is about to be its scheduler, or stops it, too.
+    with contextlib.suppress(ProcessLookupError):  # the run has ended by itself
         os.kill(pid, signal.SIGTERM)
-        await asyncio.to_thread(folder.wait_for_scheduler)
-        return folder.load()
+    await asyncio.to_thread(folder.wait_for_scheduler)
+    return folder.load()
+
+
+async def _stop_without_scheduler(api: Api, folder: RunFolder) -> Run:
+    """End a run that is held, so that no scheduler begins while its framework is torn down."""
+    run = folder.load()
     if not run.ended:
         print_note(f"run {run.id} has no scheduler; its framework is torn down, and its tasks with it")
         await _tear_down(api, run.framework_id)

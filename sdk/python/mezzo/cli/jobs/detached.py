@@ -97,8 +97,14 @@ class Keeping:
 
 
 async def serve(folder: RunFolder, starter: Starter) -> None:
-    """Run it to its end, and keep its exit code."""
+    """Run it to its end, and keep its exit code.
+
+    A failure of this process, as where the disk is full, ends no task: another scheduler can take them over.
+    """
     run = folder.load()
+    if run.ended:
+        starter.tell(error=f"run {run.id} has ended")
+        return
     job = Job.of(run.job)
     settings = Settings.of(run.api)
     async with connect(settings) as api, client(settings, job) as scheduler:
@@ -106,28 +112,35 @@ async def serve(folder: RunFolder, starter: Starter) -> None:
         if not run.framework_id:
             scheduler.framework_info.ClearField("id")
         framework = JobFramework(api, scheduler, job, Keeping(folder, run, job, scheduler, starter))
-        work = asyncio.create_task(framework.run())
         stops: asyncio.Queue[None] = asyncio.Queue()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stops.put_nowait, None)
-        stopping = asyncio.create_task(_stop_when_told(framework, stops))
-        try:
-            await work
-            run.exit_code = (
-                exit_codes.INTERRUPTED if job.stopping and not job.launched else exit_code_of_job(job.instances)
-            )
-        except MezzoError as error:
-            run.error = without_path(str(error), OPTIONS)
-            run.exit_code = exit_codes.NOT_RUN
-            print_error(run.error)
-            starter.tell(error=run.error)
-        finally:
-            stopping.cancel()
-            await tear_down(scheduler)
-            await framework.close()
-        run.job = job.document()
-        folder.save(run)
+        with folder.served():
+            try:
+                await _run_to_end(framework, run, starter, stops)
+                await tear_down(scheduler)
+            finally:
+                await framework.close()
+            run.job = job.document()
+            folder.save(run)
         print_note(f"run {run.id} has ended with exit code {run.exit_code}")
+
+
+async def _run_to_end(framework: JobFramework, run: Run, starter: Starter, stops: asyncio.Queue[None]) -> None:
+    """Return when the job has ended, or the cluster does not want it, with the exit code in the run."""
+    job = framework.job
+    stopping = asyncio.create_task(_stop_when_told(framework, stops))
+    try:
+        await framework.run()
+        never_launched = job.stopping and not job.launched
+        run.exit_code = exit_codes.INTERRUPTED if never_launched else exit_code_of_job(job.instances)
+    except MezzoError as error:
+        run.error = without_path(str(error), OPTIONS)
+        run.exit_code = exit_codes.NOT_RUN
+        print_error(run.error)
+        starter.tell(error=run.error)
+    finally:
+        stopping.cancel()
 
 
 async def _stop_when_told(framework: JobFramework, stops: asyncio.Queue[None]) -> None:

@@ -2,7 +2,8 @@
 
     $XDG_STATE_HOME/mezzo/runs/<run>/run.json       what is to be run, and what has become of it
                                      scheduler.log  what its scheduler says
-                                     lock           held by the scheduler for as long as it lives, with its process id
+                                     lock           held by the scheduler for as long as it lives
+                                     scheduler      its process id; locked by it, too, or it is of one that has ended
 
 They are their owner's alone: variables of tasks may be secrets.
 """
@@ -82,6 +83,7 @@ class RunFolder:
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(self.path / "run.json")
+        _sync_folder(self.path)
         self._saved = content
 
     def load(self) -> Run:
@@ -102,29 +104,37 @@ class RunFolder:
 
     @contextmanager
     def held(self) -> Iterator[bool]:
-        """Hold the run as its only scheduler; gives False where another one does."""
+        """Hold the run: nobody else is or becomes its scheduler meanwhile. Gives False where somebody else holds it."""
         lock = private_files.opener(str(self.path / "lock"), os.O_RDWR | os.O_CREAT)
         try:
-            if not _locked(lock):
-                yield False
-                return
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, str(os.getpid()).encode(), 0)
-            yield True
+            yield _locked(lock)
         finally:
             os.close(lock)
 
+    @contextmanager
+    def served(self) -> Iterator[None]:
+        """Be known as the scheduler of the run, which this process holds; it may be sent signals from now on."""
+        # It has its name once it is whole and locked: nobody takes the id of an earlier scheduler for that of this one.
+        scratch = self.path / "scheduler.new"
+        known = private_files.opener(str(scratch), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        try:
+            fcntl.flock(known, fcntl.LOCK_EX)
+            os.pwrite(known, str(os.getpid()).encode(), 0)
+            scratch.replace(self.path / "scheduler")
+            yield
+        finally:
+            os.close(known)
+
     def scheduler_pid(self) -> int | None:
-        """The process that is its scheduler, if there is one."""
+        """The process that is its scheduler, if there is one that is known already."""
         with suppress(FileNotFoundError):
-            lock = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+            known = os.open(self.path / "scheduler", os.O_RDONLY | os.O_CLOEXEC)
             try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                fcntl.flock(known, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                text = os.pread(lock, PID_BYTES_MAX, 0).decode()
-                return int(text) if text else None
+                return int(os.pread(known, PID_BYTES_MAX, 0))
             finally:
-                os.close(lock)
+                os.close(known)
         return None
 
     def wait_for_scheduler(self) -> None:
@@ -134,6 +144,15 @@ class RunFolder:
             fcntl.flock(lock, fcntl.LOCK_SH)
         finally:
             os.close(lock)
+
+
+def _sync_folder(path: Path) -> None:
+    """Have what its files are called now outlast a power failure."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _locked(lock: int) -> bool:
@@ -160,6 +179,7 @@ class RunHome:
         private_files.make_folder(self.path)
         folder = RunFolder(self.path / run_id)
         private_files.make_folder(folder.path)
+        _sync_folder(self.path)
         folder.save(Run(run_id, api, job, time.time()))
         return folder
 
