@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # Whoever types waits so long at most.
 LIMIT_SECONDS = 1.0
 
+SPECIAL = frozenset("\\\"'`$&|;<>(){}[]!#")
+"""What shells may take for something else than itself; and brackets, for typer."""
+
 Word = tuple[str, str]
 """A word, and what it is, which some shells show beside it."""
 
@@ -90,7 +93,20 @@ def any_words(context: typer.Context, incomplete: str) -> list[Word]:
 
 
 def _beginning(incomplete: str, words: list[Word]) -> list[Word]:
-    return [(word, told) for word, told in words if word.startswith(incomplete)]
+    """The words that begin so and mean themselves in every shell.
+
+    Frameworks choose names, and zsh evaluates what it is given: no name may become a command by being completed.
+    """
+    return [
+        (word, plain(told))
+        for word, told in words
+        if word.startswith(incomplete) and " " not in word and plain(word) == word
+    ]
+
+
+def plain(text: str) -> str:
+    """The text with `_` for each character that is special to a shell, or not printable."""
+    return "".join("_" if each in SPECIAL or not each.isprintable() else each for each in text)
 
 
 def _asked(context: typer.Context, question: Callable[[Api], Awaitable[list[Word]]]) -> list[Word]:
