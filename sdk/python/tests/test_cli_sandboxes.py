@@ -74,6 +74,17 @@ async def test_a_whole_sandbox_is_copied_into_a_folder_that_is_there_under_the_t
     assert not (tmp_path / "web-1" / "stdout").stat().st_mode & stat.S_IXUSR
 
 
+async def test_a_path_that_ends_above_itself_is_not_copied_into_the_folder_above(tmp_path: Path) -> None:
+    place = Place(TASK, "data/..")
+    assert _target(place, tmp_path) == tmp_path / "web-1"
+
+
+async def test_a_name_as_long_as_file_systems_take_is_copied(tmp_path: Path) -> None:
+    name = "\u8a9e" * 85  # 255 bytes
+    await copied(Serving({name: b"1"}), "", tmp_path / "copy")
+    assert content(tmp_path / "copy") == {name: b"1"}
+
+
 async def test_a_folder_and_a_file_get_the_name_that_is_given(tmp_path: Path) -> None:
     await copied(Serving(FILES), "data", tmp_path / "copy")
     assert content(tmp_path / "copy") == {"a": b"1", "deep/run": b"22"}

@@ -180,7 +180,8 @@ class Copied:
 
 def _target(place: Place, local: Path) -> Path:
     """Where it goes, as with `cp`: into a folder that is there, or under a name of its own."""
-    return local / (PurePosixPath(place.path).name or str(place.task["id"])) if local.is_dir() else local
+    name = PurePosixPath(place.path).name
+    return local / (str(place.task["id"]) if name in ("", "..") else name) if local.is_dir() else local
 
 
 async def _copy(api: Api, place: Place, target: Path) -> Copied:
@@ -256,7 +257,7 @@ def _replacing(target: Path, *, executable: bool) -> Iterator[BinaryIO]:
     if target.is_dir() and not target.is_symlink():
         raise ApiError(HTTPStatus.CONFLICT, f"{target} is a folder; it is not replaced by a file")
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+        descriptor, name = tempfile.mkstemp(prefix=".mezzo-get.", dir=target.parent)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(target)) from None
     try:
