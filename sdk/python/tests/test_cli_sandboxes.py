@@ -134,6 +134,20 @@ async def test_what_is_no_file_is_left_out_by_name(tmp_path: Path, capsys: pytes
     ]
 
 
+async def test_a_folder_that_cannot_be_read_does_not_keep_the_rest_from_being_copied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Closed(Serving):
+        async def get(self, _path: str, /, *, path: str) -> list[dict[str, Any]]:
+            if path == "closed":
+                raise ApiError(403, "the agent may not read closed")
+            return await super().get(_path, path=path)
+
+    done = await copied(Closed({"stdout": b"out"}, ("closed", "drwx------")), "", tmp_path / "copy")
+    assert (content(tmp_path / "copy"), done.left_out) == ({"stdout": b"out"}, 1)
+    assert capsys.readouterr().err == "mezzo: closed is left out: the agent may not read closed\n"
+
+
 async def test_a_folder_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     (tmp_path / "stdout").mkdir()
     with pytest.raises(ApiError, match="stdout is a folder"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from mesos.v1.agent.agent_pb2 import Call, Response
 from mesos.v1.mesos_pb2 import TASK_FINISHED, TASK_RUNNING
-from mezzo.errors import NotFound
+from mezzo.errors import Forbidden, NotFound
 from mezzo.operator.v1.operator_pb2 import TASK_LIST_COMPLETED
 from mezzo_chassis.http.exchange import message_response, read_message
 from mezzo_chassis.http.files import FilesApi, FileTree
@@ -48,6 +49,7 @@ class FakeAgent:
         self.tree = FileTree()
         self.files = FilesApi(self.tree)
         self.dies_while_sending = False
+        self.status_while_dying = 200
         # What rotation has thrown away of the log: how many bytes.
         self.thrown_away = 0
         self.log_was_read = asyncio.Event()
@@ -66,9 +68,10 @@ class FakeAgent:
     async def download(self, request: web.Request) -> web.StreamResponse:
         if not self.dies_while_sending:
             return await self.files.download(request)
-        response = web.StreamResponse(headers={"Content-Length": "100"})
+        response = web.StreamResponse(status=self.status_while_dying, headers={"Content-Length": "100"})
         await response.prepare(request)
-        await response.write(b"half")
+        if self.status_while_dying == HTTPStatus.OK:
+            await response.write(b"half")
         assert request.transport is not None
         request.transport.close()
         return response
@@ -389,6 +392,29 @@ async def test_what_is_not_in_a_sandbox_is_told_in_json(
     answer = await sandbox.get(path)
     assert answer.status == http_status
     assert said in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "path", [f"{OWN}?path=stdout", f"{OWN}/download?path=stdout", f"/files/download?path={SANDBOX}/stdout"]
+)
+async def test_what_the_agent_may_not_read_is_forbidden_and_the_agent_not_called_unavailable(
+    path: str, sandbox: GatewayClient, agent: FakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(virtual: str) -> Path:
+        raise Forbidden(f"{virtual} may not be read")
+
+    monkeypatch.setattr(agent.tree, "resolve", resolve)
+    answer = await sandbox.get(path)
+    assert (answer.status, b"may not" in answer.body) == (403, True)
+
+
+@pytest.mark.parametrize("path", [f"{OWN}/download?path=stdout", f"/files/download?path={SANDBOX}/stdout"])
+async def test_an_agent_that_dies_while_it_refuses_a_file_is_unavailable(
+    path: str, sandbox: GatewayClient, agent: FakeAgent
+) -> None:
+    agent.dies_while_sending, agent.status_while_dying = True, 404
+    answer = await sandbox.get(path)
+    assert answer.status == 503
 
 
 async def test_an_agent_that_dies_while_it_sends_a_file_of_a_sandbox_cuts_the_answer_off(

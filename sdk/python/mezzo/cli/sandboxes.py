@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("mode", "size", "modified", "name")
 WIDE_COLUMNS = ("mode", "user", "group", "size", "modified", "name")
+# It has gone meanwhile, is none that is sent, or the agent may not read it.
+UNREADABLE = (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN)
 Entry = dict[str, Any]
 """A file as `/files/browse` tells of it; its path begins in the sandbox."""
 
@@ -200,12 +202,22 @@ async def _copy_folder(api: Api, place: Place, entries: Sequence[Entry], target:
     for entry in entries:
         local = target / _name(entry, place.path)
         if _is_folder(entry):
-            below = Place(place.task, entry["path"])
-            await _copy_folder(api, below, await below.entries(api), local, copied)
+            await _copy_folder_if_readable(api, Place(place.task, entry["path"]), entry, local, copied)
         elif entry["mode"][0] in "-l":
             await _copy_if_readable(api, place, entry, local, copied)
         else:
             _leave_out(entry, "it is no regular file", copied)
+
+
+async def _copy_folder_if_readable(api: Api, below: Place, entry: Entry, local: Path, copied: Copied) -> None:
+    try:
+        entries = await below.entries(api)
+    except ApiError as error:
+        if error.status not in UNREADABLE:
+            raise
+        _leave_out(entry, str(error), copied)
+    else:
+        await _copy_folder(api, below, entries, local, copied)
 
 
 def _make_folder(target: Path) -> None:
@@ -218,8 +230,7 @@ async def _copy_if_readable(api: Api, place: Place, entry: Entry, local: Path, c
     try:
         await _copy_file(api, place, entry, local, copied)
     except ApiError as error:
-        gone = (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN)
-        if error.status not in gone:
+        if error.status not in UNREADABLE:
             raise
         link = entry["mode"].startswith("l")
         _leave_out(entry, "it links to a folder, or out of the sandbox" if link else str(error), copied)

@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from mesos.v1.agent.agent_pb2 import Call as AgentCall
 from mesos.v1.master.master_pb2 import Call, Response
 from mezzo import addresses
-from mezzo.errors import InvalidRequest, NotFound, Unavailable
+from mezzo.errors import Forbidden, InvalidRequest, NotFound, Unavailable
 from mezzo_chassis.http.download import attachment_headers, write_piece
 from mezzo_chassis.http.exchange import json_bytes_response, json_response
 from mezzo_chassis.http.files import empty_not_found, required_path
@@ -78,7 +78,7 @@ class Files:
             headers[hdrs.RANGE] = request.headers[hdrs.RANGE]
         async with await self._agents.request(address, "/files/download", {"path": path}, headers) as answer:
             if answer.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-                refusal = _refusal(address, answer.status, await answer.content.read(REFUSAL_BYTES_MAX))
+                refusal = _refusal(address, answer.status, await _refusal_of(address, answer))
                 _keep_range(answer, refusal)
                 return refusal
             return await _pass_on(request, path, answer)
@@ -86,7 +86,7 @@ class Files:
     async def browse_sandbox(self, address: str, sandbox: str, path: str) -> list[dict[str, Any]]:
         """What is at a path in a sandbox, as `/files/browse` tells it, with paths that begin in the sandbox.
 
-        Raises NotFound, InvalidRequest and Unavailable.
+        Raises NotFound, InvalidRequest, Forbidden and Unavailable.
         """
         where = f"{sandbox}/{path}".rstrip("/")
         status, body = await self._agents.fetch(address, "/files/browse", {"path": where})
@@ -100,12 +100,12 @@ class Files:
     async def send_from_sandbox(
         self, request: web.Request, address: str, sandbox: str, path: str
     ) -> web.StreamResponse:
-        """A file of a sandbox, whole. Raises NotFound, InvalidRequest and Unavailable."""
+        """A file of a sandbox, whole. Raises NotFound, InvalidRequest, Forbidden and Unavailable."""
         query = {"path": f"{sandbox}/{path}"}
         headers: dict[str, str] = {hdrs.ACCEPT_ENCODING: "identity"}
         async with await self._agents.request(address, "/files/download", query, headers) as answer:
             if answer.status != HTTPStatus.OK:
-                _check(address, sandbox, path, answer.status, await answer.content.read(REFUSAL_BYTES_MAX))
+                _check(address, sandbox, path, answer.status, await _refusal_of(address, answer))
             return await _pass_on(request, path, answer)
 
     async def list_files(self, call: Call) -> Response:
@@ -144,6 +144,14 @@ class Files:
         return address if at else str(addresses.of(info.hostname, info.port) or "")
 
 
+async def _refusal_of(address: str, answer: aiohttp.ClientResponse) -> bytes:
+    """The beginning of what an agent says instead of a file. Raises Unavailable."""
+    try:
+        return await answer.content.read(REFUSAL_BYTES_MAX)
+    except aiohttp.ClientError as error:
+        raise Unavailable(f"the agent at {address} closed the connection: {error}") from None
+
+
 async def _pass_on(request: web.Request, path: str, answer: aiohttp.ClientResponse) -> web.StreamResponse:
     """A file as an agent sends it, as an attachment."""
     response = web.StreamResponse(status=answer.status, headers=attachment_headers(PurePosixPath(path).name))
@@ -161,11 +169,13 @@ async def _pass_on(request: web.Request, path: str, answer: aiohttp.ClientRespon
 
 
 def _check(address: str, sandbox: str, path: str, status: int, body: bytes) -> None:
-    """Raise NotFound, InvalidRequest or Unavailable for an agent's answer that is a refusal."""
+    """Raise NotFound, InvalidRequest, Forbidden or Unavailable for an agent's answer that is a refusal."""
     if status == HTTPStatus.OK:
         return
     if status == HTTPStatus.NOT_FOUND:
         raise NotFound(f"file {path or '/'} not found in the sandbox")
+    if status == HTTPStatus.FORBIDDEN:
+        raise Forbidden(f"the agent may not read {path or '/'}")
     if status == HTTPStatus.BAD_REQUEST:
         # By the path that was asked for, and not by the agent's.
         said = text_of(body).removeprefix("path: ").replace(f"{sandbox}/", "")
@@ -177,7 +187,7 @@ def _refusal(address: str, status: int, body: bytes) -> web.Response:
     """What an agent has against a request, in our own form: nothing of its head is passed on."""
     if status == HTTPStatus.NOT_FOUND:
         return empty_not_found()
-    if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+    if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
         return text_response(status, text_of(body))
     raise Unavailable(f"the agent at {address} answered {status}: {text_of(body)}")
 
