@@ -208,6 +208,11 @@ def test_unknown_executor_and_framework_are_refused_by_name(running: Conversatio
     with pytest.raises(InvalidRequest) as refused:
         running.executor_call("HEARTBEAT", executor_id="E9")
     assert refused.value.field == "executor_id"
+    call = api.Call(type=api.Call.HEARTBEAT, executor_id=mesos.ExecutorID(value="E1"))
+    call.framework_id.value = "F9"
+    with pytest.raises(InvalidRequest, match="unknown framework 'F9'") as refused:
+        running.handle(happened.ExecutorCalled(call, None))
+    assert refused.value.field == "framework_id"
 
 
 @pytest.mark.parametrize("type_", ["SUBSCRIBE", "UPDATE", "MESSAGE"])
@@ -383,6 +388,14 @@ def test_executors_are_part_of_the_snapshot(running: Conversation) -> None:
     (register,) = running.sent("register")
     assert [(each.executor_id.value, each.framework_id.value) for each in register.executors] == [("E1", "F1")]
     assert register.tasks[0].executor_id.value == "E1"
+
+
+def test_pid_of_an_executor_is_known_once_its_container_has_started(agent: Conversation, tasks: type[Tasks]) -> None:
+    agent.run(tasks.executor())
+    executor = agent.agent.state.frameworks["F1"].executors["E1"]
+    assert executor.pid is None
+    agent.handle(happened.ContainerStarted(executor.container_id, 55))
+    assert executor.pid == 55
 
 
 def test_executor_with_the_id_of_a_running_command_is_refused(agent: Conversation, tasks: type[Tasks]) -> None:

@@ -176,3 +176,14 @@ def test_pod_survives_the_agent(running: Conversation, tasks: type[Tasks]) -> No
     again.register()
     again.end(running.configs[0].container_id, 1 << 8)
     assert len(again.of(KillContainer)) == 2
+
+
+def test_task_that_cannot_be_started_takes_the_others_along(agent: Conversation, tasks: type[Tasks]) -> None:
+    agent.receive(run_task_group=pod(tasks, "a", "b"))
+    first, second = agent.launched()
+    agent.handle(happened.ContainerStarted(second.container_id, 101))
+    reason = mesos.TaskStatus.REASON_CONTAINER_LAUNCH_FAILED
+    agent.handle(happened.ContainerNotStarted(first.container_id, reason, "no such image"))
+    assert agent.of(KillContainer) == [KillContainer(second.container_id, signal.SIGTERM)]
+    agent.end(second.container_id, signal.SIGTERM)
+    assert [state_of(agent, each) for each in "ab"] == ["TASK_FAILED", "TASK_KILLED"]

@@ -173,6 +173,17 @@ def test_agent_registers_with_its_id_and_everything_that_runs(agent: Conversatio
     assert [framework.id.value for framework in register.frameworks] == ["F1"]
 
 
+def test_agent_registers_a_task_with_its_labels(agent: Conversation) -> None:
+    labels = mesos.Labels(labels=[mesos.Label(key="tier", value="web")])
+    agent.run_command("t1", labels=labels)
+    agent.run_command("t2")
+    agent.handle(happened.SessionOpened())
+    (register,) = agent.sent("register")
+    labelled, plain = register.tasks
+    assert labelled.labels == labels
+    assert not plain.HasField("labels")
+
+
 def test_shortened_journal_leads_to_the_same_state(
     agent: Conversation, new_agent: type[Conversation], tasks: type[Tasks]
 ) -> None:
@@ -257,6 +268,7 @@ def test_executor_that_had_not_been_started_is_started(agent: Conversation, task
     container_id = agent.launched()[0].container_id
     again = agent.restart()
     again.handle(found(container_id, RecoveredState.UNKNOWN))
+    assert again.of(ForgetContainer) == [ForgetContainer(container_id)]
     assert again.launched()[0].container_id == container_id
     again.subscribe()
     assert [event.type for event in again.sent_to_executor()] == [Event.SUBSCRIBED, Event.LAUNCH]
