@@ -316,6 +316,19 @@ def test_agent_is_told_of_a_framework_that_came_back_under_a_forgotten_id(make_c
     assert [one.framework_info.name for one in updates] == ["another"]
 
 
+def test_task_that_a_second_agent_reports_is_killed_there_and_the_log_names_both_agents(cluster: Cluster) -> None:
+    first, second, framework = cluster.agent(), cluster.agent(), cluster.framework()
+    info = cluster.running(framework, first)
+    cluster.disconnect(second)
+    cluster.come_back(second, tasks=[cluster.snapshot_task(framework, second, info)], frameworks=[framework.info])
+    kills = [one.kill_task.task_id.value for one in cluster.to_agent(second) if one.HasField("kill_task")]
+    assert kills == [info.task_id.value]
+    (note,) = [each for each in cluster.of(effects.Note) if each.level == "warning"]
+    assert note.event == "task runs on two agents; killing it on the one that came back"
+    assert (note.details["agent_id"], note.details["other_agent_id"]) == (second.id, first.id)
+    assert set(cluster.registry.state.agents[first.id].tasks) == {(framework.id, info.task_id.value)}
+
+
 def test_agent_that_was_marked_gone_is_told_to_shut_down(make_cluster: MakeCluster) -> None:
     cluster = make_cluster(elected=events.Elected(gone={"gone-S1": START}))
     session = cluster.connect(cluster.register_message(id="gone-S1"))

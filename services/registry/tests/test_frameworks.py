@@ -159,6 +159,7 @@ def test_oldest_completed_framework_is_forgotten(make_cluster: MakeCluster) -> N
         ({"failover_timeout": -1.0, "capabilities": []}, "failover_timeout"),
         ({"failover_timeout": 1e12, "capabilities": []}, "failover_timeout"),
         ({"id": mesos.FrameworkID(value="a/b"), "capabilities": []}, "id.value"),
+        ({"offer_filters": {"b": mesos.OfferFilters()}, "role": "a", "capabilities": []}, "offer_filters['b']"),
     ],
 )
 def test_framework_that_makes_no_sense_gets_an_error_event(
@@ -171,6 +172,12 @@ def test_framework_that_makes_no_sense_gets_an_error_event(
     assert error.error.message.startswith(f"subscribe.framework_info.{field}: ")
     assert [one.stream_id for one in cluster.of(effects.CloseFrameworkStream)] == [stream]
     assert cluster.registry.state.frameworks == {}
+
+
+def test_framework_may_filter_the_offers_of_its_roles(cluster: Cluster) -> None:
+    filters = {role: mesos.OfferFilters() for role in ("a", "b")}
+    framework = cluster.framework("MULTI_ROLE", roles=["a", "b"], offer_filters=filters)
+    assert set(cluster.registry.state.frameworks[framework.id].info.offer_filters) == {"a", "b"}
 
 
 @pytest.mark.parametrize(("user", "name"), [("", "x"), ("root", ""), ("", "")])
