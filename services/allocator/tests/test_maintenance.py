@@ -192,3 +192,15 @@ def test_inverse_offers_come_with_the_snapshot() -> None:
     assert cluster.say(ev.CycleStarted()) == []
     cluster.say(ev.SnapshotEnded())
     assert cluster.inverse_offers() == [("f", "a")]
+
+
+def test_whoever_is_offered_an_agent_because_its_refusal_has_ended_is_asked_in_the_same_cycle() -> None:
+    cluster = Conversation()
+    cluster.framework("f")
+    cluster.agent("a", "cpus:1;mem:64", unavailable=TOMORROW)
+    (allocation,) = cluster.cycle()
+    cluster.answer("f", "a")
+    cluster.decline(allocation, seconds=30.0)
+    assert cluster.inverse_offers() == []
+    assert not cluster.core.pending
+    assert cluster.inverse_offers(after=30.1) == [("f", "a")]

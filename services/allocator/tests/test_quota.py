@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mezzo_allocator.core.roles import CAPACITY_AT_START
 from mezzo_allocator.testing import Conversation
 
 
@@ -262,3 +263,25 @@ def test_the_smallest_guarantee_is_one() -> None:
     cluster.role("quota", guarantees={"cpus": 0.001})
     cluster.agent("a", "cpus:0.001;mem:512")
     assert cluster.offers() == [("q", "a", "cpus:0.001;mem:512")]
+
+
+def test_what_is_used_is_counted_anew_when_quota_is_configured_again() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "eng")
+    cluster.agent("a", "cpus:4;mem:512", holdings={("f", "eng"): "cpus:1;mem:64"})
+    for _ in range(2):
+        cluster.role("eng", guarantees={"cpus": 3}, limits={"cpus": 3})
+        assert cluster.core.state.quota.usage("eng") == {"cpus": 1_000, "mem": 64_000}
+        assert cluster.core.state.quota.headroom() == {"cpus": 2_000}
+        cluster.role("eng")
+    cluster.role("eng", limits={"cpus": 3})
+    assert cluster.offers() == [("f", "a", "cpus:2;mem:448")]
+
+
+def test_what_roles_beyond_the_room_at_the_start_hold_is_counted() -> None:
+    cluster = Conversation()
+    cluster.role("eng", limits={"cpus": 3})
+    roles = [f"eng/{number}" for number in range(CAPACITY_AT_START)]
+    cluster.framework("f", *roles, suppressed=roles)
+    cluster.agent("a", "cpus:4;mem:512", holdings={("f", roles[-1]): "cpus:1;mem:64"})
+    assert cluster.core.state.quota.usage("eng") == {"cpus": 1_000, "mem": 64_000}

@@ -304,3 +304,14 @@ def test_a_shared_volume_in_use_is_offered_to_the_next_framework(quota: bool) ->
     (allocation,) = cluster.cycle()
     assert cluster.framework_of(allocation) == "f2"
     assert Resources.sum(allocation.resources) == left + volume
+
+
+@pytest.mark.parametrize(("limit", "offered"), [(0, []), (0.001, [("f", "a", "cpus(eng):0.001;mem(eng):512")])])
+def test_a_limit_of_a_child_keeps_it_from_the_smallest_reservation_of_its_parent(
+    limit: float, offered: list[tuple[str, str, str]]
+) -> None:
+    cluster = Conversation()
+    cluster.framework("f", "eng/a")
+    cluster.role("eng/a", limits={"cpus": limit})
+    cluster.agent("a", "cpus(eng):0.001;mem(eng):512")
+    assert cluster.offers() == offered

@@ -187,3 +187,14 @@ def test_a_role_left_is_no_longer_offered_and_its_refusals_are_forgotten() -> No
     cluster.recover("f", "a", "cpus:1;mem:256", role="role1")
     cluster.framework("f", "role1")
     assert [each.role for each in cluster.cycle()] == ["role1"]
+
+
+def test_more_than_was_refused_of_reserved_and_unreserved_is_offered_at_once() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "eng")
+    cluster.agent("a", "cpus:2;mem:512;cpus(eng):2;mem(eng):512")
+    (allocation,) = cluster.cycle()
+    cluster.use(allocation, "cpus:1;mem:256", seconds=1000.0)
+    assert cluster.full_pass() == []
+    cluster.recover("f", "a", "cpus:1;mem:256", role="eng")
+    assert cluster.offers() == [("f", "a", "cpus(eng):2;cpus:2;mem(eng):512;mem:512")]

@@ -106,3 +106,16 @@ def test_a_child_that_shares_its_parents_volume_uses_its_own_quota_once() -> Non
     assert cluster.core.state.quota.usage("eng") == {"disk": 50_000}
     cluster.take("f1", "a", VOLUME, role="eng/a")
     assert cluster.core.state.quota.usage("eng/a") == {"disk": 50_000}
+
+
+def test_each_of_several_agents_with_shared_volumes_is_offered_with_what_is_its_own() -> None:
+    cluster = Conversation()
+    cluster.framework("f", "eng", capabilities=[CAPABILITY.SHARED_RESOURCES])
+    volumes = {name: shared_volume(name, disk_mb=50) for name in ("a", "b", "c")}
+    plain = {"a": "cpus:1;mem:64", "b": "cpus:2;mem:128", "c": "cpus:4;mem:256"}
+    for name, volume in volumes.items():
+        cluster.agent(name, parse(plain[name]) + volume, active=False)
+    for name, volume in volumes.items():
+        cluster.agent(name, parse(plain[name]) + volume)
+    offered = {cluster.agent_of(each): Resources.sum(each.resources) for each in cluster.cycle()}
+    assert offered == {name: parse(plain[name]) + volume for name, volume in volumes.items()}
