@@ -8,6 +8,7 @@ from mesos.v1 import mesos_pb2 as mesos
 from mezzo import jsonpb
 from mezzo.errors import InvalidRequest
 from mezzo.resources import ResourceError, validate
+from mezzo.resources.limits import check_limits
 from mezzo.validation.commands import check_command
 from mezzo.validation.identifiers import (
     CONTAINER_NESTING_MAX,
@@ -106,3 +107,15 @@ def test_commands_that_no_program_could_be_started_with_are_refused(command: dic
     with pytest.raises(InvalidRequest) as raised:
         check_command(jsonpb.from_dict(mesos.CommandInfo, command), "command")
     assert raised.value.field == f"command.{field}"
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.5, 1024.0, float("inf")])
+def test_limits_are_amounts_or_no_bound(limit: float) -> None:
+    check_limits({"cpus": mesos.Value.Scalar(value=limit)}, "limits")
+
+
+@pytest.mark.parametrize("limit", [-0.001, float("-inf"), float("nan"), 1e308], ids=["less", "-inf", "nan", "large"])
+def test_limit_that_is_no_amount_is_refused(limit: float) -> None:
+    with pytest.raises(ResourceError) as refused:
+        check_limits({"cpus": mesos.Value.Scalar(value=limit)}, "limits")
+    assert refused.value.field == "limits['cpus']"
