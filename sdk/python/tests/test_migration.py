@@ -67,6 +67,28 @@ def test_a_file_of_variables_is_read_and_what_is_not_of_mesos_is_passed_over() -
     }
 
 
+def test_variables_of_the_start_script_of_the_packages_are_flags_too() -> None:
+    configuration = read_text("PORT=5050\nZK=`cat /etc/mesos/zk`\nexport LOGS=/var/log/mesos\nULIMIT='-n 8192'\n")
+    assert values(configuration) == {"port": "5050", "zk": "`cat /etc/mesos/zk`", "log_dir": "/var/log/mesos"}
+    assert values(read_text("[Service]\nEnvironment=PORT=5050 MESOS_IP=10.0.0.7\n")) == {"ip": "10.0.0.7"}
+
+
+def test_attributes_and_resources_of_a_folder_are_files_of_a_folder_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "mesos-slave"
+    for name, value in (
+        ("attributes/rack", "7\n"),
+        ("attributes/zone", "a"),
+        ("attributes/none", ""),
+        ("other/x", "1"),
+    ):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(value)
+    configuration = Configuration()
+    configuration.read(folder)
+    assert values(configuration) == {"attributes": "rack:7;zone:a"}
+
+
 def test_a_folder_has_a_file_for_each_flag_and_switches_in_names(tmp_path: Path) -> None:
     folder = tmp_path / "mesos-slave"
     folder.mkdir()

@@ -1,7 +1,7 @@
 """The flags that a machine gives Mesos' master or agent: from a command line, a file of variables, a unit, a folder.
 
 /etc/mesos-master/            a folder with a file for each flag, as of the packages for Debian and Red Hat
-/etc/default/mesos-agent      variables: MESOS_ZK=…, with or without `export`
+/etc/default/mesos-agent      variables: MESOS_ZK=…, or PORT=… of the packages' start script; also after `export`
 mesos-agent.service           a unit of systemd: its ExecStart= and Environment=
 any other file                a command line, on as many lines as it likes
 """
@@ -23,6 +23,19 @@ FILE_BYTES_MAX = 1 << 20
 
 _SETTING = re.compile(r"\s*(?:ExecStart|Environment)\s*=\s*(.*)")
 _PROGRAM = re.compile(r"mesos[-_](master|agent|slave)\b")
+# What the start script of the packages, mesos-init-wrapper, makes flags of.
+_OF_WRAPPER = {
+    "CLUSTER": "cluster",
+    "IP": "ip",
+    "ISOLATION": "isolation",
+    "LOGS": "log_dir",
+    "MASTER": "master",
+    "PORT": "port",
+    "ZK": "zk",
+}
+# It makes one flag of the files of such a folder, each a `key:value` of it.
+_FOLDERS = frozenset({"attributes", "resources"})
+_SUBSTITUTION = re.compile(r"(?<==)(?:`[^`]*`|\$\([^)]*\))")
 _OTHER = {Program.MASTER: Program.AGENT, Program.AGENT: Program.MASTER}
 _KNOWN = frozenset({*TABLES[Program.MASTER], *TABLES[Program.AGENT], *FORMER_NAMES})
 
@@ -91,7 +104,12 @@ class Configuration:
                 continue
             words = setting[1].lstrip("-@:+!") if is_unit and setting is not None else line.removeprefix("export ")
             try:
-                self.read_words(shlex.split(words, comments=not is_unit), where)
+                if is_unit:
+                    self.read_words(shlex.split(words), where)
+                else:
+                    # What a command would print is one value, and not known.
+                    whole = _SUBSTITUTION.sub(lambda found: shlex.quote(found[0]), words)
+                    self.read_words([_of_wrapper(each) for each in shlex.split(whole, comments=True)], where)
             except ValueError as error:
                 raise InvalidRequest(where, str(error).lower()) from None
 
@@ -113,6 +131,12 @@ class Configuration:
 
     def _read_folder(self, path: Path) -> None:
         for file in sorted(path.iterdir()):
+            if file.is_dir() and file.name in _FOLDERS:
+                entries = [each for each in sorted(file.iterdir()) if each.is_file() and not each.name.startswith(".")]
+                texts = ((each.name, each.read_text().strip()) for each in entries)
+                value = ";".join(f"{key}:{text}" for key, text in texts if text)
+                if value:
+                    self._add(file.name, value, str(file))
             if not file.is_file() or file.name.startswith("."):
                 continue
             if file.name.startswith("?"):  # `?flag`, `?no-flag`: it is true or false
@@ -131,3 +155,9 @@ class Configuration:
         if positive != name and name not in _KNOWN and positive in _KNOWN:
             name, value = positive, "false" if value == "true" else "true"
         self.flags.append(Given(name, value, where))
+
+
+def _of_wrapper(word: str) -> str:
+    """A variable of the packages' start script, as the flag that it becomes."""
+    name, equals, value = word.partition("=")
+    return f"--{_OF_WRAPPER[name]}={value}" if equals and name in _OF_WRAPPER else word
