@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import pytest
 
@@ -107,6 +108,33 @@ def test_a_wrong_port_is_told_as_one(verb: str) -> None:
         ended = MezzoCommand(address)(*WORDS[verb].split())
     assert (ended.code, ended.stdout) == (EXIT_UNREACHABLE, "")
     assert_one_line(ended.stderr, address, "is not a gateway")
+
+
+@contextmanager
+def serving_grpc() -> Iterator[str]:
+    """The address of a server that says first what one of gRPC does."""
+
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(bytes.fromhex("000000040000000000"))  # SETTINGS
+            self.rfile.read(1)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("verb", ["status", "run", "logs", "events", "quota set"])
+def test_a_port_of_grpc_is_told_as_a_wrong_one(verb: str) -> None:
+    with serving_grpc() as address:
+        ended = MezzoCommand(address)(*WORDS[verb].split())
+    assert (ended.code, ended.stdout) == (EXIT_UNREACHABLE, "")
+    assert_one_line(ended.stderr, f"http://{address} is not a gateway: it does not speak HTTP;", "MEZZO_API")
 
 
 OF_OUR_OWN_PATHS = ("members", "agents", "tasks", "maintenance", "describe task", "describe agent")

@@ -98,6 +98,14 @@ async def test_an_operators_calls_over_grpc(serve_grpc: Serve) -> None:
                 await call
 
 
+async def test_a_port_of_grpc_is_told_as_one_that_does_not_speak_http(serve_grpc: Serve) -> None:
+    address = await serve_grpc(wire_grpc.add_SchedulerServicer_to_server, SilentScheduler())
+    async with aiohttp.ClientSession() as session:
+        endpoint = http.Endpoint(session, [f"http://{address}/api/v1/scheduler"])
+        with pytest.raises(errors.Unavailable, match=r"^http://\S+ does not speak HTTP; it may be a port of gRPC$"):
+            await endpoint.call(v1.Call(), v1.Event)
+
+
 async def test_the_head_of_a_stream_that_the_command_follows() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host, port = silent.getsockname()

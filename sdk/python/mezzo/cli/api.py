@@ -272,6 +272,9 @@ def exit_on_failure(settings: Settings) -> Iterator[None]:
     except (aiohttp.ClientConnectionError, TimeoutError) as error:
         print_error(f"no gateway answers at {settings.url}: {cause_of(error)}; {HINT}")
         raise typer.Exit(exit_codes.UNREACHABLE) from None
+    except aiohttp.ClientResponseError:  # of a head that is none: what an HTTP server refuses is an ApiError
+        print_error(f"{settings.url} is not a gateway: it does not speak HTTP; {HINT}")
+        raise typer.Exit(exit_codes.UNREACHABLE) from None
     except aiohttp.ClientError as error:
         print_error(f"the connection to {settings.url} broke: {error}")
         raise typer.Exit(exit_codes.UNREACHABLE) from None

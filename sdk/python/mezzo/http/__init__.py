@@ -149,6 +149,9 @@ class Endpoint:
         """Tell failures as the errors of this library."""
         try:
             yield
+        except aiohttp.ClientResponseError:  # of a head that is none: what an HTTP server refuses is another error
+            url, self._leader_url = self._leader_url or self.url, None
+            raise errors.Unavailable(f"{url} does not speak HTTP; it may be a port of gRPC") from None
         except (aiohttp.ClientError, TimeoutError) as failure:
             url, self._leader_url = self._leader_url or self.url, None
             raise errors.Unavailable(f"{url} does not answer: {str(failure) or type(failure).__name__}") from None
