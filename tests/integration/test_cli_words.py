@@ -21,6 +21,7 @@ import pytest
 from aiohttp import ClientTimeout
 
 from mezzo.cli import api, service_flags
+from mezzo.cli.command import ELSEWHERE
 from mezzo.cli.version import REVISION_FILE, described
 from mezzo_chassis import build
 from mezzo_chassis.errors import Exit
@@ -215,6 +216,8 @@ def test_a_wrong_flag_is_named_in_one_line(words: tuple[str, ...], service: str,
         ("mezzo registry --grpc", ["--grpc_port"]),
         ("mezzo agent --max_stdo", ["--max_stdout_files", "--max_stdout_size"]),
         ("mezzo describe ag", ["agent"]),
+        ("mezzo tasks --state kill", ["killed", "killing"]),
+        ("mezzo agents --state active,un", ["active,unreachable"]),
         # Nobody answers, and nobody hears of that.
         ("mezzo --api 127.0.0.1:1 describe task we", []),
         ("mezzo --context nope tasks --framework ", []),
@@ -288,3 +291,33 @@ def flags_of(service: subprocess.Popen[bytes], port: int) -> dict[str, Any]:
             assert service.poll() is None, "it has ended"
             assert time.monotonic() < deadline, "it does not answer"
             time.sleep(PAUSE_SECONDS)
+
+
+@pytest.mark.parametrize("verb", [(), ("describe",), ("migrate",)], ids=["mezzo", "describe", "migrate"])
+def test_without_a_verb_the_help_is_printed_once(verb: tuple[str, ...], mezzo: MezzoCommand) -> None:
+    ended = mezzo(*verb)
+    assert (ended.code, ended.stderr) == (2, "")
+    assert ended.stdout.count("Usage: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("nodes", "no such command 'nodes'; the verb here is mezzo agents; see mezzo --help"),
+        ("taks", "no such command 'taks'. Did you mean 'tasks', 'status'?; see mezzo --help"),
+        ("quota delete", "no such command 'delete'; see mezzo quota --help"),
+        ("--api", "option --api requires an argument; see mezzo --help"),
+        ("describe task --framework", "option --framework requires an argument; see mezzo describe task --help"),
+        ("logs --tail -1 x", "--tail / -n: must be greater than or equal to 0; see mezzo logs --help"),
+        ("events --limit 1x", "--limit / -n: must be a valid integer; see mezzo events --help"),
+        ("weights set eng 0", "WEIGHT: '0' is not a number from 0.000001 to 1000000; see mezzo weights set --help"),
+    ],
+)
+def test_wrong_words_are_told_with_where_to_read_of_right_ones(typed: str, told: str, mezzo: MezzoCommand) -> None:
+    ended = mezzo(*typed.split())
+    assert (ended.code, ended.stdout, ended.stderr) == (2, "", f"mezzo: {told}\n")
+
+
+def test_words_of_other_tools_lead_to_verbs_that_there_are() -> None:
+    assert set(ELSEWHERE.values()) <= {*VERBS}
+    assert not ELSEWHERE.keys() & {*VERBS, *SERVICES}

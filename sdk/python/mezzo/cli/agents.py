@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from mezzo.cli.completing import several_of
 from mezzo.cli.examples import Example, examples
 from mezzo.cli.lists import Entry, Listing, NoHeaders, Options, SortBy, Watch, list_all
 from mezzo.cli.output import Format, Output, amount, moment
@@ -16,6 +17,7 @@ from mezzo.cli.windows import Window, window_of, windows
 if TYPE_CHECKING:
     from mezzo.cli.api import Api
 
+STATES = ("active", "disconnected", "draining", "drained", "deactivated", "recovered", "unreachable", "gone")
 COLUMNS = ("id", "hostname", "state", "used", "offered", "total")
 WIDE_COLUMNS = (*COLUMNS, "attributes", "version", "pid", "registered")
 NONE = "–"
@@ -32,7 +34,14 @@ Agent = dict[str, Any]
 def agents(
     context: typer.Context,
     states: Annotated[
-        str, typer.Option("--state", "-s", metavar="STATES", help="List agents in these states only: active,draining.")
+        str,
+        typer.Option(
+            "--state",
+            "-s",
+            metavar="STATES",
+            autocompletion=several_of(*STATES),
+            help="List agents in these states only: active,draining.",
+        ),
     ] = "",
     sort_by: SortBy = "",
     output: Output = Format.TABLE,
@@ -50,9 +59,6 @@ def agents(
         return Listing(COLUMNS, WIDE_COLUMNS, entries)
 
     list_all(context, Options(output, no_headers, watch, sort_by), question)
-
-
-STATES = ("active", "disconnected", "draining", "drained", "deactivated", "recovered", "unreachable", "gone")
 
 
 def wanted_states(text: str) -> frozenset[str]:

@@ -92,6 +92,16 @@ def any_words(context: typer.Context, incomplete: str) -> list[Word]:
     return list(dict(found).items())
 
 
+def several_of(*words: str) -> Callable[[str], list[str]]:
+    """For an option that takes several of these words with commas between: the last of them is completed."""
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        return [f"{before}{comma}{word}" for word in words if word.startswith(last.lower())]
+
+    return complete
+
+
 def _beginning(incomplete: str, words: list[Word]) -> list[Word]:
     """The words that begin so and mean themselves in every shell.
 

@@ -123,7 +123,12 @@ def _state_rows(task: Document) -> list[dict[str, str | Text]]:
 
 @describe.command("agent", cls=Verb)
 @examples(
-    Example("mezzo describe agent 127.0.0.1", "Tell what an agent has, and what runs there.", r"^ +web-", on=("web",)),
+    Example(
+        "mezzo describe agent 127.0.0.1",
+        "Tell what an agent has, and what runs there.",
+        r"(?s)^ +RESOURCE +TOTAL +USED +OFFERED$.*^ +web-",
+        on=("web",),
+    ),
     Example("mezzo describe agent S0 -o json", "The same for programs, of the agent whose id ends in -S0.", '"tasks"'),
 )
 def describe_agent(
@@ -152,7 +157,7 @@ def describe_agent(
         show_document(found, output)
         return
     _print_fields(_agent_fields(found))
-    _print_section("Resources", _resource_rows(found), ("resource", "total", "used", "offered"))
+    _print_section("Resources", _resource_rows(found), ("resource", "total", "used", "offered"), headers=True)
     _print_tasks(found["tasks"])
 
 
@@ -294,14 +299,20 @@ def _print_fields(fields: Iterator[Field]) -> None:
         screen.print(Text.assemble((f"{name:<{NAME_CHARACTERS}}", "bold"), told))
 
 
-def _print_section(heading: str, rows: Sequence[Mapping[str, str | Text]], columns: tuple[str, ...]) -> None:
-    """A table below a heading, if there is anything in it."""
+def _print_section(
+    heading: str, rows: Sequence[Mapping[str, str | Text]], columns: tuple[str, ...], *, headers: bool = False
+) -> None:
+    """A table below a heading, if there is anything in it; `headers` where the columns do not speak for themselves."""
     if not rows:
         return
     console().print(f"\n{heading}", style="bold")
-    first = columns[0]
+    first, *others = columns
+    indented = f"  {first}"
     show_table(
-        [{**row, first: Text.assemble("  ", _text(row[first]))} for row in rows], columns, name=first, headers=False
+        [{**row, indented: Text.assemble("  ", _text(row[first]))} for row in rows],
+        (indented, *others),
+        name=indented,
+        headers=headers,
     )
 
 

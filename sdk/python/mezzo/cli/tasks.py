@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from mezzo.cli import labels
-from mezzo.cli.completing import agent_ids, framework_ids, role_names
+from mezzo.cli.completing import agent_ids, framework_ids, role_names, several_of
 from mezzo.cli.examples import Example, examples
 from mezzo.cli.lists import Entry, Listing, NoHeaders, Options, SortBy, Watch, list_all
 from mezzo.cli.lookup import agent_ids_of, framework_id_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 COLUMNS = ("id", "name", "framework", "agent", "state", "age", "resources", "reason", "message")
 WIDE_COLUMNS = (*COLUMNS, "role", "executor", "updated", "labels", "framework id", "agent id")
 NONE = "–"
+SHORT_STATES = sorted(each.removeprefix("TASK_").lower() for each in STATES)
 
 Task = dict[str, Any]
 
@@ -66,7 +67,14 @@ def tasks(
         ),
     ] = "",
     states: Annotated[
-        str, typer.Option("--state", "-s", metavar="STATES", help="List tasks in these states only: running,staging.")
+        str,
+        typer.Option(
+            "--state",
+            "-s",
+            metavar="STATES",
+            autocompletion=several_of(*SHORT_STATES),
+            help="List tasks in these states only: running,staging.",
+        ),
     ] = "",
     agent: Annotated[
         str, typer.Option("--agent", autocompletion=agent_ids, help="List tasks on this agent only (id or hostname).")
@@ -114,9 +122,8 @@ def states_of(text: str) -> frozenset[str]:
     for word in filter(None, (part.strip() for part in text.split(","))):
         name = f"TASK_{word.upper().removeprefix('TASK_')}"
         if name not in STATES:
-            short = sorted(each.removeprefix("TASK_").lower() for each in STATES)
-            near = get_close_matches(word.lower(), short, 1)
-            meant = f"did you mean {near[0]}?" if near else f"must be one of {', '.join(short)}"
+            near = get_close_matches(word.lower(), SHORT_STATES, 1)
+            meant = f"did you mean {near[0]}?" if near else f"must be one of {', '.join(SHORT_STATES)}"
             raise typer.BadParameter(f"{word!r} is not a state of tasks; {meant}", param_hint="--state")
         found.add(name)
     return frozenset(found)
