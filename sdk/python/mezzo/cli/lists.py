@@ -112,19 +112,37 @@ def _print_names(listing: Listing, entries: Sequence[Entry]) -> None:
             console().print(visible(listing.name_of(entry)))
 
 
+class Changes:
+    """What of a list is another than it was at the last look. What is not listed any more is not remembered."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, ...], Any] = {}
+
+    def since_last(self, listing: Listing, entries: Sequence[Entry]) -> list[Entry]:
+        """Those of the entries that are new, or another than before."""
+        now = [(self._key(listing, entry), entry) for entry in entries]
+        changed = [entry for key, entry in now if self._last.get(key) != _compared(entry)]
+        self._last = {key: _compared(entry) for key, entry in now}
+        return changed
+
+    @staticmethod
+    def _key(listing: Listing, entry: Entry) -> tuple[str, ...]:
+        """Two frameworks may each have a task of one id, and two services nothing that they are called."""
+        return (listing.name_of(entry), *(str(entry.row.get(name, "")) for name in ("framework id", "service")))
+
+
 async def _watch(api: Api, options: Options, question: Callable[[Api], Awaitable[Listing]]) -> None:
     """Print the list, and then each thing of it that is another than before, whole."""
     from mezzo.cli.watching import changes
 
-    table, shown = None, dict[str, Any]()
+    table, news = None, Changes()
     async for _ in changes(api):
         listing = await question(api)
         columns = listing.wide_columns if options.output is Format.WIDE else listing.columns
         first = table is None
         table = table or table_of(columns, name=listing.name or columns[0], cut=options.output is Format.TABLE)
         entries = listing.sorted_by(options.sort_by) if options.sort_by else listing.entries
-        changed = [entry for entry in entries if shown.get(listing.name_of(entry)) != _compared(entry)]
-        shown |= {listing.name_of(entry): _compared(entry) for entry in changed}
+        changed = news.since_last(listing, entries)
         if is_for_programs(options.output):
             _print_documents(changed, options.output)
         elif options.output is Format.NAME:
