@@ -31,7 +31,7 @@ class Conversation:
         self.cycle()
 
     def say(self, event: ev.Event) -> list[ev.Effect]:
-        effects = self.core.handle(event, now=self.now)
+        effects = list(self.core.handle(event, now=self.now))
         self.core.validate()
         return effects
 

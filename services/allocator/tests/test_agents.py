@@ -169,3 +169,23 @@ def test_a_new_kind_of_resource_finds_its_column() -> None:
     cluster.agent("c", "cpus:1;mem:512;licences:1")
     cluster.suppress("f1")
     assert cluster.offers() == [("f2", "c", "cpus:1;mem:512")]
+
+
+def test_agents_take_as_many_slots_as_they_have_slices() -> None:
+    cluster = Conversation()
+    for number in range(3):
+        cluster.agent(f"a{number}", "cpus:1;mem:512")
+    assert len(cluster.core.state.agents.contents) == 3
+    cluster.agent("reserved", "cpus:1;cpus(eng):1")
+    assert len(cluster.core.state.agents.contents) == 5
+
+
+def test_what_is_allocated_of_an_agent_that_is_gone_went_with_it() -> None:
+    cluster = Conversation()
+    cluster.framework("f")
+    cluster.agent("a", "cpus:1;mem:512")
+    cluster.remove_agent("a")
+    cluster.take("f", "a", "cpus:1;mem:512")
+    cluster.recover("f", "a", "cpus:1;mem:512", refuse=5.0)
+    assert not cluster.core.pending
+    assert cluster.core.wake_at() is None
