@@ -206,6 +206,7 @@ def test_failed_launch_is_reported_with_its_reason(agent: Conversation, tasks: t
     assert (last.state, last.reason) == (mesos.TASK_FAILED, _Status.REASON_CONTAINER_LAUNCH_FAILED)
     assert last.message == "Failed to launch container: no such file: x.tgz"
     assert last.source == _Status.SOURCE_AGENT
+    assert agent.agent.state.counts.container_launch_errors == 1
 
 
 def test_task_that_runs_for_too_long_fails(agent: Conversation) -> None:

@@ -316,6 +316,7 @@ def test_executor_that_cannot_be_launched_fails_its_tasks(agent: Conversation, t
     (status,) = agent.updates()
     assert (status.state, status.reason) == (mesos.TASK_FAILED, _Status.REASON_CONTAINER_LAUNCH_FAILED)
     assert status.message == "Failed to launch container: no ./executor"
+    assert agent.agent.state.counts.container_launch_errors == 1
 
 
 def test_new_stream_ends_the_older_one_and_tells_again_what_was_not_heard(
