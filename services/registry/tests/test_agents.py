@@ -170,8 +170,9 @@ def test_task_that_an_unreachable_agent_does_not_bring_back_is_gone(cluster: Clu
     assert cluster.states(framework) == [("t1", "TASK_GONE")]
 
 
-def test_removals_wait_for_the_rate_limit(make_cluster: MakeCluster) -> None:
-    cluster = make_cluster(Settings(agent_removal_rate_limit=RateLimit(1, 600.0)))
+@pytest.mark.parametrize("permits", [1, 4])
+def test_removals_wait_for_the_rate_limit(make_cluster: MakeCluster, permits: int) -> None:
+    cluster = make_cluster(Settings(agent_removal_rate_limit=RateLimit(permits, permits * 600.0)))
     for _ in range(3):
         cluster.agent()
     cluster.advance(90)
@@ -233,6 +234,7 @@ def test_agents_of_the_store_have_ten_minutes_to_come_back(make_cluster: MakeClu
     assert "old-S0" in cluster.registry.state.agents
     cluster.advance(2)
     assert "old-S0" in cluster.registry.state.unreachable
+    assert cluster.registry.measure(now=cluster.now)["master/recovery_slave_removals"] == 1
 
 
 def test_agent_of_the_store_comes_back_with_its_tasks(make_cluster: MakeCluster) -> None:
