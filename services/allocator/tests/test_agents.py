@@ -185,6 +185,7 @@ def test_what_is_allocated_of_an_agent_that_is_gone_went_with_it() -> None:
     cluster.framework("f")
     cluster.agent("a", "cpus:1;mem:512")
     cluster.remove_agent("a")
+    assert cluster.offers() == []
     cluster.take("f", "a", "cpus:1;mem:512")
     cluster.recover("f", "a", "cpus:1;mem:512", refuse=5.0)
     assert not cluster.core.pending
