@@ -51,7 +51,12 @@ class Filter:
 @examples(
     Example("mezzo tasks", "List what runs.", r"^web-\w+ +web .* running", on=("web",)),
     Example("mezzo tasks --all --state failed,lost", "List what went wrong, and why.", "^ID "),
-    Example("mezzo tasks --agent 127.0.0.1 --sort-by -age", "List what runs on a machine, oldest first.", "web-"),
+    Example(
+        "mezzo tasks --agent 127.0.0.1 --sort-by -age",
+        "List what runs on a machine, oldest first.",
+        "web-",
+        on=("web",),
+    ),
     Example("mezzo tasks -l tier=front -o name", "Print the ids of tasks with a label."),
     Example("mezzo tasks -o wide --no-headers", "Show all columns, whole, and no heading.", "^web-", on=("web",)),
     Example(
