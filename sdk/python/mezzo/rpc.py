@@ -37,6 +37,8 @@ _ERRORS: Final[dict[grpc.StatusCode, type[errors.MezzoError]]] = {
 }
 # What grpc makes of a stream that breaks while something is written to it, whatever the server has said.
 _BROKEN_WHILE_WRITTEN_TO: Final = "Internal error from Core"
+# What grpc makes of a server that takes connections, and answers nothing.
+_SILENT: Final = "ping timeout"
 _BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 R = TypeVar("R")
@@ -69,6 +71,8 @@ def error_of(failure: grpc.aio.AioRpcError) -> errors.MezzoError:
     """The error that a failed call stands for."""
     if failure.code() is grpc.StatusCode.INTERNAL and failure.details() == _BROKEN_WHILE_WRITTEN_TO:
         return errors.Unavailable("the connection broke")
+    if failure.code() is grpc.StatusCode.UNAVAILABLE and _SILENT in (failure.details() or ""):
+        return errors.Unavailable("the registry accepts connections, but does not answer: it hangs")
     leader = dict(failure.trailing_metadata() or ()).get(LEADER_KEY)
     text = leader.decode() if isinstance(leader, bytes) else leader
     return error_of_code(failure.code().value[0], failure.details() or failure.code().name, text)

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import aiohttp
+import grpc
 import pytest
 
 from mesos.v1.master import master_pb2 as master
 from mesos.v1.scheduler import scheduler_pb2 as v1
-from mezzo import errors, http
-from mezzo.cli import api
+from mezzo import errors, http, rpc
+from mezzo.cli import api, members
 from mezzo.operator import RegistryOperator
 from mezzo.operator.v1 import operator_pb2 as operator
 from mezzo.operator.v1 import operator_pb2_grpc as operator_grpc
@@ -112,3 +113,22 @@ async def test_the_head_of_a_stream_that_the_command_follows() -> None:
         async with aiohttp.ClientSession() as session:
             with pytest.raises(TimeoutError):
                 await anext(api.Api(session, [f"http://{host}:{port}"]).stream("/mezzo/v1/tasks/t/logs"))
+
+
+def test_a_registry_that_hangs_is_told_in_our_words() -> None:
+    failure = grpc.aio.AioRpcError(
+        grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "Stream removed (ping timeout)"
+    )
+    assert str(rpc.error_of(failure)) == "the registry accepts connections, but does not answer: it hangs"
+
+
+async def test_members_that_a_hanging_registry_does_not_tell_are_not_waited_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(_api: api.Api) -> dict[str, Any]:
+        raise TimeoutError
+
+    monkeypatch.setattr(members, "asked", hangs)
+    async with aiohttp.ClientSession() as session:
+        assert await members.asked_if_known(api.Api(session, ["http://127.0.0.1:1"])) == []
+    assert "no registry answers in time: who stands by is not known" in capsys.readouterr().err

@@ -67,6 +67,9 @@ async def asked_if_known(api: Api) -> list[Member]:
         if error.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.BAD_GATEWAY):
             return []
         raise
+    except TimeoutError:  # The gateway answers, but the registry that it asks does not.
+        print_note("no registry answers in time: who stands by is not known")
+        return []
 
 
 def listing_of(members: list[Member]) -> Listing:
