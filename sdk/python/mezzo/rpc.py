@@ -72,7 +72,7 @@ def error_of(failure: grpc.aio.AioRpcError) -> errors.MezzoError:
     if failure.code() is grpc.StatusCode.INTERNAL and failure.details() == _BROKEN_WHILE_WRITTEN_TO:
         return errors.Unavailable("the connection broke")
     if failure.code() is grpc.StatusCode.UNAVAILABLE and _SILENT in (failure.details() or ""):
-        return errors.Unavailable("the registry accepts connections, but does not answer: it hangs")
+        return errors.Unavailable("the server accepts connections, but does not answer: it hangs")
     leader = dict(failure.trailing_metadata() or ()).get(LEADER_KEY)
     text = leader.decode() if isinstance(leader, bytes) else leader
     return error_of_code(failure.code().value[0], failure.details() or failure.code().name, text)

@@ -115,11 +115,11 @@ async def test_the_head_of_a_stream_that_the_command_follows() -> None:
                 await anext(api.Api(session, [f"http://{host}:{port}"]).stream("/mezzo/v1/tasks/t/logs"))
 
 
-def test_a_registry_that_hangs_is_told_in_our_words() -> None:
+def test_a_server_that_hangs_is_told_in_our_words() -> None:
     failure = grpc.aio.AioRpcError(
         grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "Stream removed (ping timeout)"
     )
-    assert str(rpc.error_of(failure)) == "the registry accepts connections, but does not answer: it hangs"
+    assert str(rpc.error_of(failure)) == "the server accepts connections, but does not answer: it hangs"
 
 
 async def test_members_that_a_hanging_registry_does_not_tell_are_not_waited_for(
