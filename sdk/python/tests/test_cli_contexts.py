@@ -69,6 +69,25 @@ def test_what_is_typed_counts_before_the_environment_and_that_before_the_one_in_
     assert asked(*words, **variables) == where
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--api", "http://me:secret@127.0.0.9:1", "status"),
+        ("--api", "http://me:secret@127.0.0.9:1,http://me:secret@127.0.0.8:1", "status"),
+        ("--api", "http://me:secret@127.0.0.9:none", "status"),
+        ("context", "add", "prod", "http://me:secret@127.0.0.9:1"),
+        ("context", "use", "other"),
+        ("context",),
+    ],
+    ids=["unanswered", "several", "wrong", "add", "use", "list"],
+)
+def test_the_password_of_a_gateway_is_not_shown(words: tuple[str, ...]) -> None:
+    make(("other", "http://me:secret@127.0.0.9:1"))
+    _, out, told = mezzo(*words)
+    assert "127.0.0.9" in out + told
+    assert "secret" not in out + told
+
+
 def test_an_address_and_a_name_cannot_both_be_typed() -> None:
     make(*PAIRS)
     code, told, error = mezzo("--api", "127.0.0.9:1", "--context", "prod", "status")

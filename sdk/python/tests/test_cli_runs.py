@@ -63,6 +63,15 @@ def test_what_another_version_has_kept_is_named(content: bytes, home: RunHome) -
         folder.load()
 
 
+@pytest.mark.parametrize("output", ["wide", "json", "yaml"])
+def test_the_password_of_a_gateway_is_not_shown(output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    RunHome().create("web-1", "http://me:secret@h:1", JOB)
+    shown = CliRunner().invoke(app, ["runs", "-o", output]).stdout
+    assert "http://h:1" in shown
+    assert "secret" not in shown
+
+
 def test_a_run_of_a_later_version_is_not_misread(home: RunHome, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = home.create("web-1", "http://h:1", JOB)
     monkeypatch.setattr(module, "VERSION", module.VERSION + 1)

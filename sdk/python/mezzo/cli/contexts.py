@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from mezzo import private_files
+from mezzo.cli.errors import without_credentials
 from mezzo.cli.examples import Example, Verb, VerbGroup, examples
 from mezzo.cli.lists import Entry, Listing, NoHeaders, Options, show_listing
 from mezzo.cli.output import Format, Output
@@ -139,7 +140,7 @@ def list_contexts(called: typer.Context, output: Output = Format.TABLE, no_heade
     known = Contexts.load()
     entries = [
         Entry(
-            {"current": "*" if name == known.current else "", "name": name, "api": api},
+            {"current": "*" if name == known.current else "", "name": name, "api": without_credentials(api)},
             {"name": name, "api": api, "current": name == known.current},
         )
         for name, api in sorted(known.apis.items())
@@ -163,7 +164,7 @@ def add(
     known.apis[name] = api
     known.current = known.current or name
     known.save()
-    typer.echo(f"{name} is {api}")
+    typer.echo(f"{name} is {without_credentials(api)}")
 
 
 @context.command("use", cls=Verb)
@@ -174,6 +175,7 @@ def use(name: Name) -> None:
     api = known.api_of(name)
     known.current = name
     known.save()
+    api = without_credentials(api)
     typer.echo(f"mezzo asks {name}, {api}, unless --api, --context, MEZZO_API or MEZZO_CONTEXT names another")
 
 

@@ -36,6 +36,16 @@ def print_note(message: str) -> None:
     _print(message, "yellow")
 
 
+def without_credentials(text: str) -> str:
+    """The text without passwords of addresses, such as that of `--api`."""
+    if "@" not in text:
+        return text
+    from mezzo import confidential  # with protobuf, which takes a while to import
+
+    return confidential.without_credentials(text)
+
+
 def _print(message: str, colour: str) -> None:
+    message = without_credentials(message)
     with suppress(OSError):  # a terminal that is gone: there is nobody to tell
         console(stderr=True).print(Text.assemble(("mezzo:", colour), " ", visible(" ".join(message.split()))))

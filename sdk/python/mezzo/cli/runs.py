@@ -11,7 +11,7 @@ import typer
 
 from mezzo.cli import exit_codes
 from mezzo.cli.asking import ask
-from mezzo.cli.errors import ApiError, exit_code_of, print_error, print_note
+from mezzo.cli.errors import ApiError, exit_code_of, print_error, print_note, without_credentials
 from mezzo.cli.examples import Example, examples
 from mezzo.cli.lists import Entry, Listing, NoHeaders, Options, SortBy, show_listing
 from mezzo.cli.output import Format, Output, moment
@@ -60,7 +60,7 @@ def _row(folder: RunFolder, run: Run) -> dict[str, str]:
         "tasks": ", ".join(f"{count} {what}" for what, count in _tasks(run).items()),
         "started": moment(run.started),
         "framework id": run.framework_id or "–",
-        "api": run.api,
+        "api": without_credentials(run.api),
         "scheduler": f"process {pid}" if pid is not None else "–",
         "log": str(folder.log),
     }
@@ -78,7 +78,7 @@ def _document(folder: RunFolder, run: Run) -> dict[str, Any]:
         ],
         "started": run.started,
         "framework_id": run.framework_id,
-        "api": run.api,
+        "api": without_credentials(run.api),
         "scheduler_pid": pid,
         "log": str(folder.log),
     }
