@@ -17,7 +17,7 @@ from mezzo.cli.examples import VerbGroup
 # those that it exports.
 _Refused: type[Exception] = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
 _HELP = "NoArgsIsHelpError"
-_QUOTED = re.compile(r"'(-[\w-]+)'")
+_QUOTED = re.compile(r"'(--[\w-]+|-[A-Za-z])'")
 # The argument that a message is about stands at its beginning, with or without quotation marks.
 _HINT = re.compile(r"\A'([^' ]+)'(?=: )")
 _INPUT = re.compile(r"Input should be (a valid )?([^,]+)(?:, unable to parse .*)?\Z")
