@@ -76,7 +76,7 @@ class Shell:
         }
 
     def _filled_in(self, command: str) -> str:
-        command = command.replace("TASK", self._task).replace("ROLE", "'*'")
+        command = command.replace("TASK", self._task).replace("ROLE", "'*'").replace("HOST", "127.0.0.1")
         return command.replace("--api=gateway:5050", f"--api={self._api}")
 
     def start(self, command: str) -> subprocess.Popen[str]:
