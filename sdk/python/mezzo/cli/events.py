@@ -36,7 +36,7 @@ Event = dict[str, Any]
 
 @examples(
     Example(
-        "mezzo run --name batch -- true & mezzo events --type task_updated --limit 1",
+        "mezzo run --name batch -- sleep 5 & mezzo events --type task_updated --limit 1",
         "Wait until something happens to a task.",
         r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +TASK_UPDATED +task ",
     ),
